@@ -1,0 +1,1 @@
+"""fabricfit: make a trained Keras model fit an FPGA."""

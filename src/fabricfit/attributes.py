@@ -1,0 +1,261 @@
+"""What fabricfit knows of a layer: plain data, read off a model once and then passed along."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from fabricfit.config import SUPPORTED_STRUCTURES
+from fabricfit.errors import InvalidInputError
+from fabricfit.grouping import Grouping, as_structure
+from fabricfit.precision import Precision, parse_precision
+
+if TYPE_CHECKING:
+    import keras
+
+__all__ = [
+    "LayerAttributes",
+    "OptimizationAttributes",
+    "get_attributes_from_keras_model",
+    "get_attributes_from_keras_model_and_hls4ml_config",
+    "hls4mlAttributes",
+]
+
+STRATEGIES = ("latency", "resource", "resource_unrolled", "distributed_arithmetic")
+"""Strategies that hls4ml knows, in lower case; ``ResourceUnrolled`` is the third one's other name."""
+
+IO_TYPES = ("io_parallel", "io_stream")
+
+
+@dataclass(frozen=True)
+class hls4mlAttributes:  # noqa: N801 - the historical public name
+    """What an hls4ml configuration says of one layer.
+
+    Parameters
+    ----------
+    n_in, n_out
+        Rows and columns of the layer's matrix product; for a convolution kernel height × width ×
+        channels, and filters.
+    io_type
+        ``'io_parallel'`` or ``'io_stream'``.
+    strategy
+        ``'Latency'``, ``'Resource'``, ``'ResourceUnrolled'`` or ``'distributed_arithmetic'``, in
+        any case. hls4ml silently takes Latency for a name it does not know; here that is an error.
+    weight_precision, output_precision
+        Number formats: a text (``'fixed<16,6>'``) or any object with a ``width`` in bits.
+    reuse_factor
+        Times that one multiplier is used, RF.
+    parallelization_factor
+        Output pixels computed at once, for ``io_parallel`` convolutions.
+    input_precision
+        Number format of the layer's input, if it is known.
+
+    Raises
+    ------
+    InvalidInputError
+        A value is out of its range.
+    """
+
+    n_in: int
+    n_out: int
+    io_type: str
+    strategy: str
+    weight_precision: Precision
+    output_precision: Precision
+    reuse_factor: int
+    parallelization_factor: int = 1
+    input_precision: Precision | None = field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        set_ = object.__setattr__
+        for name in ("n_in", "n_out", "reuse_factor", "parallelization_factor"):
+            value = getattr(self, name)
+            if int(value) != value or value < 1:
+                raise InvalidInputError(
+                    f"{name} must be a whole number of at least 1. Received: {name}={value!r}"
+                )
+            set_(self, name, int(value))
+        if self.io_type not in IO_TYPES:
+            raise InvalidInputError(
+                f"io_type must be 'io_parallel' or 'io_stream'. Received: {self.io_type!r}"
+            )
+        canonical_strategy(self.strategy)
+        set_(self, "weight_precision", parse_precision(self.weight_precision))
+        set_(self, "output_precision", parse_precision(self.output_precision))
+        if self.input_precision is not None:
+            set_(self, "input_precision", parse_precision(self.input_precision))
+
+
+@dataclass
+class OptimizationAttributes:
+    """Which groups of a layer's weights may be pruned or shared.
+
+    Parameters
+    ----------
+    structure_type
+        How the kernel is cut into groups.
+    pruning
+        Whether groups may be set to zero.
+    weight_sharing
+        Whether groups may be set to one value, their mean.
+    block_shape
+        Rows and columns of a block, for ``BLOCK``.
+    pattern_offset
+        Number of patterns (multipliers) in the kernel, ``size / RF``, for ``PATTERN``.
+    consecutive_patterns
+        Neighbouring patterns that form one group, for ``PATTERN``.
+    """
+
+    structure_type: SUPPORTED_STRUCTURES = SUPPORTED_STRUCTURES.UNSTRUCTURED
+    pruning: bool = False
+    weight_sharing: bool = False
+    block_shape: tuple[int, int] = (1, 1)
+    pattern_offset: int = 1
+    consecutive_patterns: int = 1
+
+    def __post_init__(self) -> None:
+        self.structure_type = as_structure(self.structure_type)
+
+
+@dataclass
+class LayerAttributes:
+    """One layer, as objectives and the optimizer see it.
+
+    Parameters
+    ----------
+    name
+        The layer's name: its key in every dictionary of masks, offsets and attributes.
+    layer_type
+        The layer's class.
+    inbound_layers
+        Names of the layers whose output this one receives.
+    weight_shape
+        Shape of the kernel, output axis last; ``()`` where there is no kernel.
+    input_shape, output_shape
+        Shapes without the batch axis.
+    optimizable
+        Whether this layer takes part in the optimization.
+    optimization_attributes
+        Which groups, if it does.
+    args
+        Anything an objective wants to know, by name; ``'hls4ml_attributes'`` holds an
+        :class:`hls4mlAttributes`.
+    consumers
+        Names of the layers with kernels that receive this layer's units, each with the number of
+        kernel rows that one unit feeds (more than 1 behind a Flatten).
+    """
+
+    name: str
+    layer_type: type
+    inbound_layers: list[str]
+    weight_shape: tuple[int, ...]
+    input_shape: tuple[int | None, ...]
+    output_shape: tuple[int | None, ...]
+    optimizable: bool = False
+    optimization_attributes: OptimizationAttributes | None = field(
+        default_factory=OptimizationAttributes
+    )
+    args: dict[str, Any] = field(default_factory=dict)
+    consumers: dict[str, int] = field(default_factory=dict, kw_only=True)
+
+    def update_args(self, updates: Mapping[str, Any]) -> None:
+        """Add to what objectives may know of this layer."""
+        self.args.update(updates)
+
+    @property
+    def grouping(self) -> Grouping:
+        """How this layer's kernel is cut into groups.
+
+        Raises
+        ------
+        InvalidInputError
+            The layer has no kernel, or takes no part in the optimization.
+        """
+        if not self.weight_shape or self.optimization_attributes is None:
+            raise InvalidInputError(f"layer {self.name!r} has no kernel that is cut into groups.")
+        return Grouping.from_attributes(self.weight_shape, self.optimization_attributes)
+
+
+def canonical_strategy(strategy: str) -> str:
+    """Return a strategy's name as :data:`STRATEGIES` spells it.
+
+    Raises
+    ------
+    InvalidInputError
+        hls4ml does not know the strategy (it would build the layer with Latency, silently).
+    """
+    name = str(strategy).lower()
+    name = {"resourceunrolled": "resource_unrolled", "da": "distributed_arithmetic"}.get(name, name)
+    if name in STRATEGIES:
+        return name
+    hint = " Did you mean 'ResourceUnrolled'?" if "unrolled" in name else ""
+    raise InvalidInputError(
+        "strategy must be 'Latency', 'Resource', 'ResourceUnrolled' or 'distributed_arithmetic'; "
+        f"hls4ml takes any other for Latency without a word. Received: {strategy!r}.{hint}"
+    )
+
+
+def get_attributes_from_keras_model(model: keras.Model) -> dict[str, LayerAttributes]:
+    """Describe every layer of a Keras model.
+
+    Parameters
+    ----------
+    model
+        A built Sequential or Functional model, nested models included.
+
+    Returns
+    -------
+    dict
+        Layer name -> :class:`LayerAttributes`, in the order of the model. A layer inside a nested
+        model whose name is taken goes by its path, ``'block/dense'``.
+
+    Raises
+    ------
+    InvalidInputError
+        The model is not built, or is a subclassed model, whose graph cannot be read.
+    """
+    from fabricfit.keras.reading import describe_model
+
+    return describe_model(model)
+
+
+def get_attributes_from_keras_model_and_hls4ml_config(
+    model: keras.Model, config: Mapping[str, Any]
+) -> dict[str, LayerAttributes]:
+    """Describe every layer of a Keras model as an hls4ml configuration would build it.
+
+    Parameters
+    ----------
+    model
+        A built Sequential or Functional model.
+    config
+        What ``hls4ml.utils.config_from_keras_model`` returns, at any granularity, with or without
+        an ``'IOType'`` (``io_parallel`` where it is missing, which is hls4ml's default). A
+        precision of ``'auto'`` stands for the quantizer's of a quantized layer, else for the
+        model's default.
+
+    Returns
+    -------
+    dict
+        As :func:`get_attributes_from_keras_model`; layers with a kernel carry an
+        :class:`hls4mlAttributes` as ``args['hls4ml_attributes']``.
+
+    Raises
+    ------
+    InvalidInputError
+        The configuration is not of the form that hls4ml writes, or names an unknown strategy.
+
+    Warns
+    -----
+    A reuse factor that hls4ml does not allow for a layer is replaced by the one hls4ml would really
+    use, and a warning names both.
+    """
+    from fabricfit.hardware.hls4ml_config import read_hls4ml_attributes
+
+    described = get_attributes_from_keras_model(model)
+    for name, attributes in described.items():
+        if attributes.weight_shape:
+            found = read_hls4ml_attributes(config, attributes)
+            attributes.update_args({"hls4ml_attributes": found})
+    return described

@@ -1,0 +1,90 @@
+"""Every error that fabricfit raises on purpose, under one root.
+
+Each class is also the built-in type that a caller would expect, so that ``except ValueError`` keeps
+working and ``except FabricFitError`` catches all of them. A message names the argument or layer, says
+what was expected, shows what was received and what to do about it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable
+from types import ModuleType
+from typing import Any
+
+__all__ = [
+    "FabricFitError",
+    "InfeasibleError",
+    "InvalidInputError",
+    "InvalidTypeError",
+    "MissingExtraError",
+    "RunDirectoryError",
+    "require",
+    "unknown_name",
+]
+
+
+class FabricFitError(Exception):
+    """Root of all errors raised by fabricfit."""
+
+
+class InvalidInputError(FabricFitError, ValueError):
+    """A value that cannot be worked with: out of range, wrong shape, not finite, unknown name."""
+
+
+class InvalidTypeError(FabricFitError, TypeError):
+    """An object of a kind that is not accepted in this place."""
+
+
+class InfeasibleError(FabricFitError, ValueError):
+    """A sparsity or budget that no choice of groups can meet."""
+
+
+class MissingExtraError(FabricFitError, ImportError):
+    """An optional dependency is not installed; the message names the extra that brings it."""
+
+
+class RunDirectoryError(FabricFitError, OSError):
+    """A directory that a run cannot, or must not, write to."""
+
+
+def unknown_name(argument: str, received: object, known: Iterable[str]) -> InvalidInputError:
+    """Build the error for a name that is none of the known ones.
+
+    Parameters
+    ----------
+    argument
+        Name of the argument as the caller wrote it.
+    received
+        What was passed.
+    known
+        The names that would have been accepted.
+    """
+    names = ", ".join(repr(name) for name in known)
+    return InvalidInputError(f"{argument} must be one of {names}. Received: {argument}={received!r}")
+
+
+def require(module: str, extra: str, purpose: str) -> ModuleType | Any:
+    """Import an optional dependency where it is used.
+
+    Parameters
+    ----------
+    module
+        Dotted name of the module to import.
+    extra
+        The extra of fabricfit that installs it.
+    purpose
+        What it is needed for, as the subject of a sentence ("The Bayesian tuner").
+
+    Raises
+    ------
+    MissingExtraError
+        The module is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            f"{purpose} needs {error.name or module!r}, which is not installed. "
+            f"Install it with: pip install 'fabricfit[{extra}]'"
+        ) from error
