@@ -1,0 +1,5 @@
+"""Real data that comes with fabricfit."""
+
+from fabricfit.datasets.jets import Jets, load_jets
+
+__all__ = ["Jets", "load_jets"]

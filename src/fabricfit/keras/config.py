@@ -1,0 +1,43 @@
+"""What the Keras rooms support, as the older names say it.
+
+``SUPPORTED_LAYERS`` and ``SUPPORTED_METRICS`` are read off the registries each time they are asked for:
+they show what users have registered, and QKeras' layers once QKeras is imported.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import platformdirs
+
+__all__ = ["SUPPORTED_LAYERS", "SUPPORTED_METRICS", "TMP_DIRECTORY"]
+
+DEFAULT_DIRECTORY = "hls4ml-optimization-keras"
+"""The historical default of ``directory``: it stands for :data:`TMP_DIRECTORY`."""
+
+TMP_DIRECTORY = platformdirs.user_cache_dir("fabricfit", appauthor=False)
+"""Where runs keep their files unless the caller names a directory: the platform's cache folder."""
+
+
+def _supported_layers() -> tuple[type, ...]:
+    import keras
+
+    from fabricfit.keras.layers import handlers
+
+    candidates = [keras.layers.Dense, keras.layers.Conv2D]
+    quantized = sys.modules.get("qkeras")
+    candidates += [getattr(quantized, name, None) for name in ("QDense", "QConv2D")]
+    return tuple(
+        kind for kind in candidates if kind and any(h.handles(kind) for h in handlers())
+    )
+
+
+def __getattr__(name: str) -> Any:
+    if name == "SUPPORTED_LAYERS":
+        return _supported_layers()
+    if name == "SUPPORTED_METRICS":
+        from fabricfit.ranking import criteria
+
+        return criteria()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,122 @@
+"""Masks and offsets: a choice of groups, spelled out for every weight of a Keras model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import keras
+import numpy as np
+
+from fabricfit.attributes import LayerAttributes
+from fabricfit.keras.reading import check_model, kernels_of
+from fabricfit.ranking import Criterion
+from fabricfit.selection import Objective, Selection, select_groups
+
+__all__ = ["get_model_masks", "masks_and_offsets", "model_kernels"]
+
+Arrays = dict[str, np.ndarray]
+
+
+def get_model_masks(
+    keras_model: keras.Model,
+    model_attributes: Mapping[str, LayerAttributes],
+    sparsity: float,
+    objective: Objective,
+    metric: str | Criterion = "l1",
+    local: bool = False,
+    gradients: Mapping[str, np.ndarray] | None = None,
+    hessians: Mapping[str, np.ndarray] | None = None,
+    knapsack_solver: str = "CBC_MIP",
+    *,
+    minimum_groups: int = 1,
+) -> tuple[Arrays, Arrays]:
+    """Choose what to prune and share at a sparsity, and spell it out weight by weight.
+
+    With sparsity ``s``, the utilization that the objective counts is at most ``(1 - s)`` times the
+    baseline in every resource. Among all choices that meet this, the one is taken that loses least by
+    the metric.
+
+    Parameters
+    ----------
+    keras_model
+        The model whose weights are ranked. It is not changed.
+    model_attributes
+        Layer -> attributes. Layers with ``optimizable`` set take part; all count in the baseline.
+    sparsity
+        Fraction of every resource to save, in [0, 1].
+    objective
+        What is counted: an estimator class or instance.
+    metric
+        Ranking criterion: ``'l1'``, ``'l2'``, ``'oracle'``, ``'saliency'`` or a registered one, see
+        :mod:`fabricfit.ranking`. A group that may be pruned or shared goes to whichever loses less.
+    local
+        Meet the sparsity in every layer by itself.
+    gradients, hessians
+        Layer -> array in the kernel's shape, for the criteria that need them.
+    knapsack_solver
+        ``'CBC_MIP'``, the historical default, and ``'exact'`` mean the exact solver for groups of equal
+        cost; ``'greedy'``, ``'dynamic'`` and ``'branch_bound'`` are those of
+        :func:`fabricfit.knapsack.solve_knapsack`.
+    minimum_groups
+        Groups that stay in every layer whatever the sparsity. Fewer than 1 allows a layer, and with
+        it the network, to vanish.
+
+    Returns
+    -------
+    masks : dict
+        Layer -> array in the kernel's shape: 1 where a weight is trained, 0 where it is frozen.
+    offsets : dict
+        Layer -> array in the kernel's shape: the group's mean where it is shared, else 0. The weights
+        to go on with are ``kernel * mask + offset``.
+
+    Raises
+    ------
+    InfeasibleError
+        The sparsity cannot be met while ``minimum_groups`` stay in every layer.
+    InvalidInputError
+        An argument is out of range, or a statistic is missing or does not fit.
+    """
+    check_model(keras_model, "keras_model")
+    kernels = model_kernels(keras_model, model_attributes)
+    selection = select_groups(
+        kernels,
+        model_attributes,
+        sparsity,
+        objective,
+        metric=metric,
+        statistics={"gradients": gradients or {}, "hessians": hessians or {}},
+        local=local,
+        knapsack_solver=knapsack_solver,
+        minimum_groups=minimum_groups,
+    )
+    return masks_and_offsets(selection, kernels, model_attributes)
+
+
+def model_kernels(
+    model: keras.Model, attributes: Mapping[str, LayerAttributes]
+) -> dict[str, np.ndarray]:
+    """Return the kernels of all optimizable layers as NumPy arrays, by layer."""
+    return {
+        name: np.asarray(keras.ops.convert_to_numpy(kernel))
+        for name, kernel in kernels_of(model).items()
+        if name in attributes and attributes[name].optimizable
+    }
+
+
+def masks_and_offsets(
+    selection: Selection,
+    kernels: Mapping[str, np.ndarray],
+    attributes: Mapping[str, LayerAttributes],
+) -> tuple[Arrays, Arrays]:
+    """Spell out a selection as arrays in the kernels' shapes."""
+    masks, offsets = {}, {}
+    for name, kept in selection.keep.items():
+        kernel, grouping = kernels[name], attributes[name].grouping
+        masks[name] = np.ascontiguousarray(grouping.spread(kept.astype(kernel.dtype)))
+        shared = selection.losses[name].shared & ~kept
+        if shared.any():
+            values = np.where(shared, grouping.means(kernel), 0).astype(kernel.dtype)
+            offsets[name] = np.ascontiguousarray(grouping.spread(values))
+        else:
+            offsets[name] = np.zeros_like(kernel)
+    return masks, offsets

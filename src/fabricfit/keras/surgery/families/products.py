@@ -1,0 +1,120 @@
+"""Dense and convolutional layers: a matrix product that ends the input units and makes new ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from fabricfit.keras.surgery.activations import activate, why_mixing
+from fabricfit.keras.surgery.graph import Call
+from fabricfit.keras.surgery.propagation import (
+    Constants,
+    Cut,
+    Link,
+    Replacement,
+    Rule,
+    only_zero,
+    register,
+    to_numpy,
+)
+
+__all__ = ["Product", "plain_kernel_obstacle"]
+
+
+@register
+class Product(Rule):
+    """A kernel of shape ``(…, n_in, n_out)``, a bias and an activation.
+
+    An input unit that is constant is folded into the bias; one whose rows of the kernel are zero for
+    all remaining output units does not matter. Where the input is padded with zeros, only the
+    constant 0 is the same at the border, so only it is constant.
+    """
+
+    handles: tuple[type | str, ...] = (
+        keras.layers.Dense,
+        keras.layers.Conv1D,
+        keras.layers.Conv2D,
+        keras.layers.Conv3D,
+    )
+    has_own_units = True
+    shareable = False
+
+    def obstacle(self, call: Call) -> str | None:
+        groups = getattr(call.layer, "groups", 1)
+        if groups != 1:
+            return f"{call.name!r} is a convolution in {groups} groups"
+        return plain_kernel_obstacle(call, "kernel")
+
+    def pins_output(self, call: Call) -> str | None:
+        return why_mixing(call.layer.activation)
+
+    def links(self, call: Call) -> list[Link]:
+        return []
+
+    def constants(self, call: Call, inputs: tuple[Constants, ...]) -> Constants:
+        kernel, bias = self.used_weights(call.layer)
+        known = self._seen(call, inputs[0])
+        varies = np.isnan(known)
+        constant = (kernel[:, varies] == 0).all(axis=(0, 1))
+        sums = bias + np.where(varies, 0.0, known) @ kernel.sum(axis=0)
+        return activate(call.layer.activation, np.where(constant, sums, np.nan))
+
+    def dispensable(self, call: Call, constants: Constants, kept_output: np.ndarray) -> np.ndarray:
+        kernel, _ = self.used_weights(call.layer)
+        unused = (kernel[..., kept_output] == 0).all(axis=(0, 2))
+        return unused | ~np.isnan(self._seen(call, constants))
+
+    def why_indispensable(self, call: Call) -> str:
+        return f"{call.name!r} pads its input with zeros (padding={call.layer.padding!r})"
+
+    def zero_units(self, call: Call) -> np.ndarray:
+        return (self.used_weights(call.layer)[0] == 0).all(axis=(0, 1))
+
+    def replacement(self, call: Call, cut: Cut) -> Replacement:
+        layer, rows, columns = call.layer, cut.kept_inputs[0], cut.kept_output
+        weights = layer.get_weights()
+        kernel = weights[0][..., rows, :][..., columns]
+        size = "units" if "units" in layer.get_config() else "filters"
+        config: dict[str, Any] = {size: int(columns.sum())}
+
+        folded = self._folded(call, cut)[columns]
+        if layer.use_bias:
+            bias = weights[1][columns]
+        elif folded.any():
+            config["use_bias"] = True
+            bias = np.zeros(folded.shape, kernel.dtype)
+        else:
+            return Replacement(config, [kernel])
+        # No detour by float64 where nothing is added: the other biases stay as they are to the bit.
+        bias = np.where(folded == 0, bias, (bias.astype(np.float64) + folded).astype(bias.dtype))
+        return Replacement(config, [kernel, bias])
+
+    def used_weights(self, layer: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return the kernel as ``(taps, n_in, n_out)`` and the bias, as the layer applies them."""
+        kernel = to_numpy(layer.kernel)
+        bias = to_numpy(layer.bias) if layer.use_bias else np.zeros(kernel.shape[-1])
+        return kernel.reshape(-1, *kernel.shape[-2:]), bias
+
+    def _seen(self, call: Call, constants: Constants) -> Constants:
+        padded = getattr(call.layer, "padding", "valid") != "valid"
+        return only_zero(constants) if padded else constants
+
+    def _folded(self, call: Call, cut: Cut) -> np.ndarray:
+        kernel, _ = self.used_weights(call.layer)
+        gone = np.where(cut.kept_inputs[0], 0.0, self._seen(call, cut.constants[0]))
+        # What varies and is removed meets nothing but zeros.
+        return np.nan_to_num(gone) @ kernel.sum(axis=0)
+
+
+def plain_kernel_obstacle(call: Call, *names: str) -> str | None:
+    """Say why a layer is not just a kernel, perhaps a bias, and the units on the last axis."""
+    layer, name = call.layer, call.name
+    if getattr(layer, "data_format", None) not in (None, "channels_last"):
+        return f"{name!r} has data_format={layer.data_format!r}"
+    if getattr(layer, "quantization_mode", None) or getattr(layer, "lora_enabled", False):
+        return f"{name!r} is quantized by Keras or has LoRA weights"
+    if len(layer.weights) != len(names) + bool(layer.use_bias):
+        return f"{name!r} has weights other than kernel and bias"
+    return None

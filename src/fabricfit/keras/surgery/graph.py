@@ -1,0 +1,176 @@
+"""A model as a list of layer calls on tensors, each tensor with its units on the last axis.
+
+This is the only module of the room that reads how Keras records a graph.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+from fabricfit.errors import InvalidInputError, InvalidTypeError
+
+__all__ = ["Call", "Graph", "Tensor", "is_readable", "read_graph"]
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """What one layer call hands to others.
+
+    Parameters
+    ----------
+    index
+        Position among the tensors of the graph.
+    shape
+        Shape with the batch axis; ``None`` where a size is not known.
+    masked
+        Whether Keras carries a mask (of time steps) along with it.
+    """
+
+    index: int
+    shape: tuple[int | None, ...]
+    masked: bool = False
+
+    @property
+    def units(self) -> int | None:
+        """Size of the last axis, or ``None`` where the tensor has no such axis of known size."""
+        return self.shape[-1] if len(self.shape) > 1 else None
+
+
+@dataclass(frozen=True)
+class Call:
+    """One application of a layer to tensors.
+
+    Parameters
+    ----------
+    layer
+        The layer, or the Keras operation, that is applied.
+    inputs, outputs
+        The tensors that go in and come out, in the order of the arguments.
+    node
+        Keras' own record of the call.
+    plain
+        Whether nothing but the input tensors was passed (no ``training=True``, no mask).
+    shared
+        Whether the model applies the layer more than once.
+    """
+
+    layer: Any
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    node: Any
+    plain: bool
+    shared: bool
+
+    @property
+    def name(self) -> str:
+        """The layer's name."""
+        return str(self.layer.name)
+
+    @property
+    def output(self) -> Tensor:
+        """The only output, for layers that have one."""
+        return self.outputs[0]
+
+
+@dataclass(frozen=True)
+class Graph:
+    """The calls of a model in an order in which they can be run.
+
+    Parameters
+    ----------
+    calls
+        Every call, input layers included.
+    tensors
+        Every tensor, in the order of :attr:`Tensor.index`.
+    outputs
+        Indices of the tensors that the model returns.
+    """
+
+    calls: tuple[Call, ...]
+    tensors: tuple[Tensor, ...]
+    outputs: frozenset[int]
+
+
+def is_readable(model: Any) -> bool:
+    """Return whether a model is a built Sequential or Functional one that runs its own graph."""
+    owner = next(cls for cls in type(model).__mro__ if "call" in vars(cls))
+    own_call = owner.__module__.split(".")[0] != "keras"
+    if own_call or not isinstance(model, (keras.Sequential, keras.Function)):
+        return False
+    return not isinstance(model, keras.Sequential) or _functional(model) is not None
+
+
+def read_graph(model: keras.Model) -> Graph:
+    """Read the graph of a model.
+
+    Parameters
+    ----------
+    model
+        A built Sequential or Functional model.
+
+    Raises
+    ------
+    InvalidTypeError
+        The argument is no Keras model.
+    InvalidInputError
+        The model is not built, or is a subclassed model, whose graph cannot be read.
+    """
+    _require_readable(model)
+    function = _functional(model)
+    depths = sorted(function._nodes_by_depth, reverse=True)
+    nodes = [node for depth in depths for node in function._nodes_by_depth[depth]]
+    uses = Counter(id(node.operation) for node in nodes)
+    tensors: dict[int, Tensor] = {}
+
+    def tensor(keras_tensor: Any) -> Tensor:
+        masked = getattr(keras_tensor, "_keras_mask", None) is not None
+        new = Tensor(len(tensors), tuple(keras_tensor.shape), masked)
+        return tensors.setdefault(id(keras_tensor), new)
+
+    calls = tuple(
+        Call(
+            layer=node.operation,
+            inputs=tuple(tensor(x) for x in node.input_tensors),
+            outputs=tuple(tensor(x) for x in node.output_tensors),
+            node=node,
+            plain=_is_plain(node),
+            shared=uses[id(node.operation)] > 1,
+        )
+        for node in nodes
+    )
+    outputs = frozenset(tensor(x).index for x in function.outputs)
+    return Graph(calls, tuple(tensors.values()), outputs)
+
+
+def _functional(model: Any) -> Any:
+    return model._functional if isinstance(model, keras.Sequential) else model
+
+
+def _require_readable(model: Any) -> None:
+    if not isinstance(model, keras.Model):
+        raise InvalidTypeError(f"model must be a keras.Model. Received: {type(model).__name__}")
+    if is_readable(model):
+        return
+    if isinstance(model, keras.Sequential) and _functional(model) is None:
+        raise InvalidInputError(
+            f"model {model.name!r} is not built, so that its shapes are not known. Start it with a "
+            "keras.Input, or call model.build(input_shape) first."
+        )
+    raise InvalidInputError(
+        f"model must be a Sequential or Functional model, for the graph of a subclassed model "
+        f"cannot be read. Received: {type(model).__name__} {model.name!r}. Rebuild it as "
+        "keras.Model(inputs, outputs)."
+    )
+
+
+def _is_plain(node: Any) -> bool:
+    arguments = node.arguments
+    tensors = sum(len(keras.tree.flatten(argument)) for argument in arguments.args[:1])
+    extras = [*arguments.args[1:], *arguments.kwargs.values()]
+    return tensors == len(node.input_tensors) and all(
+        extra is None or extra is False for extra in extras
+    )

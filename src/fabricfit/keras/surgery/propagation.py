@@ -1,0 +1,189 @@
+"""How units pass through a layer: one rule for each layer family, found by the layer's type.
+
+A rule answers five questions about a call: what constant each unit has where its inputs are constant,
+which input unit belongs to which output unit, which units keep it from being changed, which input
+units it can do without, and what layer takes its place. A family without a rule blocks: all its units
+stay. To teach the room a new layer, write a :class:`Rule` and decorate it with :func:`register`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import keras
+import numpy as np
+
+from fabricfit.keras.surgery.graph import Call
+
+__all__ = [
+    "Constants",
+    "Cut",
+    "Link",
+    "Replacement",
+    "Rule",
+    "apply_elementwise",
+    "only_zero",
+    "public_layers",
+    "register",
+    "rule_for",
+    "to_numpy",
+]
+
+Constants = np.ndarray
+"""A number for each unit, float64: its value on every input and position, NaN where it varies."""
+
+
+@dataclass(frozen=True)
+class Link:
+    """Units that can only be removed together.
+
+    Parameters
+    ----------
+    port
+        Position of the input.
+    inputs, outputs
+        Unit indices of equal length: ``inputs[i]`` of that input belongs to ``outputs[i]``.
+    """
+
+    port: int
+    inputs: np.ndarray
+    outputs: np.ndarray
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What is taken away around one call.
+
+    Parameters
+    ----------
+    kept_inputs
+        For each input a boolean for each unit.
+    kept_output
+        The same for the output.
+    constants
+        For each input what its units are, removed ones included.
+    """
+
+    kept_inputs: tuple[np.ndarray, ...]
+    kept_output: np.ndarray
+    constants: tuple[Constants, ...]
+
+    @property
+    def changes(self) -> bool:
+        """Whether anything is taken away at all."""
+        return not all(kept.all() for kept in (*self.kept_inputs, self.kept_output))
+
+
+@dataclass(frozen=True)
+class Replacement:
+    """The smaller layer: what changes in its configuration, and all its weights in order."""
+
+    config: dict[str, Any] = field(default_factory=dict)
+    weights: list[np.ndarray] = field(default_factory=list)
+
+
+class Rule:
+    """How units pass through the layers of one family.
+
+    The defaults describe a layer that treats every unit alike, keeps constants as they are and has no
+    weights: pooling, for example. A rule is stateless; one instance serves every call.
+    """
+
+    handles: tuple[type | str, ...] = ()
+    """Layer classes, matched exactly (a subclass may do anything), or ``'package.Class'``."""
+
+    has_own_units = False
+    """Whether the layer makes units of its own, so that its input and output units are not tied."""
+
+    shareable = True
+    """Whether a layer that is applied several times is understood."""
+
+    def obstacle(self, call: Call) -> str | None:
+        """Say why nothing around this call can be removed, if so."""
+        return None
+
+    def pins_output(self, call: Call) -> str | None:
+        """Say why the output units have to stay, if so."""
+        return None
+
+    def constants(self, call: Call, inputs: tuple[Constants, ...]) -> Constants:
+        """Return what the output units are, given what the input units are."""
+        return inputs[0]
+
+    def links(self, call: Call) -> list[Link]:
+        """Return which input units belong to which output units."""
+        units = np.arange(call.output.units or 0)
+        return [Link(port, units, units) for port in range(len(call.inputs))]
+
+    def dispensable(self, call: Call, constants: Constants, kept_output: np.ndarray) -> np.ndarray:
+        """Return, for each unit of the input, whether this layer can do without it, shape (units,).
+
+        Layers that tie their units have nothing to say here.
+        """
+        return np.ones(constants.shape, bool)
+
+    def why_indispensable(self, call: Call) -> str:
+        """Say why a constant unit may have to stay because of this layer."""
+        return f"{call.name!r} uses them"
+
+    def zero_units(self, call: Call) -> np.ndarray:
+        """Return which of the layer's own units have a kernel of zeros, shape (units,)."""
+        return np.zeros(call.output.units or 0, bool)
+
+    def replacement(self, call: Call, cut: Cut) -> Replacement:
+        """Return the layer without the units that are cut."""
+        return Replacement(weights=call.layer.get_weights())
+
+    def refusal(self, call: Call, cut: Cut) -> str | None:
+        """Say why the finished cut would change what the layer computes, if so."""
+        return None
+
+
+_RULES: dict[type | str, Rule] = {}
+_RuleClass = TypeVar("_RuleClass", bound=type[Rule])
+
+
+def register(rule: _RuleClass) -> _RuleClass:
+    """Make a rule known for the layers that it handles; use as a class decorator."""
+    instance = rule()
+    for handled in rule.handles:
+        _RULES[handled] = instance
+    return rule
+
+
+def rule_for(layer: Any) -> Rule | None:
+    """Return the rule for a layer, or ``None`` where its family is not known."""
+    cls = type(layer)
+    package = cls.__module__.split(".")[0]
+    return _RULES.get(cls) or _RULES.get(f"{package}.{cls.__name__}")
+
+
+def apply_elementwise(function: Callable[[Any], Any], constants: Constants) -> Constants:
+    """Return what a function that works number by number makes of constants.
+
+    A result that is not finite counts as varying: it cannot be folded into anything.
+    """
+    varies = np.isnan(constants)
+    # Past the range of float32 the result below is infinite, and so "varies".
+    with np.errstate(over="ignore"):
+        values = np.where(varies, 0.0, constants).astype(np.float32)
+    result = to_numpy(function(keras.ops.convert_to_tensor(values[None])))[0]
+    return np.where(varies | ~np.isfinite(result), np.nan, result)
+
+
+def only_zero(constants: Constants) -> Constants:
+    """Return constants with those other than 0 taken for varying ones."""
+    return np.where(constants == 0, 0.0, np.nan)
+
+
+def to_numpy(array: Any) -> np.ndarray:
+    """Return an array of any backend as float64."""
+    return np.asarray(keras.ops.convert_to_numpy(array)).astype(np.float64)
+
+
+def public_layers(names: Iterable[str]) -> tuple[type, ...]:
+    """Return the layer classes of these names that the installed Keras has."""
+    found = (getattr(keras.layers, name, None) for name in names)
+    return tuple(layer for layer in found if layer is not None)

@@ -1,0 +1,26 @@
+"""Masked training: an engine for each backend, its data, and what it trains with."""
+
+from fabricfit.keras.training.data import Data, check_against_model, collect
+from fabricfit.keras.training.engine import Engine, make_engine
+from fabricfit.keras.training.ingredients import (
+    fresh_metric,
+    fresh_optimizer,
+    is_builtin,
+    mean_loss,
+    resolve_loss,
+)
+from fabricfit.keras.training.projection import Projection
+
+__all__ = [
+    "Data",
+    "Engine",
+    "Projection",
+    "check_against_model",
+    "collect",
+    "fresh_metric",
+    "fresh_optimizer",
+    "is_builtin",
+    "make_engine",
+    "mean_loss",
+    "resolve_loss",
+]

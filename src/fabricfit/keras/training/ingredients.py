@@ -1,0 +1,142 @@
+"""Losses, optimizers and metrics as a run needs them: its own copies, the caller's untouched."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from fabricfit.errors import InvalidInputError, InvalidTypeError
+
+__all__ = ["fresh_metric", "fresh_optimizer", "is_builtin", "mean_loss", "resolve_loss"]
+
+
+def resolve_loss(loss_fn: Any) -> Any:
+    """Return a loss object or function for a description of one.
+
+    Raises
+    ------
+    InvalidInputError
+        Keras knows no loss by this name.
+    InvalidTypeError
+        It is neither a name nor callable.
+    """
+    if isinstance(loss_fn, str | dict):
+        try:
+            return keras.losses.get(loss_fn)
+        except (ValueError, TypeError) as error:
+            raise InvalidInputError(
+                f"loss_fn must be a loss that Keras knows. Received: loss_fn={loss_fn!r}"
+            ) from error
+    if not callable(loss_fn):
+        raise InvalidTypeError(
+            f"loss_fn must be a keras.losses.Loss, its name, or a function of (y_true, y_pred). "
+            f"Received: {loss_fn!r}"
+        )
+    return loss_fn
+
+
+def mean_loss(loss_fn: Any) -> Callable[[Any, Any], Any]:
+    """Return a function from targets and predictions to one number.
+
+    A function (which is what a name stands for) gives a number for each sample: the mean is taken. A
+    loss object reduces by its own rule. With several outputs the losses of all are added.
+    """
+    loss = resolve_loss(loss_fn)
+
+    def reduced(target: Any, prediction: Any) -> Any:
+        return ops.mean(loss(target, prediction))
+
+    def total(y: Any, outputs: Any) -> Any:
+        targets, predictions = keras.tree.flatten(y), keras.tree.flatten(outputs)
+        if len(targets) != len(predictions):
+            raise InvalidInputError(
+                f"the model has {len(predictions)} output(s), so y must hold as many arrays. "
+                f"Received: {len(targets)}"
+            )
+        return sum(reduced(t, p) for t, p in zip(targets, predictions, strict=True))
+
+    return total
+
+
+def fresh_optimizer(optimizer: Any) -> keras.optimizers.Optimizer:
+    """Return a new optimizer of the same configuration, with no state.
+
+    Raises
+    ------
+    InvalidInputError
+        Keras knows no optimizer by this name.
+    InvalidTypeError
+        It is no optimizer of Keras 3.
+    """
+    if isinstance(optimizer, keras.optimizers.Optimizer):
+        return type(optimizer).from_config(optimizer.get_config())
+    if isinstance(optimizer, str | dict):
+        try:
+            return keras.optimizers.get(optimizer)
+        except (ValueError, TypeError) as error:
+            raise InvalidInputError(
+                f"optimizer must be one that Keras knows. Received: optimizer={optimizer!r}"
+            ) from error
+    raise InvalidTypeError(
+        "optimizer must be a keras.optimizers.Optimizer of Keras 3 or its name. "
+        f"Received: {type(optimizer)!r}"
+    )
+
+
+def fresh_metric(metric: Any, outputs: Any = None, y: Any = None) -> keras.metrics.Metric:
+    """Return a new metric object of the same configuration and name.
+
+    Parameters
+    ----------
+    metric
+        A metric, its name, or a function of (y_true, y_pred).
+    outputs, y
+        Predictions and targets of a few samples: they decide which accuracy ``'accuracy'`` means, by
+        Keras' own rule.
+
+    Raises
+    ------
+    InvalidInputError
+        Keras knows no metric by this name.
+    InvalidTypeError
+        It is no metric.
+    """
+    if isinstance(metric, keras.metrics.Metric):
+        return type(metric).from_config(metric.get_config())
+    if isinstance(metric, str):
+        if metric.lower() in ("accuracy", "acc"):
+            return _accuracy(metric, outputs, y)
+        try:
+            metric = keras.metrics.get(metric)
+        except (ValueError, TypeError) as error:
+            raise InvalidInputError(
+                f"validation_metric must be one that Keras knows. Received: {metric!r}"
+            ) from error
+        if isinstance(metric, keras.metrics.Metric):
+            return metric
+    if callable(metric):
+        return keras.metrics.MeanMetricWrapper(metric, name=getattr(metric, "__name__", "metric"))
+    raise InvalidTypeError(
+        "validation_metric must be a keras.metrics.Metric, its name, or a function of "
+        f"(y_true, y_pred). Received: {type(metric)!r}"
+    )
+
+
+def _accuracy(name: str, outputs: Any, y: Any) -> keras.metrics.Metric:
+    predicted, target = (tuple(np.shape(keras.tree.flatten(each)[0])) for each in (outputs, y))
+    if predicted[-1:] == (1,):
+        return keras.metrics.BinaryAccuracy(name=name)
+    if predicted == target:
+        return keras.metrics.CategoricalAccuracy(name=name)
+    return keras.metrics.SparseCategoricalAccuracy(name=name)
+
+
+def is_builtin(thing: Any) -> bool:
+    """Whether an object is of a class, or a function, of Keras' own."""
+    module = getattr(thing if callable(thing) and hasattr(thing, "__name__") else type(thing),
+                     "__module__", "")
+    return isinstance(thing, str) or module.split(".")[0] == "keras"

@@ -1,0 +1,64 @@
+"""TensorFlow: a whole epoch as one graph, the data set inside it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from fabricfit.keras.training.data import Data
+from fabricfit.keras.training.engine import Engine
+
+__all__ = ["BackendEngine"]
+
+
+class BackendEngine(Engine):
+    """One ``tf.function`` for each shape of data; weights, masks and strengths are variables in it."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._compiled_epoch = tf.function(self._epoch, reduce_retracing=True)
+        self._compiled_step = tf.function(self._step, reduce_retracing=True)
+        self._compiled_predict = tf.function(
+            lambda X: self.model(X, training=False), reduce_retracing=True
+        )
+
+    def step(self, X: Any, y: Any) -> float:
+        """Train on one batch."""
+        return float(self._compiled_step(*_tensors((X, y))))
+
+    def train_epoch(self, data: Data, order: np.ndarray, batch_size: int) -> float:
+        """Train on all samples once."""
+        X, y = _tensors((data.X, data.y))
+        index = tf.convert_to_tensor(order, tf.int64)
+        return float(self._compiled_epoch(X, y, index, tf.constant(batch_size, tf.int64)))
+
+    def predict_batch(self, X: Any) -> Any:
+        """Return the model's outputs for one batch."""
+        return self._compiled_predict(_tensors(X))
+
+    def _epoch(self, X: Any, y: Any, order: tf.Tensor, batch_size: tf.Tensor) -> tf.Tensor:
+        count = tf.size(order, tf.int64)
+        total = tf.zeros(())
+        for start in tf.range(tf.constant(0, tf.int64), count, batch_size):
+            index = order[start : start + batch_size]
+            batch_X, batch_y = tf.nest.map_structure(lambda a, i=index: tf.gather(a, i), (X, y))
+            loss = self._step(batch_X, batch_y)
+            total += tf.cast(loss, tf.float32) * tf.cast(tf.size(index), tf.float32)
+        return total / tf.cast(count, tf.float32)
+
+    def _step(self, X: Any, y: Any) -> tf.Tensor:
+        variables = self.model.trainable_variables
+        with tf.GradientTape() as tape:
+            loss = self.loss(y, self.model(X, training=True))
+            total = tf.add_n([loss, *self.model.losses])
+        gradients = tape.gradient(total, [v.value for v in variables])
+        self.optimizer.apply(self.projection.apply(gradients), variables)
+        self.project_weights()
+        return total
+
+
+def _tensors(arrays: Any) -> Any:
+    return keras.tree.map_structure(tf.convert_to_tensor, arrays)

@@ -1,0 +1,51 @@
+"""PyTorch: a plain loop over tensors that stay on the device."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+import torch
+
+from fabricfit.keras.training.data import Data
+from fabricfit.keras.training.engine import Engine
+
+__all__ = ["BackendEngine"]
+
+
+class BackendEngine(Engine):
+    """Eager steps, without the bookkeeping of Keras' ``fit``."""
+
+    def step(self, X: Any, y: Any) -> float:
+        """Train on one batch."""
+        return float(self._step(*_tensors((X, y))))
+
+    def train_epoch(self, data: Data, order: np.ndarray, batch_size: int) -> float:
+        """Train on all samples once."""
+        arrays = _tensors((data.X, data.y))
+        index = keras.ops.convert_to_tensor(order, "int64")
+        total: Any = 0.0
+        for start in range(0, len(order), batch_size):
+            part = index[start : start + batch_size]
+            X, y = keras.tree.map_structure(lambda a, i=part: a[i], arrays)
+            total = total + self._step(X, y) * len(part)
+        return float(total) / len(order)
+
+    def predict_batch(self, X: Any) -> Any:
+        """Return the model's outputs for one batch."""
+        with torch.no_grad():
+            return self.model(_tensors(X), training=False)
+
+    def _step(self, X: Any, y: Any) -> torch.Tensor:
+        variables = self.model.trainable_variables
+        total = self.loss(y, self.model(X, training=True)) + sum(self.model.losses)
+        gradients = torch.autograd.grad(total, [v.value for v in variables], allow_unused=True)
+        with torch.no_grad():
+            self.optimizer.apply(self.projection.apply(list(gradients)), variables)
+            self.project_weights()
+        return total.detach()
+
+
+def _tensors(arrays: Any) -> Any:
+    return keras.tree.map_structure(keras.ops.convert_to_tensor, arrays)

@@ -1,0 +1,97 @@
+"""Order statistics of a large array around one place, without sorting all of it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+__all__ = ["Ladder", "top_mask"]
+
+_SORT_ALL = 1 << 13
+"""An array up to this length is sorted as a whole."""
+
+
+class Ladder:
+    """The values of one cost class in falling order, of which only a window is ever sorted.
+
+    *Rank r* is the r-th largest value, counted from 0; keeping the best k items keeps ranks below k.
+
+    Parameters
+    ----------
+    values
+        Shape ``(n,)``, in any order. ``inf`` marks an item that is always kept, -1 one that never is.
+    low, high
+        Least and largest number of items that may be kept.
+    """
+
+    def __init__(self, values: np.ndarray, low: int = 0, high: int | None = None) -> None:
+        self.values = values
+        self.size = values.size
+        self.low = low
+        self.high = values.size if high is None else high
+        self._first = 0
+        self._window = np.empty(0)
+        if self.size <= _SORT_ALL:
+            self._window = np.sort(values)[::-1]
+
+    def focus(self, top: float, bottom: float) -> tuple[int, int]:
+        """Sort the values in ``(bottom, top]``; return the ranks where they begin and end."""
+        if self._window.size < self.size:
+            above = np.count_nonzero(self.values > top)
+            inside = self.values[(self.values <= top) & (self.values > bottom)]
+            self._first, self._window = above, np.sort(inside)[::-1]
+            return above, above + inside.size
+        falling = -self._window
+        return (
+            int(np.searchsorted(falling, -top, "left")),
+            int(np.searchsorted(falling, -bottom, "left")),
+        )
+
+    def above(self, price: float) -> int:
+        """Count the items that are worth more than a price, within the allowed numbers."""
+        window = self._window
+        if window.size and (window.size == self.size or window[-1] <= price < window[0]):
+            count = self._first + int(np.searchsorted(-window, -price, "left"))
+        else:
+            count = int(np.count_nonzero(self.values > price))
+        return min(max(count, self.low), self.high)
+
+    def ranks(self, start: int, stop: int) -> np.ndarray:
+        """Return the values of ranks ``start`` to ``stop - 1``, largest first."""
+        if start < self._first or stop > self._first + self._window.size:
+            room = 2 * (stop - start)
+            first, last = max(start - room, 0), min(stop + room, self.size)
+            cuts = [cut for cut in (self.size - last, self.size - first) if 0 < cut < self.size]
+            ordered = np.partition(self.values, cuts) if cuts else self.values
+            part = ordered[self.size - last : self.size - first]
+            self._first, self._window = first, np.sort(part)[::-1]
+        return self._window[start - self._first : stop - self._first]
+
+    def keep(self, count: int) -> np.ndarray:
+        """Mark the best ``count`` items, the first ones among equals; shape ``(n,)``, bool."""
+        if 0 < count < self.size:
+            return top_mask(self.values, count, float(self.ranks(count - 1, count)[0]))
+        return np.full(self.size, count > 0)
+
+
+def top_mask(values: np.ndarray, count: int, last: float | None = None) -> np.ndarray:
+    """Mark the ``count`` largest values, the first ones among equals.
+
+    Parameters
+    ----------
+    values
+        Shape ``(n,)``.
+    count
+        Between 0 and n.
+    last
+        The ``count``-th largest value, where it is known.
+    """
+    if count <= 0 or count >= values.size:
+        return np.full(values.size, count > 0)
+    if last is None:
+        place = values.size - count
+        last = np.partition(values, place)[place]
+    mask = values > last
+    missing = count - int(np.count_nonzero(mask))
+    if missing:
+        mask[np.flatnonzero(values == last)[:missing]] = True
+    return mask

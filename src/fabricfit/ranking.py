@@ -1,0 +1,263 @@
+"""What a network loses when a group of weights is pruned or shared.
+
+A **criterion** is a pure function of a *change* of weights: pruning changes a weight ``w`` by ``-w``,
+sharing changes it by ``mean - w``. The loss of a group is the sum of its members' losses. Because both
+treatments go through the same function, their losses are on one scale: for the norms, the size of the
+change made to the network; for ``oracle`` and ``saliency``, the first- and second-order estimate of how
+much the training loss moves. "Whichever loses less" is then a comparison of like with like, and sums over
+groups mean something: a knapsack over them minimizes the total.
+
+====================  =====================================  ==========================================
+criterion             loss of a change ``d`` of one weight   reference
+====================  =====================================  ==========================================
+``l1``                ``|d|``                                Han et al. (2015), arXiv:1506.02626
+``l2``                ``d²`` (so that a sum over groups is   Li et al. (2017), arXiv:1608.08710
+                      the squared norm of the whole change)
+``oracle``            ``|∂L/∂w · d|``                        Molchanov et al. (2017), arXiv:1611.06440
+``saliency``          ``½ max(∂²L/∂w², 0) · d²``             LeCun et al., Optimal Brain Damage (1990)
+====================  =====================================  ==========================================
+
+``l1`` of a shared group is the sum of the distances from the mean, ``l2`` its variance times its size:
+both are zero for a group of equal weights and neither is normalized, so sharing wins only where it really
+changes less. A negative curvature (a saddle, or noise) counts as none: Optimal Brain Damage expands about
+a minimum.
+
+Register a criterion of your own with one call::
+
+    from fabricfit.ranking import register_criterion
+
+    register_criterion("cubic", lambda change, **statistics: abs(change) ** 3)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from fabricfit.attributes import OptimizationAttributes
+from fabricfit.errors import InvalidInputError, unknown_name
+from fabricfit.grouping import Grouping
+
+__all__ = [
+    "Criterion",
+    "GroupLosses",
+    "criteria",
+    "get_criterion",
+    "group_losses",
+    "register_criterion",
+]
+
+STATISTICS = ("gradients", "hessians")
+"""What a criterion may ask for: first derivatives, and the diagonal of the second ones."""
+
+
+class LossFunction(Protocol):
+    """Loss of changing each weight."""
+
+    def __call__(self, change: np.ndarray, **statistics: np.ndarray) -> np.ndarray:
+        """Return an array like ``change``, each entry at least 0.
+
+        Parameters
+        ----------
+        change
+            By how much each weight moves, any shape.
+        **statistics
+            ``weights``, and those of ``gradients`` and ``hessians`` that the criterion needs, in the
+            shape of ``change``.
+        """
+        ...  # pragma: no cover
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """A registered way of ranking groups.
+
+    Parameters
+    ----------
+    name
+        The name it goes by in ``ranking_metric`` and ``metric``.
+    loss
+        The loss of changing each weight.
+    needs
+        Which of ``'gradients'`` and ``'hessians'`` it must be given.
+    """
+
+    name: str
+    loss: LossFunction | Callable[..., np.ndarray]
+    needs: tuple[str, ...] = ()
+
+
+_CRITERIA: dict[str, Criterion] = {}
+
+
+def register_criterion(
+    name: str,
+    loss: LossFunction | Callable[..., np.ndarray] | None = None,
+    *,
+    needs: Iterable[str] = (),
+) -> Any:
+    """Make a criterion known by name, for every function that takes a ranking metric.
+
+    Parameters
+    ----------
+    name
+        Its name, in lower case. A name that is taken is replaced.
+    loss
+        A :class:`LossFunction`; without it, this is a decorator.
+    needs
+        Statistics it must be given: ``'gradients'``, ``'hessians'`` or both.
+
+    Raises
+    ------
+    InvalidInputError
+        It needs a statistic that does not exist.
+    """
+    wanted = tuple(needs)
+    for statistic in wanted:
+        if statistic not in STATISTICS:
+            raise unknown_name("needs", statistic, STATISTICS)
+    if loss is None:
+        return lambda function: register_criterion(name, function, needs=wanted)
+    _CRITERIA[name] = Criterion(name, loss, wanted)
+    return loss
+
+
+def criteria() -> tuple[str, ...]:
+    """Return the names of all registered criteria."""
+    return tuple(_CRITERIA)
+
+
+def get_criterion(name: str | Criterion, argument: str = "metric") -> Criterion:
+    """Return a criterion by its name, in any case.
+
+    Raises
+    ------
+    InvalidInputError
+        No such criterion is registered.
+    """
+    if isinstance(name, Criterion):
+        return name
+    for known in (name, str(name).lower()):
+        if known in _CRITERIA:
+            return _CRITERIA[known]
+    raise unknown_name(argument, name, criteria())
+
+
+@register_criterion("l1")
+def l1(change: np.ndarray, **statistics: np.ndarray) -> np.ndarray:
+    """Size of the change."""
+    return np.abs(change)
+
+
+@register_criterion("l2")
+def l2(change: np.ndarray, **statistics: np.ndarray) -> np.ndarray:
+    """Squared size of the change."""
+    return np.square(change)
+
+
+@register_criterion("oracle", needs=["gradients"])
+def oracle(change: np.ndarray, *, gradients: np.ndarray, **statistics: np.ndarray) -> np.ndarray:
+    """First-order change of the loss, whatever its sign."""
+    return np.abs(gradients * change)
+
+
+@register_criterion("saliency", needs=["hessians"])
+def saliency(change: np.ndarray, *, hessians: np.ndarray, **statistics: np.ndarray) -> np.ndarray:
+    """Second-order change of the loss at a minimum, by the diagonal of the Hessian."""
+    return 0.5 * np.maximum(hessians, 0) * np.square(change)
+
+
+@dataclass(frozen=True)
+class GroupLosses:
+    """What each group of a kernel loses by the treatment that costs it least.
+
+    Parameters
+    ----------
+    loss
+        Shape ``(n_groups,)``, float64.
+    shared
+        Shape ``(n_groups,)``, bool: the treatment is sharing, not pruning.
+    """
+
+    loss: np.ndarray
+    shared: np.ndarray
+
+
+def group_losses(
+    kernel: np.ndarray,
+    attributes: OptimizationAttributes,
+    metric: str | Criterion = "l1",
+    statistics: Mapping[str, np.ndarray] | None = None,
+    layer: str = "kernel",
+) -> GroupLosses:
+    """Rank the groups of a kernel.
+
+    Parameters
+    ----------
+    kernel
+        The weights.
+    attributes
+        Which groups, and whether they may be pruned, shared or both.
+    metric
+        Name of a criterion.
+    statistics
+        ``'gradients'`` and ``'hessians'`` in the kernel's shape, as far as the criterion needs them.
+    layer
+        What to call the kernel in an error.
+
+    Raises
+    ------
+    InvalidInputError
+        A statistic is missing, has another shape or is not finite; neither treatment is allowed.
+    """
+    criterion = get_criterion(metric)
+    if not (attributes.pruning or attributes.weight_sharing):
+        raise InvalidInputError(f"layer {layer!r}: neither pruning nor weight_sharing is allowed.")
+    kernel = np.asarray(kernel)
+    grouping = Grouping.from_attributes(kernel.shape, attributes)
+    given = {"weights": kernel, **_checked(criterion, kernel, statistics or {}, layer)}
+
+    def total(change: np.ndarray) -> np.ndarray:
+        losses = np.asarray(criterion.loss(change, **given))
+        if losses.shape != kernel.shape:
+            raise InvalidInputError(
+                f"criterion {criterion.name!r} must return one loss for each weight, shape "
+                f"{kernel.shape}. Received: {losses.shape}"
+            )
+        return grouping.to_groups(losses).sum(axis=1, dtype=np.float64)
+
+    prune = total(-kernel) if attributes.pruning else None
+    share = None
+    if attributes.weight_sharing:
+        share = total(grouping.spread(grouping.means(kernel)).astype(kernel.dtype) - kernel)
+    if prune is None:
+        assert share is not None
+        return GroupLosses(share, np.ones(grouping.n_groups, bool))
+    if share is None:
+        return GroupLosses(prune, np.zeros(grouping.n_groups, bool))
+    return GroupLosses(np.minimum(prune, share), share < prune)
+
+
+def _checked(
+    criterion: Criterion, kernel: np.ndarray, statistics: Mapping[str, np.ndarray], layer: str
+) -> dict[str, np.ndarray]:
+    checked = {}
+    for name in criterion.needs:
+        if name not in statistics:
+            raise InvalidInputError(
+                f"ranking by {criterion.name!r} needs {name} of layer {layer!r}; compute them with "
+                f"fabricfit.keras.utils.get_model_{name}."
+            )
+        array = np.asarray(statistics[name])
+        if array.shape != kernel.shape:
+            raise InvalidInputError(
+                f"{name} of layer {layer!r} must have its kernel's shape {kernel.shape}. "
+                f"Received: {array.shape}"
+            )
+        if not np.isfinite(array).all():
+            raise InvalidInputError(f"{name} of layer {layer!r} hold NaN or infinite values.")
+        checked[name] = array
+    return checked

@@ -1,0 +1,223 @@
+"""How the sparsity of a run rises from level to level.
+
+A scheduler is asked for the next level after a good one (:meth:`~OptimizationScheduler.update_step`) or
+after a bad one (:meth:`~OptimizationScheduler.repair_step`). Both answer ``(changed, sparsity)``:
+``changed`` is false once there is nothing left to try. The last step of every scheduler is exactly
+``final_sparsity``, not a rounding error beside it.
+
+The optimizer works on a copy, so a scheduler object can be used for any number of runs.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+
+from fabricfit.errors import InvalidInputError
+
+__all__ = [
+    "BinaryScheduler",
+    "ConstantScheduler",
+    "OptimizationScheduler",
+    "PolynomialScheduler",
+]
+
+
+class OptimizationScheduler(ABC):
+    """Base of all schedulers; subclass it for a schedule of your own.
+
+    Parameters
+    ----------
+    initial_sparsity, final_sparsity
+        Fractions of the resource to save, in [0, 1]: 0.9 leaves a tenth.
+
+    Raises
+    ------
+    InvalidInputError
+        A sparsity is outside [0, 1], or the final one is below the initial one.
+    """
+
+    def __init__(self, initial_sparsity: float = 0, final_sparsity: float = 1.0) -> None:
+        for name, value in (
+            ("initial_sparsity", initial_sparsity),
+            ("final_sparsity", final_sparsity),
+        ):
+            if not 0 <= value <= 1:
+                raise InvalidInputError(
+                    f"{name} must be a fraction between 0 and 1. Received: {name}={value!r}"
+                )
+        if final_sparsity < initial_sparsity:
+            raise InvalidInputError(
+                "final_sparsity must not be below initial_sparsity. Received: "
+                f"initial_sparsity={initial_sparsity!r}, final_sparsity={final_sparsity!r}"
+            )
+        self.sparsity = float(initial_sparsity)
+        self.lower_bound = float(initial_sparsity)
+        self.upper_bound = float(final_sparsity)
+
+    @abstractmethod
+    def update_step(self) -> tuple[bool, float]:
+        """Move on after a level that was good enough.
+
+        Returns
+        -------
+        changed : bool
+            Whether there is a new level to try.
+        sparsity : float
+            The level.
+        """
+
+    @abstractmethod
+    def repair_step(self) -> tuple[bool, float]:
+        """Move on after a level that cost too much.
+
+        Returns
+        -------
+        changed : bool
+            Whether there is a new level to try.
+        sparsity : float
+            The level.
+        """
+
+    def get_sparsity(self) -> float:
+        """Return the current level."""
+        return self.sparsity
+
+    def _move_to(self, sparsity: float) -> tuple[bool, float]:
+        changed = sparsity != self.sparsity
+        self.sparsity = sparsity
+        return changed, sparsity
+
+
+class ConstantScheduler(OptimizationScheduler):
+    """Equal steps: ``initial + n * update_step``, the last one cut short to end at ``final``.
+
+    After a bad level it goes on to the next one: a step is small, and a network that stumbles at one
+    level may recover at the next. How many bad levels in a row are allowed is the optimizer's
+    ``cutoff_bad_trials``.
+
+    Parameters
+    ----------
+    initial_sparsity, final_sparsity
+        Fractions in [0, 1].
+    update_step
+        Height of one step, above 0.
+    """
+
+    def __init__(
+        self, initial_sparsity: float = 0, final_sparsity: float = 1.0, update_step: float = 0.05
+    ) -> None:
+        super().__init__(initial_sparsity, final_sparsity)
+        if not 0 < update_step <= 1:
+            raise InvalidInputError(
+                f"update_step must be above 0 and at most 1. Received: update_step={update_step!r}"
+            )
+        self.increment = float(update_step)
+        self._steps = 0
+        # A whole number of steps that misses the end by a rounding error is that whole number.
+        self._last = math.ceil(round((self.upper_bound - self.lower_bound) / update_step, 9))
+
+    def update_step(self) -> tuple[bool, float]:
+        """Rise by one step, at most to the final sparsity."""
+        self._steps = min(self._steps + 1, self._last)
+        if self._steps == self._last:
+            return self._move_to(self.upper_bound)
+        return self._move_to(self.lower_bound + self._steps * self.increment)
+
+    def repair_step(self) -> tuple[bool, float]:
+        """Rise by one step all the same."""
+        return self.update_step()
+
+
+class BinaryScheduler(OptimizationScheduler):
+    """Bisection between the highest good and the lowest bad sparsity.
+
+    While no level has failed it heads for the final sparsity, halving the distance; once the distance
+    is below the threshold it takes the final sparsity itself. After a failure it looks between the
+    last good level and the failed one, until they are less than the threshold apart.
+
+    Parameters
+    ----------
+    initial_sparsity, final_sparsity
+        Fractions in [0, 1].
+    threshold
+        Distance at which the search ends, above 0.
+    """
+
+    def __init__(
+        self, initial_sparsity: float = 0, final_sparsity: float = 1.0, threshold: float = 0.01
+    ) -> None:
+        super().__init__(initial_sparsity, final_sparsity)
+        if not threshold > 0:
+            raise InvalidInputError(f"threshold must be above 0. Received: threshold={threshold!r}")
+        self.threshold = float(threshold)
+        self._failed = False
+
+    def update_step(self) -> tuple[bool, float]:
+        """Rise halfway to the final sparsity, or to the lowest level that failed."""
+        self.lower_bound = self.sparsity
+        if self.upper_bound - self.sparsity >= self.threshold:
+            return self._move_to(0.5 * (self.lower_bound + self.upper_bound))
+        if not self._failed:
+            return self._move_to(self.upper_bound)
+        return False, self.sparsity
+
+    def repair_step(self) -> tuple[bool, float]:
+        """Fall halfway back to the last good level."""
+        self.upper_bound = self.sparsity
+        self._failed = True
+        if self.upper_bound - self.lower_bound >= self.threshold:
+            return self._move_to(0.5 * (self.lower_bound + self.upper_bound))
+        return False, self.sparsity
+
+
+class PolynomialScheduler(OptimizationScheduler):
+    r"""Large steps first, small ones near the end.
+
+    .. math:: s_n = s_f + (s_i - s_f)\,(1 - n / N)^p
+
+    after Zhu and Gupta, "To prune, or not to prune" (2017), arXiv:1710.01878. Like
+    :class:`ConstantScheduler` it goes on to the next step after a bad level.
+
+    Parameters
+    ----------
+    maximum_steps
+        Number of steps N, at least 1.
+    initial_sparsity, final_sparsity
+        Fractions in [0, 1].
+    decay_power
+        The power p, above 0.
+    """
+
+    def __init__(
+        self,
+        maximum_steps: int,
+        initial_sparsity: float = 0,
+        final_sparsity: float = 1.0,
+        decay_power: float = 3,
+    ) -> None:
+        super().__init__(initial_sparsity, final_sparsity)
+        if int(maximum_steps) != maximum_steps or maximum_steps < 1:
+            raise InvalidInputError(
+                "maximum_steps must be a whole number of at least 1. "
+                f"Received: maximum_steps={maximum_steps!r}"
+            )
+        if not decay_power > 0:
+            raise InvalidInputError(
+                f"decay_power must be above 0. Received: decay_power={decay_power!r}"
+            )
+        self.maximum_steps = int(maximum_steps)
+        self.decay_power = decay_power
+        self.current_step = 0
+
+    def update_step(self) -> tuple[bool, float]:
+        """Take the next step of the polynomial."""
+        if self.current_step >= self.maximum_steps:
+            return False, self.sparsity
+        self.current_step += 1
+        rest = (1 - self.current_step / self.maximum_steps) ** self.decay_power
+        return self._move_to(self.upper_bound + (self.lower_bound - self.upper_bound) * rest)
+
+    def repair_step(self) -> tuple[bool, float]:
+        """Take the next step all the same."""
+        return self.update_step()

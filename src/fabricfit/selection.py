@@ -1,0 +1,327 @@
+"""Which groups stay, so that a sparsity is met in every resource and as little as possible is lost.
+
+The values are the losses of :mod:`fabricfit.ranking`, the costs come from an objective, and the choice is
+a knapsack. An objective may count more exactly than a linear sum (a removed unit saves work in the next
+layer too; memory comes in whole blocks): the linear costs then only guide the choice, which is tightened
+until the objective's own count agrees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from fabricfit.attributes import LayerAttributes
+from fabricfit.errors import InfeasibleError, InvalidInputError
+from fabricfit.knapsack import GroupedProblem, solve_grouped, solve_knapsack
+from fabricfit.objectives import ObjectiveEstimator
+from fabricfit.ranking import Criterion, GroupLosses, group_losses
+
+__all__ = ["Costs", "Selection", "measure_costs", "removed_groups", "select_groups"]
+
+Objective = ObjectiveEstimator | type[ObjectiveEstimator]
+
+EXACT_SOLVERS = ("exact", "CBC_MIP")
+"""Names that mean the exact solver: the second one is the historical default argument."""
+
+_ROUNDS = 200
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What an objective says of a set of layers.
+
+    Parameters
+    ----------
+    baseline
+        Resources of the dense layers together, shape ``(M,)``.
+    per_group
+        Layer -> what removing one of its groups saves, shape ``(M,)``. Layers whose groups save
+        nothing are not in it.
+    """
+
+    baseline: np.ndarray
+    per_group: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The groups that stay.
+
+    Parameters
+    ----------
+    keep
+        Layer -> which groups stay, shape ``(n_groups,)``, bool.
+    losses
+        Layer -> what each group would lose, and by which treatment.
+    utilization, allowed, baseline
+        Resources after the choice, their limit, and those of the dense model, each of shape ``(M,)``.
+    gap
+        Most by which any other choice could lose less; 0 where the choice is proven to be the best.
+    """
+
+    keep: dict[str, np.ndarray]
+    losses: dict[str, GroupLosses]
+    utilization: np.ndarray
+    allowed: np.ndarray
+    baseline: np.ndarray
+    gap: float
+
+
+def removed_groups(keep: Mapping[str, np.ndarray]) -> dict[str, int]:
+    """Count the groups of each layer that do not stay."""
+    return {name: int(kept.size - np.count_nonzero(kept)) for name, kept in keep.items()}
+
+
+def measure_costs(
+    attributes: Mapping[str, LayerAttributes], objective: Objective
+) -> Costs:
+    """Ask an objective for the resources of some layers, and check its answers.
+
+    Raises
+    ------
+    InvalidInputError
+        An answer is negative or no whole number, or the layers differ in the number of resources.
+    """
+    dimensions: int | None = None
+    per_group: dict[str, np.ndarray] = {}
+    for name, layer in attributes.items():
+        total = _answer(objective.layer_resources(layer), "layer_resources", name, dimensions)
+        dimensions = total.size
+        if layer.optimizable and layer.weight_shape:
+            saved = _answer(objective.layer_savings(layer), "layer_savings", name, dimensions)
+            if saved.any():
+                count = layer.grouping.n_groups
+                gone = _utilization(attributes, objective, {name: count})
+                per_group[name] = (_utilization(attributes, objective, {}) - gone) / count
+    if dimensions is None:
+        raise InvalidInputError("attributes must describe at least one layer. Received: none.")
+    return Costs(_utilization(attributes, objective, {}), per_group)
+
+
+def select_groups(
+    kernels: Mapping[str, np.ndarray],
+    attributes: Mapping[str, LayerAttributes],
+    sparsity: float,
+    objective: Objective,
+    *,
+    metric: str | Criterion = "l1",
+    statistics: Mapping[str, Mapping[str, np.ndarray]] | None = None,
+    local: bool = False,
+    knapsack_solver: str = "CBC_MIP",
+    minimum_groups: int = 1,
+) -> Selection:
+    """Choose the groups that stay at a sparsity.
+
+    Parameters
+    ----------
+    kernels
+        Layer -> weights, for at least every layer that is optimizable.
+    attributes
+        Layer -> attributes. All layers count in the baseline; those marked optimizable can save.
+    sparsity
+        Fraction of every resource to save, in [0, 1].
+    objective
+        An estimator, as a class or an instance.
+    metric
+        Criterion of :mod:`fabricfit.ranking`.
+    statistics
+        ``'gradients'`` and ``'hessians'``: layer -> array, as far as the criterion needs them.
+    local
+        Meet the sparsity in every layer by itself, instead of in all together.
+    knapsack_solver
+        A name that :func:`fabricfit.knapsack.solve_knapsack` takes. ``'CBC_MIP'`` and ``'exact'`` mean
+        the exact solver for groups of equal cost.
+    minimum_groups
+        Groups that stay in every layer whatever the sparsity: with 0 a whole layer may vanish, and
+        with it every path through the network.
+
+    Raises
+    ------
+    InfeasibleError
+        No choice that keeps ``minimum_groups`` meets the sparsity.
+    InvalidInputError
+        A value is out of range, a kernel is missing, or the objective answers nonsense.
+    """
+    if not 0 <= sparsity <= 1:
+        raise InvalidInputError(
+            f"sparsity must be a fraction between 0 and 1. Received: sparsity={sparsity!r}"
+        )
+    losses = {
+        name: _losses(name, layer, kernels, metric, statistics or {})
+        for name, layer in attributes.items()
+        if layer.optimizable and layer.weight_shape
+    }
+    options = (sparsity, objective, knapsack_solver, minimum_groups)
+    if not local:
+        return _select(attributes, losses, *options)
+    parts = [
+        _select({name: attributes[name]}, {name: found}, *options)
+        for name, found in losses.items()
+    ]
+    keep = {name: kept for part in parts for name, kept in part.keep.items()}
+    baseline = _utilization(attributes, objective, {})
+    return Selection(
+        keep,
+        losses,
+        _utilization(attributes, objective, removed_groups(keep)),
+        _allowed(baseline, sparsity),
+        baseline,
+        sum((part.gap for part in parts), 0.0),
+    )
+
+
+def _select(
+    attributes: Mapping[str, LayerAttributes],
+    losses: Mapping[str, GroupLosses],
+    sparsity: float,
+    objective: Objective,
+    solver: str,
+    minimum_groups: int,
+) -> Selection:
+    costs = measure_costs(attributes, objective)
+    allowed = _allowed(costs.baseline, sparsity)
+    keep = {name: np.ones(found.loss.size, bool) for name, found in losses.items()}
+    utilization = costs.baseline
+    names = list(costs.per_group)
+    floors = np.array([min(minimum_groups, losses[name].loss.size) for name in names], int)
+    fixed = costs.baseline - sum(
+        (losses[name].loss.size * costs.per_group[name] for name in names),
+        np.zeros_like(costs.baseline),
+    )
+    capacity = allowed - fixed
+    gap = 0.0
+    for _ in range(_ROUNDS):
+        if (utilization <= allowed).all():
+            return Selection(keep, dict(losses), utilization, allowed, costs.baseline, gap)
+        _refuse_unreachable(attributes, objective, losses, names, floors, allowed, sparsity)
+        if (capacity < sum(costs.per_group[n] * f for n, f in zip(names, floors, strict=True))).any():
+            choice = [_best(losses[name].loss, k) for name, k in zip(names, floors, strict=True)]
+        else:
+            values = [losses[name].loss for name in names]
+            matrix = np.array([costs.per_group[name] for name in names])
+            choice, gap = _solve(values, matrix, capacity, floors, solver)
+        keep.update(zip(names, choice, strict=True))
+        utilization = _utilization(attributes, objective, removed_groups(keep))
+        capacity = capacity - np.where(
+            utilization > allowed, np.maximum(utilization - allowed, 1), 0
+        )
+    raise InfeasibleError(  # pragma: no cover - each round lowers the capacity by a unit at least
+        f"no choice of groups was found that meets sparsity {sparsity:g}."
+    )
+
+
+def _solve(
+    values: list[np.ndarray],
+    costs: np.ndarray,
+    capacity: np.ndarray,
+    floors: np.ndarray,
+    solver: str,
+) -> tuple[list[np.ndarray], float]:
+    """Solve one knapsack over layers; return which groups stay, and the proven gap."""
+    if solver in EXACT_SOLVERS:
+        result = solve_grouped(GroupedProblem(values, costs, capacity, floors))
+        return list(result.choice), result.gap
+    keep = [_best(value, floor) for value, floor in zip(values, floors, strict=True)]
+    owner = np.repeat(np.arange(len(values)), [value.size for value in values])
+    flat_keep, flat_values = np.concatenate(keep), np.concatenate(values)
+    free = np.flatnonzero(~flat_keep)
+    rest = capacity - floors @ costs
+    _, chosen = solve_knapsack(flat_values[free], costs[owner[free]].T, rest, solver)
+    flat_keep[free[np.asarray(chosen, int)]] = True
+    return np.split(flat_keep, np.cumsum([value.size for value in values])[:-1]), np.inf
+
+
+def _best(loss: np.ndarray, count: int) -> np.ndarray:
+    """Mark the ``count`` groups that would lose most, the first ones among equals."""
+    keep = np.zeros(loss.size, bool)
+    keep[np.argsort(-loss, kind="stable")[:count]] = True
+    return keep
+
+
+def _refuse_unreachable(
+    attributes: Mapping[str, LayerAttributes],
+    objective: Objective,
+    losses: Mapping[str, GroupLosses],
+    names: list[str],
+    floors: np.ndarray,
+    allowed: np.ndarray,
+    sparsity: float,
+) -> None:
+    most = {n: losses[n].loss.size - int(f) for n, f in zip(names, floors, strict=True)}
+    least = _utilization(attributes, objective, most)
+    if (least <= allowed).all():
+        return
+    units = getattr(objective, "units", ()) or [f"resource {i}" for i in range(least.size)]
+    missed = "; ".join(
+        f"{unit}: at least {low:g} remain, {high:g} are allowed"
+        for unit, low, high in zip(units, least, allowed, strict=True)
+        if low > high
+    )
+    raise InfeasibleError(
+        f"sparsity {sparsity:g} cannot be reached by {_named(objective)} in "
+        f"{', '.join(map(repr, attributes))}: {missed}. Kept in any case: "
+        f"{int(floors.max(initial=0))} group(s) of each optimizable layer (minimum_groups), and "
+        "all layers that cannot be optimized. Lower the sparsity or minimum_groups."
+    )
+
+
+def _allowed(baseline: np.ndarray, sparsity: float) -> np.ndarray:
+    # A whole number that a rounding error makes smaller ((1 - 0.9) * 10 = 0.999…) stays whole.
+    return np.floor((1 - sparsity) * baseline + 1e-9 * np.maximum(baseline, 1))
+
+
+def _utilization(
+    attributes: Mapping[str, LayerAttributes], objective: Objective, removed: Mapping[str, int]
+) -> np.ndarray:
+    return np.asarray(objective.model_utilization(attributes, removed), np.float64)
+
+
+def _losses(
+    name: str,
+    layer: LayerAttributes,
+    kernels: Mapping[str, np.ndarray],
+    metric: str | Criterion,
+    statistics: Mapping[str, Mapping[str, np.ndarray]],
+) -> GroupLosses:
+    if name not in kernels:
+        raise InvalidInputError(
+            f"attributes name an optimizable layer {name!r} that the model does not have."
+        )
+    kernel = kernels[name]
+    if tuple(kernel.shape) != tuple(layer.weight_shape):
+        raise InvalidInputError(
+            f"layer {name!r} has a kernel of shape {tuple(kernel.shape)}, but its attributes say "
+            f"{tuple(layer.weight_shape)}. Read the attributes from this model."
+        )
+    if not np.isfinite(kernel).all():
+        raise InvalidInputError(f"the kernel of layer {name!r} holds NaN or infinite weights.")
+    own = {kind: by_layer[name] for kind, by_layer in statistics.items() if name in by_layer}
+    assert layer.optimization_attributes is not None
+    return group_losses(kernel, layer.optimization_attributes, metric, own, name)
+
+
+def _answer(
+    values: object, method: str, layer: str, dimensions: int | None
+) -> np.ndarray:
+    try:
+        array = np.atleast_1d(np.asarray(values, np.float64))
+    except (TypeError, ValueError):
+        array = np.array([np.nan])
+    if array.ndim != 1 or not np.isfinite(array).all() or (array < 0).any() or (array % 1).any():
+        raise InvalidInputError(
+            f"the objective's {method} must return a list of non-negative whole numbers. "
+            f"Received for layer {layer!r}: {values!r}"
+        )
+    if dimensions is not None and array.size != dimensions:
+        raise InvalidInputError(
+            f"the objective's {method} must return {dimensions} number(s), as for the other layers. "
+            f"Received for layer {layer!r}: {values!r}"
+        )
+    return array
+
+
+def _named(objective: Objective) -> str:
+    return objective.__name__ if isinstance(objective, type) else type(objective).__name__
