@@ -2,8 +2,7 @@
 
 A **group** is a set of weights that one piece of hardware serves, so that it is pruned or shared as a
 whole. A :class:`Grouping` turns a kernel of shape ``(..., n_out)`` into a matrix of shape
-``(n_groups, group_size)`` and back, exactly. It uses only ``reshape``, ``moveaxis``, ``transpose`` and
-``pad``, which NumPy and ``keras.ops`` spell alike: pass ``xp=keras.ops`` and the same code runs inside a
+``(n_groups, group_size)`` and back, exactly. It uses only ``reshape``, ``transpose`` and ``pad``, which NumPy and ``keras.ops`` spell alike: pass ``xp=keras.ops`` and the same code runs inside a
 compiled training step.
 
 The order of a pattern is the order in which hls4ml's Resource strategy stores a layer's weights: the
@@ -109,6 +108,15 @@ class Grouping:
         return self.size // self.shape[-1], self.shape[-1]
 
     @cached_property
+    def _to_front(self) -> tuple[int, ...]:
+        last = len(self.shape) - 1
+        return (last, *range(last))
+
+    @cached_property
+    def _to_back(self) -> tuple[int, ...]:
+        return (*range(1, len(self.shape)), 0)
+
+    @cached_property
     def _blocks(self) -> tuple[int, int]:
         (n_in, n_out), (rows, columns) = self._matrix, self.block_shape
         return -(-n_in // rows), -(-n_out // columns)
@@ -184,7 +192,7 @@ class Grouping:
                 blocks = xp.reshape(matrix, (down, rows, across, columns))
                 return xp.reshape(xp.transpose(blocks, (0, 2, 1, 3)), (-1, self.group_size))
             case _:
-                flat = xp.reshape(xp.moveaxis(kernel, -1, 0), (self.size,))
+                flat = xp.reshape(xp.transpose(kernel, self._to_front), (self.size,))
                 if not self.is_exact:
                     flat = xp.pad(flat, ((0, self.n_groups * self.group_size - self.size),))
                 return xp.reshape(flat, (self.n_groups, self.group_size))
@@ -222,7 +230,7 @@ class Grouping:
             case _:
                 flat = xp.reshape(groups, (self.n_groups * self.group_size,))[: self.size]
                 turned = xp.reshape(flat, (self.shape[-1], *self.shape[:-1]))
-                return xp.moveaxis(turned, 0, -1)
+                return xp.transpose(turned, self._to_back)
 
     def spread(self, per_group: Any, xp: Any = np) -> Any:
         """Give every weight its group's number.

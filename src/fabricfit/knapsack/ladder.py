@@ -20,18 +20,24 @@ class Ladder:
     values
         Shape ``(n,)``, in any order. ``inf`` marks an item that is always kept, -1 one that never is.
     low, high
-        Least and largest number of items that may be kept.
+        Least and largest number of items that may be kept. ``high`` may be lowered later;
+        ``ceiling`` remembers the first one.
     """
 
     def __init__(self, values: np.ndarray, low: int = 0, high: int | None = None) -> None:
         self.values = values
         self.size = values.size
         self.low = low
-        self.high = values.size if high is None else high
+        self.high = self.ceiling = values.size if high is None else high
         self._first = 0
         self._window = np.empty(0)
         if self.size <= _SORT_ALL:
             self._window = np.sort(values)[::-1]
+
+    @property
+    def positive(self) -> int:
+        """Number of items that have a value at all."""
+        return int(np.count_nonzero(self.values > 0))
 
     def focus(self, top: float, bottom: float) -> tuple[int, int]:
         """Sort the values in ``(bottom, top]``; return the ranks where they begin and end."""

@@ -71,13 +71,19 @@ class Core:
         """Return the moves of one class, up to ``reach`` items either way."""
         ladder, middle = self.ladders[index], int(self.center[index])
         price = float(self.costs[index] @ self.prices)
-        first, last = max(middle - reach, ladder.low), min(middle + reach, ladder.high)
-        around = ladder.ranks(first, last) if last > first else np.empty(0)
-        fewer = np.cumsum((around[: middle - first] - price)[::-1])[::-1]
-        more = np.cumsum(price - around[middle - first :])
+        while True:
+            first, last = max(middle - reach, ladder.low), min(middle + reach, ladder.high)
+            around = ladder.ranks(first, last) - price if last > first else np.empty(0)
+            below, above = first > ladder.low, last < ladder.high
+            noise = 1e-12 * (price + 1e-300)
+            if not ((below and around[0] < -noise) or (above and around[-1] > noise)):
+                break
+            reach *= 4
+        fewer = np.cumsum(around[: middle - first][::-1])[::-1]
+        more = -np.cumsum(around[middle - first :])
         losses = np.concatenate([fewer, [0.0], more])
         offsets = np.arange(first - middle, last - middle + 1)
-        return Moves(offsets, losses - losses.min(), first > ladder.low, last < ladder.high)
+        return Moves(offsets, losses - losses.min(), below, above)
 
 
 class Relaxation:
@@ -99,6 +105,7 @@ class Relaxation:
     def __init__(self, moves: Sequence[Moves], costs: np.ndarray, prices: np.ndarray) -> None:
         self._costs = costs.astype(np.float64)
         self._prices = prices
+        self._margins = 1e-9 * self._costs.max(axis=0, initial=0)
         self._rest = np.array([int(m.offsets[np.argmin(m.losses)]) for m in moves], np.int64)
         self._sides = (
             [self._side(moves, resource, 1) for resource in range(prices.size)],
@@ -116,7 +123,7 @@ class Relaxation:
                 continue
             start = int(np.argmin(move.losses))
             losses = move.losses[start:] if sign > 0 else move.losses[start::-1]
-            slope = np.maximum.accumulate(np.diff(losses) / cost, axis=0)
+            slope = np.maximum.accumulate(np.maximum(np.diff(losses), 0) / cost)
             width = np.full(slope.size, cost)
             if move.open_above if sign > 0 else move.open_below:
                 slope = np.append(slope, slope[-1] if slope.size else 0.0)
@@ -153,8 +160,7 @@ class Relaxation:
         (up, up_loss), (down, down_loss) = halves
         shift = float((self._rest * undecided) @ self._costs[:, resource])
         place = np.concatenate([-down[::-1], [0.0], up])
-        margin = 1e-12 * (np.abs(place[place > -_FAR / 2]).min() + 1)
-        place[0] -= margin + 1e-9 * abs(place[0])
+        place[0] -= self._margins[resource]
         return place + shift, np.concatenate([down_loss[::-1], [0.0], up_loss])
 
     def bound(self, left: np.ndarray, undecided: np.ndarray) -> np.ndarray:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import keras
+import numpy as np
 import torch
 
 from fabricfit.keras.curvature.autodiff import Pullback, Tensor
@@ -13,8 +15,12 @@ __all__ = ["compiled", "each", "vjp"]
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Return the function: PyTorch runs eagerly, and compiling does not pay for small models."""
-    return function
+    """Let the function take arrays; PyTorch runs eagerly, and compiling small models does not pay."""
+
+    def eager(*arguments: Any) -> Any:
+        return function(*keras.tree.map_structure(_tensor, arguments))
+
+    return eager
 
 
 def vjp(
@@ -53,3 +59,7 @@ def each(pullback: Pullback, cotangents: Tensor) -> list[Tensor]:
     """Run one backward pass after the other."""
     results = [pullback(cotangent) for cotangent in cotangents]
     return [torch.stack(column) for column in zip(*results, strict=True)]
+
+
+def _tensor(value: Any) -> Any:
+    return keras.ops.convert_to_tensor(value) if isinstance(value, np.ndarray) else value

@@ -89,7 +89,7 @@ class LossSum:
         """
         total: Tensor = 0.0
         for value in self._values(y, outputs):
-            if not value.shape:
+            if len(value.shape) == 0:
                 total = total + value * ops.sum(weights)
             else:
                 flat = ops.reshape(value, (value.shape[0], -1))

@@ -11,16 +11,19 @@ from fabricfit.keras.surgery.propagation import Constants, apply_elementwise
 
 __all__ = ["activate", "why_mixing"]
 
+# fmt: off
 _ELEMENTWISE = (
-    "celu elu exponential gelu hard_shrink hard_sigmoid hard_silu hard_tanh leaky_relu linear "
-    "log_sigmoid mish relu relu6 selu sigmoid silu soft_shrink softplus softsign sparse_plus "
-    "sparse_sigmoid squareplus tanh tanh_shrink threshold"
-).split()
-
-_QUANTIZERS = frozenset(
-    "quantized_bits quantized_hswish quantized_linear quantized_relu quantized_sigmoid "
-    "quantized_tanh".split()
+    "celu", "elu", "exponential", "gelu", "hard_shrink", "hard_sigmoid", "hard_silu", "hard_tanh",
+    "leaky_relu", "linear", "log_sigmoid", "mish", "relu", "relu6", "selu", "sigmoid", "silu",
+    "soft_shrink", "softplus", "softsign", "sparse_plus", "sparse_sigmoid", "squareplus", "tanh",
+    "tanh_shrink",
 )
+
+_QUANTIZERS = (
+    "quantized_bits", "quantized_hswish", "quantized_linear", "quantized_relu",
+    "quantized_sigmoid", "quantized_tanh",
+)
+# fmt: on
 
 _STEP_MARGIN = 1e-5
 """A constant this close (relative) to a quantizer's step may fall on either side of it."""

@@ -1,9 +1,10 @@
 """How units pass through a layer: one rule for each layer family, found by the layer's type.
 
-A rule answers five questions about a call: what constant each unit has where its inputs are constant,
-which input unit belongs to which output unit, which units keep it from being changed, which input
-units it can do without, and what layer takes its place. A family without a rule blocks: all its units
-stay. To teach the room a new layer, write a :class:`Rule` and decorate it with :func:`register`.
+A rule answers five questions about a call: what constant each unit has where its inputs are
+constant, which input unit belongs to which output unit, what keeps them from being removed, which
+input units it can do without, and what layer takes its place. A family without a rule blocks: all
+its units stay. To teach the room a new layer, write a :class:`Rule` and decorate it with
+:func:`register`.
 """
 
 from __future__ import annotations
@@ -87,8 +88,8 @@ class Replacement:
 class Rule:
     """How units pass through the layers of one family.
 
-    The defaults describe a layer that treats every unit alike, keeps constants as they are and has no
-    weights: pooling, for example. A rule is stateless; one instance serves every call.
+    The defaults describe a layer that treats every unit alike, keeps constants as they are and has
+    no weights: pooling, for example. A rule is stateless; one instance serves every call.
     """
 
     handles: tuple[type | str, ...] = ()
@@ -124,9 +125,9 @@ class Rule:
         """
         return np.ones(constants.shape, bool)
 
-    def why_indispensable(self, call: Call) -> str:
-        """Say why a constant unit may have to stay because of this layer."""
-        return f"{call.name!r} uses them"
+    def why_constants_matter(self, call: Call) -> str:
+        """Say why this layer may be unable to do without a unit that is constant."""
+        return f"{call.name!r} cannot take up a constant"
 
     def zero_units(self, call: Call) -> np.ndarray:
         """Return which of the layer's own units have a kernel of zeros, shape (units,)."""

@@ -9,12 +9,16 @@ from fabricfit.keras.training.ingredients import (
     mean_loss,
     resolve_loss,
 )
+from fabricfit.keras.training.phases import Phase, TrainingDiverged, better, train
 from fabricfit.keras.training.projection import Projection
 
 __all__ = [
     "Data",
     "Engine",
+    "Phase",
     "Projection",
+    "TrainingDiverged",
+    "better",
     "check_against_model",
     "collect",
     "fresh_metric",
@@ -23,4 +27,5 @@ __all__ = [
     "make_engine",
     "mean_loss",
     "resolve_loss",
+    "train",
 ]

@@ -106,7 +106,6 @@ class Projection:
             tensor = projected[slot.position]
             if tensor is None:
                 continue
-            tensor = ops.convert_to_tensor(tensor)
             result = tensor * mask
             if shared is not None and slot.grouping is not None:
                 means = slot.grouping.spread(slot.grouping.means(tensor, ops), ops)

@@ -21,9 +21,7 @@ class BackendEngine(Engine):
         super().__init__(*args)
         self._compiled_epoch = tf.function(self._epoch, reduce_retracing=True)
         self._compiled_step = tf.function(self._step, reduce_retracing=True)
-        self._compiled_predict = tf.function(
-            lambda X: self.model(X, training=False), reduce_retracing=True
-        )
+        self._compiled_predict = tf.function(self._predict, reduce_retracing=True)
 
     def step(self, X: Any, y: Any) -> float:
         """Train on one batch."""
@@ -49,6 +47,11 @@ class BackendEngine(Engine):
             total += tf.cast(loss, tf.float32) * tf.cast(tf.size(index), tf.float32)
         return total / tf.cast(count, tf.float32)
 
+    @tf.autograph.experimental.do_not_convert
+    def _predict(self, X: Any) -> Any:
+        return self.model(X, training=False)
+
+    @tf.autograph.experimental.do_not_convert
     def _step(self, X: Any, y: Any) -> tf.Tensor:
         variables = self.model.trainable_variables
         with tf.GradientTape() as tape:

@@ -1,3 +1,4 @@
+# ruff: noqa: D102 - the methods are documented where Rule declares them
 """Depthwise convolutions: each input unit makes its own few output units."""
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ __all__ = ["Depthwise"]
 
 @register
 class Depthwise(Rule):
-    """A kernel of shape ``(…, n_in, multiplier)``; output unit ``i * multiplier + m`` is of input i."""
+    """A kernel of shape ``(…, n_in, multiplier)``; output ``i * multiplier + m`` is of input i."""
 
     handles = (keras.layers.DepthwiseConv1D, keras.layers.DepthwiseConv2D)
     shareable = False
@@ -51,7 +52,7 @@ class Depthwise(Rule):
 
     def zero_units(self, call: Call) -> np.ndarray:
         kernel = to_numpy(call.layer.kernel)
-        return (kernel.reshape(-1, call.output.units) == 0).all(axis=0)
+        return (kernel.reshape(-1, call.output.units or 1) == 0).all(axis=0)
 
     def replacement(self, call: Call, cut: Cut) -> Replacement:
         kernel, *bias = call.layer.get_weights()

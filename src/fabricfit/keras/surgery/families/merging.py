@@ -1,3 +1,4 @@
+# ruff: noqa: D102 - the methods are documented where Rule declares them
 """Layers that bring branches together: their units meet, or stand side by side."""
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _MEETINGS: dict[type, Callable[[np.ndarray], Constants]] = {
 
 @register
 class Meeting(Rule):
-    """Unit i of every branch meets unit i of the others: they are removed together or not at all."""
+    """Unit i of every branch meets unit i of the others: all go or all stay."""
 
     handles = tuple(_MEETINGS)
 

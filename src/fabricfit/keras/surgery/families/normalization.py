@@ -1,3 +1,4 @@
+# ruff: noqa: D102 - the methods are documented where Rule declares them
 """Layers with weights for each unit: batch normalization and PReLU."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# ruff: noqa: D102 - the methods are documented where Rule declares them
 """Dense and convolutional layers: a matrix product that ends the input units and makes new ones."""
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ __all__ = ["Product", "plain_kernel_obstacle"]
 class Product(Rule):
     """A kernel of shape ``(…, n_in, n_out)``, a bias and an activation.
 
-    An input unit that is constant is folded into the bias; one whose rows of the kernel are zero for
-    all remaining output units does not matter. Where the input is padded with zeros, only the
+    An input unit that is constant is folded into the bias; one whose rows of the kernel are zero
+    for all remaining output units does not matter. Where the input is padded with zeros, only the
     constant 0 is the same at the border, so only it is constant.
     """
 
@@ -66,8 +67,9 @@ class Product(Rule):
         unused = (kernel[..., kept_output] == 0).all(axis=(0, 2))
         return unused | ~np.isnan(self._seen(call, constants))
 
-    def why_indispensable(self, call: Call) -> str:
-        return f"{call.name!r} pads its input with zeros (padding={call.layer.padding!r})"
+    def why_constants_matter(self, call: Call) -> str:
+        padding = getattr(call.layer, "padding", None)
+        return f"{call.name!r} pads its input with zeros (padding={padding!r})"
 
     def zero_units(self, call: Call) -> np.ndarray:
         return (self.used_weights(call.layer)[0] == 0).all(axis=(0, 1))

@@ -1,9 +1,11 @@
+# ruff: noqa: D102 - the methods are documented where Rule declares them
 """QKeras' Dense and Conv2D: products whose weights and results go through quantizers."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import keras
 import numpy as np
 
 from fabricfit.keras.surgery.families.products import Product
@@ -43,7 +45,7 @@ class QuantizedProduct(Product):
             bias = _quantized(layer, "bias", layer.bias)
         return kernel.reshape(-1, *kernel.shape[-2:]), bias
 
-    def why_indispensable(self, call: Call) -> str:
+    def why_constants_matter(self, call: Call) -> str:
         return f"{call.name!r} is quantized, and a constant other than 0 would be rounded"
 
     def refusal(self, call: Call, cut: Cut) -> str | None:
@@ -68,6 +70,4 @@ def _quantized(layer: Any, name: str, weights: Any) -> np.ndarray:
     quantizer = getattr(fresh, f"{name}_quantizer_internal")
     if quantizer is None:
         return to_numpy(weights)
-    import keras
-
     return to_numpy(quantizer(keras.ops.convert_to_tensor(weights)))

@@ -1,3 +1,4 @@
+# ruff: noqa: D102 - the methods are documented where Rule declares them
 """Flatten and Reshape: positions become units, or units become positions."""
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class Flattening(_RowMajor):
 
 @register
 class Reshaping(_RowMajor):
-    """As Flatten, to any shape whose number of units divides, or is a multiple of, the one before."""
+    """As Flatten, to any shape where one number of units divides the other."""
 
     handles = (keras.layers.Reshape,)
     shareable = False

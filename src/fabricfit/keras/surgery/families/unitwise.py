@@ -1,3 +1,4 @@
+# ruff: noqa: D102 - the methods are documented where Rule declares them
 """Layers without weights that treat every unit alike: activations, dropout, pooling, resizing."""
 
 from __future__ import annotations
@@ -21,8 +22,16 @@ class Identity(Rule):
     """Layers that pass on what they receive when they do not train."""
 
     handles = public_layers(
-        "ActivityRegularization AlphaDropout Dropout GaussianDropout GaussianNoise Identity "
-        "SpatialDropout1D SpatialDropout2D SpatialDropout3D RepeatVector".split()
+        [
+            "ActivityRegularization",
+            "AlphaDropout",
+            "Dropout",
+            "GaussianDropout",
+            "GaussianNoise",
+            "Identity",
+            "RepeatVector",
+            *(f"SpatialDropout{n}D" for n in (1, 2, 3)),
+        ]
     )
 
     def obstacle(self, call: Call) -> str | None:

@@ -1,0 +1,63 @@
+"""Serving scripts that were written for ``hls4ml.optimization``, unchanged."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from types import ModuleType
+
+__all__ = ["install_as_hls4ml_optimization"]
+
+PREFIXES = ("hls4ml.optimization", "hls4ml.optimization.dsp_aware_pruning")
+"""The names under which the older system has been importable."""
+
+ROOMS = (
+    "",
+    ".attributes",
+    ".config",
+    ".knapsack",
+    ".objectives",
+    ".objectives.gpu_objectives",
+    ".objectives.vivado_objectives",
+    ".scheduler",
+    ".keras",
+    ".keras.builder",
+    ".keras.config",
+    ".keras.masking",
+    ".keras.reduction",
+    ".keras.regularizers",
+    ".keras.utils",
+)
+"""Modules of the older system that fabricfit has too, below either prefix."""
+
+
+def install_as_hls4ml_optimization() -> None:
+    """Make ``import hls4ml.optimization`` and its submodules mean fabricfit, in this process.
+
+    Both historical prefixes are served, ``hls4ml.optimization`` and
+    ``hls4ml.optimization.dsp_aware_pruning``. The rest of hls4ml, where it is installed, stays as it is;
+    where it is not, an empty ``hls4ml`` stands in for it. Call it once, before the imports that it is
+    for; calling it again does nothing more.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        Keras is not installed.
+    """
+    parent = _hls4ml()
+    for prefix in PREFIXES:
+        for room in ROOMS:
+            sys.modules[prefix + room] = importlib.import_module("fabricfit" + room)
+    package = sys.modules["fabricfit"]
+    parent.optimization = package  # type: ignore[attr-defined]
+    package.dsp_aware_pruning = package  # type: ignore[attr-defined]
+
+
+def _hls4ml() -> ModuleType:
+    if "hls4ml" in sys.modules or importlib.util.find_spec("hls4ml") is not None:
+        return importlib.import_module("hls4ml")
+    stand_in = ModuleType("hls4ml", "Stands in for hls4ml, which is not installed.")
+    stand_in.__path__ = []
+    sys.modules["hls4ml"] = stand_in
+    return stand_in

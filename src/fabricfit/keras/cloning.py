@@ -1,0 +1,33 @@
+"""Copies of the caller's models: what happens to a copy never reaches the original."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+
+__all__ = ["copy_model", "seed_generators"]
+
+
+def copy_model(model: keras.Model, seed: int | None = None) -> keras.Model:
+    """Return an uncompiled copy of a model, with its weights and states.
+
+    Parameters
+    ----------
+    model
+        A built Sequential or Functional model; layers are copied through their configurations.
+    seed
+        Seeds the copy's Dropout and noise layers, so that training it twice is the same twice.
+    """
+    copy = keras.models.clone_model(model)
+    for target, source in zip(copy.variables, model.variables, strict=True):
+        target.assign(source)
+    if seed is not None:
+        seed_generators(copy, seed)
+    return copy
+
+
+def seed_generators(model: keras.Model, seed: int) -> None:
+    """Set the state of every random generator in a model, each to its own."""
+    states = [v for v in model.variables if v.name == "seed_generator_state"]
+    for number, state in enumerate(states):
+        state.assign(np.array([seed, number], dtype=state.dtype))

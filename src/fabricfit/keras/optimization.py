@@ -1,0 +1,359 @@
+"""The run: tune, then level by level mask, fine-tune, compare and rewind.
+
+This is the loop behind :func:`fabricfit.keras.optimize_model`, with all that it learned on the way.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from fabricfit.attributes import LayerAttributes
+from fabricfit.errors import InfeasibleError, InvalidTypeError
+from fabricfit.keras.accounting import count_resources, report_layers
+from fabricfit.keras.builder import build_optimizable_model
+from fabricfit.keras.config import DEFAULT_DIRECTORY, TMP_DIRECTORY
+from fabricfit.keras.curvature import get_model_gradients, get_model_hessians
+from fabricfit.keras.decisions import Decisions, check_objective, decide
+from fabricfit.keras.masking import masks_and_offsets, model_kernels
+from fabricfit.keras.reading import check_model
+from fabricfit.keras.reduction import reduce_model
+from fabricfit.keras.regularization import remove_custom_regularizers
+from fabricfit.keras.settings import OptimizationSettings
+from fabricfit.keras.training import (
+    Data,
+    Engine,
+    TrainingDiverged,
+    better,
+    check_against_model,
+    collect,
+    fresh_metric,
+    fresh_optimizer,
+    is_builtin,
+    make_engine,
+    mean_loss,
+    resolve_loss,
+    train,
+)
+from fabricfit.ranking import get_criterion
+from fabricfit.report import Level, OptimizationReport
+from fabricfit.run import RunDirectory, resolve_directory
+from fabricfit.run.progress import shown
+from fabricfit.scheduler import OptimizationScheduler
+from fabricfit.selection import Objective, select_groups
+
+__all__ = ["OptimizationResult", "optimize"]
+
+logger = logging.getLogger(__name__)
+
+WEIGHTS_FILE = "best.weights.h5"
+
+
+@dataclass(frozen=True)
+class OptimizationResult:
+    """What came out of a run.
+
+    Parameters
+    ----------
+    model
+        A plain Keras model: the best accepted level, or a copy of the input if none was.
+    report
+        What was saved, what it cost, what was skipped and why.
+    directory
+        The run's own folder.
+    """
+
+    model: keras.Model
+    report: OptimizationReport
+    directory: Path
+
+    @property
+    def history(self) -> tuple[Level, ...]:
+        """All levels in the order in which they were tried."""
+        return self.report.levels
+
+
+def optimize(
+    model: keras.Model,
+    attributes: Mapping[str, LayerAttributes],
+    objective: Objective,
+    scheduler: OptimizationScheduler,
+    train_data: Any,
+    validation_data: Any,
+    settings: OptimizationSettings,
+) -> OptimizationResult:
+    """Prune and share the weights of a model until its metric says stop.
+
+    Parameters
+    ----------
+    model
+        A built Sequential or Functional model. It is not changed.
+    attributes
+        Layer -> attributes, from :func:`fabricfit.attributes.get_attributes_from_keras_model` or its
+        hls4ml companion.
+    objective
+        What is to be saved: an estimator class or instance.
+    scheduler
+        The sparsity levels. A copy is used.
+    train_data, validation_data
+        Pairs ``(X, y)``, or anything that yields such pairs batch by batch.
+    settings
+        How it is done.
+
+    Raises
+    ------
+    FabricFitError
+        The input cannot be worked with; nothing has been trained or written then.
+    """
+    with shown(logging.getLogger("fabricfit") if settings.verbose else None):
+        return _Run(
+            model, attributes, objective, scheduler, train_data, validation_data, settings
+        ).go()
+
+
+class _Run:
+    """One run, from checked input to report."""
+
+    def __init__(
+        self,
+        model: keras.Model,
+        attributes: Mapping[str, LayerAttributes],
+        objective: Objective,
+        scheduler: OptimizationScheduler,
+        train_data: Any,
+        validation_data: Any,
+        settings: OptimizationSettings,
+    ) -> None:
+        self.original = check_model(model)
+        self.objective = check_objective(objective)
+        if not isinstance(scheduler, OptimizationScheduler):
+            raise InvalidTypeError(
+                "scheduler must be an OptimizationScheduler, for example "
+                f"fabricfit.scheduler.ConstantScheduler(). Received: {scheduler!r}"
+            )
+        self.scheduler = copy.deepcopy(scheduler)
+        self.settings = settings
+        self.data = collect(train_data, "train")
+        self.validation = collect(validation_data, "val")
+        loss = mean_loss(settings.loss_fn)
+        check_against_model(model, self.data, loss)
+        outputs = check_against_model(model, self.validation, loss)
+        few = self.validation.take(slice(0, 8))
+        self.metric = fresh_metric(settings.validation_metric, outputs, few.y)
+        self.decisions: Decisions = decide(model, attributes, self.objective)
+        self.baseline = _engine(model, settings).evaluate(self.validation, self.metric)
+        self.threshold = settings.rtol * self.baseline
+        self.rng = np.random.default_rng(settings.seed)
+        self.levels: list[Level] = []
+        self.best: list[np.ndarray] | None = None
+        self.best_sparsity = 0.0
+
+    def go(self) -> OptimizationResult:
+        """Do the run."""
+        place = resolve_directory(self.settings.directory, DEFAULT_DIRECTORY, TMP_DIRECTORY)
+        self.folder = RunDirectory(place)
+        logger.info(
+            "baseline %s %.5g; levels must reach %.5g; files in %s",
+            self.metric.name, self.baseline, self.threshold, self.folder.path,
+        )  # fmt: skip
+        engine = self._prepare()
+        self._climb(engine)
+        return self._finish(engine)
+
+    def _prepare(self) -> Engine:
+        """Tune the regularizers; return the engine that trains the tuned copy."""
+        settings = self.settings
+        started = time.perf_counter()
+        tuned = build_optimizable_model(
+            self.original,
+            self.decisions.attributes,
+            settings.optimizer,
+            settings.loss_fn,
+            self.metric,
+            settings.increasing,
+            self.data,
+            self.validation,
+            settings.batch_size,
+            max(settings.epochs // 2, 1),
+            directory=str(self.folder.path),
+            tuner=settings.tuner,
+            regularization_range=settings.regularization_range,
+            seed=settings.seed,
+        )
+        logger.info("prepared in %.1f s (tuner: %s)", time.perf_counter() - started, settings.tuner)
+        return make_engine(
+            tuned, settings.loss_fn, settings.optimizer, self.decisions.attributes
+        )
+
+    def _climb(self, engine: Engine) -> None:
+        """Try level after level, as the scheduler says."""
+        good = engine.get_weights()
+        bad = 0
+        sparsity = self.scheduler.get_sparsity()
+        changed, sparsity = (True, sparsity) if sparsity > 0 else self.scheduler.update_step()
+        while changed:
+            level = self._try_level(engine, sparsity)
+            self.levels.append(level)
+            logger.info(
+                "sparsity %.4g: %s %.5g, %s%s", sparsity, self.metric.name, level.metric,
+                "good" if level.accepted else "not good enough",
+                f" ({level.note})" if level.note else "",
+            )  # fmt: skip
+            if level.accepted:
+                bad = 0
+                self._remember(engine, sparsity)
+                changed, sparsity = self.scheduler.update_step()
+                if changed:
+                    self._rewind(engine)
+                    good = engine.get_weights()
+            else:
+                bad += 1
+                engine.set_weights(good)
+                if bad > self.settings.cutoff_bad_trials:
+                    break
+                changed, sparsity = self.scheduler.repair_step()
+            self.folder.write_json("levels.json", self._report_levels())
+
+    def _try_level(self, engine: Engine, sparsity: float) -> Level:
+        """Mask for a sparsity and fine-tune."""
+        started = time.perf_counter()
+
+        def level(accepted: bool, metric: float, used: Any, epochs: int, note: str = "") -> Level:
+            seconds = time.perf_counter() - started
+            return Level(sparsity, accepted, metric, tuple(used), epochs, seconds, note)
+
+        try:
+            used = self._mask(engine, sparsity)
+        except InfeasibleError as error:
+            logger.warning("%s", error)
+            return level(False, np.nan, (), 0, str(error))
+        epochs = self.settings.epochs - self.settings.rewinding_epochs
+        try:
+            phase = self._train(engine, epochs)
+        except TrainingDiverged as error:
+            logger.warning("sparsity %.4g: %s; going back to the last good weights", sparsity, error)
+            return level(False, np.nan, used, epochs, str(error))
+        accepted = not better(self.threshold, phase.metric, self.settings.increasing)
+        return level(accepted, phase.metric, used, len(phase.losses))
+
+    def _mask(self, engine: Engine, sparsity: float) -> tuple[float, ...]:
+        """Choose the groups that stay and freeze the others; return the resources that remain."""
+        settings, attributes = self.settings, self.decisions.attributes
+        kernels = model_kernels(engine.model, attributes)
+        selection = select_groups(
+            kernels,
+            attributes,
+            sparsity,
+            self.objective,
+            metric=settings.ranking_metric,
+            statistics=self._statistics(engine.model),
+            local=settings.local,
+            knapsack_solver=settings.knapsack_solver,
+            minimum_groups=settings.minimum_groups,
+        )
+        engine.projection.update(*masks_and_offsets(selection, kernels, attributes))
+        engine.project_weights()
+        return tuple(float(value) for value in selection.utilization)
+
+    def _statistics(self, model: keras.Model) -> dict[str, dict[str, np.ndarray]]:
+        needs = get_criterion(self.settings.ranking_metric).needs
+        ways = {"gradients": get_model_gradients, "hessians": get_model_hessians}
+        return {
+            name: ways[name](model, self.settings.loss_fn, self.data.X, self.data.y)
+            for name in needs
+        }
+
+    def _train(self, engine: Engine, epochs: int, keep_best: bool = True) -> Any:
+        engine.reset_optimizer()
+        return train(
+            engine,
+            self.data,
+            self.validation,
+            self.metric,
+            increasing=self.settings.increasing,
+            epochs=epochs,
+            batch_size=self.settings.batch_size,
+            rng=self.rng,
+            callbacks=self.settings.callbacks or (),
+            keep_best=keep_best,
+        )
+
+    def _rewind(self, engine: Engine) -> None:
+        """Train a little without masks, so that weights pruned too early can come back."""
+        if not self.settings.rewinding_epochs:
+            return
+        good = engine.get_weights()
+        engine.projection.release()
+        try:
+            self._train(engine, self.settings.rewinding_epochs, keep_best=False)
+        except TrainingDiverged as error:
+            logger.warning("while rewinding, %s; going on with the last good weights", error)
+            engine.set_weights(good)
+
+    def _remember(self, engine: Engine, sparsity: float) -> None:
+        if self.best is None or sparsity >= self.best_sparsity:
+            self.best, self.best_sparsity = engine.get_weights(), sparsity
+            self.folder.write(WEIGHTS_FILE, engine.model.save_weights)
+
+    def _finish(self, engine: Engine) -> OptimizationResult:
+        """Make the best level's weights a plain model, and count what it saves."""
+        if self.best is None:
+            logger.warning(
+                "no sparsity level kept %s at %.5g or better: the result is the model as it came in",
+                self.metric.name, self.threshold,
+            )  # fmt: skip
+            result = remove_custom_regularizers(self.original)
+        else:
+            engine.set_weights(self.best)
+            result = remove_custom_regularizers(engine.model)
+        layers = report_layers(self.original, result, self.decisions, self.objective)
+        before, after = (
+            count_resources(each, self.decisions.attributes, self.objective)
+            for each in (self.original, result)
+        )
+        if self.best is not None and getattr(self.objective, "removes_units", False):
+            result = reduce_model(result)
+        self._compile(result)
+        report = OptimizationReport(
+            units=tuple(self.objective.units) or tuple(f"resource {i}" for i in range(len(before))),
+            layers=layers,
+            resources_before=before,
+            resources_after=after,
+            metric_name=self.metric.name,
+            metric_before=self.baseline,
+            metric_after=_engine(result, self.settings).evaluate(self.validation, self.metric),
+            threshold=self.threshold,
+            sparsity=self.best_sparsity,
+            levels=tuple(self.levels),
+        )
+        self.folder.write_json("report.json", report.to_dict())
+        return OptimizationResult(result, report, self.folder.path)
+
+    def _compile(self, model: keras.Model) -> None:
+        """Compile with Keras' own objects only: others would have to be there to load the model."""
+        settings = self.settings
+        if all(map(is_builtin, (settings.optimizer, settings.loss_fn, settings.validation_metric))):
+            model.compile(
+                fresh_optimizer(settings.optimizer),
+                resolve_loss(settings.loss_fn),
+                metrics=[fresh_metric(self.metric)],
+            )
+
+    def _report_levels(self) -> list[dict[str, Any]]:
+        return [
+            {**vars(level), "metric": None if np.isnan(level.metric) else level.metric}
+            for level in self.levels
+        ]
+
+
+def _engine(model: keras.Model, settings: OptimizationSettings) -> Engine:
+    """Return an engine that only evaluates."""
+    return make_engine(model, settings.loss_fn, "sgd")

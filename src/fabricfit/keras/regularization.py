@@ -1,0 +1,81 @@
+"""Putting group regularizers on a model's layers, and taking them off again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from fabricfit.attributes import LayerAttributes
+from fabricfit.keras.cloning import copy_model
+from fabricfit.keras.layers import find_handler
+from fabricfit.keras.reading import check_model, named_layers
+from fabricfit.keras.regularizers import GroupRegularizer
+
+__all__ = ["attach_regularizers", "remove_custom_regularizers"]
+
+
+def attach_regularizers(
+    model: keras.Model,
+    attributes: Mapping[str, LayerAttributes],
+    strengths: Mapping[str, tuple[float, float]],
+) -> keras.Model:
+    """Put group regularizers on a model's optimizable layers, on top of those they have.
+
+    Parameters
+    ----------
+    model
+        The model; it is changed.
+    attributes
+        Layer -> attributes.
+    strengths
+        Layer -> ``(alpha, beta)``, the weights of the norms and of the variances.
+    """
+    for name, layer in named_layers(model).items():
+        described, handler = attributes.get(name), find_handler(layer)
+        if described is None or not described.optimizable or handler is None:
+            continue
+        settings = described.optimization_attributes
+        assert settings is not None
+        alpha, beta = strengths[name]
+        regularizer = handler.regularizer(
+            alpha=alpha if settings.pruning else 0.0,
+            beta=beta if settings.weight_sharing else 0.0,
+            structure_type=settings.structure_type,
+            block_shape=settings.block_shape,
+            pattern_offset=settings.pattern_offset,
+            consecutive_patterns=settings.consecutive_patterns,
+            base=_without_ours(layer.kernel_regularizer),
+        )
+        layer.kernel_regularizer = regularizer
+        handler.kernel(layer).regularizer = regularizer
+    return model
+
+
+def remove_custom_regularizers(model: keras.Model) -> keras.Model:
+    """Return a copy of a model without fabricfit's regularizers.
+
+    Parameters
+    ----------
+    model
+        A model, for example of :func:`build_optimizable_model`. It is not changed.
+
+    Returns
+    -------
+    keras.Model
+        An uncompiled copy with the same weights, in which every layer has the regularizer again that it
+        had before, if any. It saves and loads where fabricfit is not installed.
+    """
+    plain = copy_model(check_model(model))
+    for layer in named_layers(plain).values():
+        ours = getattr(layer, "kernel_regularizer", None)
+        handler = find_handler(layer)
+        if isinstance(ours, GroupRegularizer) and handler is not None:
+            layer.kernel_regularizer = ours.base
+            handler.kernel(layer).regularizer = ours.base
+    return plain
+
+
+def _without_ours(regularizer: Any) -> Any:
+    return regularizer.base if isinstance(regularizer, GroupRegularizer) else regularizer

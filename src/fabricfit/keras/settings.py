@@ -1,0 +1,121 @@
+"""How a run is done: one frozen object, checked before anything is trained or written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+
+from fabricfit.errors import InvalidInputError, InvalidTypeError, require, unknown_name
+from fabricfit.keras.builder import DEFAULT_REGULARIZATION_RANGE, check_range, check_tuner
+from fabricfit.keras.config import DEFAULT_DIRECTORY
+from fabricfit.keras.training import fresh_optimizer, resolve_loss
+from fabricfit.knapsack import implementations
+from fabricfit.ranking import get_criterion
+
+__all__ = ["OptimizationSettings"]
+
+
+@dataclass(frozen=True)
+class OptimizationSettings:
+    """Settings of a run.
+
+    Parameters
+    ----------
+    batch_size
+        Samples in a training step.
+    epochs
+        At most how many epochs a sparsity level is trained, ``rewinding_epochs`` of them unmasked.
+    optimizer, loss_fn, validation_metric
+        Keras objects or their names. They are copied, never changed.
+    increasing
+        Whether a larger metric is better.
+    rtol
+        A level is good if its metric is at least as good as ``rtol`` times the baseline's: below 1
+        for a metric that increases, above 1 for one that decreases.
+    callbacks
+        Keras callbacks for every stretch of fine-tuning.
+    ranking_metric
+        A criterion of :mod:`fabricfit.ranking`.
+    local
+        Meet the sparsity in every layer by itself.
+    verbose
+        Show the run's progress on the standard error stream.
+    rewinding_epochs
+        Epochs of training without masks between two levels, in which pruned weights may come back.
+    cutoff_bad_trials
+        The run ends after more than this many bad levels in a row.
+    directory
+        Folder in which the run makes a new one for its files. The default name stands for the
+        platform's cache folder.
+    tuner
+        ``'Bayesian'``, ``'Hyperband'``, or ``'Manual'`` and ``None`` for no search.
+    knapsack_solver
+        See :func:`fabricfit.selection.select_groups`.
+    regularization_range
+        Strengths that the tuner chooses from.
+    seed
+        Seeds everything random: the same seed gives the same result on the same machine.
+    minimum_groups
+        Groups that stay in every layer.
+    """
+
+    batch_size: int
+    epochs: int
+    optimizer: Any
+    loss_fn: Any
+    validation_metric: Any
+    increasing: bool
+    rtol: float
+    callbacks: Sequence[Any] | None = None
+    ranking_metric: str = "l1"
+    local: bool = False
+    verbose: bool = False
+    rewinding_epochs: int = 1
+    cutoff_bad_trials: int = 1
+    directory: str | os.PathLike[str] = DEFAULT_DIRECTORY
+    tuner: str | None = "Bayesian"
+    knapsack_solver: str = "CBC_MIP"
+    regularization_range: Sequence[float] = field(
+        default_factory=lambda: list(DEFAULT_REGULARIZATION_RANGE)
+    )
+    seed: int = 0
+    minimum_groups: int = 1
+
+    def __post_init__(self) -> None:
+        for name, least in (
+            ("batch_size", 1),
+            ("epochs", 1),
+            ("rewinding_epochs", 0),
+            ("cutoff_bad_trials", 0),
+            ("seed", 0),
+            ("minimum_groups", 0),
+        ):
+            value = getattr(self, name)
+            if isinstance(value, bool) or int(value) != value or value < least:
+                raise InvalidInputError(
+                    f"{name} must be a whole number of at least {least}. Received: {name}={value!r}"
+                )
+        if self.epochs <= self.rewinding_epochs:
+            raise InvalidInputError(
+                "epochs must be more than rewinding_epochs, so that the masked model is trained too. "
+                f"Received: epochs={self.epochs}, rewinding_epochs={self.rewinding_epochs}"
+            )
+        if not 0 < float(self.rtol) < float("inf"):
+            raise InvalidInputError(f"rtol must be above 0. Received: rtol={self.rtol!r}")
+        get_criterion(self.ranking_metric, "ranking_metric")
+        if self.knapsack_solver not in implementations():
+            raise unknown_name("knapsack_solver", self.knapsack_solver, implementations())
+        check_range(self.regularization_range)
+        if check_tuner(self.tuner) in ("Bayesian", "Hyperband"):
+            require("keras_tuner", "tuner", f"tuner={self.tuner!r}")
+        resolve_loss(self.loss_fn)
+        fresh_optimizer(self.optimizer)
+        for callback in self.callbacks or ():
+            if not isinstance(callback, keras.callbacks.Callback):
+                raise InvalidTypeError(
+                    f"callbacks must hold keras.callbacks.Callback objects. Received: {callback!r}"
+                )

@@ -1,0 +1,106 @@
+"""A stretch of training: some epochs, the caller's callbacks, and an end when numbers stop being numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+
+from fabricfit.errors import FabricFitError
+from fabricfit.keras.training.data import Data
+from fabricfit.keras.training.engine import Engine
+
+__all__ = ["Phase", "TrainingDiverged", "better", "train"]
+
+
+class TrainingDiverged(FabricFitError, ArithmeticError):
+    """The loss or the metric became NaN or infinite; the weights are of no use."""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """What a stretch of training came to.
+
+    Parameters
+    ----------
+    metric
+        The validation metric of the weights that are now in the model.
+    losses
+        Mean training loss of each epoch.
+    """
+
+    metric: float
+    losses: tuple[float, ...]
+
+
+def better(value: float, than: float, increasing: bool) -> bool:
+    """Whether one value of a metric is strictly better than another."""
+    return value > than if increasing else value < than
+
+
+def train(
+    engine: Engine,
+    data: Data,
+    validation: Data,
+    metric: keras.metrics.Metric,
+    *,
+    increasing: bool,
+    epochs: int,
+    batch_size: int,
+    rng: np.random.Generator,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    keep_best: bool = True,
+) -> Phase:
+    """Train for some epochs.
+
+    Parameters
+    ----------
+    engine
+        What trains; its masks are applied throughout.
+    data, validation
+        Samples to train on and to judge by.
+    metric
+        The validation metric.
+    increasing
+        Whether a larger metric is better.
+    epochs, batch_size
+        Passes over the data, and samples in a step.
+    rng
+        Shuffles the samples.
+    callbacks
+        Keras callbacks. They see the beginning and the end of the training and of every epoch, with
+        ``loss`` and ``val_<metric>`` in the logs, and may set ``model.stop_training``.
+    keep_best
+        End with the weights of the epoch that was best by the metric, not of the last one.
+
+    Raises
+    ------
+    TrainingDiverged
+        The loss or the metric is no longer finite.
+    """
+    watchers = keras.callbacks.CallbackList(list(callbacks), model=engine.model)
+    engine.model.stop_training = False
+    best_metric, best_weights, losses = np.nan, engine.get_weights(), []
+    watchers.on_train_begin()
+    for epoch in range(epochs):
+        watchers.on_epoch_begin(epoch)
+        loss = engine.train_epoch(data, rng.permutation(len(data)), batch_size)
+        value = engine.evaluate(validation, metric)
+        if not (np.isfinite(loss) and np.isfinite(value)):
+            raise TrainingDiverged(
+                f"in epoch {epoch + 1} the loss became {loss} and {metric.name} {value}"
+            )
+        losses.append(loss)
+        watchers.on_epoch_end(epoch, {"loss": loss, f"val_{metric.name}": value})
+        if not keep_best or np.isnan(best_metric) or better(value, best_metric, increasing):
+            best_metric, best_weights = value, engine.get_weights()
+        if engine.model.stop_training:
+            break
+    engine.set_weights(best_weights)
+    watchers.on_train_end()
+    if not losses:
+        best_metric = engine.evaluate(validation, metric)
+    return Phase(float(best_metric), tuple(losses))
+

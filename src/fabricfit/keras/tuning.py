@@ -1,0 +1,211 @@
+"""Choosing regularization strengths with KerasTuner (extra ``tuner``)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from fabricfit.attributes import LayerAttributes
+from fabricfit.errors import InvalidInputError, require
+from fabricfit.keras.cloning import copy_model, seed_generators
+from fabricfit.keras.regularization import attach_regularizers
+from fabricfit.keras.training import (
+    Data,
+    TrainingDiverged,
+    better,
+    fresh_metric,
+    fresh_optimizer,
+    make_engine,
+    resolve_loss,
+    train,
+)
+
+keras_tuner = require("keras_tuner", "tuner", "Tuning the regularization strengths")
+require("six", "tuner", "KerasTuner")
+
+__all__ = ["HyperOptimizationModel", "search"]
+
+BAYESIAN_TRIALS = 10
+"""Trials of a Bayesian search."""
+
+
+class HyperOptimizationModel(keras_tuner.HyperModel):  # type: ignore[misc]
+    """A model whose regularization strengths are KerasTuner's hyperparameters.
+
+    Parameters
+    ----------
+    model
+        A built Sequential or Functional model. It is not changed.
+    attributes
+        Layer -> attributes; layers with ``optimizable`` set are regularized.
+    optimizer, loss_fn, validation_metric
+        What trials are compiled with: Keras objects or their names.
+    regularization_range
+        Strengths to choose from: ``<layer>_alpha`` for the norms of layers that may be pruned,
+        ``<layer>_beta`` for the variances of those that may be shared.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        attributes: Mapping[str, LayerAttributes],
+        optimizer: Any,
+        loss_fn: Any,
+        validation_metric: Any,
+        regularization_range: Sequence[float],
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.attributes = attributes
+        self.optimizer = optimizer
+        self.loss_fn = loss_fn
+        self.validation_metric = validation_metric
+        self.regularization_range = list(regularization_range)
+
+    def build(self, hp: Any) -> keras.Model:
+        """Return a compiled copy of the model with the strengths that ``hp`` chooses."""
+        values = self.regularization_range
+        middle = values[len(values) // 2]
+        strengths = {}
+        for name, layer in self.attributes.items():
+            settings = layer.optimization_attributes
+            if not layer.optimizable or settings is None:
+                continue
+            alpha = beta = 0.0
+            if settings.pruning:
+                alpha = hp.Choice(f"{name}_alpha", values=values, default=middle)
+            if settings.weight_sharing:
+                beta = hp.Choice(f"{name}_beta", values=values, default=middle)
+            strengths[name] = (alpha, beta)
+        model = attach_regularizers(copy_model(self.model), self.attributes, strengths)
+        metric = self.validation_metric
+        if not isinstance(metric, str):
+            metric = fresh_metric(metric)
+        model.compile(fresh_optimizer(self.optimizer), resolve_loss(self.loss_fn), metrics=[metric])
+        return model
+
+
+def search(
+    tuner: str,
+    model: keras.Model,
+    attributes: Mapping[str, LayerAttributes],
+    optimizer: Any,
+    loss_fn: Any,
+    validation_metric: Any,
+    increasing: bool,
+    data: Data,
+    validation: Data,
+    *,
+    batch_size: int,
+    epochs: int,
+    verbose: bool,
+    directory: Path,
+    regularization_range: Sequence[float],
+    seed: int,
+) -> keras.Model:
+    """Search for strengths; return the best trial's model, trained.
+
+    The arguments are those of :func:`fabricfit.keras.builder.build_optimizable_model`.
+    """
+    hypermodel = HyperOptimizationModel(
+        model, attributes, optimizer, loss_fn, validation_metric, regularization_range
+    )
+    few = validation.take(slice(0, 2))
+    metric = fresh_metric(validation_metric, model(few.X, training=False), few.y)
+    trials = _Trials(hypermodel, metric, increasing, data, validation, batch_size, seed)
+    objective = keras_tuner.Objective(f"val_{metric.name}", "max" if increasing else "min")
+    kinds: dict[str, Callable[..., Any]] = {"Bayesian": _bayesian, "Hyperband": _hyperband}
+    found = kinds[tuner](
+        trials,
+        epochs,
+        hypermodel=hypermodel,
+        objective=objective,
+        seed=seed,
+        overwrite=True,
+        directory=str(directory),
+        project_name=tuner.lower(),
+    )
+    found.search(epochs=epochs, verbose=int(verbose))
+    if trials.best_model is None:
+        raise InvalidInputError(
+            "every trial of the tuner diverged: lower the learning rate or regularization_range."
+        )
+    return trials.best_model
+
+
+class _Trials:
+    """Trains trials in the backend's fast way and remembers the best one."""
+
+    def __init__(
+        self,
+        hypermodel: HyperOptimizationModel,
+        metric: keras.metrics.Metric,
+        increasing: bool,
+        data: Data,
+        validation: Data,
+        batch_size: int,
+        seed: int,
+    ) -> None:
+        self.hypermodel = hypermodel
+        self.metric = metric
+        self.increasing = increasing
+        self.data = data
+        self.validation = validation
+        self.batch_size = batch_size
+        self.seed = seed
+        self.best_model: keras.Model | None = None
+        self._best = np.nan
+        self._count = 0
+        self._weights: dict[str, list[np.ndarray]] = {}
+
+    def run(self, trial: Any, epochs: int) -> dict[str, float]:
+        """Train one trial for some epochs; return its metric."""
+        values = trial.hyperparameters.values
+        model = self.hypermodel.build(trial.hyperparameters)
+        seed_generators(model, self.seed)
+        engine = make_engine(model, self.hypermodel.loss_fn, self.hypermodel.optimizer)
+        earlier = self._weights.get(values.get("tuner/trial_id", ""))
+        if earlier is not None:  # Hyperband goes on with a trial of an earlier round
+            engine.set_weights(earlier)
+        try:
+            phase = train(
+                engine,
+                self.data,
+                self.validation,
+                self.metric,
+                increasing=self.increasing,
+                epochs=values.get("tuner/epochs", epochs) - values.get("tuner/initial_epoch", 0),
+                batch_size=self.batch_size,
+                rng=np.random.default_rng([self.seed, self._count]),
+                keep_best=False,
+            )
+        except TrainingDiverged as error:
+            raise keras_tuner.errors.FailedTrialError(str(error)) from error
+        self._count += 1
+        if "tuner/epochs" in values:
+            self._weights[trial.trial_id] = engine.get_weights()
+        if np.isnan(self._best) or better(phase.metric, self._best, self.increasing):
+            self._best, self.best_model = phase.metric, model
+        return {f"val_{self.metric.name}": phase.metric}
+
+
+def _bayesian(trials: _Trials, epochs: int, **options: Any) -> Any:
+    require("sklearn", "tuner", "The Bayesian tuner")
+
+    class Bayesian(keras_tuner.BayesianOptimization):  # type: ignore[misc, name-defined]
+        def run_trial(self, trial: Any, **_: Any) -> dict[str, float]:
+            return trials.run(trial, epochs)
+
+    return Bayesian(max_trials=BAYESIAN_TRIALS, **options)
+
+
+def _hyperband(trials: _Trials, epochs: int, **options: Any) -> Any:
+    class Hyperband(keras_tuner.Hyperband):  # type: ignore[misc, name-defined]
+        def run_trial(self, trial: Any, **_: Any) -> dict[str, float]:
+            return trials.run(trial, epochs)
+
+    return Hyperband(max_epochs=epochs, **options)

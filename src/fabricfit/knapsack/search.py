@@ -1,0 +1,198 @@
+"""The search for the choice of least loss: every one within a loss that grows until one exists.
+
+As the enumeration within a loss is complete, the best choice found in it is an optimum, proven.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from fabricfit.knapsack.join import join
+from fabricfit.knapsack.relaxation import Core, Moves, Relaxation
+from fabricfit.knapsack.states import Limits, States, grow
+
+__all__ = ["Found", "search"]
+
+_REACH = 16
+_MOST_REACH = 1 << 13
+_CAPPED_ROUNDS = 3
+
+
+@dataclass(frozen=True)
+class Found:
+    """The outcome of a search.
+
+    Parameters
+    ----------
+    counts
+        Items kept of each class, shape ``(L,)``.
+    gap
+        Proven: no choice is better by more. 0 for an optimum.
+    """
+
+    counts: np.ndarray
+    gap: float
+
+
+def search(core: Core, fits: Callable[[np.ndarray], bool], limits: Limits) -> Found:
+    """Find the choice of least loss, or the best one within the limits.
+
+    Parameters
+    ----------
+    core
+        The problem around a center that fits.
+    fits
+        Whether counts fit, exactly.
+    limits
+        Time and states.
+    """
+    counts = _filled(core)
+    if not fits(counts):
+        counts = core.center
+    moves = [core.moves(index, _REACH) for index in range(len(core.ladders))]
+    least = _loss(core, moves, counts)
+    most = _first_guess(moves, least)
+    proven, capped = 0.0, 0
+    while proven < least and not limits.over:
+        most = min(most, least)
+        limits.left_out = np.inf
+        outcome = _enumerate(core, moves, most, limits, fits)
+        if outcome.counts is not None and outcome.loss < least:
+            counts, least = outcome.counts, outcome.loss
+        proven = max(proven, min(most, limits.left_out))
+        if proven < least <= most:
+            capped += 1
+            if capped >= _CAPPED_ROUNDS or most >= least:
+                break
+        most *= 4 if outcome.states < 5_000 else 2
+    return Found(counts, max(least - proven, 0.0))
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    counts: np.ndarray | None
+    loss: float
+    states: int
+
+
+def _first_guess(moves: list[Moves], least: float) -> float:
+    steps = np.concatenate([np.diff(move.losses) for move in moves] or [np.empty(0)])
+    steps = np.abs(steps)
+    typical = float(np.quantile(steps, 0.05)) if steps.size else 0.0
+    return max(typical, least * 1e-6)
+
+
+def _loss(core: Core, moves: list[Moves], counts: np.ndarray) -> float:
+    """Return the loss of some counts, whether or not the moves reach so far."""
+    total = float(np.maximum(core.slack - (counts - core.center) @ core.costs, 0) @ core.prices)
+    for index, (move, offset) in enumerate(zip(moves, counts - core.center, strict=True)):
+        if not move.offsets[0] <= offset <= move.offsets[-1]:
+            move = core.moves(index, abs(int(offset)))
+        total += float(move.losses[int(offset - move.offsets[0])])
+    return total
+
+
+def _filled(core: Core) -> np.ndarray:
+    """Fill what the center leaves over, best value for its price first."""
+    counts, slack = core.center.copy(), core.slack.copy()
+    asked = core.costs @ core.prices
+    rates = [
+        ladder.ranks(int(count), int(count) + 1)[0] / max(each, 1e-300) if count < ladder.high else 0
+        for ladder, count, each in zip(core.ladders, counts, asked, strict=True)
+    ]
+    for index in np.argsort(-np.array(rates), kind="stable"):
+        paid = core.costs[index] > 0
+        room = int(np.floor(slack[paid] / core.costs[index][paid]).min())
+        more = min(room, core.ladders[index].high - int(counts[index]))
+        if more > 0:
+            counts[index] += more
+            slack = slack - more * core.costs[index]
+    return counts
+
+
+def _enumerate(
+    core: Core,
+    moves: list[Moves],
+    most: float,
+    limits: Limits,
+    fits: Callable[[np.ndarray], bool],
+) -> _Outcome:
+    """Look at every choice whose loss is at most ``most``; widen ``moves`` where that is needed."""
+    relaxation, near = _near_moves(core, moves, most, limits)
+    sizes = np.array([move.offsets.size for move in near])
+    if not sizes.all():
+        return _Outcome(None, np.inf, 0)
+    active = _binding(core, near)
+    costs, prices = core.costs[:, active], core.prices[active]
+    if active.size < core.prices.size:
+        relaxation = Relaxation(moves, costs, prices)
+    base = np.array([move.offsets[0] if move.offsets.size == 1 else 0 for move in near])
+    spent = sum(float(move.losses[0]) for move in near if move.offsets.size == 1)
+    slack = core.slack[active] - base @ costs
+    free = [index for index in np.argsort(sizes, kind="stable").tolist() if sizes[index] > 1]
+    inner = Limits(limits.deadline, limits.states)
+    task = (near, costs, slack, prices, relaxation, most - spent, inner)
+    first, second = grow(free[::2], *task), grow(free[1::2], *task)
+
+    def counts_of(left: int, right: int) -> np.ndarray:
+        counts = core.center + base
+        for index, offset in (first.trace(left) | second.trace(right)).items():
+            counts[index] += offset
+        return counts
+
+    def accept(left: int, right: int) -> bool:
+        return fits(counts_of(left, right))
+
+    found = join(first, second, slack, prices, most - spent, inner, accept)
+    limits.left_out = min(limits.left_out, inner.left_out + spent)
+    states = max(first.loss.size, second.loss.size)
+    if found is None:
+        return _Outcome(None, np.inf, states)
+    return _Outcome(counts_of(found[1], found[2]), found[0] + spent, states)
+
+
+def _near_moves(
+    core: Core, moves: list[Moves], most: float, limits: Limits
+) -> tuple[Relaxation, list[Moves]]:
+    """Keep the moves that can be part of a choice of at most this loss, by the relaxed bound."""
+    while True:
+        relaxation = Relaxation(moves, core.costs, core.prices)
+        promises = [_promises(core, moves, relaxation, index) for index in range(len(moves))]
+        widened = False
+        for index, (move, promise) in enumerate(zip(moves, promises, strict=True)):
+            edges = [promise[0]] * move.open_below + [promise[-1]] * move.open_above
+            if min(edges, default=np.inf) > most:
+                continue
+            reach = int(np.abs(move.offsets).max())
+            if reach < _MOST_REACH and not limits.over:
+                moves[index] = core.moves(index, 4 * reach)
+                widened = True
+            else:
+                limits.left_out = min(limits.left_out, *edges)
+        if not widened:
+            break
+    near = [
+        Moves(move.offsets[promise <= most], move.losses[promise <= most], False, False)
+        for move, promise in zip(moves, promises, strict=True)
+    ]
+    return relaxation, near
+
+
+def _promises(
+    core: Core, moves: list[Moves], relaxation: Relaxation, index: int
+) -> np.ndarray:
+    """Bound the loss of all choices with each of the moves of one class."""
+    others = np.ones(len(moves), bool)
+    others[index] = False
+    left = core.slack - moves[index].offsets[:, None] * core.costs[index]
+    return moves[index].losses + relaxation.bound(left, others)
+
+
+def _binding(core: Core, near: list[Moves]) -> np.ndarray:
+    """Return the resources that matter: those that have a price or can be exceeded."""
+    most = np.array([max(int(move.offsets[-1]), 0) for move in near])
+    binding = np.flatnonzero((core.prices > 0) | (most @ core.costs > core.slack))
+    return binding if binding.size else np.zeros(1, np.int64)

@@ -1,0 +1,244 @@
+"""The extension point: what an objective must tell of a layer, and what follows from it."""
+
+from __future__ import annotations
+
+import logging
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from fabricfit.attributes import LayerAttributes, OptimizationAttributes
+from fabricfit.errors import InvalidInputError
+
+__all__ = ["ObjectiveEstimator"]
+
+if TYPE_CHECKING:
+    objective_method = classmethod
+else:
+
+    class objective_method(classmethod):  # noqa: N801 - a decorator
+        """A class method that an instance calls on itself.
+
+        So the methods of an objective with state find that state through those inherited here.
+        """
+
+        def __get__(self, instance: Any, owner: type | None = None) -> Any:
+            bound_to = type(instance) if owner is None else owner
+            if instance is None:
+                return super().__get__(None, bound_to)
+            return self.__func__.__get__(instance, bound_to)
+
+
+class ObjectiveEstimator(ABC):
+    """A resource, or several, that an optimization is to reduce.
+
+    Subclass it and write the three abstract methods, as class methods; pass the class as the
+    ``objective``. An objective with parameters of its own can write them as ordinary methods and be
+    passed as an instance. Costs are whole numbers of at least 0, one for each dimension, always in
+    the same order.
+
+    The other methods follow from those three; override them where resources are not the sum of what
+    single groups save.
+
+    Examples
+    --------
+    >>> from fabricfit.attributes import LayerAttributes, OptimizationAttributes
+    >>> class Multiplications(ObjectiveEstimator):
+    ...     units = ("MAC",)
+    ...
+    ...     @classmethod
+    ...     def is_layer_optimizable(cls, layer_attributes):
+    ...         if not layer_attributes.weight_shape:
+    ...             return False, None
+    ...         return True, OptimizationAttributes("structured", pruning=True)
+    ...
+    ...     @classmethod
+    ...     def layer_resources(cls, layer_attributes):
+    ...         n_in, n_out = layer_attributes.weight_shape
+    ...         return [n_in * n_out]
+    ...
+    ...     @classmethod
+    ...     def layer_savings(cls, layer_attributes):
+    ...         return [layer_attributes.weight_shape[0]]
+    >>> dense = LayerAttributes("dense", object, [], (16, 8), (16,), (8,))
+    >>> Multiplications.layer_utilization(dense, removed=2)
+    [96]
+    """
+
+    units: ClassVar[tuple[str, ...]] = ()
+    """Names of the dimensions, such as ``('DSP', 'BRAM18')``; empty where they are not known."""
+
+    removes_units: ClassVar[bool] = False
+    """Whether the resource is saved only once pruned units are taken out of the model."""
+
+    @classmethod
+    @abstractmethod
+    def is_layer_optimizable(
+        cls, layer_attributes: LayerAttributes
+    ) -> tuple[bool, OptimizationAttributes | None]:
+        """Tell whether pruning or sharing this layer's weights saves anything, and in what groups.
+
+        Parameters
+        ----------
+        layer_attributes
+            The layer. Its ``optimization_attributes`` are not yet set.
+
+        Returns
+        -------
+        (bool, OptimizationAttributes or None)
+            ``(False, None)`` where nothing can be saved.
+        """
+
+    @classmethod
+    @abstractmethod
+    def layer_resources(cls, layer_attributes: LayerAttributes) -> list[int]:
+        """Return what the whole layer takes, one number for each dimension."""
+
+    @classmethod
+    @abstractmethod
+    def layer_savings(cls, layer_attributes: LayerAttributes) -> list[int]:
+        """Return what one full group of the layer saves, one number for each dimension."""
+
+    @objective_method
+    def layer_utilization(
+        cls,  # noqa: N805
+        layer_attributes: LayerAttributes,
+        removed: int,
+    ) -> list[int]:
+        """Return what the layer takes when groups are gone.
+
+        Parameters
+        ----------
+        layer_attributes
+            The layer, with the ``optimization_attributes`` that its groups follow.
+        removed
+            Number of full groups that are gone.
+
+        Returns
+        -------
+        list of int
+            By default the layer's resources less what the groups save, never below 0.
+
+        Raises
+        ------
+        InvalidInputError
+            ``removed`` is negative, or the objective's numbers differ in their dimensions.
+        """
+        _check_removed(layer_attributes.name, removed)
+        resources = [int(number) for number in cls.layer_resources(layer_attributes)]
+        if not removed:
+            return resources
+        savings = [int(number) for number in cls.layer_savings(layer_attributes)]
+        if len(savings) != len(resources):
+            raise InvalidInputError(
+                f"the resources and savings of layer {layer_attributes.name!r} must have the same "
+                f"dimensions. Received: {resources} and {savings}"
+            )
+        return [max(r - removed * s, 0) for r, s in zip(resources, savings, strict=True)]
+
+    @objective_method
+    def model_utilization(
+        cls,  # noqa: N805
+        attributes: Mapping[str, LayerAttributes],
+        removed: Mapping[str, int],
+    ) -> list[int]:
+        """Return what the model takes when groups of its layers are gone.
+
+        Parameters
+        ----------
+        attributes
+            Layer name -> attributes. Layers without a kernel take nothing.
+        removed
+            Layer name -> number of full groups that are gone; 0 for layers that are not in it.
+
+        Returns
+        -------
+        list of int
+            By default the sum over the layers of :meth:`layer_utilization`.
+
+        Raises
+        ------
+        InvalidInputError
+            ``removed`` names a layer that is not there or holds a negative number, or layers differ
+            in their dimensions.
+        """
+        check_removed(attributes, removed)
+        total = [0] * len(cls.units)
+        for name, layer in attributes.items():
+            if not layer.weight_shape:
+                continue
+            used = cls.layer_utilization(layer, removed.get(name, 0))
+            total = total or [0] * len(used)
+            if len(used) != len(total):
+                raise InvalidInputError(
+                    f"the resources of layer {name!r} must have {len(total)} dimensions, as those "
+                    f"of the model have. Received: {used}"
+                )
+            total = [a + b for a, b in zip(total, used, strict=True)]
+        return total or [0]
+
+    @objective_method
+    def reason(cls, layer_attributes: LayerAttributes) -> str:  # noqa: N805
+        """Say in a sentence why a layer is not optimizable; empty where it is or none is known."""
+        return ""
+
+
+def check_removed(attributes: Mapping[str, LayerAttributes], removed: Mapping[str, int]) -> None:
+    """Raise unless ``removed`` holds numbers of at least 0 for layers that are there."""
+    for name, number in removed.items():
+        if name not in attributes:
+            raise InvalidInputError(f"removed names a layer that is not there. Received: {name!r}")
+        _check_removed(name, number)
+
+
+def prunes(layer_attributes: LayerAttributes, log: logging.Logger, resource: str) -> bool:
+    """Tell whether a layer's groups may be pruned; log a warning where sharing saves nothing.
+
+    Parameters
+    ----------
+    layer_attributes
+        The layer.
+    log
+        The logger of the objective.
+    resource
+        What sharing does not save, as it stands in the warning.
+    """
+    chosen = layer_attributes.optimization_attributes
+    if chosen is None or not layer_attributes.weight_shape:
+        return False
+    if chosen.weight_sharing:
+        log.warning(
+            "Layer %r: weight sharing saves no %s; only groups that are pruned do.",
+            layer_attributes.name,
+            resource,
+        )
+    return chosen.pruning
+
+
+def matrix_shape(layer_attributes: LayerAttributes) -> tuple[int, int]:
+    """Return the rows (inputs) and columns (units) of a layer's kernel seen as a matrix."""
+    shape = layer_attributes.weight_shape
+    return math.prod(shape[:-1]), shape[-1]
+
+
+def output_positions(layer_attributes: LayerAttributes) -> int:
+    """Return how often a layer applies its kernel to one sample: pixels, steps, or 1.
+
+    An axis of unknown length counts once, so that results are then for each of its entries.
+    """
+    known = [int(length) for length in layer_attributes.output_shape if length]
+    units = layer_attributes.weight_shape[-1]
+    if known and known[-1] == units:
+        return math.prod(known[:-1])
+    if known and known[0] == units:
+        return math.prod(known[1:])
+    return max(math.prod(known) // units, 1)
+
+
+def _check_removed(name: str, removed: int) -> None:
+    if removed < 0:
+        raise InvalidInputError(
+            f"the number of groups removed from layer {name!r} must be at least 0. "
+            f"Received: {removed!r}"
+        )

@@ -1,0 +1,137 @@
+"""Fewer operations on hardware that runs dense kernels: whole units must go."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Mapping
+
+from fabricfit.attributes import LayerAttributes, OptimizationAttributes
+from fabricfit.config import SUPPORTED_STRUCTURES
+from fabricfit.objectives.base import (
+    ObjectiveEstimator,
+    check_removed,
+    matrix_shape,
+    output_positions,
+    prunes,
+)
+
+__all__ = ["GPUFLOPEstimator"]
+
+logger = logging.getLogger(__name__)
+
+
+class GPUFLOPEstimator(ObjectiveEstimator):
+    """Floating-point operations of one forward pass, for one sample.
+
+    A layer with a kernel matrix of ``n_in`` rows and ``n_out`` units does, at each output position,
+    a multiplication and an addition for every weight and one addition for every bias:
+    ``positions · n_out · (2 n_in + 1)``. GPUs and CPUs gain only from smaller matrices, so the
+    groups are whole units (neurons, filters), and the model is reduced at the end.
+
+    A removed unit takes with it the rows of the kernels that it feeds. What two layers save
+    together is therefore not a sum: a product with both its row and its column gone is saved once.
+    :meth:`layer_savings`, one unit alone, is exact; so is :meth:`model_utilization`, which counts
+    what is left.
+    """
+
+    units = ("FLOP",)
+    removes_units = True
+
+    @classmethod
+    def is_layer_optimizable(
+        cls, layer_attributes: LayerAttributes
+    ) -> tuple[bool, OptimizationAttributes | None]:
+        """Every layer with a kernel is, unit by unit."""
+        if cls.reason(layer_attributes):
+            return False, None
+        return True, OptimizationAttributes(SUPPORTED_STRUCTURES.STRUCTURED, pruning=True)
+
+    @classmethod
+    def layer_resources(cls, layer_attributes: LayerAttributes) -> list[int]:
+        """Return the operations of the layer."""
+        return [_flops(layer_attributes)]
+
+    @classmethod
+    def layer_savings(cls, layer_attributes: LayerAttributes) -> list[int]:
+        """Return the operations that go with one unit, those of the layers it feeds included.
+
+        0, with a warning, if groups are shared or are not units.
+        """
+        if not prunes(layer_attributes, logger, "operations") or not _by_unit(layer_attributes):
+            return [0]
+        saved = _flops(layer_attributes, units=1)
+        fed = layer_attributes.args.get("consumer_attributes", {})
+        for name, rows in layer_attributes.consumers.items():
+            if name in fed:
+                saved += _flops(fed[name]) - _flops(fed[name], rows_gone=rows)
+        return [saved]
+
+    @classmethod
+    def layer_utilization(cls, layer_attributes: LayerAttributes, removed: int) -> list[int]:
+        """Return the operations of the layer alone when some of its units are gone."""
+        check_removed({layer_attributes.name: layer_attributes}, {layer_attributes.name: removed})
+        return [_flops(layer_attributes, units=_units_left(layer_attributes, removed))]
+
+    @classmethod
+    def model_utilization(
+        cls, attributes: Mapping[str, LayerAttributes], removed: Mapping[str, int]
+    ) -> list[int]:
+        """Return the operations of the model without the units, counted exactly.
+
+        Rows that several layers feed together are those that each layer's ``consumers`` names; a
+        layer with a residual sum behind it names none.
+        """
+        check_removed(attributes, removed)
+        left = {
+            name: _units_left(layer, removed.get(name, 0)) for name, layer in attributes.items()
+        }
+        rows_gone: Counter[str] = Counter()
+        for name, layer in attributes.items():
+            for consumer, rows in layer.consumers.items():
+                rows_gone[consumer] += rows * (layer.weight_shape[-1] - left[name])
+        return [
+            sum(
+                _flops(layer, units=left[name], rows_gone=rows_gone[name])
+                for name, layer in attributes.items()
+            )
+        ]
+
+    @classmethod
+    def reason(cls, layer_attributes: LayerAttributes) -> str:
+        """Say why a layer is not optimizable."""
+        if not layer_attributes.weight_shape:
+            return "the layer has no kernel."
+        if len(layer_attributes.weight_shape) < 2:
+            return "the layer's kernel has no units that could be removed."
+        return ""
+
+
+def _flops(layer_attributes: LayerAttributes, units: int | None = None, rows_gone: int = 0) -> int:
+    """Operations of a layer with so many units left and so many rows of its kernel gone."""
+    if not layer_attributes.weight_shape:
+        return 0
+    n_in, n_out = matrix_shape(layer_attributes)
+    rows = max(n_in - rows_gone, 0)
+    return output_positions(layer_attributes) * (n_out if units is None else units) * (2 * rows + 1)
+
+
+def _units_left(layer_attributes: LayerAttributes, removed: int) -> int:
+    if not layer_attributes.weight_shape:
+        return 0
+    units = layer_attributes.weight_shape[-1]
+    gone = removed if removed and _by_unit(layer_attributes) else 0
+    return max(units - gone, 0)
+
+
+def _by_unit(layer_attributes: LayerAttributes) -> bool:
+    """Whether the groups are units; log a warning if not."""
+    chosen = layer_attributes.optimization_attributes
+    if chosen is not None and chosen.structure_type is SUPPORTED_STRUCTURES.STRUCTURED:
+        return True
+    logger.warning(
+        "Layer %r: only whole units (structured pruning) save operations of dense kernels; its "
+        "groups save none.",
+        layer_attributes.name,
+    )
+    return False

@@ -1,0 +1,182 @@
+"""What a run saved and what it cost, in numbers that are counted in the returned model."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+__all__ = ["LayerReport", "Level", "OptimizationReport"]
+
+
+@dataclass(frozen=True)
+class Level:
+    """One sparsity level of a run.
+
+    Parameters
+    ----------
+    sparsity
+        What was asked for, a fraction of every resource.
+    accepted
+        Whether the metric stayed within the tolerance.
+    metric
+        Validation metric after fine-tuning; NaN if the level was not trained to its end.
+    utilization
+        Resources that remain by the objective's count, one for each of its dimensions.
+    epochs
+        Epochs of fine-tuning that were trained.
+    seconds
+        Wall time of the level.
+    note
+        What there is to say besides: why the level could not be tried, or why its training ended.
+    """
+
+    sparsity: float
+    accepted: bool
+    metric: float
+    utilization: tuple[float, ...]
+    epochs: int
+    seconds: float
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class LayerReport:
+    """One layer, before and after.
+
+    Parameters
+    ----------
+    name, kind
+        The layer's name and its class.
+    weights
+        Weights in its kernel.
+    nonzeros_before, nonzeros_after
+        Those that are not exactly zero.
+    resources_before, resources_after
+        By the objective's count, one number for each of its dimensions.
+    skipped
+        Why the layer was not optimized; ``''`` if it was.
+    """
+
+    name: str
+    kind: str
+    weights: int
+    nonzeros_before: int
+    nonzeros_after: int
+    resources_before: tuple[float, ...]
+    resources_after: tuple[float, ...]
+    skipped: str = ""
+
+
+@dataclass(frozen=True)
+class OptimizationReport:
+    """A whole run.
+
+    Parameters
+    ----------
+    units
+        Names of the objective's dimensions.
+    layers
+        Every layer with a kernel, in the order of the model.
+    resources_before, resources_after
+        Of the whole model, by the objective's count.
+    metric_name
+        Name of the validation metric.
+    metric_before, metric_after
+        Its value for the model that came in and the one that went out.
+    threshold
+        The value that a level had to reach.
+    sparsity
+        The highest level that was accepted; 0 if none was.
+    levels
+        All levels in the order in which they were tried.
+    """
+
+    units: tuple[str, ...]
+    layers: tuple[LayerReport, ...]
+    resources_before: tuple[float, ...]
+    resources_after: tuple[float, ...]
+    metric_name: str
+    metric_before: float
+    metric_after: float
+    threshold: float
+    sparsity: float
+    levels: tuple[Level, ...]
+
+    @property
+    def skipped(self) -> dict[str, str]:
+        """Layers that were not optimized, each with the reason."""
+        return {layer.name: layer.skipped for layer in self.layers if layer.skipped}
+
+    def rows(self) -> tuple[list[str], list[list[str]]]:
+        """Return the table of layers as text: its header, and its rows with the total last."""
+        header = ["layer", "weights", "non-zero"]
+        header += [f"{unit} {when}" for unit in self.units for when in ("before", "after")]
+        header += ["saved", "remark"]
+        body = [
+            _row(
+                f"{layer.name} ({layer.kind})",
+                layer.weights,
+                layer.nonzeros_after,
+                layer.resources_before,
+                layer.resources_after,
+                f"not optimized: {layer.skipped}" if layer.skipped else "",
+            )
+            for layer in self.layers
+        ]
+        total = _row(
+            "total",
+            sum(layer.weights for layer in self.layers),
+            sum(layer.nonzeros_after for layer in self.layers),
+            self.resources_before,
+            self.resources_after,
+            "",
+        )
+        return header, [*body, total]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as plain numbers, strings, lists and dictionaries; NaN becomes None."""
+        return _plain(asdict(self))
+
+    def __str__(self) -> str:
+        header, body = self.rows()
+        widths = [max(map(len, column)) for column in zip(header, *body, strict=True)]
+        lines = [
+            "  ".join(
+                cell.ljust(width) if i in (0, len(header) - 1) else cell.rjust(width)
+                for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+            ).rstrip()
+            for row in (header, *body)
+        ]
+        rule = "-" * max(map(len, lines))
+        lines = [lines[0], rule, *lines[1:-1], rule, lines[-1]]
+        lines.append(
+            f"{self.metric_name}: {self.metric_before:.4f} before, {self.metric_after:.4f} after "
+            f"(at least as good as {self.threshold:.4f} was required)"
+        )
+        return "\n".join(lines)
+
+
+def _row(
+    name: str,
+    weights: int,
+    nonzeros: int,
+    before: tuple[float, ...],
+    after: tuple[float, ...],
+    remark: str,
+) -> list[str]:
+    numbers = [f"{value:,.0f}" for pair in zip(before, after, strict=True) for value in pair]
+    saved = " / ".join(
+        f"{1 - a / b:.1%}" if b else "-" for b, a in zip(before, after, strict=True)
+    )
+    return [name, f"{weights:,}", f"{nonzeros:,}", *numbers, saved, remark]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,106 @@
+"""A run's own folder, and files in it that are either whole or not there."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from fabricfit.errors import RunDirectoryError
+
+__all__ = ["RunDirectory", "resolve_directory"]
+
+
+def resolve_directory(
+    directory: str | os.PathLike[str], default: str, default_place: str | os.PathLike[str]
+) -> Path:
+    """Return where a run may write.
+
+    Parameters
+    ----------
+    directory
+        What the caller named. A path is taken literally.
+    default
+        The name that stands for "nothing was named".
+    default_place
+        Where runs go then: a folder of the platform's cache, never the working directory.
+
+    Raises
+    ------
+    RunDirectoryError
+        A file has that name.
+    """
+    given = os.fspath(directory)
+    path = Path(default_place) / default if given == default else Path(given)
+    path = path.expanduser().absolute()
+    if path.exists() and not path.is_dir():
+        raise RunDirectoryError(f"directory must name a folder. Received a file: {path}")
+    return path
+
+
+class RunDirectory:
+    """A new, numbered folder for one run; what earlier runs have written stays.
+
+    Parameters
+    ----------
+    parent
+        Folder in which ``run-0001``, ``run-0002``… are made. It is made too if it is missing.
+    prefix
+        First part of the folder's name.
+
+    Raises
+    ------
+    RunDirectoryError
+        The folder cannot be made.
+    """
+
+    def __init__(self, parent: Path, prefix: str = "run") -> None:
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+            self.path = self._next(parent, prefix)
+        except OSError as error:
+            raise RunDirectoryError(
+                f"cannot make a folder for the run in {parent}: {error}. "
+                "Name another one as directory."
+            ) from error
+
+    @staticmethod
+    def _next(parent: Path, prefix: str) -> Path:
+        number = 1
+        while True:
+            path = parent / f"{prefix}-{number:04d}"
+            try:
+                path.mkdir()  # fails if it exists, also when another process is as fast
+                return path
+            except FileExistsError:
+                number += 1
+
+    def write(self, name: str, save: Callable[[Path], Any]) -> Path:
+        """Write a file so that it is complete or not there, whenever the process dies.
+
+        Parameters
+        ----------
+        name
+            Its name in this folder.
+        save
+            Called with a temporary path of the same suffixes in the same folder.
+        """
+        target = self.path / name
+        handle, temporary = tempfile.mkstemp(prefix=".", suffix=f"-{name}", dir=self.path)
+        os.close(handle)
+        try:
+            save(Path(temporary))
+            with Path(temporary).open("rb") as file:
+                os.fsync(file.fileno())
+            Path(temporary).replace(target)
+        finally:
+            Path(temporary).unlink(missing_ok=True)
+        return target
+
+    def write_json(self, name: str, value: Any) -> Path:
+        """Write a value as JSON, complete or not at all."""
+        text = json.dumps(value, indent=2, sort_keys=True) + "\n"
+        return self.write(name, lambda path: path.write_text(text, encoding="utf-8"))
