@@ -33,7 +33,7 @@ def write_config(model, granularity, **settings):
     config = hls4ml.utils.config_from_keras_model(model, granularity=granularity, backend="Vitis")
     sections = {
         "model": [config["Model"]],
-        "name": [config.get("LayerName", {}).get(n) for n in ("conv2", "conv1", "steps", "out")],
+        "name": [config.get("LayerName", {}).get(n) for n in ("conv2", "conv1", "out")],
         "type": [config.get("LayerType", {}).get(t) for t in ("Conv2D", "Conv1D", "Dense")],
     }[granularity]
     for section in sections:
@@ -79,10 +79,26 @@ def test_we_read_what_hls4ml_builds(model, granularity, settings, io_type, tmp_p
         found = read[name].args["hls4ml_attributes"]
         assert found.reuse_factor == layer.get_attr("reuse_factor"), name
         assert canonical_strategy(found.strategy) == layer.get_attr("strategy"), name
-        assert found.parallelization_factor == layer.get_attr("parallelization_factor", 1), name
+        in_parallel = layer.get_attr("parallelization_factor") if "Conv" in layer.class_name else 1
+        assert found.parallelization_factor == in_parallel, name
         assert (found.n_in, found.n_out) == hls4ml.backends.get_backend(
             "Vitis"
         ).get_layer_mult_size(layer)
+
+
+def test_pointwise_layers_set_by_name_are_the_exception(model, tmp_path):
+    """hls4ml keeps what it cannot build there, so the warning asks the user to change it."""
+    config = write_config(model, "name")
+    config["LayerName"]["steps"].update(Strategy="Resource", ReuseFactor=5)
+    config["LayerName"]["steps"]["ParallelizationFactor"] = 5
+    built = built_by_hls4ml(model, config, "io_parallel", tmp_path)["steps"]
+    assert built.get_attr("reuse_factor") == built.get_attr("parallelization_factor") == 5
+    with pytest.warns(ReuseFactorWarning) as caught:
+        read = get_attributes_from_keras_model_and_hls4ml_config(model, config)
+    assert "Set it to 6" in str(caught[0].message)
+    assert "Set it to 2" in str(caught[1].message)
+    found = read["steps"].args["hls4ml_attributes"]
+    assert (found.reuse_factor, found.parallelization_factor) == (6, 2)
 
 
 @pytest.mark.parametrize("granularity", ["model", "type", "name"])
@@ -102,7 +118,7 @@ def test_weights_have_the_widths_that_hls4ml_gives_them(model, granularity, tmp_
 
 def test_type_sections_apply_to_every_layer_of_the_type(model):
     config = write_config(model, "type")
-    config["LayerType"]["Dense"].update(ReuseFactor=4, Strategy="Resource")
+    config["LayerType"]["Dense"].update(ReuseFactor=2, Strategy="Resource")
     read = get_attributes_from_keras_model_and_hls4ml_config(model, config)
     used = {
         name: (
@@ -115,8 +131,8 @@ def test_type_sections_apply_to_every_layer_of_the_type(model):
     assert used == {
         "conv2": ("Latency", 1),
         "conv1": ("Latency", 1),
-        "steps": ("Resource", 4),
-        "out": ("Resource", 4),
+        "steps": ("Resource", 2),
+        "out": ("Resource", 2),
     }
 
 

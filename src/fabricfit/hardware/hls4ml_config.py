@@ -171,6 +171,16 @@ class _LayerConfig:
         kernel, inputs = self.attributes.weight_shape, self.attributes.input_shape
         return len(kernel) > 2 or len(inputs) > 1
 
+    def instead(self, key: str, asked: int, used: int) -> str:
+        """Say what becomes of a factor that hls4ml cannot build."""
+        pointwise = self.is_convolution and set(self.attributes.weight_shape[:-2]) <= {1}
+        if pointwise and self.find(key)[1].startswith("config['LayerName']"):
+            return (
+                f"hls4ml cannot build {key}={asked}, yet keeps it for pointwise layers where it is "
+                f"set by the layer's name. Set it to {used}, which is what groups follow here."
+            )
+        return f"hls4ml cannot build {key}={asked} and uses {used} instead."
+
     @cached_property
     def weight_precision(self) -> Precision:
         value, where = _find_precision(self.sections, "weight")
@@ -228,7 +238,7 @@ def _reuse_warnings(layer: _LayerConfig, n_in: int, asked: int, used: int, built
         return []
     found = []
     if used != asked:
-        found.append(f"hls4ml cannot build ReuseFactor={asked} and uses {used} instead.")
+        found.append(layer.instead("ReuseFactor", asked, used))
     if layer.find("TargetCycles")[0] is not None:
         found.append(
             "hls4ml derives the reuse factor from 'TargetCycles', which is not read here. "
@@ -258,8 +268,7 @@ def _parallelization_factor(layer: _LayerConfig) -> int:
     used = legal_parallelization_factor(math.prod(int(n or 1) for n in positions), asked)
     if used != asked:
         warnings.warn(
-            f"layer {name!r}: hls4ml cannot build ParallelizationFactor={asked} and uses {used} "
-            "instead.",
+            f"layer {name!r}: {layer.instead(key, asked, used)}",
             ReuseFactorWarning,
             stacklevel=4,
         )

@@ -17,7 +17,7 @@ from fabricfit.knapsack.relaxation import Moves, Relaxation
 
 __all__ = ["Limits", "States", "grow", "pack"]
 
-_CHUNK = 1 << 21
+_CHUNK = 1 << 19
 
 
 @dataclass
@@ -155,12 +155,14 @@ def _undominated(used: np.ndarray, loss: np.ndarray, prices: np.ndarray) -> np.n
         worth = worth[order]
         best = np.concatenate([[np.inf], np.minimum.accumulate(worth)[:-1]])
         return order[worth < best]
-    key = pack(used)
-    order = np.lexsort((loss, key))
-    key = key[order]
-    first = np.ones(key.size, bool)
-    first[1:] = key[1:] != key[:-1]
-    return order[first]
+    if used.dtype.kind == "i":
+        key = pack(used)
+        order = np.lexsort((loss, key))
+        new = key[order[1:]] != key[order[:-1]]
+    else:
+        order = np.lexsort((loss, *used.T))
+        new = (used[order[1:]] != used[order[:-1]]).any(axis=1)
+    return order[np.concatenate([[True], new])] if order.size else order
 
 
 def pack(rows: np.ndarray, like: np.ndarray | None = None) -> np.ndarray:

@@ -13,7 +13,9 @@ from typing import Any
 
 import keras
 
-__all__ = ["Head", "graph_calls", "layer_of", "model_heads", "why_not_piecewise_linear"]
+from fabricfit.keras.reading import functional_graph
+
+__all__ = ["Head", "graph_calls", "model_heads", "why_not_piecewise_linear"]
 
 
 def _known(module: Any, names: str) -> frozenset[Any]:
@@ -89,16 +91,11 @@ class Head:
         return getattr(self.layer, self.attribute)(z)
 
 
-def layer_of(tensor: Any) -> Any:
-    """Return the layer or operation that a symbolic tensor comes from."""
-    return tensor._keras_history.operation
-
-
 def graph_calls(model: keras.Model) -> list[Any] | None:
     """List the layers and operations of a model, once for every time that they are called.
 
     Nested models count as what they hold. ``None`` where the graph cannot be read: a subclassed
-    model, or one that is not built.
+    model, one that is not built, or one whose ``call`` is its own.
     """
     try:
         return list(_calls(model))
@@ -120,13 +117,14 @@ def _calls(model: keras.Model) -> Iterator[Any]:
 
 def _own_calls(model: keras.Model) -> list[Any]:
     owner = next(cls for cls in type(model).__mro__ if "call" in vars(cls))
-    if not owner.__module__.startswith("keras.src.models") or not model.built:
+    if not owner.__module__.startswith("keras.src.models") or functional_graph(model) is None:
         raise _UnreadableGraphError
-    if isinstance(model, keras.Sequential):
-        return list(model.layers)
-    if not hasattr(model, "_nodes_by_depth"):
-        raise _UnreadableGraphError
-    return [node.operation for level in model._nodes_by_depth.values() for node in level]
+    return [node.operation for node in _nodes(model)]
+
+
+def _nodes(model: keras.Model) -> Iterator[Any]:
+    for level in functional_graph(model)._nodes_by_depth.values():
+        yield from level
 
 
 def model_heads(model: keras.Model) -> list[Head]:
@@ -143,26 +141,14 @@ def model_heads(model: keras.Model) -> list[Head]:
 
 
 def _head(model: keras.Model, index: int, times: Counter[int]) -> Head:
-    if isinstance(model, keras.Sequential):
-        last = model.layers[-1]
-        index = 0
-    else:
-        output = model.outputs[index]
-        last = layer_of(output)
-        consumed = {
-            id(tensor)
-            for level in model._nodes_by_depth.values()
-            for node in level
-            for tensor in node.input_tensors
-        }
-        again = sum(other is output for other in model.outputs) > 1
-        if id(output) in consumed or again:
-            return Head()
-        index = output._keras_history.tensor_index
-    if isinstance(last, keras.Model):
-        return _head(last, index, times)
-    if times[id(last)] != 1:
+    outputs = functional_graph(model).outputs
+    last, _, inner_index = outputs[index]._keras_history
+    consumed = {id(tensor) for node in _nodes(model) for tensor in node.input_tensors}
+    again = sum(other is outputs[index] for other in outputs) > 1
+    if id(outputs[index]) in consumed or again or times[id(last)] > 1:
         return Head()
+    if isinstance(last, keras.Model):
+        return _head(last, inner_index, times)
     if type(last) in _ACTIVATION_LAYERS:
         return Head(last, "call")
     return Head(last, "activation") if type(last) in _WITH_ACTIVATION else Head()

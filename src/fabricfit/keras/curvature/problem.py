@@ -23,7 +23,7 @@ from fabricfit.keras.curvature.taps import Tap, TappedRun, run, run_tapped
 
 __all__ = ["MAX_BATCH", "MEMORY_BUDGET", "Probe", "Problem"]
 
-MAX_BATCH = 4096
+MAX_BATCH = 2048
 """Most samples in a batch whose size was left to us."""
 
 MEMORY_BUDGET = 2**25

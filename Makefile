@@ -1,0 +1,84 @@
+# Everything a developer does. Each target makes the virtual environments that it needs by itself:
+#   make demo   fit a jet tagger to a board and show the result
+#   make test   the tests, on the three backends and with the quantized layers
+PYTHON  ?= python3
+TORCH   ?= torch==2.13.0
+OUTPUT  ?= demo-output
+PYTEST  ?= -m pytest
+BACKENDS ?= tensorflow jax torch
+
+DEMO    := .venv-demo
+DEV     := .venv
+QKERAS  := .venv-qkeras
+PIP     := -m pip install --quiet --disable-pip-version-check
+QUICK   := not slow
+
+# One thread a process: the models are small, and several processes share the machine.
+export OMP_NUM_THREADS ?= 1
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+.PHONY: demo test test-all test-core test-backends test-qkeras test-install lint types docs-check format clean
+.DELETE_ON_ERROR:
+
+demo: $(DEMO)/.ready
+	$(DEMO)/bin/python -m fabricfit.demo --output $(OUTPUT)
+
+test: test-core test-backends test-qkeras
+
+test-all: QUICK := slow or not slow
+test-all: test
+
+test-core: $(DEV)/.ready
+	$(DEV)/bin/python $(PYTEST) -m "not keras and not qkeras and ($(QUICK))"
+
+test-backends: $(BACKENDS:%=test-%)
+
+$(BACKENDS:%=test-%): test-%: $(DEV)/.ready
+	KERAS_BACKEND=$* $(DEV)/bin/python $(PYTEST) -m "keras and not qkeras and ($(QUICK))"
+
+test-qkeras: $(QKERAS)/.ready
+	KERAS_BACKEND=tensorflow $(QKERAS)/bin/python $(PYTEST) -m "qkeras and ($(QUICK))"
+
+lint: $(DEV)/.ready
+	$(DEV)/bin/python -m ruff check .
+	$(DEV)/bin/python -m ruff format --check .
+
+format: $(DEV)/.ready
+	$(DEV)/bin/python -m ruff check --fix .
+	$(DEV)/bin/python -m ruff format .
+
+types: $(DEV)/.ready
+	$(DEV)/bin/python -m mypy
+
+docs-check: $(DEV)/.ready
+	KERAS_BACKEND=tensorflow $(DEV)/bin/python $(PYTEST) tests/docs
+
+define new_venv
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "fabricfit needs Python 3.11 or newer; name one with: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv --clear $(@D)
+endef
+
+$(DEMO)/.ready: pyproject.toml
+	$(new_venv)
+	$(DEMO)/bin/python $(PIP) -e '.[tensorflow]'
+	touch $@
+
+$(DEV)/.ready: pyproject.toml
+	$(new_venv)
+	$(DEV)/bin/python $(PIP) $(TORCH)
+	$(DEV)/bin/python $(PIP) -e '.[tensorflow,jax,torch,tuner,ortools,test,lint]'
+	touch $@
+
+# QKeras cannot live beside HGQ2, so it has an environment of its own, laid over the first one. Its metadata
+# ask for the full TensorFlow; the CPU build serves as well, so its dependencies are named here.
+$(QKERAS)/.ready: $(DEV)/.ready
+	$(new_venv)
+	echo "$(CURDIR)/$(DEV)/lib/$$($(DEV)/bin/python -c 'import sys; print("python%d.%d" % sys.version_info[:2])')/site-packages" \
+	  > "$$($(QKERAS)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/base.pth"
+	$(QKERAS)/bin/python $(PIP) --no-deps qkeras-v3
+	$(QKERAS)/bin/python $(PIP) networkx pyparsing tqdm
+	touch $@
+
+clean:
+	rm -rf $(DEMO) $(DEV) $(QKERAS) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
