@@ -49,7 +49,8 @@ def test_losses_are_sums_over_the_members_for_pruning_and_for_sharing(metric, ke
     for unit in range(4):
         mean = sum(kernel[row, unit] for row in range(6)) / 6
         pruned.append(sum(loss((row, unit), -kernel[row, unit]) for row in range(6)))
-        shared.append(sum(loss((row, unit), mean - kernel[row, unit]) for row in range(6)))
+        moved = [loss((row, unit), mean - kernel[row, unit]) for row in range(6)]
+        shared.append(sum(moved) * 6 / 5)
     np.testing.assert_allclose(group_losses(kernel, NEURONS, metric, stats).loss, pruned, atol=1e-9)
     np.testing.assert_allclose(group_losses(kernel, SHARING, metric, stats).loss, shared, atol=1e-9)
     both = group_losses(kernel, BOTH, metric, stats)
@@ -63,12 +64,25 @@ def test_a_group_goes_to_whichever_loses_less():
     assert found.loss.tolist() == pytest.approx([0.0, 0.02])
 
 
-def test_sharing_does_not_always_win():
-    # Group 0 is spread out about a small mean: zero is about as near as its mean, and free.
-    kernel = np.random.default_rng(0).normal(0, 1, (200, 3))
-    kernel -= kernel.mean(axis=0)
-    kernel[:, 2] += 1
-    assert group_losses(kernel, BOTH, "l2").shared.tolist() == [False, False, True]
+def test_sharing_wins_only_where_the_mean_stands_out():
+    rng = np.random.default_rng(0)
+    about_zero, about_one = rng.normal(0, 1, (50, 400)), rng.normal(1, 1, (50, 400))
+    for metric in ("l1", "l2"):
+        assert 0.2 < group_losses(about_zero, BOTH, metric).shared.mean() < 0.6
+        assert group_losses(about_one, BOTH, metric).shared.mean() > 0.99
+
+
+def test_sharing_is_compared_by_the_standard_error_of_the_mean():
+    kernel = np.random.default_rng(0).normal(0.1, 1, (30, 200))
+    mean, error = kernel.mean(axis=0), kernel.std(axis=0, ddof=1) / np.sqrt(30)
+    expected = np.abs(mean) > error
+    np.testing.assert_array_equal(group_losses(kernel, BOTH, "l2").shared, expected)
+
+
+def test_a_single_weight_cannot_be_shared():
+    single = OptimizationAttributes("unstructured", pruning=True, weight_sharing=True)
+    found = group_losses(np.array([[0.0, 5.0]]), single, "l2")
+    assert not found.shared.any() and found.loss.tolist() == [0.0, 25.0]
 
 
 @given(kernel=weights, scale=st.floats(0.1, 10))
@@ -90,6 +104,8 @@ def test_padding_costs_nothing():
     kernel = np.full((5, 1), 2.0)
     pattern = OptimizationAttributes("pattern", weight_sharing=True, pattern_offset=2)
     assert group_losses(kernel, pattern, "l2").loss.tolist() == [0.0, 0.0]
+    pattern = OptimizationAttributes("pattern", pruning=True, pattern_offset=2)
+    assert group_losses(kernel, pattern, "l2").loss.tolist() == [12.0, 8.0]
 
 
 def test_a_user_can_register_a_criterion():

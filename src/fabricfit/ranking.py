@@ -17,10 +17,13 @@ criterion             loss of a change ``d`` of one weight   reference
 ``saliency``          ``½ max(∂²L/∂w², 0) · d²``             LeCun et al., Optimal Brain Damage (1990)
 ====================  =====================================  ==========================================
 
-``l1`` of a shared group is the sum of the distances from the mean, ``l2`` its variance times its size:
-both are zero for a group of equal weights and neither is normalized, so sharing wins only where it really
-changes less. A negative curvature (a saddle, or noise) counts as none: Optimal Brain Damage expands about
-a minimum.
+A shared group keeps one number, its mean, where a pruned one keeps none; and the mean of any numbers is
+nearer to them than zero is, so that sharing would win by itself. Its loss is therefore taken as an unbiased
+variance is: times ``n / (n - 1)`` for a group of n. For weights scattered about zero the two treatments
+are then equal on average, and sharing wins where the mean stands out from zero by more than its own
+standard error. A group of one weight cannot be shared.
+
+A negative curvature (a saddle, or noise) counts as none: Optimal Brain Damage expands about a minimum.
 
 Register a criterion of your own with one call::
 
@@ -229,15 +232,14 @@ def group_losses(
             )
         return grouping.to_groups(losses).sum(axis=1, dtype=np.float64)
 
-    prune = total(-kernel) if attributes.pruning else None
-    share = None
-    if attributes.weight_sharing:
-        share = total(grouping.spread(grouping.means(kernel)).astype(kernel.dtype) - kernel)
-    if prune is None:
-        assert share is not None
-        return GroupLosses(share, np.ones(grouping.n_groups, bool))
-    if share is None:
+    prune = total(-kernel)
+    if not attributes.weight_sharing:
         return GroupLosses(prune, np.zeros(grouping.n_groups, bool))
+    share = total(grouping.spread(grouping.means(kernel)).astype(kernel.dtype) - kernel)
+    members = grouping.member_counts
+    share = np.where(members > 1, share * members / np.maximum(members - 1, 1), prune)
+    if not attributes.pruning:
+        return GroupLosses(share, np.ones(grouping.n_groups, bool))
     return GroupLosses(np.minimum(prune, share), share < prune)
 
 

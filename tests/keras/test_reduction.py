@@ -8,7 +8,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import keras
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import layers
 
@@ -99,8 +99,10 @@ def mlp(activation="relu", normalized=True, last="softmax", use_bias=True):
     return randomize(keras.Sequential([*stack, layers.Dense(4, activation=last, name="out")]))
 
 
-@pytest.mark.parametrize("activation", ["relu", "tanh", "sigmoid", "gelu", "linear"])
-@pytest.mark.parametrize("normalized", [True, False])
+@pytest.mark.parametrize(
+    ("activation", "normalized"),
+    [("relu", True), ("tanh", True), ("sigmoid", False), ("gelu", False), ("linear", True)],
+)
 def test_mlp_loses_exactly_the_zeroed_neurons(activation, normalized):
     model = zero(mlp(activation, normalized), a=[0, 3, 8], b=[1])
     reduced = reduced_and_checked(model)
@@ -196,8 +198,10 @@ def convnet(padding="valid", pool=layers.MaxPooling2D, activation="relu", use_bi
     )
 
 
-@pytest.mark.parametrize("pool", [layers.MaxPooling2D, layers.AveragePooling2D])
-@pytest.mark.parametrize("activation", ["relu", "sigmoid"])
+@pytest.mark.parametrize(
+    ("pool", "activation"),
+    [(layers.MaxPooling2D, "relu"), (layers.AveragePooling2D, "sigmoid")],
+)
 def test_convnet_loses_exactly_the_zeroed_filters(pool, activation):
     model = zero(convnet(pool=pool, activation=activation), c1=[0, 4], c2=[1, 2, 5], d1=[3])
     reduced = reduced_and_checked(model)
@@ -215,7 +219,7 @@ def test_zero_before_a_padded_convolution_goes():
     model = zero(convnet(padding="same"), c1=[0, 4])
     norm = model.get_layer("bn")
     gamma, beta, mean, variance = norm.get_weights()
-    # Batch normalization leaves less than 0 for filter 0 (which ReLU makes 0) and more for filter 4.
+    # Normalization leaves less than 0 for filter 0 (which ReLU makes 0) and more for filter 4.
     bias = model.get_layer("c1").get_weights()[1]
     beta[0] = -5 - (bias[0] - mean[0]) / np.sqrt(variance[0] + norm.epsilon) * gamma[0]
     beta[4] = 5 - (bias[4] - mean[4]) / np.sqrt(variance[4] + norm.epsilon) * gamma[4]
@@ -353,12 +357,13 @@ class Mix(layers.Layer):
         return keras.ops.cumsum(inputs, axis=-1)
 
 
+@pytest.mark.filterwarnings("ignore:The object being serialized includes a `lambda`")
 @pytest.mark.parametrize(
     "blocker",
     [
         lambda: Mix(),
         lambda: Halved(5),
-        lambda: layers.Lambda(lambda x: x[:, ::-1], output_shape=(8,)),
+        lambda: layers.Lambda(lambda x: keras.ops.flip(x, -1), output_shape=(8,)),
         lambda: layers.LayerNormalization(),
         lambda: layers.Activation(lambda x: keras.ops.flip(x, -1)),
         lambda: layers.Reshape((4, 2)),
@@ -575,8 +580,8 @@ def test_saved_and_loaded(tmp_path):
     reduced.save(tmp_path / "reduced.keras")
     loaded = keras.models.load_model(tmp_path / "reduced.keras")
     assert widths(loaded) == widths(reduced)
-    for a, b in zip(outputs_of(reduced, inputs_of(model)), outputs_of(loaded, inputs_of(model))):
-        np.testing.assert_allclose(a, b, rtol=1e-6)
+    (a,), (b,) = (outputs_of(m, inputs_of(model)) for m in (reduced, loaded))
+    np.testing.assert_allclose(a, b, rtol=1e-6)
 
 
 def test_reduced_model_can_be_trained_further():
@@ -638,7 +643,7 @@ class OwnCall(keras.Model):
 
 @pytest.mark.parametrize("build", [Subclassed, OwnCall])
 def test_subclassed_model_is_refused(build):
-    with pytest.raises(InvalidInputError, match="subclassed.*Received.*keras.Model"):
+    with pytest.raises(InvalidInputError, match=r"subclassed.*Received.*keras\.Model"):
         reduce_model(build())
 
 
@@ -648,7 +653,7 @@ def test_unbuilt_model_is_refused():
 
 
 def test_something_else_is_refused():
-    with pytest.raises(InvalidTypeError, match="keras.Model"):
+    with pytest.raises(InvalidTypeError, match=r"keras\.Model"):
         reduce_model([layers.Dense(3)])
 
 
@@ -674,40 +679,51 @@ def test_layer_that_cannot_be_made_anew_is_named():
 
 ACTIVATIONS = st.sampled_from(["relu", "tanh", "sigmoid", "linear", "elu", "softmax"])
 
+CONVOLUTIONS = st.fixed_dictionaries(
+    {
+        "filters": st.integers(1, 4),
+        "padding": st.sampled_from(["same", "valid"]),
+        "use_bias": st.booleans(),
+        "normalized": st.booleans(),
+        "activation": ACTIVATIONS,
+        "pool": st.sampled_from([None, "MaxPooling2D", "AveragePooling2D"]),
+    }
+)
+NEURONS = st.fixed_dictionaries({"activation": ACTIVATIONS, "use_bias": st.booleans()})
 
-@st.composite
-def chains(draw):
-    """Draw a small convolutional chain; zeroed filters; and the seed of its weights."""
+
+def build_chain(convolutions, join, neurons, seed):
+    """Build a chain with random weights, of which random rows and columns are zero."""
     stack = [keras.Input((6, 6, 2))]
-    for index in range(draw(st.integers(1, 2))):
-        padding = draw(st.sampled_from(["same", "valid"]))
-        stack.append(layers.Conv2D(draw(st.integers(1, 4)), 2, padding=padding, name=f"c{index}"))
-        if draw(st.booleans()):
-            stack.append(layers.BatchNormalization(scale=draw(st.booleans())))
-        stack.append(layers.Activation(draw(ACTIVATIONS)))
-        if draw(st.booleans()):
-            pool = draw(st.sampled_from([layers.MaxPooling2D, layers.AveragePooling2D]))
-            stack.append(pool(2, padding="same"))
-    stack.append(draw(st.sampled_from([layers.Flatten, layers.GlobalAveragePooling2D]))())
-    for index in range(draw(st.integers(0, 2))):
-        use_bias = draw(st.booleans())
-        stack.append(layers.Dense(4, draw(ACTIVATIONS), use_bias=use_bias, name=f"d{index}"))
-    stack.append(layers.Dense(3, use_bias=draw(st.booleans()), name="out"))
-    model = randomize(keras.Sequential(stack), draw(st.integers(0, 99)))
+    for options in convolutions:
+        keywords = {name: options[name] for name in ("padding", "use_bias")}
+        stack.append(layers.Conv2D(options["filters"], 2, **keywords))
+        stack += [layers.BatchNormalization()] * options["normalized"]
+        stack.append(layers.Activation(options["activation"]))
+        if options["pool"] is not None:
+            stack.append(getattr(layers, options["pool"])(2, padding="same"))
+    stack.append(getattr(layers, join)())
+    stack += [layers.Dense(4, **options) for options in neurons]
+    model = randomize(keras.Sequential([*stack, layers.Dense(3)]), seed)
+    rng = np.random.default_rng(seed)
     for layer in model.layers:
         if hasattr(layer, "kernel"):
             kernel, *bias = layer.get_weights()
-            kernel[..., draw(st.lists(st.integers(0, kernel.shape[-1] - 1), max_size=3))] = 0
-            kernel[..., draw(st.lists(st.integers(0, kernel.shape[-2] - 1), max_size=2)), :] = 0
+            kernel[..., rng.random(kernel.shape[-1]) < 0.4] = 0
+            kernel[..., rng.random(kernel.shape[-2]) < 0.3, :] = 0
             layer.set_weights([kernel, *bias])
     return model
 
 
-@settings(
-    max_examples=15, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+@settings(max_examples=12, deadline=None, derandomize=True)
+@given(
+    convolutions=st.lists(CONVOLUTIONS, min_size=1, max_size=2),
+    join=st.sampled_from(["Flatten", "GlobalAveragePooling2D", "GlobalMaxPooling2D"]),
+    neurons=st.lists(NEURONS, max_size=2),
+    seed=st.integers(0, 999),
 )
-@given(chains())
-def test_any_chain_keeps_its_function(model):
+def test_any_chain_keeps_its_function(convolutions, join, neurons, seed):
+    model = build_chain(convolutions, join, neurons, seed)
     x = inputs_of(model)
     reduced = reduce_model(model)
     (expected,), (received,) = outputs_of(model, x), outputs_of(reduced, x)

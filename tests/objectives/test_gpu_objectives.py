@@ -117,10 +117,15 @@ def test_other_structures_save_nothing_and_say_so(caplog):
     assert GPUFLOPEstimator.layer_utilization(attributes["fc"], 3) == [36]
 
 
-def test_sharing_saves_nothing():
+@pytest.mark.parametrize("pruning", [False, True])
+def test_sharing_saves_nothing(pruning, caplog):
     shared = layer("fc", (4, 4))
-    shared.optimization_attributes = OptimizationAttributes("structured", weight_sharing=True)
-    assert GPUFLOPEstimator.layer_savings(shared) == [0]
+    shared.optimization_attributes = OptimizationAttributes("structured", pruning, True)
+    with caplog.at_level(logging.WARNING, logger="fabricfit"):
+        assert GPUFLOPEstimator.layer_savings(shared) == [0]
+    assert len(caplog.records) == 1
+    assert "'fc': weight sharing saves no operations" in caplog.text
+    assert GPUFLOPEstimator.model_utilization({"fc": shared}, {"fc": 2}) == [36]
 
 
 def test_which_layers_and_in_which_groups():

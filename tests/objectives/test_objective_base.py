@@ -113,7 +113,9 @@ def test_parameters_are_counted_by_group():
         attributes = layer(structure=structure, **options)
         assert ParameterEstimator.layer_resources(attributes) == [128]
         assert ParameterEstimator.layer_savings(attributes) == [saved]
-        assert ParameterEstimator.layer_utilization(attributes, 2) == [128 - 2 * saved]
+        # The eleventh group of twelve has only eight weights, and may be one of the two.
+        partial = 4 if structure == "pattern" else 0
+        assert ParameterEstimator.layer_utilization(attributes, 2) == [128 - 2 * saved + partial]
     kernel = layer(shape=(3, 3, 4, 8), structure="structured")
     assert ParameterEstimator.layer_savings(kernel) == [36]
 
@@ -133,9 +135,10 @@ def test_layers_without_a_kernel_have_nothing_to_gain():
     assert "no kernel" in ParameterEstimator.reason(flat)
 
 
-def test_sharing_saves_nothing_and_says_so(caplog):
+@pytest.mark.parametrize("pruning", [False, True])
+def test_sharing_saves_nothing_and_says_so(pruning, caplog):
     with caplog.at_level(logging.WARNING, logger="fabricfit"):
-        shared = layer(pruning=False, weight_sharing=True)
+        shared = layer(pruning=pruning, weight_sharing=True)
         assert ParameterEstimator.layer_savings(shared) == [0]
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "'dense': weight sharing saves no weights" in caplog.text

@@ -133,7 +133,7 @@ def build_optimizable_model(
             {name: (strengths[0], strengths[0]) for name in attributes},
         )
     few = validation.take(slice(0, 2))
-    outputs = tuned.predict_on_batch(few.X)
+    outputs = tuned(few.X, training=False)
     tuned.compile(
         fresh_optimizer(optimizer),
         resolve_loss(loss_fn),

@@ -11,6 +11,7 @@ import keras
 from fabricfit.attributes import LayerAttributes
 from fabricfit.config import SUPPORTED_STRUCTURES
 from fabricfit.errors import InvalidInputError, InvalidTypeError
+from fabricfit.grouping import Grouping
 from fabricfit.keras.layers import reason_to_skip
 from fabricfit.keras.reading import kernels_of, named_layers, output_layers
 from fabricfit.objectives import ObjectiveEstimator
@@ -109,6 +110,8 @@ def _ask(
             return layer, "its units are outputs of the model, which must all stay"
     if not (settings.pruning or settings.weight_sharing):
         return layer, "the objective allows neither pruning nor weight sharing"
+    if not settings.pruning and Grouping.from_attributes(layer.weight_shape, settings).group_size == 1:
+        return layer, "a group of one weight has nothing to share"
     wanted = replace(layer, optimizable=True, optimization_attributes=settings)
     if not measure_costs({layer.name: wanted}, objective).per_group:
         return layer, objective.reason(wanted) or (

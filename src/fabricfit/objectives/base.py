@@ -113,12 +113,13 @@ class ObjectiveEstimator(ABC):
         layer_attributes
             The layer, with the ``optimization_attributes`` that its groups follow.
         removed
-            Number of full groups that are gone.
+            Number of groups that are gone.
 
         Returns
         -------
         list of int
-            By default the layer's resources less what the groups save, never below 0.
+            By default the layer's resources less what the groups save, never below 0. Where the last
+            group is not full, it counts as one of those that are gone.
 
         Raises
         ------
@@ -135,7 +136,11 @@ class ObjectiveEstimator(ABC):
                 f"the resources and savings of layer {layer_attributes.name!r} must have the same "
                 f"dimensions. Received: {resources} and {savings}"
             )
-        return [max(r - removed * s, 0) for r, s in zip(resources, savings, strict=True)]
+        groups = layer_attributes.grouping.n_groups
+        return [
+            left_over(total, saved, groups, removed)
+            for total, saved in zip(resources, savings, strict=True)
+        ]
 
     @objective_method
     def model_utilization(
@@ -150,7 +155,7 @@ class ObjectiveEstimator(ABC):
         attributes
             Layer name -> attributes. Layers without a kernel take nothing.
         removed
-            Layer name -> number of full groups that are gone; 0 for layers that are not in it.
+            Layer name -> number of groups that are gone; 0 for layers that are not in it.
 
         Returns
         -------
@@ -184,6 +189,26 @@ class ObjectiveEstimator(ABC):
         return ""
 
 
+def left_over(total: int, saved: int, groups: int, removed: int) -> int:
+    """Return what is left of a total when groups are gone, however full the last group is.
+
+    Parameters
+    ----------
+    total
+        Resources of the dense layer.
+    saved
+        What a full group saves.
+    groups
+        Number of groups, of which the last one may save less.
+    removed
+        Number of groups that are gone; the last one is taken to be among them.
+    """
+    missing = groups * saved - total
+    if not (removed and 0 < missing < saved):
+        missing = 0
+    return min(total, max(total + missing - removed * saved, 0))
+
+
 def check_removed(attributes: Mapping[str, LayerAttributes], removed: Mapping[str, int]) -> None:
     """Raise unless ``removed`` holds numbers of at least 0 for layers that are there."""
     for name, number in removed.items():
@@ -193,7 +218,10 @@ def check_removed(attributes: Mapping[str, LayerAttributes], removed: Mapping[st
 
 
 def prunes(layer_attributes: LayerAttributes, log: logging.Logger, resource: str) -> bool:
-    """Tell whether a layer's groups may be pruned; log a warning where sharing saves nothing.
+    """Tell whether a layer's groups are pruned and nothing else; log a warning if they are shared.
+
+    Where a group may be either pruned or shared it is not known beforehand which it will be, and
+    only the first saves anything: then none is counted.
 
     Parameters
     ----------
@@ -209,11 +237,12 @@ def prunes(layer_attributes: LayerAttributes, log: logging.Logger, resource: str
         return False
     if chosen.weight_sharing:
         log.warning(
-            "Layer %r: weight sharing saves no %s; only groups that are pruned do.",
+            "Layer %r: weight sharing saves no %s, so none of its groups counts as saved. Allow "
+            "pruning only.",
             layer_attributes.name,
             resource,
         )
-    return chosen.pruning
+    return chosen.pruning and not chosen.weight_sharing
 
 
 def matrix_shape(layer_attributes: LayerAttributes) -> tuple[int, int]:

@@ -58,7 +58,7 @@ class GPUFLOPEstimator(ObjectiveEstimator):
 
         0, with a warning, if groups are shared or are not units.
         """
-        if not prunes(layer_attributes, logger, "operations") or not _by_unit(layer_attributes):
+        if not _by_unit(layer_attributes):
             return [0]
         saved = _flops(layer_attributes, units=1)
         fed = layer_attributes.args.get("consumer_attributes", {})
@@ -125,9 +125,11 @@ def _units_left(layer_attributes: LayerAttributes, removed: int) -> int:
 
 
 def _by_unit(layer_attributes: LayerAttributes) -> bool:
-    """Whether the groups are units; log a warning if not."""
+    """Whether the groups are units that are pruned; log a warning where they save nothing."""
     chosen = layer_attributes.optimization_attributes
-    if chosen is not None and chosen.structure_type is SUPPORTED_STRUCTURES.STRUCTURED:
+    if chosen is None or not prunes(layer_attributes, logger, "operations"):
+        return False
+    if chosen.structure_type is SUPPORTED_STRUCTURES.STRUCTURED:
         return True
     logger.warning(
         "Layer %r: only whole units (structured pruning) save operations of dense kernels; its "

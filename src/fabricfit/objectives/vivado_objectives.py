@@ -18,6 +18,7 @@ from fabricfit.hardware.ff import output_registers, weight_registers
 from fabricfit.objectives.base import (
     ObjectiveEstimator,
     check_removed,
+    left_over,
     matrix_shape,
     output_positions,
     prunes,
@@ -143,7 +144,9 @@ class VivadoMultiObjectiveEstimator(ObjectiveEstimator):
         if not removed or not layer_attributes.weight_shape:
             return cls.layer_resources(layer_attributes)
         product = MatrixProduct.of(layer_attributes)
-        left = max(product.multipliers - removed * _multipliers_saved(layer_attributes), 0)
+        groups = layer_attributes.grouping.n_groups
+        saved = _multipliers_saved(layer_attributes)
+        left = left_over(product.multipliers, saved, groups, removed)
         return [left * product.dsps, product.bram18(left)]
 
     @classmethod

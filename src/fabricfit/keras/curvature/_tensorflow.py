@@ -14,7 +14,17 @@ __all__ = ["compiled", "each", "vjp"]
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Trace into a graph, once for each set of shapes (no XLA: slower on CPU)."""
-    return tf.function(function, autograph=False)
+    traced = tf.function(function, autograph=False)
+    graphs: dict[Any, Any] = {}
+
+    def call(*arguments: Any) -> Any:
+        tensors = tf.nest.map_structure(tf.convert_to_tensor, arguments)
+        key = tuple((tensor.dtype, *tensor.shape) for tensor in tf.nest.flatten(tensors))
+        if key not in graphs:
+            graphs[key] = traced.get_concrete_function(*tensors)
+        return graphs[key](*tensors)
+
+    return call
 
 
 def vjp(

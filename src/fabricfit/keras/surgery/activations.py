@@ -48,7 +48,7 @@ def why_mixing(activation: Any) -> str | None:
 def activate(activation: Any, constants: Constants) -> Constants:
     """Return what an activation makes of constants; NaN where they vary or may not be exact."""
     if activation is None or activation is keras.activations.linear:
-        return constants
+        return np.where(np.isfinite(constants), constants, np.nan)
     result = apply_elementwise(activation, constants)
     if not _is_fixed_quantizer(activation):
         return result

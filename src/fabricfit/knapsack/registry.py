@@ -1,0 +1,85 @@
+"""The solvers of :func:`~fabricfit.knapsack.solve_knapsack` by name.
+
+A solver is a function of an :class:`~fabricfit.knapsack.ItemProblem` and :class:`Options`, in a file of
+its own, registered with :func:`register`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fabricfit.errors import InvalidInputError, unknown_name
+from fabricfit.knapsack.problem import ItemProblem, KnapsackResult
+
+__all__ = ["Options", "Solver", "find_solver", "implementations", "register"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a caller may ask of any solver; one that has no use for an option ignores it.
+
+    Parameters
+    ----------
+    time_limit
+        Seconds after which the best selection so far is returned.
+    scaling_factor
+        What values that are not whole numbers are multiplied with, before they are cut to integers.
+        By default as much as 64 bits hold. Used by ``branch_bound``.
+
+    Raises
+    ------
+    InvalidInputError
+        A number is not positive.
+    """
+
+    time_limit: float = 30.0
+    scaling_factor: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("time_limit", "scaling_factor"):
+            received = getattr(self, name)
+            if received is None and name == "scaling_factor":
+                continue
+            if not isinstance(received, int | float) or not received > 0:
+                raise InvalidInputError(
+                    f"{name} must be a positive number. Received: {name}={received!r}"
+                )
+
+
+Solver = Callable[[ItemProblem, Options], KnapsackResult]
+
+_SOLVERS: dict[str, Solver] = {}
+
+
+def register(*names: str) -> Callable[[Solver], Solver]:
+    """Make a solver known under one or more names; a decorator."""
+
+    def enter(solver: Solver) -> Solver:
+        for name in names:
+            if _SOLVERS.setdefault(name, solver) is not solver:
+                raise InvalidInputError(
+                    f"a solver is registered already under this name. Received: {name!r}"
+                )
+        return solver
+
+    return enter
+
+
+def implementations() -> tuple[str, ...]:
+    """Return the names that are known, in alphabetical order."""
+    return tuple(sorted(_SOLVERS))
+
+
+def find_solver(implementation: str) -> Solver:
+    """Return the solver of a name.
+
+    Raises
+    ------
+    InvalidInputError
+        There is none.
+    """
+    try:
+        return _SOLVERS[implementation]
+    except (KeyError, TypeError):
+        raise unknown_name("implementation", implementation, implementations()) from None
