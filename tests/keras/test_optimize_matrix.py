@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from fabricfit.attributes import get_attributes_from_keras_model
+from fabricfit.grouping import Grouping
 from fabricfit.keras import OptimizationSettings, optimize
 from fabricfit.keras.reading import kernels_of
 from fabricfit.scheduler import BinaryScheduler, ConstantScheduler, PolynomialScheduler
@@ -50,16 +51,16 @@ def check(tagger, jets, tmp_path, metric, structure, local, scheduler, tuner):
         attributes,
         objective,
         SCHEDULERS[scheduler](),
-        (jets.X_train[:1500], jets.y_train[:1500]),
+        (jets.X_train, jets.y_train),
         (jets.X_val, jets.y_val),
         OptimizationSettings(
             batch_size=128,
-            epochs=3,
-            optimizer=keras.optimizers.Adam(3e-3),
+            epochs=6,
+            optimizer=keras.optimizers.Adam(5e-3),
             loss_fn="sparse_categorical_crossentropy",
             validation_metric="accuracy",
             increasing=True,
-            rtol=0.85,
+            rtol=0.8,
             ranking_metric=metric,
             local=local,
             directory=tmp_path,
@@ -69,24 +70,24 @@ def check(tagger, jets, tmp_path, metric, structure, local, scheduler, tuner):
     )
     report = result.report
     assert report.sparsity == 0.5, [level.note or level.metric for level in report.levels]
-    assert report.metric_after >= 0.85 * report.metric_before
+    assert report.metric_after >= 0.8 * report.metric_before
     # What is saved is counted in the returned weights: zeros, and weights that equal their group's.
-    saved = total = 0
+    weights, saved = {}, {}
     for name, kernel in kernels_of(result.model).items():
-        grouping = objective.is_layer_optimizable(attributes[name])[1]
-        attributes[name].optimization_attributes = grouping
-        groups = attributes[name].grouping.to_groups(keras.ops.convert_to_numpy(kernel))
+        settings = objective.is_layer_optimizable(attributes[name])[1]
+        grouping = Grouping.from_attributes(kernel.shape, settings)
+        groups = grouping.to_groups(keras.ops.convert_to_numpy(kernel))
         removed = ~groups.any(axis=1)
-        if grouping.weight_sharing:
+        if settings.weight_sharing:
             removed |= np.ptp(groups, axis=1) == 0
-        saved += int(attributes[name].grouping.member_counts[removed].sum())
-        total += kernel.shape[0] * kernel.shape[1]
-        if local and structure != "structured":
-            assert saved >= 0
-            members = attributes[name].grouping.member_counts
-            assert members[removed].sum() >= 0.5 * members.sum()
-    assert saved >= 0.5 * total
-    assert report.resources_after[0] <= 0.5 * report.resources_before[0]
+        weights[name] = grouping.size
+        saved[name] = int(grouping.member_counts[removed].sum())
+    if local:
+        for name in set(weights) - set(report.skipped):
+            assert saved[name] >= 0.5 * weights[name]
+    else:
+        assert sum(saved.values()) >= 0.5 * sum(weights.values())
+        assert report.resources_after[0] <= 0.5 * report.resources_before[0]
 
 
 @pytest.mark.parametrize("case", QUICK, ids=lambda case: "-".join(map(str, case)))

@@ -14,7 +14,7 @@ from fabricfit.knapsack.registry import Options, register
 __all__ = ["branch", "highs"]
 
 _CUTS = 20
-_SCALE = 1e6
+_SCALE = 1e4
 
 
 @register("highs")

@@ -67,7 +67,7 @@ def search(core: Core, fits: Callable[[np.ndarray], bool], limits: Limits) -> Fo
             capped += 1
             if capped >= _CAPPED_ROUNDS or most >= least:
                 break
-        most *= 4 if outcome.states < 5_000 else 2
+        most *= 16 if outcome.states < 200 else 4 if outcome.states < 5_000 else 2
     return Found(counts, max(least - proven, 0.0))
 
 
@@ -135,7 +135,10 @@ def _enumerate(
     free = [index for index in np.argsort(sizes, kind="stable").tolist() if sizes[index] > 1]
     inner = Limits(limits.deadline, limits.states)
     task = (near, costs, slack, prices, relaxation, most - spent, inner)
-    first, second = grow(free[::2], *task), grow(free[1::2], *task)
+    # As many classes as resources can move far at hardly any loss. Together they have to hit what the
+    # others leave, and so are few; apart they would be many.
+    far, free = free[::-1][: active.size], free[::-1][active.size :][::-1]
+    first, second = grow(free[::2], *task), grow(far + free[1::2], *task)
 
     def counts_of(left: int, right: int) -> np.ndarray:
         counts = core.center + base

@@ -8,8 +8,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+
 from fabricfit.attributes import LayerAttributes, OptimizationAttributes
 from fabricfit.errors import InvalidInputError
+from fabricfit.grouping import Grouping
 
 __all__ = ["ObjectiveEstimator"]
 
@@ -118,8 +121,8 @@ class ObjectiveEstimator(ABC):
         Returns
         -------
         list of int
-            By default the layer's resources less what the groups save, never below 0. Where the last
-            group is not full, it counts as one of those that are gone.
+            By default the layer's resources less what the groups save, never below 0. Groups that
+            are not full save less, and count as the first to go.
 
         Raises
         ------
@@ -136,9 +139,9 @@ class ObjectiveEstimator(ABC):
                 f"the resources and savings of layer {layer_attributes.name!r} must have the same "
                 f"dimensions. Received: {resources} and {savings}"
             )
-        groups = layer_attributes.grouping.n_groups
+        grouping = layer_attributes.grouping
         return [
-            left_over(total, saved, groups, removed)
+            left_over(total, saved, grouping, removed)
             for total, saved in zip(resources, savings, strict=True)
         ]
 
@@ -189,8 +192,11 @@ class ObjectiveEstimator(ABC):
         return ""
 
 
-def left_over(total: int, saved: int, groups: int, removed: int) -> int:
-    """Return what is left of a total when groups are gone, however full the last group is.
+def left_over(total: int, saved: int, grouping: Grouping, removed: int) -> int:
+    """Return what is left of a total when some groups are gone, whichever they are.
+
+    A group that is not full saves in proportion to its members, and such groups are taken to be the
+    first to go; with the last group, everything that groups can save is gone.
 
     Parameters
     ----------
@@ -198,15 +204,16 @@ def left_over(total: int, saved: int, groups: int, removed: int) -> int:
         Resources of the dense layer.
     saved
         What a full group saves.
-    groups
-        Number of groups, of which the last one may save less.
+    grouping
+        The layer's groups.
     removed
-        Number of groups that are gone; the last one is taken to be among them.
+        Number of groups that are gone.
     """
-    missing = groups * saved - total
-    if not (removed and 0 < missing < saved):
-        missing = 0
-    return min(total, max(total + missing - removed * saved, 0))
+    gone = removed * saved
+    if not grouping.is_exact and removed < grouping.n_groups:
+        members = int(np.sort(grouping.member_counts)[:removed].sum())
+        gone = saved * members // grouping.group_size
+    return max(total - gone, 0)
 
 
 def check_removed(attributes: Mapping[str, LayerAttributes], removed: Mapping[str, int]) -> None:

@@ -144,9 +144,8 @@ class VivadoMultiObjectiveEstimator(ObjectiveEstimator):
         if not removed or not layer_attributes.weight_shape:
             return cls.layer_resources(layer_attributes)
         product = MatrixProduct.of(layer_attributes)
-        groups = layer_attributes.grouping.n_groups
         saved = _multipliers_saved(layer_attributes)
-        left = left_over(product.multipliers, saved, groups, removed)
+        left = left_over(product.multipliers, saved, layer_attributes.grouping, removed)
         return [left * product.dsps, product.bram18(left)]
 
     @classmethod

@@ -1,4 +1,4 @@
-"""The networks of these tests a second time, in NumPy and double precision, and finite differences."""
+"""The networks of these tests again, in NumPy and double precision, and finite differences."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 import keras
 import pytest
-from cases import PIECEWISE_LINEAR
+from curvature_cases import PIECEWISE_LINEAR
 from keras import layers
 
 from fabricfit.keras.curvature import hessian_method

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import numpy_networks as npn
 import pytest
-from cases import PIECEWISE_LINEAR, SMOOTH, batch_norm, relu_mlp, two_outputs
+from curvature_cases import PIECEWISE_LINEAR, SMOOTH, batch_norm, relu_mlp, two_outputs
 
 from fabricfit.errors import InvalidInputError
 from fabricfit.keras.curvature import get_model_gradients, loss_gradients

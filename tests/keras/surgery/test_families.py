@@ -174,6 +174,11 @@ def test_infinite_results_count_as_varying():
     _, call = single_call(layer, (2,))
     result = rule_for(layer).constants(call, (np.array([1e3, 0.0]),))
     np.testing.assert_array_equal(result, [np.nan, 1.0])
+    layer = layers.Dense(2)
+    _, call = single_call(layer, (1,))
+    layer.set_weights([np.zeros((1, 2), "float32"), np.array([np.inf, 0.5], "float32")])
+    result = rule_for(layer).constants(call, (np.array([np.nan]),))
+    np.testing.assert_array_equal(result, [np.nan, 0.5])
 
 
 def test_a_subclass_is_not_taken_for_its_base():

@@ -1,12 +1,12 @@
 """Gradients and the true diagonal of the Hessian, on any backend and in bounded memory.
 
-Oracle ranking needs ∂L/∂w, saliency needs ∂²L/∂w², both of the *mean* loss L over a data set and for
-every weight of every kernel. The data is streamed in batches; sums are kept in double precision.
+Oracle ranking needs ∂L/∂w, saliency needs ∂²L/∂w², both of the *mean* loss L over a data set and
+for every weight of every kernel. The data is streamed in batches; sums are kept in double precision.
 
-The diagonal has two ways. *Gauss–Newton* is exact where the network, up to the activation before
-the loss, is piecewise linear in any one weight: it takes one backward pass for each output. *Exact*
-is true for any smooth network and takes Hessian-vector products: one for each unit of a Dense layer,
-up to one for each weight otherwise. :func:`hessian_method` tells which one a model needs.
+There are two ways to the diagonal. *Gauss–Newton* is exact where the network, up to the activation
+before the loss, is piecewise linear in any one weight, and takes one backward pass for each output.
+*Exact* is true for any smooth network and takes Hessian-vector products: one for each unit of a
+Dense layer, up to one for each weight otherwise. :func:`hessian_method` tells which one a model needs.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ def get_model_gradients(
     Parameters
     ----------
     model
-        A built model. It is run at inference (no dropout, moving statistics) and comes back as it was.
+        A built model. It is run at inference (no dropout, moving statistics) and comes back as it
+        was.
     loss_fn
         A ``keras.losses.Loss``, the name of a loss, or a function ``(y_true, y_pred)`` that returns
         a value for each sample or the mean over a batch. The mean over samples is what is
@@ -120,9 +121,7 @@ def get_model_hessians(
     from fabricfit.keras.reading import kernels_of
 
     kernels = kernels_of(model)
-    return hessian_diagonal(
-        model, kernels, loss_fn, X, y, batch_size=batch_size, method=method
-    )
+    return hessian_diagonal(model, kernels, loss_fn, X, y, batch_size=batch_size, method=method)
 
 
 def hessian_method(model: keras.Model) -> str:

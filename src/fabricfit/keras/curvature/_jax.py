@@ -23,7 +23,10 @@ def vjp(
     *,
     twice: bool = False,
 ) -> tuple[Tensor, Any, Pullback]:
-    """See :meth:`~fabricfit.keras.curvature.autodiff.Autodiff.vjp`; ``twice`` needs no care here."""
+    """See :meth:`~fabricfit.keras.curvature.autodiff.Autodiff.vjp`.
+
+    Here every pullback can be differentiated, ``twice`` or not.
+    """
     value, pullback, extra = jax.vjp(function, list(primals), has_aux=True)
     return value, extra, lambda cotangent: pullback(cotangent)[0]
 

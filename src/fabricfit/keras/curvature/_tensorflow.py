@@ -33,7 +33,10 @@ def vjp(
     *,
     twice: bool = False,
 ) -> tuple[Tensor, Any, Pullback]:
-    """See :meth:`~fabricfit.keras.curvature.autodiff.Autodiff.vjp`; ``twice`` needs no care here."""
+    """See :meth:`~fabricfit.keras.curvature.autodiff.Autodiff.vjp`.
+
+    Here every pullback can be differentiated, ``twice`` or not.
+    """
     inputs = [tf.convert_to_tensor(primal) for primal in primals]
     with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
         tape.watch(inputs)

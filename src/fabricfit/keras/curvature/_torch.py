@@ -15,7 +15,7 @@ __all__ = ["compiled", "each", "vjp"]
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Let the function take arrays; PyTorch runs eagerly, and compiling small models does not pay."""
+    """Let the function take arrays; it runs eagerly (compiling small models does not pay)."""
 
     def eager(*arguments: Any) -> Any:
         return function(*keras.tree.map_structure(_tensor, arguments))

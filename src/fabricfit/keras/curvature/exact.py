@@ -19,7 +19,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 
-import keras
 import numpy as np
 from keras import ops
 
@@ -153,6 +152,6 @@ def _accumulate(
 
 
 def _unit(index: Tensor, size: int, like: Tensor) -> Tensor:
-    """Unit vectors, shape ``(K, size)``."""
+    """Return unit vectors, shape ``(K, size)``."""
     equal = ops.equal(ops.arange(size)[None], ops.cast(index, "int32")[:, None])
-    return ops.cast(equal, like.dtype or keras.config.floatx())
+    return ops.cast(equal, like.dtype)

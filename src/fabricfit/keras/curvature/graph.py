@@ -1,7 +1,7 @@
-"""Reading a model's graph: what is piecewise linear, and where the network ends and the loss begins.
+"""Reading a model's graph: what is piecewise linear, and where the network gives way to the loss.
 
-The loss is a smooth function of the last pre-activations; where everything before those is piecewise
-linear in any one weight, the Gauss–Newton diagonal is the diagonal of the Hessian.
+The loss is a smooth function of the last pre-activations; where all before those is piecewise linear
+in any one weight, the Gauss–Newton diagonal is the diagonal of the Hessian.
 """
 
 from __future__ import annotations
@@ -30,25 +30,23 @@ _WITH_ACTIVATION = _known(
 
 _ACTIVATION_LAYERS = _known(keras.layers, "Activation Softmax")
 
-_PIECEWISE_LINEAR_LAYERS = (
-    _WITH_ACTIVATION
-    | _known(
-        keras.layers,
-        "InputLayer Identity Activation ReLU LeakyReLU PReLU BatchNormalization Normalization "
-        "Rescaling Embedding ActivityRegularization "
-        "Dropout SpatialDropout1D SpatialDropout2D SpatialDropout3D AlphaDropout GaussianDropout "
-        "GaussianNoise MaxPooling1D MaxPooling2D MaxPooling3D AveragePooling1D AveragePooling2D "
-        "AveragePooling3D GlobalMaxPooling1D GlobalMaxPooling2D GlobalMaxPooling3D "
-        "GlobalAveragePooling1D GlobalAveragePooling2D GlobalAveragePooling3D "
-        "Flatten Reshape Permute RepeatVector ZeroPadding1D ZeroPadding2D ZeroPadding3D Cropping1D "
-        "Cropping2D Cropping3D UpSampling1D UpSampling2D UpSampling3D "
-        "Add Subtract Average Maximum Minimum Concatenate",
-    )
+_PIECEWISE_LINEAR_LAYERS = _WITH_ACTIVATION | _known(
+    keras.layers,
+    "InputLayer Identity Activation ReLU LeakyReLU PReLU BatchNormalization Normalization "
+    "Rescaling Embedding ActivityRegularization "
+    "Dropout SpatialDropout1D SpatialDropout2D SpatialDropout3D AlphaDropout GaussianDropout "
+    "GaussianNoise MaxPooling1D MaxPooling2D MaxPooling3D AveragePooling1D AveragePooling2D "
+    "AveragePooling3D GlobalMaxPooling1D GlobalMaxPooling2D GlobalMaxPooling3D "
+    "GlobalAveragePooling1D GlobalAveragePooling2D GlobalAveragePooling3D "
+    "Flatten Reshape Permute RepeatVector ZeroPadding1D ZeroPadding2D ZeroPadding3D Cropping1D "
+    "Cropping2D Cropping3D UpSampling1D UpSampling2D UpSampling3D "
+    "Add Subtract Average Maximum Minimum Concatenate",
 )
 """Exact types only: a subclass may compute anything."""
 
 _PIECEWISE_LINEAR_OPERATIONS = frozenset(
-    "Add Subtract Maximum Minimum Negative Concatenate Reshape Transpose Relu Relu6".split()
+    ("Add", "Subtract", "Maximum", "Minimum", "Negative", "Concatenate")
+    + ("Reshape", "Transpose", "Relu", "Relu6")
 )
 
 _PIECEWISE_LINEAR_ACTIVATIONS = _known(
@@ -65,8 +63,8 @@ class Head:
     layer
         The layer whose last act belongs to the loss.
     attribute
-        ``'activation'`` for the layer's activation, ``'call'`` for the whole of an activation layer,
-        ``None`` where the output itself is what the loss receives.
+        ``'activation'`` for the layer's activation, ``'call'`` for the whole of an activation
+        layer, ``None`` where the output itself is what the loss receives.
     """
 
     layer: Any = None
@@ -164,7 +162,9 @@ def why_not_piecewise_linear(model: keras.Model) -> str | None:
         return "its graph cannot be read: not a built Sequential or Functional model"
     heads = model_heads(model)
     times = Counter(id(call) for call in calls)
-    kernels = Counter(id(call.kernel) for call in calls if getattr(call, "kernel", None) is not None)
+    kernels = Counter(
+        id(call.kernel) for call in calls if getattr(call, "kernel", None) is not None
+    )
     for call in calls:
         name = f"layer {call.name!r}"
         if times[id(call)] > 1 and getattr(call, "weights", None):

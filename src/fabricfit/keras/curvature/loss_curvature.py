@@ -35,9 +35,14 @@ _ELEMENTWISE_LOSSES = (
     keras.losses.Poisson,
 )
 
-_ELEMENTWISE_ACTIVATIONS = tuple(
-    getattr(keras.activations, name)
-    for name in "linear sigmoid tanh relu softplus exponential hard_sigmoid".split()
+_ELEMENTWISE_ACTIVATIONS = (
+    keras.activations.linear,
+    keras.activations.sigmoid,
+    keras.activations.tanh,
+    keras.activations.relu,
+    keras.activations.softplus,
+    keras.activations.exponential,
+    keras.activations.hard_sigmoid,
 )
 
 
@@ -161,7 +166,7 @@ class LossCurvature:
         return self._autodiff.each(pullback, directions)[0]
 
     def _outputs(self, z: Tensor) -> list[Tensor]:
-        """Cut ``(n, C)`` into the model's outputs and apply the activations that belong to the loss."""
+        """Cut ``(n, C)`` into outputs and apply the activations that belong to the loss."""
         outputs, start = [], 0
         for head, shape in zip(self._heads, self._shapes, strict=True):
             stop = start + math.prod(shape)
@@ -199,5 +204,7 @@ class LossCurvature:
 
 
 def _basis(index: Tensor, size: int, like: Tensor) -> Tensor:
-    """Unit vectors, shape ``(K, size)``."""
-    return ops.cast(ops.equal(ops.arange(size)[None], ops.cast(index, "int32")[:, None]), like.dtype)
+    """Return unit vectors, shape ``(K, size)``."""
+    return ops.cast(
+        ops.equal(ops.arange(size)[None], ops.cast(index, "int32")[:, None]), like.dtype
+    )

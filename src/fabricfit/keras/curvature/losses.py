@@ -16,7 +16,7 @@ __all__ = ["LossSum", "resolve_loss"]
 
 
 def resolve_loss(loss_fn: Any) -> Callable[[Tensor, Tensor], Tensor]:
-    """Return a function ``(y_true, y_pred)`` that does not reduce over samples where it can help it.
+    """Return a function ``(y_true, y_pred)`` that does not reduce over samples if it can be helped.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def resolve_loss(loss_fn: Any) -> Callable[[Tensor, Tensor], Tensor]:
     if callable(loss_fn):
         return loss_fn
     raise InvalidTypeError(
-        "loss_fn must be the name of a loss, a keras.losses.Loss or a function of (y_true, y_pred). "
+        "loss_fn must be the name of a loss, a keras.losses.Loss or a function (y_true, y_pred). "
         f"Received: {loss_fn!r}"
     )
 

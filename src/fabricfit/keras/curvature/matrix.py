@@ -1,17 +1,17 @@
 """Layers as matrix products, so that one sample's weight gradients need not be asked of a backend.
 
-A linear layer's pre-activation is ``s[n, p, g, f] = sum_i a[n, p, g, i] * W[i, g, f]``, with samples
-*n*, positions *p* (pixels, time steps; one for a plain Dense layer), groups of channels *g*, inputs
-*i* and outputs *f*. Its weight gradient for a sample is ``sum_p a[p, g, i] * delta[p, g, f]``. A
-:class:`MatrixForm` knows how one family of layers fits this form; a further family is one more class
-in :data:`MATRIX_FORMS`.
+A linear layer's pre-activation is ``s[n, p, g, f] = sum_i a[n, p, g, i] * W[i, g, f]``, with
+samples *n*, positions *p* (pixels, time steps; one for a plain Dense layer), groups of channels *g*,
+inputs *i* and outputs *f*. Its weight gradient for a sample is ``sum_p a[p, g, i] * delta[p, g, f]``.
+A :class:`MatrixForm` knows how one family of layers fits this form; a further family is one more
+class in :data:`MATRIX_FORMS`.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from typing import Any, ClassVar, Protocol
+from typing import ClassVar, Protocol
 
 import keras
 import numpy as np
@@ -68,7 +68,7 @@ class DenseForm:
 
 
 class ConvForm:
-    """Convolutions of any rank, plain, grouped and depthwise; a row is the patch under the kernel."""
+    """Convolutions of any rank, plain, grouped or depthwise; a row is the patch under the kernel."""
 
     handles: ClassVar[tuple[type, ...]] = (
         keras.layers.Conv1D,
@@ -88,7 +88,7 @@ class ConvForm:
             inputs = ops.moveaxis(inputs, 1, -1)
         samples, *lengths, channels = inputs.shape
         windows = [
-            _window(*axis, layer.padding)
+            _Window(*axis, layer.padding)
             for axis in zip(
                 lengths, layer.kernel_size, layer.strides, layer.dilation_rate, strict=True
             )
@@ -101,9 +101,7 @@ class ConvForm:
         groups = channels // layer.kernel.shape[-2] if _is_plain(layer) else channels
         stacked = ops.stack(shifted, axis=-2)
         positions = math.prod(stacked.shape[1:-2])
-        cut = ops.reshape(
-            stacked, (samples, positions, len(shifted), groups, channels // groups)
-        )
+        cut = ops.reshape(stacked, (samples, positions, len(shifted), groups, channels // groups))
         turned = ops.transpose(cut, (0, 1, 3, 2, 4))
         return ops.reshape(turned, (samples, positions, groups, -1))
 
@@ -119,7 +117,7 @@ class ConvForm:
 
 
 class EinsumForm:
-    """EinsumDense, where every axis of the input but the first is kept or contracted with the kernel."""
+    """EinsumDense, where every axis but the first is kept or contracted with the kernel."""
 
     handles: ClassVar[tuple[type, ...]] = (keras.layers.EinsumDense,)
 
@@ -171,8 +169,8 @@ def matrix_form(layer: keras.Layer) -> MatrixForm | None:
     return None
 
 
-class _window:  # noqa: N801 - a small record, used as a function
-    """What a kernel sees along one axis: the padding, and one strided slice for each of its taps."""
+class _Window:
+    """What a kernel sees along one axis: the padding, and a strided slice for each of its taps."""
 
     def __init__(self, length: int, size: int, stride: int, dilation: int, padding: str) -> None:
         reach = (size - 1) * dilation

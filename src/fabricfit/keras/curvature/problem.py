@@ -39,7 +39,8 @@ class Probe:
     outputs
         Shape of each output for one sample.
     sizes
-        For each tapped kernel its matrix form's positions, groups, inputs and outputs ``(p, g, i, f)``.
+        For each tapped kernel the positions, groups, inputs and outputs ``(p, g, i, f)`` of its
+        matrix form.
     per_sample
         Whether the loss weighs single samples.
     """

@@ -1,4 +1,4 @@
-"""Running a model as a pure function, listening to its layers and shifting their pre-activations."""
+"""Running a model as a pure function, with taps on its layers' inputs and pre-activations."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class TappedRun:
 def run(
     model: keras.Model, variables: Sequence[keras.Variable], values: Sequence[Tensor], x: Any
 ) -> Any:
-    """Call a model at inference with other values in the place of its variables; it is not changed."""
+    """Call a model at inference with other values in the place of its variables, unchanged."""
     with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
         return model(x, training=False)
 

@@ -19,13 +19,21 @@ class Case:
     X: Any
     y: Any
     oracle: npn.Loss
+    keys: tuple[str, ...] = ()
 
     @property
     def variables(self) -> dict[str, Any]:
-        return {layer.name: layer.kernel for layer in self.model.layers if hasattr(layer, "kernel")}
+        layers_ = [layer for layer in self.model.layers if hasattr(layer, "kernel")]
+        return {x.name: x.kernel for x in layers_ if not self.keys or x.name in self.keys}
+
+    def only(self, *keys: str) -> Case:
+        """Return this case for some of the kernels."""
+        self.keys = keys
+        return self
 
     @property
     def kernels(self) -> npn.Kernels:
+        """The present values of the kernels, in double precision."""
         return {
             key: np.asarray(keras.ops.convert_to_numpy(variable), np.float64)
             for key, variable in self.variables.items()
@@ -33,15 +41,19 @@ class Case:
 
 
 def randomize(model: Any, seed: int = 0) -> dict[str, np.ndarray]:
-    """Give a model the same random weights on every backend; path -> float64 value."""
+    """Give a model the same random weights on every backend; layer/variable -> float64 value."""
     rng = np.random.default_rng(seed)
     values = {}
     for variable in model.weights:
         value = rng.normal(0, 0.6, variable.shape)
         value = np.abs(value) + 0.5 if "variance" in variable.path else value
         variable.assign(value.astype(np.float32))
-        values[variable.path] = value.astype(np.float32).astype(np.float64)
+        values[_short(variable)] = value.astype(np.float32).astype(np.float64)
     return values
+
+
+def _short(variable: Any) -> str:
+    return "/".join(variable.path.split("/")[-2:])
 
 
 def data(*shape: int, classes: int, n: int = 17) -> tuple[np.ndarray, np.ndarray]:
@@ -165,7 +177,7 @@ def shared_layer() -> Case:
 def softmax_and_squares() -> Case:
     """A loss whose Hessian is neither diagonal, nor of softmax cross-entropy, nor positive."""
     case = relu_mlp()
-    w = {v.path: keras.ops.convert_to_numpy(v) for v in case.model.weights}
+    w = {_short(v): keras.ops.convert_to_numpy(v) for v in case.model.weights}
     y = np.eye(3)[case.y]
 
     def oracle(k: npn.Kernels) -> float:
@@ -180,7 +192,10 @@ def two_outputs() -> Case:
     inputs = {"left": keras.Input((4,), name="left"), "right": keras.Input((3,), name="right")}
     left = layers.Dense(3, activation="relu", name="a")(inputs["left"])
     both = layers.Concatenate()([left, inputs["right"]])
-    outputs = [layers.Dense(2, name="b")(both), layers.Dense(1, activation="sigmoid", name="c")(left)]
+    outputs = [
+        layers.Dense(2, name="b")(both),
+        layers.Dense(1, activation="sigmoid", name="c")(left),
+    ]
     model = keras.Model(inputs, outputs)
     w = randomize(model)
     X = {"left": data(4, classes=2)[0], "right": data(3, classes=2)[0]}

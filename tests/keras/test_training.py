@@ -1,0 +1,377 @@
+"""One contract for the engines of all backends, with Keras' own ``fit`` as the oracle."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+
+from fabricfit.attributes import OptimizationAttributes, get_attributes_from_keras_model
+from fabricfit.errors import FabricFitError, InvalidInputError, InvalidTypeError
+from fabricfit.keras.cloning import copy_model
+from fabricfit.keras.regularizers import DenseRegularizer
+from fabricfit.keras.training import (
+    Data,
+    TrainingDiverged,
+    check_against_model,
+    collect,
+    fresh_metric,
+    fresh_optimizer,
+    is_builtin,
+    make_engine,
+    mean_loss,
+    train,
+)
+
+from .common import L, blobs, kernel_of, mlp, outputs_of, weights_of
+
+pytestmark = pytest.mark.keras
+
+LOSS = "sparse_categorical_crossentropy"
+
+
+def optimizable(model, structure="pattern", **settings):
+    attributes = get_attributes_from_keras_model(model)
+    for layer in attributes.values():
+        if layer.weight_shape:
+            layer.optimizable = True
+            layer.optimization_attributes = OptimizationAttributes(
+                structure, **{"pruning": True, "pattern_offset": 6, **settings}
+            )
+    return attributes
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+def test_an_epoch_is_that_of_keras_fit(optimizer):
+    X, y = blobs(100)
+    model = mlp()
+    model.layers[0].kernel.regularizer = DenseRegularizer(0.01, norm=2, structure_type="structured")
+    reference = copy_model(model)
+    reference.layers[0].kernel.regularizer = model.layers[0].kernel.regularizer
+    engine = make_engine(model, LOSS, optimizer)
+    losses = [engine.train_epoch(Data(X, y), np.arange(100), 32) for _ in range(3)]
+    reference.compile(optimizer, LOSS)
+    history = reference.fit(X, y, batch_size=32, epochs=3, shuffle=False, verbose=0)
+    np.testing.assert_allclose(losses, history.history["loss"], rtol=2e-4)
+    for ours, theirs in zip(weights_of(model), weights_of(reference), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=2e-3, atol=2e-5)
+
+
+def test_normalization_statistics_and_dropout_train_too():
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [keras.Input((6,)), L.Dense(8), L.BatchNormalization(), L.Dropout(0.5), L.Dense(3)]
+    )
+    X, y = blobs(128)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    before = weights_of(model)
+    make_engine(model, loss, "adam").train_epoch(Data(X, y), np.arange(128), 32)
+    moved = [not np.array_equal(a, b) for a, b in zip(before, weights_of(model), strict=True)]
+    assert all(moved)
+
+
+def test_predictions_and_metrics_are_those_of_keras():
+    X, y = blobs(50)
+    model = mlp()
+    engine = make_engine(model, LOSS, "sgd")
+    np.testing.assert_allclose(engine.predict(X, batch_size=16), outputs_of(model, X), rtol=1e-5)
+    metric = fresh_metric("accuracy", engine.predict(X[:2]), y[:2])
+    expected = (outputs_of(model, X).argmax(axis=1) == y).mean()
+    assert engine.evaluate(Data(X, y), metric) == pytest.approx(expected)
+
+
+def test_frozen_weights_stay_zero_under_momentum_and_weight_decay():
+    X, y = blobs()
+    model = mlp()
+    engine = make_engine(model, LOSS, keras.optimizers.AdamW(0.01), optimizable(model))
+    data = Data(X, y)
+    engine.train_epoch(data, np.arange(len(X)), 32)  # momentum is there
+    rng = np.random.default_rng(0)
+    masks = {n: rng.integers(0, 2, kernel_of(model, n).shape) for n in ("fc1", "fc2", "out")}
+    engine.projection.update(masks)
+    engine.project_weights()
+    before = {name: kernel_of(model, name) for name in masks}
+    engine.train_epoch(data, np.arange(len(X)), 32)
+    for name, mask in masks.items():
+        after = kernel_of(model, name)
+        assert (after[mask == 0] == 0).all()
+        assert (after[mask == 1] != before[name][mask == 1]).mean() > 0.9
+
+
+def test_shared_weights_train_on_as_one_value():
+    X, y = blobs()
+    model = mlp()
+    attributes = optimizable(model, weight_sharing=True)
+    grouping = attributes["fc1"].grouping
+    shared = np.arange(grouping.n_groups) % 2 == 0
+    offsets = {"fc1": grouping.spread(np.where(shared, grouping.means(kernel_of(model, "fc1")), 0))}
+    masks = {"fc1": grouping.spread((~shared).astype("float32"))}
+    engine = make_engine(model, LOSS, "adam", attributes)
+    engine.projection.update(masks, offsets)
+    engine.project_weights()
+    first = grouping.to_groups(kernel_of(model, "fc1"))
+    np.testing.assert_allclose(first[shared], grouping.to_groups(offsets["fc1"])[shared], rtol=1e-6)
+    engine.train_epoch(Data(X, y), np.arange(len(X)), 32)
+    last = grouping.to_groups(kernel_of(model, "fc1"))
+    assert (np.ptp(last[shared], axis=1) == 0).all()
+    assert (last[shared][:, 0] != first[shared][:, 0]).all()
+    assert (np.ptp(last[~shared], axis=1) > 0).all()
+
+
+def test_the_gradient_of_a_shared_value_is_the_mean_over_its_group():
+    X, y = blobs()
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((6,)), L.Dense(3, use_bias=False, name="fc1")])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    attributes = optimizable(model, "structured", weight_sharing=True)
+    kernel = kernel_of(model, "fc1")
+    mean = np.broadcast_to(kernel.mean(axis=0), kernel.shape).copy()
+    engine = make_engine(model, loss, keras.optimizers.SGD(0.5), attributes)
+    engine.projection.update({"fc1": np.zeros((6, 3))}, {"fc1": mean})
+    engine.project_weights()
+    engine.step(X, y)
+    logits = X.astype("float64") @ mean
+    p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    gradient = X.T @ (p - np.eye(3)[y]) / len(X)
+    expected = mean - 0.5 * gradient.mean(axis=0)
+    np.testing.assert_allclose(kernel_of(model, "fc1"), expected, rtol=1e-4, atol=1e-6)
+
+
+def test_new_masks_take_effect_without_a_new_compilation():
+    X, y = blobs(64)
+    model = mlp()
+    engine = make_engine(model, LOSS, "adam", optimizable(model))
+    for seed in range(3):
+        mask = np.random.default_rng(seed).integers(0, 2, (6, 8))
+        engine.projection.update({"fc1": mask})
+        engine.train_epoch(Data(X, y), np.arange(64), 32)
+        np.testing.assert_array_equal(kernel_of(model, "fc1") != 0, mask == 1)
+        if seed < 2:
+            engine.projection.release()
+            engine.train_epoch(Data(X, y), np.arange(64), 32)
+            assert (kernel_of(model, "fc1") != 0).all()
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        assert engine._compiled_epoch.experimental_get_tracing_count() == 1
+    if backend == "jax":
+        assert engine._compiled_step._cache_size() == 1
+
+
+def test_biases_of_pruned_units_are_frozen_with_them():
+    X, y = blobs(64)
+    model = mlp()
+    engine = make_engine(model, LOSS, "adam", optimizable(model, "structured"))
+    mask = np.ones((6, 8))
+    mask[:, [1, 5]] = 0
+    engine.projection.update({"fc1": mask})
+    engine.train_epoch(Data(X, y), np.arange(64), 32)
+    bias = np.array(keras.ops.convert_to_numpy(model.get_layer("fc1").bias))
+    np.testing.assert_array_equal(bias != 0, mask[0] == 1)
+
+
+def test_masks_that_do_not_fit_are_refused():
+    model = mlp()
+    projection = make_engine(model, LOSS, "sgd", optimizable(model)).projection
+    with pytest.raises(InvalidInputError, match="not optimizable: \\['fc9'\\]"):
+        projection.update({"fc9": np.ones((6, 8))})
+    with pytest.raises(InvalidInputError, match=r"layer 'fc1' must have its kernel's shape \(6, 8"):
+        projection.update({"fc1": np.ones((8, 6))})
+    with pytest.raises(InvalidInputError, match="do not allow it"):
+        projection.update({"fc1": np.zeros((6, 8))}, {"fc1": np.ones((6, 8))})
+
+
+class Diary(keras.callbacks.Callback):
+    def __init__(self, stop_after=None):
+        super().__init__()
+        self.entries = []
+        self.stop_after = stop_after
+
+    def on_train_begin(self, logs=None):
+        self.entries.append("begin")
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.entries.append((epoch, sorted(logs)))
+        if self.stop_after == epoch:
+            self.model.stop_training = True
+
+    def on_train_end(self, logs=None):
+        self.entries.append("end")
+
+
+def phase(engine, data, epochs=3, **options):
+    metric = fresh_metric("accuracy", engine.predict(data.X[:2]), data.y[:2])
+    return train(
+        engine,
+        data,
+        data,
+        metric,
+        increasing=True,
+        epochs=epochs,
+        batch_size=32,
+        rng=np.random.default_rng(0),
+        **options,
+    )
+
+
+def test_callbacks_are_called_and_can_stop():
+    X, y = blobs(64)
+    diary = Diary(stop_after=1)
+    phase(make_engine(mlp(), LOSS, "adam"), Data(X, y), 5, callbacks=[diary])
+    logs = ["loss", "val_accuracy"]
+    assert diary.entries == ["begin", (0, logs), (1, logs), "end"]
+
+
+def test_the_best_epoch_is_kept():
+    X, y = blobs(256)
+    model = mlp()
+    engine = make_engine(model, LOSS, keras.optimizers.SGD(0.5))
+    seen = []
+
+    class Watch(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            seen.append(logs["val_accuracy"])
+
+    found = phase(engine, Data(X, y), 8, callbacks=[Watch()])
+    assert found.metric == max(seen)
+    metric = fresh_metric("accuracy", engine.predict(X[:2]), y[:2])
+    assert engine.evaluate(Data(X, y), metric) == pytest.approx(found.metric)
+
+
+def test_a_loss_that_is_no_number_ends_the_phase():
+    X, y = blobs(64)
+    model = keras.Sequential([keras.Input((6,)), L.Dense(8), L.Dense(1)])
+    engine = make_engine(model, "mse", keras.optimizers.SGD(1e20))
+    with pytest.raises(TrainingDiverged, match="in epoch"):
+        phase(engine, Data(X, y.astype("float32")[:, None]), 5)
+
+
+def test_resetting_the_optimizer_forgets_everything():
+    X, y = blobs(64)
+    runs = []
+    for _ in range(2):
+        model = mlp()
+        engine = make_engine(model, LOSS, "nadam")
+        start = engine.get_weights()
+        for _ in range(2):
+            engine.set_weights(start)
+            engine.reset_optimizer()
+            engine.train_epoch(Data(X, y), np.arange(64), 32)
+            runs.append(engine.get_weights())
+    for other in runs[1:]:
+        for a, b in zip(runs[0], other, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_a_loss_by_name_is_a_mean():
+    y, p = np.array([0, 2, 1, 1]), np.full((4, 3), 1 / 3, "float32")
+    for loss in (LOSS, keras.losses.SparseCategoricalCrossentropy()):
+        value = float(keras.ops.convert_to_numpy(mean_loss(loss)(y, p)))
+        assert value == pytest.approx(np.log(3), rel=1e-5)
+
+
+def test_several_inputs_and_outputs():
+    keras.utils.set_random_seed(0)
+    a, b = keras.Input((6,), name="a"), keras.Input((2,), name="b")
+    hidden = L.Dense(8, activation="relu")(L.Concatenate()([a, b]))
+    model = keras.Model([a, b], [L.Dense(1)(hidden), L.Dense(1)(hidden)])
+    X, y = blobs(64)
+    inputs, targets = [X, X[:, :2]], [y[:, None] * 1.0, y[:, None] * 2.0]
+    data = Data(inputs, targets)
+    check_against_model(model, data, mean_loss("mse"))
+    engine = make_engine(model, "mse", keras.optimizers.Adam(0.01))
+    losses = [engine.train_epoch(data, np.arange(64), 16) for _ in range(5)]
+    assert losses[-1] < losses[0]
+    assert np.isfinite(engine.evaluate(data, fresh_metric("mse")))
+
+
+def test_objects_of_the_caller_are_copied():
+    optimizer = keras.optimizers.Adam(0.123)
+    model = mlp()
+    model.compile(optimizer, LOSS)
+    model.fit(*blobs(32), verbose=0)  # a trained optimizer: it has state for these variables
+    fresh = fresh_optimizer(optimizer)
+    assert fresh is not optimizer and float(fresh.learning_rate) == pytest.approx(0.123)
+    metric = keras.metrics.AUC(name="area", num_thresholds=7)
+    metric.update_state([0, 1], [0.2, 0.7])
+    copy = fresh_metric(metric)
+    assert copy is not metric and copy.name == "area" and copy.num_thresholds == 7
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(copy.result()), 0)
+
+
+@pytest.mark.parametrize(
+    "y, outputs, kind",
+    [
+        (np.zeros(4), np.zeros((4, 3)), "SparseCategoricalAccuracy"),
+        (np.zeros((4, 3)), np.zeros((4, 3)), "CategoricalAccuracy"),
+        (np.zeros((4, 1)), np.zeros((4, 1)), "BinaryAccuracy"),
+    ],
+)
+def test_accuracy_means_what_keras_means(y, outputs, kind):
+    assert type(fresh_metric("accuracy", outputs, y)).__name__ == kind
+
+
+def test_builtin_objects_are_told_from_the_callers():
+    assert is_builtin("adam") and is_builtin(keras.losses.MeanSquaredError())
+    assert is_builtin(keras.losses.mean_squared_error)
+    assert not is_builtin(lambda y, p: 0)
+
+
+class Batches(keras.utils.PyDataset):
+    def __len__(self):
+        return 3
+
+    def __getitem__(self, index):
+        return np.full((2, 1), index), np.full(2, index)
+
+
+def test_data_sets_of_all_kinds_are_collected():
+    X, y = blobs(10)
+    for dataset in ((X, y), [X, y], Data(X, y), [(X[:4], y[:4]), (X[4:], y[4:])]):
+        found = collect(dataset, "train")
+        np.testing.assert_array_equal(found.X, X)
+        np.testing.assert_array_equal(found.y, y)
+    assert collect(Batches(), "val").y.tolist() == [0, 0, 1, 1, 2, 2]
+    with pytest.raises(InvalidTypeError, match="the train data set must be a pair"):
+        collect(3, "train")
+
+
+X4 = np.ones((4, 6), "float32")
+
+
+@pytest.mark.parametrize(
+    "X, y, message",
+    [
+        (np.zeros((0, 6)), np.zeros(0), "X_train must hold at least one sample"),
+        (X4, np.zeros(3), r"equally many samples. Received: \[3, 4\]"),
+        (np.full((4, 6), np.nan), np.zeros(4), "X_train must not hold NaN"),
+        (X4, np.full(4, np.inf), "y_train must not hold NaN"),
+        (np.full((4, 6), "a"), np.zeros(4), "X_train must hold numbers"),
+        (np.float32(3), np.zeros(1), "X_train must hold at least one sample"),
+    ],
+)
+def test_data_that_cannot_be_trained_on_are_refused(X, y, message):
+    with pytest.raises(FabricFitError, match=message):
+        Data(X, y)
+
+
+@pytest.mark.parametrize(
+    "X, y, loss, message",
+    [
+        (np.ones((4, 5)), np.zeros(4, int), LOSS, r"\[\(6,\)\]. Received: \[\(5,\)\]"),
+        (X4, np.full(4, 3), LOSS, "class labels from 0 to 2"),
+        (X4, np.full(4, -1), LOSS, "class labels from 0 to 2"),
+        (X4, np.zeros((4, 7)), "categorical_crossentropy", "the loss cannot be computed"),
+    ],
+)
+def test_data_that_do_not_suit_the_model_are_refused(X, y, loss, message):
+    with pytest.raises(InvalidInputError, match=message):
+        check_against_model(mlp(), Data(X, y), mean_loss(loss))
+
+
+@pytest.mark.parametrize("what", ["loss", "optimizer", "metric"])
+def test_unknown_names_and_kinds_are_refused(what):
+    make = {"loss": mean_loss, "optimizer": fresh_optimizer, "metric": fresh_metric}[what]
+    with pytest.raises(InvalidInputError, match="'nonsense'"):
+        make("nonsense")
+    with pytest.raises(InvalidTypeError):
+        make(3)
