@@ -17,10 +17,13 @@ def best_grouped(values, costs, capacity, floors, ceilings=None):
     exact = [[Fraction(float(c)) for c in row] for row in costs]
     limits = [Fraction(float(c)) for c in capacity]
     best = None
-    for counts in itertools.product(*[range(f, s + 1) for f, s in zip(floors, sizes)]):
-        use = [sum(k * row[m] for k, row in zip(counts, exact)) for m in range(len(limits))]
-        if all(u <= c for u, c in zip(use, limits)):
-            value = sum(p[k] for p, k in zip(prefix, counts))
+    for counts in itertools.product(*[range(f, s + 1) for f, s in zip(floors, sizes, strict=True)]):
+        use = [
+            sum(k * row[m] for k, row in zip(counts, exact, strict=True))
+            for m in range(len(limits))
+        ]
+        if all(u <= c for u, c in zip(use, limits, strict=True)):
+            value = sum(p[k] for p, k in zip(prefix, counts, strict=True))
             best = value if best is None else max(best, value)
     return best
 

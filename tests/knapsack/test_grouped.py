@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 import time
 from fractions import Fraction
 
@@ -23,7 +24,10 @@ def check(result, values, costs, capacity, floors=None):
     assert result.value == pytest.approx(sum(float(k.sum()) for k in kept), rel=1e-12)
     for resource in range(len(capacity)):
         use = sum(
-            (Fraction(float(c)) * int(k) for c, k in zip(costs[:, resource], result.counts)),
+            (
+                Fraction(float(c)) * int(k)
+                for c, k in zip(costs[:, resource], result.counts, strict=True)
+            ),
             Fraction(0),
         )
         assert float(use) == result.used[resource] <= capacity[resource]
@@ -55,7 +59,9 @@ def test_is_an_optimum(problem):
 @given(grouped(), st.data())
 def test_ceilings(problem, data):
     values, costs, capacity, floors = problem
-    ceilings = np.array([data.draw(st.integers(int(f), v.size)) for f, v in zip(floors, values)])
+    ceilings = np.array(
+        [data.draw(st.integers(int(f), v.size)) for f, v in zip(floors, values, strict=True)]
+    )
     best = best_grouped(*problem, ceilings)
     if best is None:
         return
@@ -129,7 +135,10 @@ def test_five_million_items():
     assert result.status == "optimal"
     assert result.used[0] <= capacity[0]
     # The break prices of all layers agree: no swap across a layer's break gains.
-    rates = [(v[m].min() / c, v[~m].max() / c) for v, m, c in zip(values, result.choice, costs[:, 0])]
+    rates = [
+        (v[m].min() / c, v[~m].max() / c)
+        for v, m, c in zip(values, result.choice, costs[:, 0], strict=True)
+    ]
     assert min(kept for kept, _ in rates) >= max(left for _, left in rates) * (1 - 1e-3)
 
 
@@ -160,7 +169,7 @@ def test_ties_are_broken_by_position_always_alike():
         kept = np.flatnonzero(mask)
         assert kept.tolist() == list(range(kept.size))
     again = solve_grouped(problem)
-    assert all((a == b).all() for a, b in zip(result.choice, again.choice))
+    assert all((a == b).all() for a, b in zip(result.choice, again.choice, strict=True))
 
 
 def test_long_plateaus():
@@ -188,7 +197,9 @@ def test_free_items_are_kept_and_nothing_else_at_capacity_zero():
 
 @pytest.mark.parametrize("capacity", [30.0, 31.5, 1e9, np.inf])
 def test_all_is_kept_where_all_fits(capacity):
-    problem = GroupedProblem([np.zeros(5), np.ones(5)], np.array([[2.0], [4.0]]), np.array([capacity]))
+    problem = GroupedProblem(
+        [np.zeros(5), np.ones(5)], np.array([[2.0], [4.0]]), np.array([capacity])
+    )
     result = solve_grouped(problem)
     assert result.counts.tolist() == [5, 5]
     assert result.gap == 0
@@ -219,11 +230,21 @@ def test_large_whole_costs_are_summed_exactly():
 
 
 def test_floors_that_do_not_fit_say_where():
-    problem = GroupedProblem([np.ones(3)], np.array([[1.0, 5.0]]), np.array([9.0, 8.0]), np.array([2]))
+    problem = GroupedProblem(
+        [np.ones(3)], np.array([[1.0, 5.0]]), np.array([9.0, 8.0]), np.array([2])
+    )
     with pytest.raises(InfeasibleError, match="resource 1") as caught:
         solve_grouped(problem)
-    error = caught.value
-    assert (error.resource, error.needed, error.available) == (1, 10.0, 8.0)
+    for error in (caught.value, pickle.loads(pickle.dumps(caught.value))):
+        assert (error.resource, error.needed, error.available) == (1, 10.0, 8.0)
+
+
+def test_numbers_of_extreme_size():
+    values = [np.array([1e-300, 1e-290]), np.array([1e200, 1e190]), np.array([1.0])]
+    costs = np.array([[1e-300], [1e10], [1.0]])
+    result = solve_grouped(GroupedProblem(values, costs, np.array([1e10])))
+    check(result, values, costs, [1e10])
+    assert result.counts[1] == 1
 
 
 @pytest.mark.parametrize(

@@ -190,7 +190,11 @@ class _Run:
         )
         logger.info("prepared in %.1f s (tuner: %s)", time.perf_counter() - started, settings.tuner)
         return make_engine(
-            tuned, settings.loss_fn, settings.optimizer, self.decisions.attributes
+            tuned,
+            settings.loss_fn,
+            settings.optimizer,
+            self.decisions.attributes,
+            settings.seed,
         )
 
     def _climb(self, engine: Engine) -> None:

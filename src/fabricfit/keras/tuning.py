@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -124,12 +125,15 @@ def search(
         epochs,
         hypermodel=hypermodel,
         objective=objective,
-        seed=seed,
+        seed=seed + 1,  # KerasTuner takes 0 for no seed
         overwrite=True,
         directory=str(directory),
         project_name=tuner.lower(),
     )
-    found.search(epochs=epochs, verbose=int(verbose))
+    with warnings.catch_warnings():
+        # Few trials of a few strengths: the Gaussian process need not converge to be of use.
+        warnings.filterwarnings("ignore", module="sklearn", message=".*close to the specified.*")
+        found.search(epochs=epochs, verbose=int(verbose))
     if trials.best_model is None:
         raise InvalidInputError(
             "every trial of the tuner diverged: lower the learning rate or regularization_range."
@@ -159,7 +163,6 @@ class _Trials:
         self.seed = seed
         self.best_model: keras.Model | None = None
         self._best = np.nan
-        self._count = 0
         self._weights: dict[str, list[np.ndarray]] = {}
 
     def run(self, trial: Any, epochs: int) -> dict[str, float]:
@@ -167,7 +170,9 @@ class _Trials:
         values = trial.hyperparameters.values
         model = self.hypermodel.build(trial.hyperparameters)
         seed_generators(model, self.seed)
-        engine = make_engine(model, self.hypermodel.loss_fn, self.hypermodel.optimizer)
+        engine = make_engine(
+            model, self.hypermodel.loss_fn, self.hypermodel.optimizer, {}, self.seed
+        )
         earlier = self._weights.get(values.get("tuner/trial_id", ""))
         if earlier is not None:  # Hyperband goes on with a trial of an earlier round
             engine.set_weights(earlier)
@@ -180,12 +185,11 @@ class _Trials:
                 increasing=self.increasing,
                 epochs=values.get("tuner/epochs", epochs) - values.get("tuner/initial_epoch", 0),
                 batch_size=self.batch_size,
-                rng=np.random.default_rng([self.seed, self._count]),
+                rng=np.random.default_rng(self.seed),  # trials differ by their strengths alone
                 keep_best=False,
             )
         except TrainingDiverged as error:
             raise keras_tuner.errors.FailedTrialError(str(error)) from error
-        self._count += 1
         if "tuner/epochs" in values:
             self._weights[trial.trial_id] = engine.get_weights()
         if np.isnan(self._best) or better(phase.metric, self._best, self.increasing):

@@ -1,8 +1,9 @@
 """Which groups to keep: knapsacks, with a proof of how good the choice is.
 
-:func:`solve_grouped` is the solver that fabricfit itself uses: all groups of a layer cost the same, which
-makes problems of millions of groups exactly solvable in a fraction of a second. :func:`solve_knapsack` is
-for items that each have a cost of their own, and takes the historical names of implementations.
+:func:`solve_grouped` is the solver that fabricfit itself uses: all groups of a layer cost the same,
+which makes problems of millions of groups exactly solvable in a fraction of a second.
+:func:`solve_knapsack` is for items that each have a cost of their own, and takes the historical
+names of implementations.
 """
 
 from fabricfit.knapsack import branch_bound, dynamic, exact, greedy, highs  # noqa: F401 - register

@@ -20,8 +20,9 @@ def branch_bound(problem: ItemProblem, options: Options) -> KnapsackResult:
     """Search with OR-Tools' knapsack solver, never worse than the greedy selection.
 
     OR-Tools works on 64-bit integers. Whole numbers are passed on as they are; other weights are
-    scaled and rounded up, capacities down, so that what fits there fits here. With several resources,
-    and with values or weights that are not whole, its selection is not counted as a proven optimum.
+    scaled and rounded up, capacities down, so that what fits there fits here. With several
+    resources, and with values or weights that are not whole, its selection is not counted as a
+    proven optimum.
     """
     module = require("ortools.algorithms.python.knapsack_solver", "ortools", "'branch_bound'")
     first = greedy_selection(problem)
@@ -60,10 +61,8 @@ def _integers(values: np.ndarray, factor: float | None) -> tuple[np.ndarray, boo
     return scaled.astype(np.int64), whole and factor == np.floor(factor)
 
 
-def _rounded(
-    weights: np.ndarray, capacity: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, bool]:
-    """Return weights and capacities as integers, so that what fits these also fits the given ones."""
+def _rounded(weights: np.ndarray, capacity: np.ndarray) -> tuple[np.ndarray, np.ndarray, bool]:
+    """Return weights and capacities as integers; what fits these also fits the given ones."""
     all_whole = True
     rows, limits = [], []
     for row, limit in zip(weights, capacity, strict=True):

@@ -20,9 +20,9 @@ def dynamic(problem: ItemProblem, options: Options) -> KnapsackResult:
     """Solve for one resource and whole weights, a row of the table for each item that matters.
 
     Bellman's recursion ("Dynamic Programming", 1957): the best value at capacity c is the better of
-    leaving the item and of taking it beside the best at ``c - weight``. One bit a cell is kept to trace
-    the selection back. Of the items of one weight w only the best ``capacity // w`` can matter. There
-    is no time limit; a table that would take too long is refused.
+    leaving the item and of taking it beside the best at ``c - weight``. One bit a cell is kept to
+    trace the selection back. Of the items of one weight w only the best ``capacity // w`` can
+    matter. There is no time limit; a table that would take too long is refused.
 
     Raises
     ------
@@ -31,7 +31,8 @@ def dynamic(problem: ItemProblem, options: Options) -> KnapsackResult:
     """
     if problem.capacity.size != 1:
         raise InvalidInputError(
-            f"'dynamic' needs exactly one resource. Received: {problem.capacity.size}. {_ELSEWHERE}."
+            f"'dynamic' needs exactly one resource. Received: {problem.capacity.size}. "
+            f"{_ELSEWHERE}."
         )
     exact = problem.weights[0]
     if (exact != np.floor(exact)).any():
@@ -47,8 +48,8 @@ def dynamic(problem: ItemProblem, options: Options) -> KnapsackResult:
     places = int(limit) // unit + 1
     if items.size * places > _CELLS:
         raise InvalidInputError(
-            f"'dynamic' would need a table of {items.size} by {places} cells, more than {_CELLS:.0e}. "
-            f"{_ELSEWHERE}."
+            f"'dynamic' would need a table of {items.size} by {places} cells, more than "
+            f"{_CELLS:.0e}. {_ELSEWHERE}."
         )
     steps = exact[items].astype(np.int64) // unit
     chosen = items[_table(problem.values[items], steps, places)]

@@ -15,10 +15,10 @@ __all__ = ["by_rate", "fill", "greedy", "greedy_selection"]
 def greedy(problem: ItemProblem, options: Options) -> KnapsackResult:
     """Take items by value for weight, going on after one that does not fit.
 
-    The weight of an item is the sum of its shares of the capacities (Toyoda, "A simplified algorithm
-    for obtaining approximate solutions to zero-one programming problems", Management Science 21,
-    1975). Where a single item is worth more than all of these together, it is taken and what is left
-    is filled: with one resource the value is then at least half of an optimum.
+    The weight of an item is the sum of its shares of the capacities (Toyoda, "A simplified
+    algorithm for obtaining approximate solutions to zero-one programming problems", Management
+    Science 21, 1975). Where a single item is worth more than all of these together, it is taken and
+    what is left is filled: with one resource the value is then at least half of an optimum.
     """
     selected = greedy_selection(problem)
     bound = fractional_bound(problem.values, problem.weights, problem.capacity)

@@ -2,8 +2,8 @@
 
 Layers of equal cost are one class; of a class the best k items are kept. Prices of the linear
 relaxation say where each class breaks (:mod:`fabricfit.knapsack.price`), and a search over the few
-items around the breaks proves the optimum (:mod:`fabricfit.knapsack.search`). Only that neighbourhood
-is ever sorted, so that time hardly grows with the number of items.
+items around the breaks proves the optimum (:mod:`fabricfit.knapsack.search`). Only that
+neighbourhood is ever sorted, so that time hardly grows with the number of items.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from fabricfit.knapsack.states import Limits
 __all__ = ["solve_grouped"]
 
 _WHOLE = 2**50
+_ROUNDING = 1e-10
 _FINEST = 20
 """Costs are counted in whole units of at least 2**-20 where they can be."""
 
@@ -42,14 +43,15 @@ def solve_grouped(
     time_limit
         Seconds after which the best choice so far is returned, with its proven gap.
     state_limit
-        Partial choices held at a time, which bounds the memory. Where it cuts, the result may keep a
-        gap.
+        Partial choices held at a time, which bounds the memory. Where it cuts, the result may keep
+        a gap.
 
     Returns
     -------
     KnapsackResult
-        With ``status='optimal'`` and a gap of 0, unless a limit came first. Among items of equal value
-        in one layer the first are kept. What still fits beside an optimum, having no value, is kept.
+        With ``status='optimal'`` and a gap of 0, unless a limit came first. Among items of equal
+        value in one layer the first are kept. What still fits beside an optimum, having no value,
+        is kept.
 
     Raises
     ------
@@ -74,7 +76,7 @@ def solve_grouped(
         masks = zip(problem.values, problem.ceilings.tolist(), strict=True)
         return _result(problem, [top_mask(values, count) for values, count in masks], 0.0)
     classes = _Classes(problem)
-    counts, gap = _solve_classes(classes, limits)
+    counts, gap = _solve_classes(classes, limits, 1.0 if _whole_values(problem) else 0.0)
     return _result(problem, classes.masks(_topped_up(classes, counts)), gap)
 
 
@@ -115,14 +117,17 @@ class _Classes:
         self.scarce = exact_use(problem.ceilings, problem.costs) > problem.capacity
         self.capacity = problem.capacity[self.scarce]
         self._sizes = [values.size for values in problem.values]
-        self.costs, owner = np.unique(
-            problem.costs[:, self.scarce], axis=0, return_inverse=True
-        )
+        self.costs, owner = np.unique(problem.costs[:, self.scarce], axis=0, return_inverse=True)
         self._members = [np.flatnonzero(owner.reshape(-1) == i) for i in range(len(self.costs))]
         self.ladders = [_ladder(problem, members) for members in self._members]
 
     def fits(self, counts: np.ndarray) -> bool:
         """Whether counts fit: their exact sum, rounded once, is within the capacity."""
+        rough = counts @ self.costs
+        if (rough < self.capacity * (1 - _ROUNDING)).all():
+            return True
+        if (rough > self.capacity * (1 + _ROUNDING)).any():
+            return False
         return bool((exact_use(counts, self.costs) <= self.capacity).all())
 
     def masks(self, counts: np.ndarray) -> list[np.ndarray]:
@@ -151,7 +156,17 @@ def _ladder(problem: GroupedProblem, members: np.ndarray) -> Ladder:
     return Ladder(parts[0] if len(parts) == 1 else np.concatenate(parts), low, high)
 
 
-def _solve_classes(classes: _Classes, limits: Limits) -> tuple[np.ndarray, float]:
+def _whole_values(problem: GroupedProblem) -> bool:
+    for values in problem.values:
+        for part in (values[:1000], values[1000:]):
+            if (part != np.floor(part)).any():
+                return False
+    return math.fsum(float(values.sum()) for values in problem.values) < _WHOLE
+
+
+def _solve_classes(
+    classes: _Classes, limits: Limits, value_unit: float
+) -> tuple[np.ndarray, float]:
     """Return how many items of each class to keep, and the proven gap."""
     counts = np.array([ladder.high for ladder in classes.ladders])
     low = np.array([ladder.low for ladder in classes.ladders])
@@ -176,7 +191,7 @@ def _solve_classes(classes: _Classes, limits: Limits) -> tuple[np.ndarray, float
         return classes.fits(counts)
 
     core = _core(ladders, classes.costs[paid], classes.capacity, fits)
-    found = search(core, fits, limits)
+    found = search(core, fits, limits, value_unit)
     counts[paid] = found.counts
     return counts, found.gap
 
@@ -184,9 +199,11 @@ def _solve_classes(classes: _Classes, limits: Limits) -> tuple[np.ndarray, float
 def _most(classes: _Classes, base: np.ndarray, index: int, high: int) -> int:
     """Return how many items of one class fit beside the least of all others."""
     cost = classes.costs[index]
-    rest = classes.capacity - exact_use(base, classes.costs)
+    rest = classes.capacity - base @ classes.costs
     paid = cost > 0
-    count = min(high, int(base[index]) + int(np.floor(rest[paid] / cost[paid]).min()) + 1)
+    with np.errstate(over="ignore"):
+        room = float(np.floor(rest[paid] / cost[paid]).min()) + 1
+    count = int(min(high, base[index] + room))
     trial = base.copy()
     while count > base[index]:
         trial[index] = count
@@ -231,8 +248,9 @@ def _repaired(
         last = [float(ladders[i].ranks(int(center[i]) - 1, int(center[i]))[0]) for i in able]
         worst = able[int(np.argmin((np.array(last) - costs[able] @ prices) / share[able]))]
         paid = costs[worst] > 0
-        needed = int(np.ceil((over[paid] / costs[worst][paid]).max()))
-        center[worst] -= min(max(needed, 1), int(center[worst] - low[worst]))
+        with np.errstate(over="ignore"):
+            needed = float(np.ceil((over[paid] / costs[worst][paid]).max()))
+        center[worst] -= int(min(max(needed, 1), center[worst] - low[worst]))
     return center
 
 

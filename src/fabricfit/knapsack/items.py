@@ -33,14 +33,17 @@ def solve_knapsack(
         The limit of each resource, shape ``(M,)``.
     implementation
         - ``'CBC_MIP'`` and ``'exact'``: the best exact way that is known for the problem. With few
-          different costs that is the solver of :func:`~fabricfit.knapsack.solve_grouped`, else HiGHS.
+          different costs that is the solver of :func:`~fabricfit.knapsack.solve_grouped`, else
+          HiGHS.
         - ``'highs'``: HiGHS in any case.
         - ``'branch_bound'``: branch and bound of OR-Tools (the extra ``ortools``).
         - ``'dynamic'``: dynamic programming, exact, for one resource and whole weights.
-        - ``'greedy'``: by value for weight; fast, and with one resource at least half of an optimum.
+        - ``'greedy'``: by value for weight; fast, and with one resource at least half of an
+        optimum.
     **kwargs
-        ``time_limit`` in seconds (30 by default), after which the best selection so far is returned,
-        and ``scaling_factor``, what ``'branch_bound'`` multiplies values with to make them integers.
+        ``time_limit`` in seconds (30 by default), after which the best selection so far is
+        returned, and ``scaling_factor``, what ``'branch_bound'`` multiplies values with to make
+        them integers.
 
     Returns
     -------

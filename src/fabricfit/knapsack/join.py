@@ -157,5 +157,8 @@ def _portions(
         end = max(int(np.searchsorted(ends, done + _PAIRS, "right")), begin + 1)
         part = counts[begin:end]
         within = np.arange(int(part.sum())) - np.repeat(np.cumsum(part) - part, part)
-        yield np.repeat(rows[begin:end], part), order[np.repeat(start[rows[begin:end]], part) + within]
+        yield (
+            np.repeat(rows[begin:end], part),
+            order[np.repeat(start[rows[begin:end]], part) + within],
+        )
         begin = end

@@ -13,12 +13,14 @@ _SORT_ALL = 1 << 13
 class Ladder:
     """The values of one cost class in falling order, of which only a window is ever sorted.
 
-    *Rank r* is the r-th largest value, counted from 0; keeping the best k items keeps ranks below k.
+    *Rank r* is the r-th largest value, counted from 0; keeping the best k items keeps ranks below
+    k.
 
     Parameters
     ----------
     values
-        Shape ``(n,)``, in any order. ``inf`` marks an item that is always kept, -1 one that never is.
+        Shape ``(n,)``, in any order. ``inf`` marks an item that is always kept, -1 one that never
+        is.
     low, high
         Least and largest number of items that may be kept. ``high`` may be lowered later;
         ``ceiling`` remembers the first one.
@@ -42,7 +44,7 @@ class Ladder:
     def focus(self, top: float, bottom: float) -> tuple[int, int]:
         """Sort the values in ``(bottom, top]``; return the ranks where they begin and end."""
         if self._window.size < self.size:
-            above = np.count_nonzero(self.values > top)
+            above = int(np.count_nonzero(self.values > top))
             inside = self.values[(self.values <= top) & (self.values > bottom)]
             self._first, self._window = above, np.sort(inside)[::-1]
             return above, above + inside.size
@@ -63,6 +65,8 @@ class Ladder:
 
     def ranks(self, start: int, stop: int) -> np.ndarray:
         """Return the values of ranks ``start`` to ``stop - 1``, largest first."""
+        if start >= stop:
+            return np.empty(0)
         if start < self._first or stop > self._first + self._window.size:
             room = 2 * (stop - start)
             first, last = max(start - room, 0), min(stop + room, self.size)

@@ -1,10 +1,11 @@
-"""The price of each resource at which the linear relaxation of a grouped knapsack fits its capacity.
+"""The prices of the resources at which the linear relaxation of a grouped knapsack fits.
 
 At prices ``lam`` an item of class *l* is worth keeping where its value exceeds ``costs[l] @ lam``
 (Lagrangian relaxation: Fisher, "The Lagrangian relaxation method for solving integer programming
-problems", Management Science 27, 1981). One resource: the break item of Dantzig's fractional solution
-(Operations Research 5, 1957). Several: linear programs over blocks of neighbouring ranks, coarse at
-first, down to single items. Large classes are sampled to find the place, then sorted only there.
+problems", Management Science 27, 1981). One resource: the break item of Dantzig's fractional
+solution (Operations Research 5, 1957). Several: linear programs over blocks of neighbouring ranks,
+coarse at first, down to single items. Large classes are sampled to find the place, then sorted only
+there.
 """
 
 from __future__ import annotations
@@ -88,8 +89,7 @@ def _break_item(
             break
     owner = np.repeat(np.arange(cost.size), stop - start)
     parts = [
-        ladder.ranks(first, last)
-        for ladder, first, last in zip(ladders, start, stop, strict=True)
+        ladder.ranks(first, last) for ladder, first, last in zip(ladders, start, stop, strict=True)
     ]
     ratio = np.concatenate(parts) / cost[owner]
     order = np.argsort(-ratio, kind="stable")
@@ -128,7 +128,7 @@ def _brackets(
 def _focus(
     ladders: Sequence[Ladder], samples: Sequence[Ladder], weights: np.ndarray, price: np.ndarray
 ) -> list[int]:
-    """Sort each class around its price, as far as the sample is uncertain; return how many ranks."""
+    """Sort each class around its price, as far as samples are uncertain; return how many ranks."""
     spans = []
     for ladder, sample, weight, each in zip(ladders, samples, weights, price, strict=True):
         if weight == 1:
@@ -189,8 +189,8 @@ def _block_program(
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """Solve one linear program; return prices and how many items of each class are kept.
 
-    It is written relative to the last prices, so that its numbers are of one magnitude however narrow
-    the blocks are: maximize the reduced gains minus the price of what is left over.
+    It is written relative to the last prices, so that its numbers are of one magnitude however
+    narrow the blocks are: maximize the reduced gains minus the price of what is left over.
     """
     asked = costs @ prices
     owners, widths, gains = [], [], []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -41,6 +42,9 @@ class FloorError(InfeasibleError):
         )
         self.resource, self.needed, self.available = resource, needed, available
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.resource, self.needed, self.available)
+
 
 @dataclass(frozen=True, eq=False)
 class GroupedProblem:
@@ -52,7 +56,8 @@ class GroupedProblem:
     Parameters
     ----------
     values
-        One array a layer, of any length, in any order: what is lost without each item. Not negative.
+        One array a layer, of any length, in any order: what is lost without each item. Not
+        negative.
     costs
         What one item of each layer costs, shape ``(L, M)``. Not negative, whole numbers or not.
     capacity
@@ -65,14 +70,15 @@ class GroupedProblem:
     Raises
     ------
     InvalidInputError
-        A shape is wrong, a number is negative or not finite, or a floor exceeds a layer or a ceiling.
+        A shape is wrong, a number is negative or not finite, or a floor exceeds a layer or a
+        ceiling.
     """
 
     values: Sequence[np.ndarray]
     costs: np.ndarray
     capacity: np.ndarray
-    floors: np.ndarray | None = None
-    ceilings: np.ndarray | None = None
+    floors: np.ndarray = None  # type: ignore[assignment]  # an array once checked
+    ceilings: np.ndarray = None  # type: ignore[assignment]  # an array once checked
 
     def __post_init__(self) -> None:
         set_ = object.__setattr__
@@ -83,7 +89,9 @@ class GroupedProblem:
             costs = np.zeros((0, capacity.size))
         costs = finite_array("costs", costs, (len(values), capacity.size))
         sizes = np.array([value.size for value in values], np.int64)
-        floors = np.zeros_like(sizes) if self.floors is None else _counts("floors", self.floors, sizes)
+        floors = (
+            np.zeros_like(sizes) if self.floors is None else _counts("floors", self.floors, sizes)
+        )
         ceilings = sizes if self.ceilings is None else _counts("ceilings", self.ceilings, sizes)
         if (floors > ceilings).any():
             layer = int(np.argmax(floors > ceilings))
@@ -233,6 +241,8 @@ def exact_use(counts: np.ndarray, costs: np.ndarray) -> np.ndarray:
         return plain
     used = np.zeros(costs.shape[1])
     kept = np.flatnonzero(counts)
+    if counts.max() == 1:
+        return np.array([math.fsum(column) for column in costs[kept].T])
     for resource in range(costs.shape[1]):
         units, which = np.unique(costs[kept, resource], return_inverse=True)
         amounts = np.zeros(units.size, np.int64)
@@ -267,8 +277,7 @@ def finite_array(
     except (TypeError, ValueError):
         raise InvalidInputError(f"{name} must hold real numbers. Received: {received!r}") from None
     fits = len(array.shape) == len(shape) and all(
-        isinstance(want, str) or want == have
-        for want, have in zip(shape, array.shape, strict=True)
+        isinstance(want, str) or want == have for want, have in zip(shape, array.shape, strict=True)
     )
     if not fits:
         wanted = ", ".join(str(length) for length in shape) + ("," if len(shape) == 1 else "")

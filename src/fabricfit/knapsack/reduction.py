@@ -1,8 +1,8 @@
 """Items of a knapsack that need no search: decided by the linear relaxation and a good selection.
 
-With the relaxation's prices, an item whose reduced value exceeds the distance between the bound and a
-known selection is in, or out of, every better one (reduced-cost fixing: Dantzig, Fulkerson and Johnson,
-Operations Research 2, 1954). Of many items only a few stay open.
+With the relaxation's prices, an item whose reduced value exceeds the distance between the bound and
+a known selection is in, or out of, every better one (reduced-cost fixing: Dantzig, Fulkerson and
+Johnson, Operations Research 2, 1954). Of many items only a few stay open.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def reduce_items(problem: ItemProblem) -> Reduction:
     reduced = values[items] - asked
     bound = float(prices @ capacity + np.maximum(reduced, 0).sum())
     bound = min(bound + 1e-13 * abs(bound), plain)
-    start = ~weights.any(axis=0)
+    start = np.logical_not(weights.any(axis=0))
     second = np.flatnonzero(fill(problem, items[by_rate(values[items], asked)], start))
     if values[second].sum() > values[best].sum():
         best = second

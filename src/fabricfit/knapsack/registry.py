@@ -1,13 +1,15 @@
 """The solvers of :func:`~fabricfit.knapsack.solve_knapsack` by name.
 
-A solver is a function of an :class:`~fabricfit.knapsack.ItemProblem` and :class:`Options`, in a file of
-its own, registered with :func:`register`.
+A solver is a function of an :class:`~fabricfit.knapsack.ItemProblem` and :class:`Options`, in a
+file of its own, registered with :func:`register`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+
+import numpy as np
 
 from fabricfit.errors import InvalidInputError, unknown_name
 from fabricfit.knapsack.problem import ItemProblem, KnapsackResult
@@ -41,7 +43,7 @@ class Options:
             received = getattr(self, name)
             if received is None and name == "scaling_factor":
                 continue
-            if not isinstance(received, int | float) or not received > 0:
+            if not isinstance(received, int | float | np.number) or not received > 0:
                 raise InvalidInputError(
                     f"{name} must be a positive number. Received: {name}={received!r}"
                 )

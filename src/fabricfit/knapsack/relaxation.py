@@ -5,8 +5,8 @@ With prices ``lam`` and ``price[l] = costs[l] @ lam``, the value of any counts k
     bound - value(k) = sum_l loss_l(k_l) + lam @ slack(k),    slack(k) = capacity - k @ costs,
 
 where ``loss_l(k)`` sums how far the items between the best count of class *l* and k are from their
-price: convex, never negative. Both terms are sums of small differences and so are known to rounding of
-the differences, not of the total.
+price: convex, never negative. Both terms are sums of small differences and so are known to rounding
+of the differences, not of the total.
 """
 
 from __future__ import annotations

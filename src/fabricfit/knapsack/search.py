@@ -12,13 +12,15 @@ import numpy as np
 
 from fabricfit.knapsack.join import join
 from fabricfit.knapsack.relaxation import Core, Moves, Relaxation
-from fabricfit.knapsack.states import Limits, States, grow
+from fabricfit.knapsack.states import Limits, grow
 
 __all__ = ["Found", "search"]
 
 _REACH = 16
 _MOST_REACH = 1 << 13
 _CAPPED_ROUNDS = 3
+_FIRST_CLASSES = 8
+_FAR_APART = 4
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,9 @@ class Found:
     gap: float
 
 
-def search(core: Core, fits: Callable[[np.ndarray], bool], limits: Limits) -> Found:
+def search(
+    core: Core, fits: Callable[[np.ndarray], bool], limits: Limits, value_unit: float = 0.0
+) -> Found:
     """Find the choice of least loss, or the best one within the limits.
 
     Parameters
@@ -48,6 +52,9 @@ def search(core: Core, fits: Callable[[np.ndarray], bool], limits: Limits) -> Fo
         Whether counts fit, exactly.
     limits
         Time and states.
+    value_unit
+        All values are multiples of it, so that a better choice is better by as much at least; 0
+        where there is no such unit.
     """
     counts = _filled(core)
     if not fits(counts):
@@ -56,19 +63,25 @@ def search(core: Core, fits: Callable[[np.ndarray], bool], limits: Limits) -> Fo
     least = _loss(core, moves, counts)
     most = _first_guess(moves, least)
     proven, capped = 0.0, 0
-    while proven < least and not limits.over:
-        most = min(most, least)
+    while proven < (target := _sufficient(least, value_unit)) and not limits.over:
+        most = min(most, target)
         limits.left_out = np.inf
         outcome = _enumerate(core, moves, most, limits, fits)
         if outcome.counts is not None and outcome.loss < least:
             counts, least = outcome.counts, outcome.loss
         proven = max(proven, min(most, limits.left_out))
-        if proven < least <= most:
+        if limits.left_out < most:
             capped += 1
-            if capped >= _CAPPED_ROUNDS or most >= least:
+            if capped >= _CAPPED_ROUNDS or most >= target:
                 break
-        most *= 16 if outcome.states < 200 else 4 if outcome.states < 5_000 else 2
-    return Found(counts, max(least - proven, 0.0))
+        most *= 4 if outcome.states < 1_000 else 2 if outcome.states < 20_000 else 1.5
+    done = proven >= _sufficient(least, value_unit)
+    return Found(counts, 0.0 if done else least - proven)
+
+
+def _sufficient(least: float, value_unit: float) -> float:
+    """Return up to which loss nothing must exist for the best choice so far to be an optimum."""
+    return max(least - value_unit * (1 - 1e-6), 0.0)
 
 
 @dataclass(frozen=True)
@@ -79,10 +92,10 @@ class _Outcome:
 
 
 def _first_guess(moves: list[Moves], least: float) -> float:
-    steps = np.concatenate([np.diff(move.losses) for move in moves] or [np.empty(0)])
-    steps = np.abs(steps)
-    typical = float(np.quantile(steps, 0.05)) if steps.size else 0.0
-    return max(typical, least * 1e-6)
+    """Return a loss within which a few classes can move."""
+    steps = [np.partition(m.losses, 1)[1] - m.losses.min() for m in moves if m.losses.size > 1]
+    few = np.sort(np.maximum(steps, 0))[:_FIRST_CLASSES]
+    return max(float(few[-1]) if few.size else 0.0, least * 1e-6)
 
 
 def _loss(core: Core, moves: list[Moves], counts: np.ndarray) -> float:
@@ -100,13 +113,16 @@ def _filled(core: Core) -> np.ndarray:
     counts, slack = core.center.copy(), core.slack.copy()
     asked = core.costs @ core.prices
     rates = [
-        ladder.ranks(int(count), int(count) + 1)[0] / max(each, 1e-300) if count < ladder.high else 0
+        ladder.ranks(int(count), int(count) + 1)[0] / max(each, 1e-300)
+        if count < ladder.high
+        else 0
         for ladder, count, each in zip(core.ladders, counts, asked, strict=True)
     ]
     for index in np.argsort(-np.array(rates), kind="stable"):
         paid = core.costs[index] > 0
-        room = int(np.floor(slack[paid] / core.costs[index][paid]).min())
-        more = min(room, core.ladders[index].high - int(counts[index]))
+        with np.errstate(over="ignore"):
+            room = float(np.floor(slack[paid] / core.costs[index][paid]).min())
+        more = int(min(room, core.ladders[index].high - counts[index]))
         if more > 0:
             counts[index] += more
             slack = slack - more * core.costs[index]
@@ -135,10 +151,7 @@ def _enumerate(
     free = [index for index in np.argsort(sizes, kind="stable").tolist() if sizes[index] > 1]
     inner = Limits(limits.deadline, limits.states)
     task = (near, costs, slack, prices, relaxation, most - spent, inner)
-    # As many classes as resources can move far at hardly any loss. Together they have to hit what the
-    # others leave, and so are few; apart they would be many.
-    far, free = free[::-1][: active.size], free[::-1][active.size :][::-1]
-    first, second = grow(free[::2], *task), grow(far + free[1::2], *task)
+    first, second = (grow(order, *task) for order in _halves(free, sizes, active.size))
 
     def counts_of(left: int, right: int) -> np.ndarray:
         counts = core.center + base
@@ -155,6 +168,18 @@ def _enumerate(
     if found is None:
         return _Outcome(None, np.inf, states)
     return _Outcome(counts_of(found[1], found[2]), found[0] + spent, states)
+
+
+def _halves(free: list[int], sizes: np.ndarray, resources: int) -> tuple[list[int], list[int]]:
+    """Divide the classes, given with the fewest moves first.
+
+    On plateaus of equal values as many classes as resources can move far at hardly any loss. Together
+    they have to hit what the others leave, and so are few; apart they would be many.
+    """
+    near, far = free[:-resources], free[-resources:][::-1]
+    if near and sizes[far[-1]] > _FAR_APART * sizes[near[-1]]:
+        return near[::2], far + near[1::2]
+    return free[::2], free[1::2]
 
 
 def _near_moves(
@@ -184,9 +209,7 @@ def _near_moves(
     return relaxation, near
 
 
-def _promises(
-    core: Core, moves: list[Moves], relaxation: Relaxation, index: int
-) -> np.ndarray:
+def _promises(core: Core, moves: list[Moves], relaxation: Relaxation, index: int) -> np.ndarray:
     """Bound the loss of all choices with each of the moves of one class."""
     others = np.ones(len(moves), bool)
     others[index] = False

@@ -1,8 +1,9 @@
 """Partial choices of a grouped knapsack, one class after another, the hopeless ones dropped.
 
-A state is what the decided classes use beyond the center, and the loss so far (Nemhauser and Ullmann,
-"Discrete dynamic programming and capital allocation", Management Science 15, 1969). Of states that use
-the same only the best is kept, with one resource also none that both uses more and is worth less.
+A state is what the decided classes use beyond the center, and the loss so far (Nemhauser and
+Ullmann, "Discrete dynamic programming and capital allocation", Management Science 15, 1969). Of
+states that use the same only the best is kept, with one resource also none that both uses more and
+is worth less.
 """
 
 from __future__ import annotations
@@ -126,12 +127,14 @@ def grow(
         if not parts:
             return States(states.used[:0], states.loss[:0])
         used, loss, _, parent, offset = (
-            _reduced(tuple(np.concatenate(column) for column in zip(*parts, strict=True)), prices, limits)
+            _reduced(
+                tuple(np.concatenate(column) for column in zip(*parts, strict=True)), prices, limits
+            )
             if len(parts) > 1
             else parts[0]
         )
-        steps = [*states.steps, (index, parent, offset)]
-        states = States(used, loss, steps)
+        step = (index, parent.astype(np.int32), offset.astype(np.int32))
+        states = States(used, loss, [*states.steps, step])
     return states
 
 
@@ -166,7 +169,7 @@ def _undominated(used: np.ndarray, loss: np.ndarray, prices: np.ndarray) -> np.n
 
 
 def pack(rows: np.ndarray, like: np.ndarray | None = None) -> np.ndarray:
-    """Number the rows of a matrix so that equal rows, and only they, get equal numbers.
+    """Give the rows of a matrix numbers, so that equal rows, and only they, get equal numbers.
 
     Parameters
     ----------

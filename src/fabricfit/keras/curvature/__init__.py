@@ -1,12 +1,12 @@
 """Gradients and the true diagonal of the Hessian, on any backend and in bounded memory.
 
 Oracle ranking needs ∂L/∂w, saliency needs ∂²L/∂w², both of the *mean* loss L over a data set and
-for every weight of every kernel. The data is streamed in batches; sums are kept in double precision.
+for every weight of every kernel. Data is streamed in batches; sums are kept in double precision.
 
 There are two ways to the diagonal. *Gauss–Newton* is exact where the network, up to the activation
 before the loss, is piecewise linear in any one weight, and takes one backward pass for each output.
 *Exact* is true for any smooth network and takes Hessian-vector products: one for each unit of a
-Dense layer, up to one for each weight otherwise. :func:`hessian_method` tells which one a model needs.
+Dense layer, up to one for each weight otherwise. :func:`hessian_method` tells which a model needs.
 """
 
 from __future__ import annotations

@@ -48,8 +48,9 @@ def gauss_newton_diagonal(problem: Problem) -> dict[str, np.ndarray]:
 
     compiled = autodiff.compiled(step)
     passes = min(_PASSES, curvature.size)
+    numbers = _numbers_per_sample(problem, passes) + curvature.numbers_per_sample(passes)
     sums = [np.zeros(1) for _ in keys]
-    for batch in problem.batches(_numbers_per_sample(problem, passes)):
+    for batch in problem.batches(numbers):
         for start in range(0, curvature.size, passes):
             index = np.arange(start, start + passes, dtype=np.int32)
             used = (index < curvature.size).astype(keras.config.floatx())

@@ -1,7 +1,7 @@
 """Reading a model's graph: what is piecewise linear, and where the network gives way to the loss.
 
-The loss is a smooth function of the last pre-activations; where all before those is piecewise linear
-in any one weight, the Gauss–Newton diagonal is the diagonal of the Hessian.
+The loss is a smooth function of the last pre-activations; where all before those is piecewise
+linear in any one weight, the Gauss–Newton diagonal is the diagonal of the Hessian.
 """
 
 from __future__ import annotations
@@ -44,9 +44,17 @@ _PIECEWISE_LINEAR_LAYERS = _WITH_ACTIVATION | _known(
 )
 """Exact types only: a subclass may compute anything."""
 
-_PIECEWISE_LINEAR_OPERATIONS = frozenset(
-    ("Add", "Subtract", "Maximum", "Minimum", "Negative", "Concatenate")
-    + ("Reshape", "Transpose", "Relu", "Relu6")
+_PIECEWISE_LINEAR_OPERATIONS = (
+    "Add",
+    "Concatenate",
+    "Maximum",
+    "Minimum",
+    "Negative",
+    "Relu",
+    "Relu6",
+    "Reshape",
+    "Subtract",
+    "Transpose",
 )
 
 _PIECEWISE_LINEAR_ACTIVATIONS = _known(

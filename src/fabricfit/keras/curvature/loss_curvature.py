@@ -88,6 +88,11 @@ class LossCurvature:
         elif self._is_elementwise():
             self._factors = self._of_elements
 
+    def numbers_per_sample(self, passes: int) -> int:
+        """Estimate the numbers held for one sample when so many factors are asked for at once."""
+        whole = self._factors == self._by_eigenvectors
+        return 4 * self.size**2 if whole else 2 * passes * self.size
+
     def join(self, outputs: Sequence[Tensor]) -> Tensor:
         """Put the network's outputs side by side, shape ``(n, C)``."""
         flat = [ops.reshape(output, (output.shape[0], -1)) for output in outputs]

@@ -1,10 +1,10 @@
 """Layers as matrix products, so that one sample's weight gradients need not be asked of a backend.
 
 A linear layer's pre-activation is ``s[n, p, g, f] = sum_i a[n, p, g, i] * W[i, g, f]``, with
-samples *n*, positions *p* (pixels, time steps; one for a plain Dense layer), groups of channels *g*,
-inputs *i* and outputs *f*. Its weight gradient for a sample is ``sum_p a[p, g, i] * delta[p, g, f]``.
-A :class:`MatrixForm` knows how one family of layers fits this form; a further family is one more
-class in :data:`MATRIX_FORMS`.
+samples *n*, positions *p* (pixels, time steps; one for a plain Dense layer), groups of channels
+*g*, inputs *i* and outputs *f*. Its weight gradient for a sample is
+``sum_p a[p, g, i] * delta[p, g, f]``. A :class:`MatrixForm` knows how one family of layers fits
+this form; a further family is one more class in :data:`MATRIX_FORMS`.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class DenseForm:
 
 
 class ConvForm:
-    """Convolutions of any rank, plain, grouped or depthwise; a row is the patch under the kernel."""
+    """Convolutions of any rank, plain, grouped or depthwise; a row is a patch of the input."""
 
     handles: ClassVar[tuple[type, ...]] = (
         keras.layers.Conv1D,

@@ -161,8 +161,7 @@ class Problem:
         Layers that are not tapped are taken to be as large as those that are.
         """
         sizes = self.probe.sizes.values()
-        total = sum(p * g * (i + 4 * (copies + 2) * f) for p, g, i, f in sizes)
-        return total + sum(2 * math.prod(shape) ** 2 for shape in self.probe.outputs)
+        return sum(p * g * (i + 4 * (copies + 2) * f) for p, g, i, f in sizes)
 
     def run(
         self,

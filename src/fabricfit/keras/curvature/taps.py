@@ -1,4 +1,8 @@
-"""Running a model as a pure function, with taps on its layers' inputs and pre-activations."""
+"""Running a model as a pure function, with taps on its layers' inputs and pre-activations.
+
+While a model runs with taps, its layers' ``call`` and ``activation`` are hidden behind listeners
+and then bared again: one model must not be run from two threads at that time.
+"""
 
 from __future__ import annotations
 

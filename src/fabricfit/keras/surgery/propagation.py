@@ -167,9 +167,10 @@ def apply_elementwise(function: Callable[[Any], Any], constants: Constants) -> C
     A result that is not finite counts as varying: it cannot be folded into anything.
     """
     varies = np.isnan(constants)
+    dtype = np.float64 if keras.config.floatx() == "float64" else np.float32
     # Past the range of float32 the result below is infinite, and so "varies".
     with np.errstate(over="ignore"):
-        values = np.where(varies, 0.0, constants).astype(np.float32)
+        values = np.where(varies, 0.0, constants).astype(dtype)
     result = to_numpy(function(keras.ops.convert_to_tensor(values[None])))[0]
     return np.where(varies | ~np.isfinite(result), np.nan, result)
 

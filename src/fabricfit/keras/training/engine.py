@@ -38,6 +38,8 @@ class Engine(ABC):
         An optimizer or its name; the engine works with a copy of its own.
     attributes
         Layer -> attributes: whose kernels are masked.
+    seed
+        Seeds what a backend draws from a generator of its own rather than from the model's.
     """
 
     def __init__(
@@ -46,8 +48,10 @@ class Engine(ABC):
         loss_fn: Any,
         optimizer: Any,
         attributes: Mapping[str, LayerAttributes] | None = None,
+        seed: int = 0,
     ) -> None:
         self.model = model
+        self.seed = seed
         self.loss = mean_loss(loss_fn)
         self.optimizer = fresh_optimizer(optimizer)
         self.optimizer.build(model.trainable_variables)
@@ -129,8 +133,9 @@ def make_engine(
     loss_fn: Any,
     optimizer: Any,
     attributes: Mapping[str, LayerAttributes] | None = None,
+    seed: int = 0,
 ) -> Engine:
     """Return the engine of the active backend; the arguments are those of :class:`Engine`."""
     name = keras.backend.backend()
     module = importlib.import_module(f"fabricfit.keras.training.{name}_engine")
-    return module.BackendEngine(model, loss_fn, optimizer, attributes)
+    return module.BackendEngine(model, loss_fn, optimizer, attributes, seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import keras
@@ -19,9 +20,11 @@ class BackendEngine(Engine):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self._compiled_epoch = tf.function(self._epoch, reduce_retracing=True)
-        self._compiled_step = tf.function(self._step, reduce_retracing=True)
-        self._compiled_predict = tf.function(self._predict, reduce_retracing=True)
+        # TensorFlow warns of retracing by a function's code; a partial is a function of its own.
+        compiled = partial(tf.function, reduce_retracing=True)
+        self._compiled_epoch = compiled(partial(self._epoch))
+        self._compiled_step = compiled(partial(self._step))
+        self._compiled_predict = compiled(partial(self._predict))
 
     def step(self, X: Any, y: Any) -> float:
         """Train on one batch."""

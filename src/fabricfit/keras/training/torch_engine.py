@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -15,21 +17,40 @@ __all__ = ["BackendEngine"]
 
 
 class BackendEngine(Engine):
-    """Eager steps, without the bookkeeping of Keras' ``fit``."""
+    """Eager steps, without the bookkeeping of Keras' ``fit``.
+
+    Keras' Dropout draws from PyTorch's global generator: the engine keeps a state of its own for it
+    and leaves the caller's as it was.
+    """
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            self._random = torch.get_rng_state()
+
+    @contextmanager
+    def _own_random(self) -> Iterator[None]:
+        with torch.random.fork_rng(devices=[]):
+            torch.set_rng_state(self._random)
+            yield
+            self._random = torch.get_rng_state()
 
     def step(self, X: Any, y: Any) -> float:
         """Train on one batch."""
-        return float(self._step(*_tensors((X, y))))
+        with self._own_random():
+            return float(self._step(*_tensors((X, y))))
 
     def train_epoch(self, data: Data, order: np.ndarray, batch_size: int) -> float:
         """Train on all samples once."""
         arrays = _tensors((data.X, data.y))
         index = keras.ops.convert_to_tensor(order, "int64")
         total: Any = 0.0
-        for start in range(0, len(order), batch_size):
-            part = index[start : start + batch_size]
-            X, y = keras.tree.map_structure(lambda a, i=part: a[i], arrays)
-            total = total + self._step(X, y) * len(part)
+        with self._own_random():
+            for start in range(0, len(order), batch_size):
+                part = index[start : start + batch_size]
+                X, y = keras.tree.map_structure(lambda a, i=part: a[i], arrays)
+                total = total + self._step(X, y) * len(part)
         return float(total) / len(order)
 
     def predict_batch(self, X: Any) -> Any:
