@@ -25,7 +25,9 @@ def test_scaling_is_learned_on_the_training_jets_alone():
     np.testing.assert_allclose(jets.X_test, (raw.X_test - mean) / deviation, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("arguments", [{"samples": 3}, {"samples": 10**6}, {"validation_fraction": 1}])
+@pytest.mark.parametrize(
+    "arguments", [{"samples": 3}, {"samples": 10**6}, {"validation_fraction": 1}]
+)
 def test_numbers_out_of_range_are_refused(arguments):
     with pytest.raises(InvalidInputError, match="Received"):
         load_jets(**arguments)

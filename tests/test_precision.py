@@ -25,7 +25,9 @@ def test_precisions_are_read_as_hls4ml_writes_them(text, expected):
     assert parse_precision(str(expected)) == expected
 
 
-@pytest.mark.parametrize("text", ["auto", "", "fixed<16>", "fixed<>", "float", "fixed<0,0>", 16, None])
+@pytest.mark.parametrize(
+    "text", ["auto", "", "fixed<16>", "fixed<>", "float", "fixed<0,0>", 16, None]
+)
 def test_what_is_no_precision_is_refused(text):
     with pytest.raises(InvalidInputError):
         parse_precision(text)

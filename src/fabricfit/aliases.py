@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import sys
 from types import ModuleType
 
@@ -55,8 +54,12 @@ def install_as_hls4ml_optimization() -> None:
 
 
 def _hls4ml() -> ModuleType:
-    if "hls4ml" in sys.modules or importlib.util.find_spec("hls4ml") is not None:
+    """Return the installed hls4ml, or an empty module in its place."""
+    try:
         return importlib.import_module("hls4ml")
+    except ModuleNotFoundError as error:
+        if error.name != "hls4ml":
+            raise
     stand_in = ModuleType("hls4ml", "Stands in for hls4ml, which is not installed.")
     stand_in.__path__ = []
     sys.modules["hls4ml"] = stand_in

@@ -254,7 +254,7 @@ def get_attributes_from_keras_model_and_hls4ml_config(
     from fabricfit.hardware.hls4ml_config import read_hls4ml_attributes
 
     described = get_attributes_from_keras_model(model)
-    for name, attributes in described.items():
+    for attributes in described.values():
         if attributes.weight_shape:
             found = read_hls4ml_attributes(config, attributes)
             attributes.update_args({"hls4ml_attributes": found})

@@ -82,9 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     saved = result.directory / "jet_tagger.keras"
     result.model.save(saved)
-    before, after = (
-        accuracy(each, jets.X_test, jets.y_test) for each in (model, result.model)
-    )
+    before, after = (accuracy(each, jets.X_test, jets.y_test) for each in (model, result.model))
     _show(console, result.report, before, after, len(jets.y_test))
     console.print(f"Saved as a plain Keras model: {_short(saved)}", soft_wrap=True)
     console.print(f"Done in {time.perf_counter() - started:.0f} s.")

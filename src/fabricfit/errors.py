@@ -61,7 +61,9 @@ def unknown_name(argument: str, received: object, known: Iterable[str]) -> Inval
         The names that would have been accepted.
     """
     names = ", ".join(repr(name) for name in known)
-    return InvalidInputError(f"{argument} must be one of {names}. Received: {argument}={received!r}")
+    return InvalidInputError(
+        f"{argument} must be one of {names}. Received: {argument}={received!r}"
+    )
 
 
 def require(module: str, extra: str, purpose: str) -> ModuleType | Any:

@@ -81,9 +81,7 @@ class Grouping:
             )
 
     @classmethod
-    def from_attributes(
-        cls, shape: Sequence[int], attributes: OptimizationAttributes
-    ) -> Grouping:
+    def from_attributes(cls, shape: Sequence[int], attributes: OptimizationAttributes) -> Grouping:
         """Return the grouping of a kernel of this shape that the attributes describe."""
         return cls(
             tuple(shape),
@@ -254,8 +252,10 @@ class Grouping:
         sums = xp.sum(self.to_groups(kernel, xp), axis=1)
         if self.is_exact:
             return sums / self.group_size
-        return sums / xp.cast(self.member_counts, sums.dtype) if xp is not np else (
-            sums / self.member_counts
+        return (
+            sums / xp.cast(self.member_counts, sums.dtype)
+            if xp is not np
+            else (sums / self.member_counts)
         )
 
 

@@ -166,9 +166,7 @@ def _row(
     remark: str,
 ) -> list[str]:
     numbers = [f"{value:,.0f}" for pair in zip(before, after, strict=True) for value in pair]
-    saved = " / ".join(
-        f"{1 - a / b:.1%}" if b else "-" for b, a in zip(before, after, strict=True)
-    )
+    saved = " / ".join(f"{1 - a / b:.1%}" if b else "-" for b, a in zip(before, after, strict=True))
     return [name, f"{weights:,}", f"{nonzeros:,}", *numbers, saved, remark]
 
 

@@ -28,6 +28,9 @@ EXACT_SOLVERS = ("exact", "CBC_MIP")
 
 _ROUNDS = 200
 
+_SECONDS = 5.0
+"""For one knapsack; then the best choice found is taken, with a proven gap."""
+
 
 @dataclass(frozen=True)
 class Costs:
@@ -75,9 +78,7 @@ def removed_groups(keep: Mapping[str, np.ndarray]) -> dict[str, int]:
     return {name: int(kept.size - np.count_nonzero(kept)) for name, kept in keep.items()}
 
 
-def measure_costs(
-    attributes: Mapping[str, LayerAttributes], objective: Objective
-) -> Costs:
+def measure_costs(attributes: Mapping[str, LayerAttributes], objective: Objective) -> Costs:
     """Ask an objective for the resources of some layers, and check its answers.
 
     Raises
@@ -158,8 +159,7 @@ def select_groups(
     if not local:
         return _select(attributes, losses, *options)
     parts = [
-        _select({name: attributes[name]}, {name: found}, *options)
-        for name, found in losses.items()
+        _select({name: attributes[name]}, {name: found}, *options) for name, found in losses.items()
     ]
     keep = {name: kept for part in parts for name, kept in part.keep.items()}
     baseline = _utilization(attributes, objective, {})
@@ -197,7 +197,9 @@ def _select(
         if (utilization <= allowed).all():
             return Selection(keep, dict(losses), utilization, allowed, costs.baseline, gap)
         _refuse_unreachable(attributes, objective, losses, names, floors, allowed, sparsity)
-        if (capacity < sum(costs.per_group[n] * f for n, f in zip(names, floors, strict=True))).any():
+        if (
+            capacity < sum(costs.per_group[n] * f for n, f in zip(names, floors, strict=True))
+        ).any():
             choice = [_best(losses[name].loss, k) for name, k in zip(names, floors, strict=True)]
         else:
             values = [losses[name].loss for name in names]
@@ -222,14 +224,16 @@ def _solve(
 ) -> tuple[list[np.ndarray], float]:
     """Solve one knapsack over layers; return which groups stay, and the proven gap."""
     if solver in EXACT_SOLVERS:
-        result = solve_grouped(GroupedProblem(values, costs, capacity, floors))
+        result = solve_grouped(GroupedProblem(values, costs, capacity, floors), time_limit=_SECONDS)
         return list(result.choice), result.gap
     keep = [_best(value, floor) for value, floor in zip(values, floors, strict=True)]
     owner = np.repeat(np.arange(len(values)), [value.size for value in values])
     flat_keep, flat_values = np.concatenate(keep), np.concatenate(values)
     free = np.flatnonzero(~flat_keep)
     rest = capacity - floors @ costs
-    _, chosen = solve_knapsack(flat_values[free], costs[owner[free]].T, rest, solver)
+    _, chosen = solve_knapsack(
+        flat_values[free], costs[owner[free]].T, rest, solver, time_limit=_SECONDS
+    )
     flat_keep[free[np.asarray(chosen, int)]] = True
     return np.split(flat_keep, np.cumsum([value.size for value in values])[:-1]), np.inf
 
@@ -303,9 +307,7 @@ def _losses(
     return group_losses(kernel, layer.optimization_attributes, metric, own, name)
 
 
-def _answer(
-    values: object, method: str, layer: str, dimensions: int | None
-) -> np.ndarray:
+def _answer(values: object, method: str, layer: str, dimensions: int | None) -> np.ndarray:
     try:
         array = np.atleast_1d(np.asarray(values, np.float64))
     except (TypeError, ValueError):

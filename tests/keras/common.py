@@ -27,7 +27,7 @@ def outputs_of(model, X):
 def mlp(inputs=6, hidden=8, outputs=3, activation="relu", seed=0):
     """A small classifier with non-zero biases."""
     keras.utils.set_random_seed(seed)
-    model = keras.Sequential(
+    return keras.Sequential(
         [
             keras.Input((inputs,)),
             L.Dense(hidden, activation=activation, bias_initializer="normal", name="fc1"),
@@ -35,7 +35,6 @@ def mlp(inputs=6, hidden=8, outputs=3, activation="relu", seed=0):
             L.Dense(outputs, activation="softmax", name="out"),
         ]
     )
-    return model
 
 
 def lenet(seed=0):

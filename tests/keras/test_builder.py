@@ -195,7 +195,10 @@ def test_the_penalty_is_the_sum_over_groups(shape, structure, norm):
 
 def test_a_group_of_zeros_has_a_finite_gradient():
     model = keras.Sequential(
-        [keras.Input((4,)), L.Dense(3, kernel_regularizer=DenseRegularizer(1.0, 1.0, 2, "structured"))]
+        [
+            keras.Input((4,)),
+            L.Dense(3, kernel_regularizer=DenseRegularizer(1.0, 1.0, 2, "structured")),
+        ]
     )
     kernel = np.ones((4, 3))
     kernel[:, 1] = 0

@@ -86,7 +86,9 @@ STATE = """
 
 @pytest.mark.keras
 def test_importing_changes_no_global_state():
-    script = STATE + """
+    script = (
+        STATE
+        + """
     before = state()
     import fabricfit, fabricfit.keras, fabricfit.keras.builder, fabricfit.keras.config
     import fabricfit.keras.masking, fabricfit.keras.reduction, fabricfit.keras.regularizers
@@ -96,6 +98,7 @@ def test_importing_changes_no_global_state():
     assert not logging.getLogger("fabricfit").handlers
     print("same")
     """
+    )
     assert python(script).strip() == "same"
 
 
@@ -107,11 +110,10 @@ def test_scripts_for_the_older_system_run_unchanged(installed):
         class Nowhere:
             def find_spec(self, name, path=None, target=None):
                 if name.split(".")[0] == "hls4ml":
-                    raise ModuleNotFoundError(name)
+                    raise ModuleNotFoundError(f"No module named {name!r}", name=name)
         sys.meta_path.insert(0, Nowhere())
     """
     script = """
-        import importlib.util
         import fabricfit
         fabricfit.install_as_hls4ml_optimization()
         fabricfit.install_as_hls4ml_optimization()

@@ -131,9 +131,7 @@ def test_derivatives_are_used_where_the_metric_needs_them(metric, source):
 def test_what_cannot_be_reached_is_said(model):
     with pytest.raises(InfeasibleError, match=r"parameters: at least 4 remain, 0 are allowed"):
         get_model_masks(model, described(model), 1.0, ParameterEstimator)
-    masks, _ = get_model_masks(
-        model, described(model), 1.0, ParameterEstimator, minimum_groups=0
-    )
+    masks, _ = get_model_masks(model, described(model), 1.0, ParameterEstimator, minimum_groups=0)
     assert not any(mask.any() for mask in masks.values())
 
 

@@ -232,9 +232,7 @@ def test_a_sparsity_out_of_reach_is_a_bad_level_that_costs_no_training(
     assert "minimum_groups" in unreachable.note and result.report.sparsity == 0.5
 
 
-def test_training_that_diverges_goes_back_to_the_last_good_weights(
-    trained, data, tmp_path, caplog
-):
+def test_training_that_diverges_goes_back_to_the_last_good_weights(trained, data, tmp_path, caplog):
     with caplog.at_level(logging.WARNING, "fabricfit"):
         result = run(
             trained, data, tmp_path, optimizer=keras.optimizers.SGD(1e30), cutoff_bad_trials=0
@@ -383,9 +381,7 @@ def test_convolutions_are_optimized(tmp_path):
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(64, 8, 8, 1)).astype("float32"), rng.integers(0, 4, 64)
     for structure in ("unstructured", "structured", "pattern", "block"):
-        result = run(
-            lenet(), ((X, y), (X, y)), tmp_path, estimator(structure), rtol=0.01, epochs=2
-        )
+        result = run(lenet(), ((X, y), (X, y)), tmp_path, estimator(structure), rtol=0.01, epochs=2)
         assert result.report.sparsity == 0.5
         assert (kernel_of(result.model, "conv2") == 0).any()
 
@@ -405,7 +401,9 @@ def test_removed_units_are_really_removed_for_flops(trained, data, tmp_path):
 
 def test_nested_models_are_optimized_too(data, tmp_path):
     keras.utils.set_random_seed(0)
-    block = keras.Sequential([keras.Input((6,)), L.Dense(10, activation="relu", name="d")], name="block")
+    block = keras.Sequential(
+        [keras.Input((6,)), L.Dense(10, activation="relu", name="d")], name="block"
+    )
     inputs = keras.Input((6,))
     model = keras.Model(inputs, L.Dense(3, activation="softmax", name="out")(block(inputs)))
     result = run(model, data, tmp_path, rtol=0.1)
@@ -558,7 +556,7 @@ def test_an_uncompiled_model_serves(data, tmp_path):
 def test_a_model_with_nothing_to_optimize_is_refused_with_the_reasons(data, tmp_path):
     model = mlp()
     model.trainable = False
-    with pytest.raises(InvalidInputError, match="no layer of model .* 'fc1': it is frozen"):
+    with pytest.raises(InvalidInputError, match=r"no layer of model .* 'fc1': it is frozen"):
         run(model, data, tmp_path / "x")
     assert not (tmp_path / "x").exists()
 

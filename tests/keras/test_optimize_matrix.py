@@ -37,9 +37,7 @@ QUICK = [
         tuple(SCHEDULERS)[(i + 2 * j) % 3],
         TUNERS[2 + (i // 2) % 2] if i == j else TUNERS[(i + j) % 2],
     )
-    for (i, metric), (j, structure) in itertools.product(
-        enumerate(METRICS), enumerate(STRUCTURES)
-    )
+    for (i, metric), (j, structure) in itertools.product(enumerate(METRICS), enumerate(STRUCTURES))
 ]
 
 

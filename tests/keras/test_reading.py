@@ -53,7 +53,9 @@ def test_a_unit_that_is_an_output_feeds_no_one():
 
 
 def test_nested_layers_go_by_name_or_by_path():
-    block = keras.Sequential([keras.Input((4,)), L.Dense(4, name="d"), L.Dense(4, name="e")], name="block")
+    block = keras.Sequential(
+        [keras.Input((4,)), L.Dense(4, name="d"), L.Dense(4, name="e")], name="block"
+    )
     inputs = keras.Input((4,))
     model = keras.Model(inputs, L.Dense(2, name="d")(block(inputs)))
     assert [n for n, layer in named_layers(model).items() if layer.weights] == ["block/d", "e", "d"]

@@ -1,9 +1,6 @@
 """Reduction keeps the function and removes exactly what it may."""
 
 import logging
-import os
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import keras
 import numpy as np
@@ -15,88 +12,19 @@ from keras import layers
 from fabricfit.errors import InvalidInputError, InvalidTypeError
 from fabricfit.keras.reduction import ReductionPlan, plan_reduction, reduce_model
 
+from .surgery.cases import (
+    assert_same_function,
+    convnet,
+    inputs_of,
+    mlp,
+    outputs_of,
+    randomize,
+    reduced_and_checked,
+    widths,
+    zero,
+)
+
 pytestmark = pytest.mark.keras
-
-
-def randomize(model, seed=0):
-    """Give every weight, biases and moving statistics included, a value of its own."""
-    rng = np.random.default_rng(seed)
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            randomize(layer, seed + 1)
-            continue
-        weights = [rng.normal(0, 0.5, w.shape).astype("float32") for w in layer.get_weights()]
-        if isinstance(layer, layers.BatchNormalization):
-            weights[-1] = np.abs(weights[-1]) + 0.5
-        if weights:
-            layer.set_weights(weights)
-    return model
-
-
-def zero(model, **units):
-    """Zero the kernels, not the biases, of the units named by layer."""
-    for name, indices in units.items():
-        layer = model.get_layer(name)
-        kernel, *bias = layer.get_weights()
-        kernel[..., indices] = 0
-        layer.set_weights([kernel, *bias])
-    return model
-
-
-def inputs_of(model, seed=1, batch=6):
-    rng = np.random.default_rng(seed)
-    arrays = [rng.normal(0, 1.5, (batch, *x.shape[1:])).astype("float32") for x in model.inputs]
-    return arrays if len(arrays) > 1 else arrays[0]
-
-
-def outputs_of(model, x):
-    results = keras.tree.flatten(model(x, training=False))
-    return [np.asarray(keras.ops.convert_to_numpy(y), np.float64) for y in results]
-
-
-def assert_same_function(model, reduced, rtol=1e-5):
-    x = inputs_of(model)
-    expected, received = outputs_of(model, x), outputs_of(reduced, x)
-    assert len(expected) == len(received)
-    for a, b in zip(expected, received, strict=True):
-        assert a.shape == b.shape
-        assert np.abs(a - b).max() <= rtol * max(np.abs(a).max(), 1e-30)
-        assert np.ptp(a) > 1e-4  # a constant output would agree too easily
-
-
-def widths(model):
-    """Kernel columns by layer name."""
-    return {
-        layer.name: layer.kernel.shape[-1] for layer in model.layers if hasattr(layer, "kernel")
-    }
-
-
-def reduced_and_checked(model):
-    """Reduce, and check everything that holds for any model."""
-    before = [np.array(w) for w in model.get_weights()]
-    config = model.get_config()
-    plan = plan_reduction(model)
-    reduced = reduce_model(model)
-    assert_same_function(model, reduced)
-    assert [layer.name for layer in reduced.layers] == [layer.name for layer in model.layers]
-    for name, width in widths(model).items():
-        removed = plan.removed.get(name, [])
-        assert widths(reduced)[name] == width - len(removed)
-    assert model.get_config() == config
-    for old, new in zip(before, model.get_weights(), strict=True):
-        np.testing.assert_array_equal(old, new)
-    assert not set(map(id, reduced.layers)) & set(map(id, model.layers))
-    return reduced
-
-
-def mlp(activation="relu", normalized=True, last="softmax", use_bias=True):
-    stack = [keras.Input((7,))]
-    for name, units in (("a", 9), ("b", 8)):
-        stack.append(layers.Dense(units, use_bias=use_bias, name=name))
-        if normalized:
-            stack.append(layers.BatchNormalization(name=f"{name}_bn"))
-        stack += [layers.Activation(activation, name=f"{name}_act"), layers.Dropout(0.3)]
-    return randomize(keras.Sequential([*stack, layers.Dense(4, activation=last, name="out")]))
 
 
 @pytest.mark.parametrize(
@@ -140,64 +68,6 @@ def test_consumer_without_bias_gets_one_only_where_it_is_needed():
     assert widths(reduced) == {"a": 4, "out": 3}
 
 
-def test_output_layer_is_never_reduced():
-    model = zero(mlp(), out=[0, 2], a=[5])
-    assert widths(reduced_and_checked(model)) == {"a": 8, "b": 8, "out": 4}
-    plan = plan_reduction(model)
-    assert "out" not in plan.removed
-    assert "mixes units" in plan.kept["out"] and "2 zero unit" in plan.kept["out"]
-
-
-def test_units_before_an_output_activation_stay():
-    inputs = keras.Input((5,))
-    x = layers.Dense(4, name="a")(inputs)
-    model = randomize(keras.Model(inputs, layers.ReLU()(layers.BatchNormalization()(x))))
-    zero(model, a=[1])
-    assert widths(reduced_and_checked(model)) == {"a": 4}
-    assert "returns" in plan_reduction(model).kept["a"]
-
-
-@pytest.mark.parametrize("softmax", [layers.Softmax, lambda: layers.Activation("softmax")])
-def test_hidden_softmax_blocks(softmax):
-    model = keras.Sequential(
-        [keras.Input((5,)), layers.Dense(6, name="a"), softmax(), layers.Dense(3, name="out")]
-    )
-    zero(randomize(model), a=[1, 2])
-    assert widths(reduced_and_checked(model)) == {"a": 6, "out": 3}
-    assert "softmax" in plan_reduction(model).kept["a"]
-
-
-def test_hidden_softmax_inside_the_layer_blocks_its_own_units_only():
-    model = keras.Sequential(
-        [
-            keras.Input((5,)),
-            layers.Dense(6, "tanh", name="a"),
-            layers.Dense(6, "softmax", name="b"),
-            layers.Dense(3, name="out"),
-        ]
-    )
-    zero(randomize(model), a=[3], b=[1, 2])
-    assert widths(reduced_and_checked(model)) == {"a": 5, "b": 6, "out": 3}
-
-
-def convnet(padding="valid", pool=layers.MaxPooling2D, activation="relu", use_bias=True):
-    return randomize(
-        keras.Sequential(
-            [
-                keras.Input((9, 8, 2)),
-                layers.Conv2D(5, 3, use_bias=use_bias, name="c1"),
-                layers.BatchNormalization(name="bn", center=use_bias),
-                layers.Activation(activation),
-                pool(2, padding="same"),
-                layers.Conv2D(6, 2, padding=padding, activation=activation, name="c2"),
-                layers.Flatten(),
-                layers.Dense(5, activation, name="d1"),
-                layers.Dense(3, "softmax", name="out"),
-            ]
-        )
-    )
-
-
 @pytest.mark.parametrize(
     ("pool", "activation"),
     [(layers.MaxPooling2D, "relu"), (layers.AveragePooling2D, "sigmoid")],
@@ -207,313 +77,6 @@ def test_convnet_loses_exactly_the_zeroed_filters(pool, activation):
     reduced = reduced_and_checked(model)
     assert widths(reduced) == {"c1": 3, "c2": 3, "d1": 4, "out": 3}
     assert reduced.get_layer("d1").kernel.shape[0] == model.get_layer("d1").kernel.shape[0] // 2
-
-
-def test_constant_before_a_padded_convolution_stays():
-    model = zero(convnet(padding="same", activation="sigmoid"), c1=[0, 4], c2=[1])
-    assert widths(reduced_and_checked(model)) == {"c1": 5, "c2": 5, "d1": 5, "out": 3}
-    assert "padding='same'" in plan_reduction(model).kept["c1"]
-
-
-def test_zero_before_a_padded_convolution_goes():
-    model = zero(convnet(padding="same"), c1=[0, 4])
-    norm = model.get_layer("bn")
-    gamma, beta, mean, variance = norm.get_weights()
-    # Normalization leaves less than 0 for filter 0 (which ReLU makes 0) and more for filter 4.
-    bias = model.get_layer("c1").get_weights()[1]
-    beta[0] = -5 - (bias[0] - mean[0]) / np.sqrt(variance[0] + norm.epsilon) * gamma[0]
-    beta[4] = 5 - (bias[4] - mean[4]) / np.sqrt(variance[4] + norm.epsilon) * gamma[4]
-    norm.set_weights([gamma, beta, mean, variance])
-    assert widths(reduced_and_checked(model))["c1"] == 4
-    assert plan_reduction(model).removed == {"c1": [0]}
-
-
-def test_zero_padding_layer():
-    def build(bias):
-        model = keras.Sequential(
-            [
-                keras.Input((5, 5, 2)),
-                layers.Conv2D(4, 2, activation="relu", name="c1"),
-                layers.ZeroPadding2D(1),
-                layers.Conv2D(3, 2, name="c2"),
-                layers.GlobalAveragePooling2D(),
-                layers.Dense(2, name="out"),
-            ]
-        )
-        zero(randomize(model), c1=[1], c2=[0])
-        kernel, values = model.get_layer("c1").get_weights()
-        values[1] = bias
-        model.get_layer("c1").set_weights([kernel, values])
-        return model
-
-    assert widths(reduced_and_checked(build(-0.5))) == {"c1": 3, "c2": 2, "out": 2}
-    assert widths(reduced_and_checked(build(+0.5))) == {"c1": 4, "c2": 2, "out": 2}
-
-
-def test_concatenation_of_branches_and_several_inputs_and_outputs():
-    one, two = keras.Input((4,), name="one"), keras.Input((5, 5, 1), name="two")
-    a = layers.Dense(6, "tanh", name="a")(one)
-    b = layers.Conv2D(3, 2, activation="elu", name="b")(two)
-    flat = layers.Flatten()(layers.LeakyReLU()(b))
-    both = layers.Concatenate()([a, flat, one])
-    hidden = layers.Dense(7, "relu", name="hidden")(both)
-    first = layers.Dense(2, name="first")(hidden)
-    second = layers.Dense(3, "softmax", name="second")(layers.Concatenate()([hidden, a]))
-    model = randomize(keras.Model([one, two], {"x": first, "y": second}))
-    zero(model, a=[1, 5], b=[0], hidden=[2, 3, 4], first=[0], second=[1])
-    reduced = reduced_and_checked(model)
-    assert widths(reduced) == {"a": 4, "b": 2, "hidden": 4, "first": 2, "second": 3}
-    assert reduced.get_layer("hidden").kernel.shape[0] == 4 + 2 * 16 + 4
-    assert set(reduced.output) == {"x", "y"}
-    assert [x.name for x in reduced.inputs] == ["one", "two"]
-
-
-def test_unit_that_is_also_an_output_stays():
-    inputs = keras.Input((4,))
-    a = layers.Dense(5, "tanh", name="a")(inputs)
-    b = layers.Dense(5, "tanh", name="b")(a)
-    model = randomize(keras.Model(inputs, [layers.Dense(2, name="out")(b), a]))
-    zero(model, a=[0], b=[0, 1])
-    assert widths(reduced_and_checked(model)) == {"a": 5, "b": 3, "out": 2}
-
-
-@pytest.mark.parametrize("merge", [layers.Add, layers.Average, layers.Multiply, layers.Maximum])
-def test_residual_units_go_only_together(merge):
-    inputs = keras.Input((4,))
-    a = layers.Dense(6, "sigmoid", name="a")(inputs)
-    b = layers.Dense(6, "tanh", name="b")(a)
-    total = layers.ReLU()(layers.BatchNormalization()(merge()([a, b])))
-    model = randomize(keras.Model(inputs, layers.Dense(3, name="out")(total)))
-    zero(model, a=[0, 1, 2], b=[1, 2, 5])
-    assert widths(reduced_and_checked(model)) == {"a": 4, "b": 4, "out": 3}
-    assert plan_reduction(model).removed == {"a": [1, 2], "b": [1, 2]}
-    assert plan_reduction(model).kept.keys() == {"a", "b"}
-
-
-def test_convolutional_residual_block():
-    inputs = keras.Input((6, 6, 2))
-    x = layers.Conv2D(4, 1, activation="relu", name="stem")(inputs)
-    y = layers.Conv2D(4, 3, padding="same", activation="relu", name="c1")(x)
-    y = layers.Conv2D(4, 3, padding="same", name="c2")(y)
-    total = layers.ReLU()(layers.Add()([x, y]))
-    model = keras.Model(inputs, layers.Dense(3, name="out")(layers.GlobalMaxPooling2D()(total)))
-    zero(randomize(model), stem=[1, 2], c1=[0, 3], c2=[1, 2])
-    for name, value in (("stem", -1.0), ("c1", -1.0)):
-        kernel, bias = model.get_layer(name).get_weights()
-        model.get_layer(name).set_weights([kernel, np.full_like(bias, value)])
-    assert widths(reduced_and_checked(model)) == {"stem": 2, "c1": 2, "c2": 2, "out": 3}
-
-
-def test_unit_that_nobody_reads_goes_and_takes_its_own_readers_along():
-    model = mlp(normalized=True)
-    kernel, bias = model.get_layer("out").get_weights()
-    kernel[[2, 5]] = 0
-    model.get_layer("out").set_weights([kernel, bias])
-    kernel, bias = model.get_layer("b").get_weights()
-    kernel[4] = 0
-    kernel[4, [2, 5]] = 1.5  # only the units that nobody reads listen to this one
-    model.get_layer("b").set_weights([kernel, bias])
-    assert widths(reduced_and_checked(model)) == {"a": 8, "b": 6, "out": 4}
-    assert plan_reduction(model).removed == {"a": [4], "b": [2, 5]}
-
-
-def test_unit_that_sees_only_constants_is_one():
-    model = zero(mlp(normalized=False), a=[0, 1])
-    kernel, bias = model.get_layer("b").get_weights()
-    kernel[2:, 6] = 0
-    model.get_layer("b").set_weights([kernel, bias])
-    assert widths(reduced_and_checked(model)) == {"a": 7, "b": 7, "out": 4}
-
-
-def test_one_unit_stays():
-    inputs = keras.Input((4,))
-    a = layers.Dense(3, "tanh", name="a")(inputs)
-    model = keras.Model(inputs, layers.Dense(3, name="out")(layers.Concatenate()([a, inputs])))
-    zero(randomize(model), a=[0, 1, 2])
-    assert widths(reduced_and_checked(model))["a"] == 1
-    assert "at least one" in plan_reduction(model).kept["a"]
-
-
-def test_shared_layer_with_weights_blocks_and_one_without_does_not():
-    inputs = keras.Input((4,))
-    shared, relu = layers.Dense(4, name="shared"), layers.ReLU()
-    x = relu(layers.Dense(4, name="a")(inputs))
-    x = relu(layers.Dense(5, name="b")(shared(shared(x))))
-    model = randomize(keras.Model(inputs, layers.Dense(2, name="out")(x)))
-    zero(model, a=[0], shared=[1], b=[2, 3])
-    assert widths(reduced_and_checked(model)) == {"a": 4, "shared": 4, "b": 3, "out": 2}
-    assert "several times" in plan_reduction(model).kept["a"]
-
-
-class Halved(layers.Dense):
-    """A subclass may do anything."""
-
-    def call(self, inputs, training=None):
-        return super().call(inputs) / keras.ops.sum(keras.ops.ones_like(inputs)[0])
-
-
-class Mix(layers.Layer):
-    def call(self, inputs):
-        return keras.ops.cumsum(inputs, axis=-1)
-
-
-@pytest.mark.filterwarnings("ignore:The object being serialized includes a `lambda`")
-@pytest.mark.parametrize(
-    "blocker",
-    [
-        lambda: Mix(),
-        lambda: Halved(5),
-        lambda: layers.Lambda(lambda x: keras.ops.flip(x, -1), output_shape=(8,)),
-        lambda: layers.LayerNormalization(),
-        lambda: layers.Activation(lambda x: keras.ops.flip(x, -1)),
-        lambda: layers.Reshape((4, 2)),
-    ],
-)
-def test_unknown_layers_block(blocker):
-    size = 8
-    model = keras.Sequential(
-        [
-            keras.Input((4,)),
-            layers.Dense(size, "sigmoid", name="a"),
-            blocker(),
-            layers.Flatten(),
-            layers.Dense(5, name="b"),
-            layers.Dense(2, name="out"),
-        ]
-    )
-    zero(randomize(model), a=[1], b=[3])
-    # Reshape to (4, 2) ties units 1, 3, 5, 7 together, of which one alone is zero.
-    assert widths(reduced_and_checked(model))["a"] == size
-    assert widths(reduce_model(model))["b"] == 4
-
-
-def test_operation_outside_a_layer_blocks():
-    inputs = keras.Input((4,))
-    a = layers.Dense(5, "tanh", name="a")(inputs)
-    b = layers.Dense(4, "tanh", name="b")(keras.ops.flip(a, -1) * 2)
-    model = randomize(keras.Model(inputs, layers.Dense(2, name="out")(b)))
-    zero(model, a=[0], b=[0])
-    before = len(model.operations[2]._inbound_nodes)
-    reduced = reduce_model(model)
-    assert_same_function(model, reduced)
-    assert widths(reduced) == {"a": 5, "b": 3, "out": 2}
-    assert len(model.operations[2]._inbound_nodes) == before
-
-
-def test_dropout_that_is_always_on_blocks():
-    inputs = keras.Input((4,))
-    a = layers.Dense(5, "tanh", name="a")(inputs)
-    dropped = layers.Dropout(0.5)(a, training=True)
-    model = zero(randomize(keras.Model(inputs, layers.Dense(2, name="out")(dropped))), a=[0])
-    assert widths(reduce_model(model))["a"] == 5
-
-
-def test_masked_steps_block():
-    inputs = keras.Input((3, 4))
-    x = layers.Masking()(inputs)
-    x = layers.Multiply()([layers.Dense(5, "tanh", name="a")(x), layers.Dense(5, name="b")(x)])
-    outputs = layers.Dense(2, name="out")(layers.GlobalAveragePooling1D()(x))
-    model = zero(randomize(keras.Model(inputs, outputs)), a=[0], b=[0])
-    assert widths(reduced_and_checked(model)) == {"a": 5, "b": 5, "out": 2}
-
-
-def test_nested_models_are_reduced_inside():
-    inner_in = keras.Input((6,))
-    x = layers.Dense(5, "tanh", name="d")(inner_in)
-    inner = keras.Model(inner_in, layers.Dense(4, name="e")(x), name="block")
-    inputs = keras.Input((3,))
-    outer = layers.Dense(6, "relu", name="a")(inputs)
-    model = keras.Model(inputs, layers.Dense(2, name="out")(inner(outer)))
-    randomize(model)
-    zero(model, a=[0])
-    zero(inner, d=[1, 2], e=[0])
-    plan = plan_reduction(model)
-    assert plan.removed == {"block/d": [1, 2]}
-    assert "'block'" in plan.kept["a"] and "returns" in plan.kept["block/e"]
-    reduced = reduce_model(model)
-    assert_same_function(model, reduced)
-    assert widths(reduced.get_layer("block")) == {"d": 3, "e": 4}
-    assert widths(inner) == {"d": 5, "e": 4}
-
-
-def test_sequences_and_depthwise_convolutions():
-    inputs = keras.Input((8, 3))
-    x = layers.Conv1D(5, 3, padding="causal", activation="relu", name="c1")(inputs)
-    x = layers.DepthwiseConv1D(2, depth_multiplier=2, activation="tanh", name="dw")(x)
-    x = layers.Dense(6, "sigmoid", name="d1")(x)
-    x = layers.PReLU(name="prelu", shared_axes=[1])(x)
-    x = layers.Reshape((-1,))(layers.MaxPooling1D(2)(x))
-    model = randomize(keras.Model(inputs, layers.Dense(2, name="out")(x)))
-    zero(model, c1=[0, 3], d1=[5])
-    reduced = reduced_and_checked(model)
-    assert reduced.get_layer("dw").kernel.shape == (2, 3, 2)
-    assert (widths(reduced)["c1"], widths(reduced)["d1"]) == (3, 5)
-    assert reduced.get_layer("prelu").alpha.shape == (1, 5)
-
-
-def test_depthwise_multiples_go_only_together():
-    model = keras.Sequential(
-        [
-            keras.Input((6, 6, 1)),
-            layers.Conv2D(3, 2, activation="relu", name="c1"),
-            layers.DepthwiseConv2D(2, depth_multiplier=2, padding="same", name="dw"),
-            layers.Flatten(),
-            layers.Dense(2, name="out"),
-        ]
-    )
-    randomize(model)
-    kernel, bias = model.get_layer("dw").get_weights()
-    kernel[:, :, 0, :] = 0  # both units of channel 0
-    kernel[:, :, 1, 0] = 0  # one of the two of channel 1
-    model.get_layer("dw").set_weights([kernel, bias])
-    assert widths(reduced_and_checked(model)) == {"c1": 2, "dw": 2, "out": 2}
-
-
-@pytest.mark.parametrize(("bias", "left"), [(-1.0, 8), (None, 12)])
-def test_dense_into_image(bias, left):
-    model = keras.Sequential(
-        [
-            keras.Input((3,)),
-            layers.Dense(12, "relu", name="a"),
-            layers.Reshape((2, 2, 3)),
-            layers.UpSampling2D(2),
-            layers.Cropping2D(1),
-            layers.Conv2D(2, 2, name="out"),
-        ]
-    )
-    zero(randomize(model), a=[1, 4, 7, 10, 2])  # all of channel 1, one of channel 2
-    if bias is not None:  # else the channel differs from pixel to pixel
-        kernel, biases = model.get_layer("a").get_weights()
-        model.get_layer("a").set_weights([kernel, np.full_like(biases, bias)])
-    assert widths(reduced_and_checked(model)) == {"a": left, "out": 2}
-
-
-def test_channels_first_blocks():
-    model = keras.Sequential(
-        [
-            keras.Input((2, 6, 5)),
-            layers.Conv2D(4, 2, data_format="channels_first", name="c1"),
-            layers.Flatten(data_format="channels_first"),
-            layers.Dense(2, name="out"),
-        ]
-    )
-    zero(randomize(model), c1=[0])
-    assert plan_reduction(model).removed == {}
-
-
-def test_grouped_convolution_blocks():
-    model = keras.Sequential(
-        [
-            keras.Input((5, 5, 2)),
-            layers.Conv2D(4, 2, name="c1"),
-            layers.Conv2D(4, 2, groups=2, name="c2"),
-            layers.Flatten(),
-            layers.Dense(2, name="out"),
-        ]
-    )
-    zero(randomize(model), c1=[0], c2=[1])
-    assert plan_reduction(model).removed == {}
-    assert "groups" in plan_reduction(model).kept["c1"]
 
 
 def test_precision_regularizers_and_trainability_are_kept():
@@ -679,6 +242,7 @@ def test_layer_that_cannot_be_made_anew_is_named():
 
 ACTIVATIONS = st.sampled_from(["relu", "tanh", "sigmoid", "linear", "elu", "softmax"])
 
+
 CONVOLUTIONS = st.fixed_dictionaries(
     {
         "filters": st.integers(1, 4),
@@ -689,6 +253,8 @@ CONVOLUTIONS = st.fixed_dictionaries(
         "pool": st.sampled_from([None, "MaxPooling2D", "AveragePooling2D"]),
     }
 )
+
+
 NEURONS = st.fixed_dictionaries({"activation": ACTIVATIONS, "use_bias": st.booleans()})
 
 

@@ -12,7 +12,7 @@ from fabricfit.keras.cloning import copy_model
 from fabricfit.keras.regularizers import DenseRegularizer
 from fabricfit.keras.training import (
     Data,
-    TrainingDiverged,
+    TrainingDivergedError,
     check_against_model,
     collect,
     fresh_metric,
@@ -261,7 +261,7 @@ def test_a_loss_that_is_no_number_ends_the_phase():
     X, y = blobs(64)
     model = keras.Sequential([keras.Input((6,)), L.Dense(8), L.Dense(1)])
     engine = make_engine(model, "mse", keras.optimizers.SGD(1e20))
-    with pytest.raises(TrainingDiverged, match="in epoch"):
+    with pytest.raises(TrainingDivergedError, match="in epoch"):
         phase(engine, Data(X, y.astype("float32")[:, None]), 5)
 
 

@@ -79,6 +79,4 @@ def load_jets(
         mean, deviation = X[:split].mean(axis=0), X[:split].std(axis=0)
         deviation = np.where(deviation > 0, deviation, 1).astype(np.float32)
         X, X_test = (X - mean) / deviation, (X_test - mean) / deviation
-    return Jets(
-        X[:split], y[:split], X[split:], y[split:], X_test, y_test, features, classes
-    )
+    return Jets(X[:split], y[:split], X[split:], y[split:], X_test, y_test, features, classes)

@@ -69,25 +69,27 @@ def report_layers(
     for name, attributes in decisions.attributes.items():
         if name not in old:
             continue
-        kernels = _array(old[name]), _array(new[name])
-        counts = [
-            saved_groups(kernel, attributes) if attributes.optimizable else 0 for kernel in kernels
-        ]
-        resources = [
-            tuple(float(v) for v in objective.layer_utilization(attributes, count))
-            for count in counts
-        ]
+        first, last = _array(old[name]), _array(new[name])
         reports.append(
             LayerReport(
-                name,
-                attributes.layer_type.__name__,
-                kernels[0].size,
-                *(int(np.count_nonzero(kernel)) for kernel in kernels),
-                *resources,
-                decisions.skipped.get(name, ""),
+                name=name,
+                kind=attributes.layer_type.__name__,
+                weights=first.size,
+                nonzeros_before=int(np.count_nonzero(first)),
+                nonzeros_after=int(np.count_nonzero(last)),
+                resources_before=_layer_resources(first, attributes, objective),
+                resources_after=_layer_resources(last, attributes, objective),
+                skipped=decisions.skipped.get(name, ""),
             )
         )
     return tuple(reports)
+
+
+def _layer_resources(
+    kernel: np.ndarray, attributes: LayerAttributes, objective: Objective
+) -> tuple[float, ...]:
+    removed = saved_groups(kernel, attributes) if attributes.optimizable else 0
+    return tuple(float(value) for value in objective.layer_utilization(attributes, removed))
 
 
 def _array(variable: keras.Variable) -> np.ndarray:

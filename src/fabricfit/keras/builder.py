@@ -130,7 +130,7 @@ def build_optimizable_model(
         tuned = attach_regularizers(
             copy_model(model, seed),
             attributes,
-            {name: (strengths[0], strengths[0]) for name in attributes},
+            dict.fromkeys(attributes, (strengths[0], strengths[0])),
         )
     few = validation.take(slice(0, 2))
     outputs = tuned(few.X, training=False)

@@ -144,9 +144,7 @@ def optimize_model(
         minimum_groups=minimum_groups,
     )
     data, validation = (X_train, y_train), (X_val, y_val)
-    return optimize(
-        model, model_attributes, objective, scheduler, data, validation, settings
-    ).model
+    return optimize(model, model_attributes, objective, scheduler, data, validation, settings).model
 
 
 def optimize_keras_model_for_hls4ml(

@@ -28,9 +28,7 @@ def _supported_layers() -> tuple[type, ...]:
     candidates = [keras.layers.Dense, keras.layers.Conv2D]
     quantized = sys.modules.get("qkeras")
     candidates += [getattr(quantized, name, None) for name in ("QDense", "QConv2D")]
-    return tuple(
-        kind for kind in candidates if kind and any(h.handles(kind) for h in handlers())
-    )
+    return tuple(kind for kind in candidates if kind and any(h.handles(kind) for h in handlers()))
 
 
 def __getattr__(name: str) -> Any:

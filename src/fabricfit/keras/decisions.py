@@ -104,13 +104,20 @@ def _ask(
     if not optimizable or settings is None:
         return layer, objective.reason(layer) or "the objective has nothing to gain from it"
     settings = replace(settings)
-    if is_output and settings.pruning and settings.structure_type is SUPPORTED_STRUCTURES.STRUCTURED:
+    if (
+        is_output
+        and settings.pruning
+        and settings.structure_type is SUPPORTED_STRUCTURES.STRUCTURED
+    ):
         settings.pruning = False
         if not settings.weight_sharing:
             return layer, "its units are outputs of the model, which must all stay"
     if not (settings.pruning or settings.weight_sharing):
         return layer, "the objective allows neither pruning nor weight sharing"
-    if not settings.pruning and Grouping.from_attributes(layer.weight_shape, settings).group_size == 1:
+    if (
+        not settings.pruning
+        and Grouping.from_attributes(layer.weight_shape, settings).group_size == 1
+    ):
         return layer, "a group of one weight has nothing to share"
     wanted = replace(layer, optimizable=True, optimization_attributes=settings)
     if not measure_costs({layer.name: wanted}, objective).per_group:

@@ -29,9 +29,8 @@ from fabricfit.keras.reduction import reduce_model
 from fabricfit.keras.regularization import remove_custom_regularizers
 from fabricfit.keras.settings import OptimizationSettings
 from fabricfit.keras.training import (
-    Data,
     Engine,
-    TrainingDiverged,
+    TrainingDivergedError,
     better,
     check_against_model,
     collect,
@@ -242,8 +241,10 @@ class _Run:
         epochs = self.settings.epochs - self.settings.rewinding_epochs
         try:
             phase = self._train(engine, epochs)
-        except TrainingDiverged as error:
-            logger.warning("sparsity %.4g: %s; going back to the last good weights", sparsity, error)
+        except TrainingDivergedError as error:
+            logger.warning(
+                "sparsity %.4g: %s; going back to the last good weights", sparsity, error
+            )
             return level(False, np.nan, used, epochs, str(error))
         accepted = not better(self.threshold, phase.metric, self.settings.increasing)
         return level(accepted, phase.metric, used, len(phase.losses))
@@ -298,7 +299,7 @@ class _Run:
         engine.projection.release()
         try:
             self._train(engine, self.settings.rewinding_epochs, keep_best=False)
-        except TrainingDiverged as error:
+        except TrainingDivergedError as error:
             logger.warning("while rewinding, %s; going on with the last good weights", error)
             engine.set_weights(good)
 

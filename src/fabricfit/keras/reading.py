@@ -191,9 +191,7 @@ def _mixes_units(operation: Any) -> bool:
     )
 
 
-def _behind_nested_inputs(
-    model: keras.Model, found: set[str], names: dict[int, str]
-) -> set[str]:
+def _behind_nested_inputs(model: keras.Model, found: set[str], names: dict[int, str]) -> set[str]:
     """Layers that feed a nested model which hands its input to an output of the model."""
     behind: set[str] = set()
     for layer in model.layers:

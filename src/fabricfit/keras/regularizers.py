@@ -1,8 +1,8 @@
-"""Regularizers that draw the weights of a group together: towards zero, or towards each other.
+r"""Regularizers that draw the weights of a group together: towards zero, or towards each other.
 
 .. math::
 
-    \\Omega(W) = \\alpha \\sum_g \\lVert w_g \\rVert_p + \\beta \\sum_g \\operatorname{var}(w_g)
+    \Omega(W) = \alpha \sum_g \lVert w_g \rVert_p + \beta \sum_g \operatorname{var}(w_g)
 
 over the groups g of the kernel; with p = 2 the first term is the group lasso of Yuan and Lin (2006), as
 used for networks by Wen et al. (2016), arXiv:1608.03665.

@@ -16,7 +16,7 @@ from fabricfit.keras.cloning import copy_model, seed_generators
 from fabricfit.keras.regularization import attach_regularizers
 from fabricfit.keras.training import (
     Data,
-    TrainingDiverged,
+    TrainingDivergedError,
     better,
     fresh_metric,
     fresh_optimizer,
@@ -34,7 +34,7 @@ BAYESIAN_TRIALS = 10
 """Trials of a Bayesian search."""
 
 
-class HyperOptimizationModel(keras_tuner.HyperModel):  # type: ignore[misc]
+class HyperOptimizationModel(keras_tuner.HyperModel):  # type: ignore[name-defined]
     """A model whose regularization strengths are KerasTuner's hyperparameters.
 
     Parameters
@@ -188,7 +188,7 @@ class _Trials:
                 rng=np.random.default_rng(self.seed),  # trials differ by their strengths alone
                 keep_best=False,
             )
-        except TrainingDiverged as error:
+        except TrainingDivergedError as error:
             raise keras_tuner.errors.FailedTrialError(str(error)) from error
         if "tuner/epochs" in values:
             self._weights[trial.trial_id] = engine.get_weights()
@@ -200,7 +200,7 @@ class _Trials:
 def _bayesian(trials: _Trials, epochs: int, **options: Any) -> Any:
     require("sklearn", "tuner", "The Bayesian tuner")
 
-    class Bayesian(keras_tuner.BayesianOptimization):  # type: ignore[misc, name-defined]
+    class Bayesian(keras_tuner.BayesianOptimization):  # type: ignore[name-defined]
         def run_trial(self, trial: Any, **_: Any) -> dict[str, float]:
             return trials.run(trial, epochs)
 
@@ -208,7 +208,7 @@ def _bayesian(trials: _Trials, epochs: int, **options: Any) -> Any:
 
 
 def _hyperband(trials: _Trials, epochs: int, **options: Any) -> Any:
-    class Hyperband(keras_tuner.Hyperband):  # type: ignore[misc, name-defined]
+    class Hyperband(keras_tuner.Hyperband):  # type: ignore[name-defined]
         def run_trial(self, trial: Any, **_: Any) -> dict[str, float]:
             return trials.run(trial, epochs)
 

@@ -173,8 +173,8 @@ def _enumerate(
 def _halves(free: list[int], sizes: np.ndarray, resources: int) -> tuple[list[int], list[int]]:
     """Divide the classes, given with the fewest moves first.
 
-    On plateaus of equal values as many classes as resources can move far at hardly any loss. Together
-    they have to hit what the others leave, and so are few; apart they would be many.
+    On plateaus of equal values as many classes as resources can move far at hardly any loss.
+    Together they have to hit what the others leave, and so are few; apart they would be many.
     """
     near, far = free[:-resources], free[-resources:][::-1]
     if near and sizes[far[-1]] > _FAR_APART * sizes[near[-1]]:

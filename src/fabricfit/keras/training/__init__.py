@@ -9,7 +9,7 @@ from fabricfit.keras.training.ingredients import (
     mean_loss,
     resolve_loss,
 )
-from fabricfit.keras.training.phases import Phase, TrainingDiverged, better, train
+from fabricfit.keras.training.phases import Phase, TrainingDivergedError, better, train
 from fabricfit.keras.training.projection import Projection
 
 __all__ = [
@@ -17,7 +17,7 @@ __all__ = [
     "Engine",
     "Phase",
     "Projection",
-    "TrainingDiverged",
+    "TrainingDivergedError",
     "better",
     "check_against_model",
     "collect",

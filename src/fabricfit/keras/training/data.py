@@ -107,8 +107,7 @@ def check_against_model(model: keras.Model, data: Data, loss: Any) -> Any:
     expected = [tuple(tensor.shape[1:]) for tensor in inputs]
     received = [array.shape[1:] for array in arrays]
     fits = len(expected) == len(received) and all(
-        len(want) == len(got)
-        and all(w is None or w == g for w, g in zip(want, got, strict=True))
+        len(want) == len(got) and all(w is None or w == g for w, g in zip(want, got, strict=True))
         for want, got in zip(expected, received, strict=True)
     )
     if not fits:

@@ -137,6 +137,7 @@ def _accuracy(name: str, outputs: Any, y: Any) -> keras.metrics.Metric:
 
 def is_builtin(thing: Any) -> bool:
     """Whether an object is of a class, or a function, of Keras' own."""
-    module = getattr(thing if callable(thing) and hasattr(thing, "__name__") else type(thing),
-                     "__module__", "")
+    module = getattr(
+        thing if callable(thing) and hasattr(thing, "__name__") else type(thing), "__module__", ""
+    )
     return isinstance(thing, str) or module.split(".")[0] == "keras"

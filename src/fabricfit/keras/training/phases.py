@@ -12,10 +12,10 @@ from fabricfit.errors import FabricFitError
 from fabricfit.keras.training.data import Data
 from fabricfit.keras.training.engine import Engine
 
-__all__ = ["Phase", "TrainingDiverged", "better", "train"]
+__all__ = ["Phase", "TrainingDivergedError", "better", "train"]
 
 
-class TrainingDiverged(FabricFitError, ArithmeticError):
+class TrainingDivergedError(FabricFitError, ArithmeticError):
     """The loss or the metric became NaN or infinite; the weights are of no use."""
 
 
@@ -77,7 +77,7 @@ def train(
 
     Raises
     ------
-    TrainingDiverged
+    TrainingDivergedError
         The loss or the metric is no longer finite.
     """
     watchers = keras.callbacks.CallbackList(list(callbacks), model=engine.model)
@@ -89,7 +89,7 @@ def train(
         loss = engine.train_epoch(data, rng.permutation(len(data)), batch_size)
         value = engine.evaluate(validation, metric)
         if not (np.isfinite(loss) and np.isfinite(value)):
-            raise TrainingDiverged(
+            raise TrainingDivergedError(
                 f"in epoch {epoch + 1} the loss became {loss} and {metric.name} {value}"
             )
         losses.append(loss)
@@ -103,4 +103,3 @@ def train(
     if not losses:
         best_metric = engine.evaluate(validation, metric)
     return Phase(float(best_metric), tuple(losses))
-

@@ -113,9 +113,7 @@ class Projection:
             projected[slot.position] = result
         return projected
 
-    def update(
-        self, masks: Mapping[str, Any], offsets: Mapping[str, Any] | None = None
-    ) -> None:
+    def update(self, masks: Mapping[str, Any], offsets: Mapping[str, Any] | None = None) -> None:
         """Take new masks and offsets, as :func:`~fabricfit.keras.masking.get_model_masks` gives them.
 
         Layers that are not named are trained in full.
