@@ -76,8 +76,7 @@ $(QKERAS)/.ready: $(DEV)/.ready
 	$(new_venv)
 	echo "$(CURDIR)/$(DEV)/lib/$$($(DEV)/bin/python -c 'import sys; print("python%d.%d" % sys.version_info[:2])')/site-packages" \
 	  > "$$($(QKERAS)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/base.pth"
-	$(QKERAS)/bin/python $(PIP) --no-deps qkeras-v3
-	$(QKERAS)/bin/python $(PIP) networkx pyparsing tqdm
+	$(QKERAS)/bin/python $(PIP) --no-deps qkeras-v3 networkx pyparsing tqdm
 	touch $@
 
 clean:

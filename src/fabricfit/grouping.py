@@ -2,8 +2,9 @@
 
 A **group** is a set of weights that one piece of hardware serves, so that it is pruned or shared as a
 whole. A :class:`Grouping` turns a kernel of shape ``(..., n_out)`` into a matrix of shape
-``(n_groups, group_size)`` and back, exactly. It uses only ``reshape``, ``transpose`` and ``pad``, which NumPy and ``keras.ops`` spell alike: pass ``xp=keras.ops`` and the same code runs inside a
-compiled training step.
+``(n_groups, group_size)`` and back, exactly. It uses only ``reshape``, ``transpose`` and ``pad``, which
+NumPy and ``keras.ops`` spell alike: pass ``xp=keras.ops`` and the same code runs inside a compiled
+training step.
 
 The order of a pattern is the order in which hls4ml's Resource strategy stores a layer's weights: the
 output axis first, then flattened. With a reuse factor RF, run *m* of RF consecutive weights is what

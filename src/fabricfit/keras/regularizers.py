@@ -22,7 +22,13 @@ from fabricfit.config import SUPPORTED_STRUCTURES
 from fabricfit.errors import InvalidInputError, InvalidTypeError
 from fabricfit.grouping import Grouping, as_structure
 
-__all__ = ["Conv2DRegularizer", "DenseRegularizer", "GroupRegularizer"]
+__all__ = [
+    "Conv2DRegularizer",
+    "DenseRegularizer",
+    "GroupRegularizer",
+    "group_norms",
+    "group_variances",
+]
 
 
 class GroupRegularizer(keras.regularizers.Regularizer):
@@ -88,18 +94,10 @@ class GroupRegularizer(keras.regularizers.Regularizer):
         if self.base is not None:
             penalty = penalty + self.base(weights)
         if self.alpha:
-            penalty = penalty + self.alpha * self._norms(weights, grouping)
-        if self.beta and grouping.group_size > 1:
-            penalty = penalty + self.beta * _variances(weights, grouping)
+            penalty = penalty + self.alpha * group_norms(weights, grouping, self.norm)
+        if self.beta:
+            penalty = penalty + self.beta * group_variances(weights, grouping)
         return penalty
-
-    def _norms(self, weights: Any, grouping: Grouping) -> Any:
-        if self.norm == 1 or grouping.group_size == 1:  # the groups add up to the whole
-            return ops.sum(ops.abs(weights))
-        squares = ops.sum(ops.square(grouping.to_groups(weights, ops)), axis=1)
-        # The square root has no gradient at zero, where pruned groups are.
-        alive = squares > 0
-        return ops.sum(ops.where(alive, ops.sqrt(ops.where(alive, squares, 1.0)), 0.0))
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments as plain strings and numbers, safe for JSON."""
@@ -158,8 +156,20 @@ class Conv2DRegularizer(GroupRegularizer):
         )
 
 
-def _variances(weights: Any, grouping: Grouping) -> Any:
-    """Sum of the groups' variances, padding left out."""
+def group_norms(weights: Any, grouping: Grouping, norm: int = 1) -> Any:
+    """Return the sum of the groups' norms, a scalar."""
+    if norm == 1 or grouping.group_size == 1:  # the groups add up to the whole
+        return ops.sum(ops.abs(weights))
+    squares = ops.sum(ops.square(grouping.to_groups(weights, ops)), axis=1)
+    # The square root has no gradient at zero, where pruned groups are.
+    alive = squares > 0
+    return ops.sum(ops.where(alive, ops.sqrt(ops.where(alive, squares, 1.0)), 0.0))
+
+
+def group_variances(weights: Any, grouping: Grouping) -> Any:
+    """Return the sum of the groups' variances, padding left out, a scalar."""
+    if grouping.group_size == 1:
+        return ops.zeros((), weights.dtype)
     groups = grouping.to_groups(weights, ops)
     if grouping.is_exact:
         return ops.sum(ops.var(groups, axis=1))

@@ -12,10 +12,11 @@ import numpy as np
 
 from fabricfit.attributes import LayerAttributes
 from fabricfit.errors import InvalidInputError, require
-from fabricfit.keras.cloning import copy_model, seed_generators
+from fabricfit.keras.cloning import copy_model
 from fabricfit.keras.regularization import attach_regularizers
 from fabricfit.keras.training import (
     Data,
+    Penalty,
     TrainingDivergedError,
     better,
     fresh_metric,
@@ -67,21 +68,26 @@ class HyperOptimizationModel(keras_tuner.HyperModel):  # type: ignore[name-defin
         self.validation_metric = validation_metric
         self.regularization_range = list(regularization_range)
 
-    def build(self, hp: Any) -> keras.Model:
-        """Return a compiled copy of the model with the strengths that ``hp`` chooses."""
+    def strengths(self, hp: Any) -> dict[str, tuple[float, float]]:
+        """Return the strengths that ``hp`` chooses: layer -> ``(alpha, beta)``, 0 where there is none."""
         values = self.regularization_range
-        middle = values[len(values) // 2]
-        strengths = {}
+
+        def choose(name: str, wanted: bool) -> float:
+            if not wanted:
+                return 0.0
+            return float(hp.Choice(name, values=values, default=values[len(values) // 2]))
+
+        chosen = {}
         for name, layer in self.attributes.items():
             settings = layer.optimization_attributes
-            if not layer.optimizable or settings is None:
-                continue
-            alpha = beta = 0.0
-            if settings.pruning:
-                alpha = hp.Choice(f"{name}_alpha", values=values, default=middle)
-            if settings.weight_sharing:
-                beta = hp.Choice(f"{name}_beta", values=values, default=middle)
-            strengths[name] = (alpha, beta)
+            if layer.optimizable and settings is not None:
+                alpha = choose(f"{name}_alpha", settings.pruning)
+                chosen[name] = (alpha, choose(f"{name}_beta", settings.weight_sharing))
+        return chosen
+
+    def build(self, hp: Any) -> keras.Model:
+        """Return a compiled copy of the model with the strengths that ``hp`` chooses."""
+        strengths = self.strengths(hp)
         model = attach_regularizers(copy_model(self.model), self.attributes, strengths)
         metric = self.validation_metric
         if not isinstance(metric, str):
@@ -134,11 +140,7 @@ def search(
         # Few trials of a few strengths: the Gaussian process need not converge to be of use.
         warnings.filterwarnings("ignore", module="sklearn", message=".*close to the specified.*")
         found.search(epochs=epochs, verbose=int(verbose))
-    if trials.best_model is None:
-        raise InvalidInputError(
-            "every trial of the tuner diverged: lower the learning rate or regularization_range."
-        )
-    return trials.best_model
+    return trials.best_model()
 
 
 class _Trials:
@@ -161,21 +163,23 @@ class _Trials:
         self.validation = validation
         self.batch_size = batch_size
         self.seed = seed
-        self.best_model: keras.Model | None = None
-        self._best = np.nan
+        self.best: tuple[float, Any, list[np.ndarray]] | None = None
+        model = copy_model(hypermodel.model, seed)
+        # One engine for all trials: the strengths are inputs of its compiled step.
+        penalty = Penalty(model, hypermodel.attributes)
+        self._engine = make_engine(
+            model, hypermodel.loss_fn, hypermodel.optimizer, {}, seed, penalty
+        )
+        self._start = self._engine.get_weights()
         self._weights: dict[str, list[np.ndarray]] = {}
 
     def run(self, trial: Any, epochs: int) -> dict[str, float]:
         """Train one trial for some epochs; return its metric."""
-        values = trial.hyperparameters.values
-        model = self.hypermodel.build(trial.hyperparameters)
-        seed_generators(model, self.seed)
-        engine = make_engine(
-            model, self.hypermodel.loss_fn, self.hypermodel.optimizer, {}, self.seed
-        )
-        earlier = self._weights.get(values.get("tuner/trial_id", ""))
-        if earlier is not None:  # Hyperband goes on with a trial of an earlier round
-            engine.set_weights(earlier)
+        values, engine = trial.hyperparameters.values, self._engine
+        # Hyperband goes on with a trial of an earlier round.
+        engine.set_weights(self._weights.get(values.get("tuner/trial_id", ""), self._start))
+        engine.reset_optimizer()
+        engine.penalty.assign(self.hypermodel.strengths(trial.hyperparameters))
         try:
             phase = train(
                 engine,
@@ -190,11 +194,25 @@ class _Trials:
             )
         except TrainingDivergedError as error:
             raise keras_tuner.errors.FailedTrialError(str(error)) from error
+        weights = engine.get_weights()
         if "tuner/epochs" in values:
-            self._weights[trial.trial_id] = engine.get_weights()
-        if np.isnan(self._best) or better(phase.metric, self._best, self.increasing):
-            self._best, self.best_model = phase.metric, model
+            self._weights[trial.trial_id] = weights
+        if self.best is None or better(phase.metric, self.best[0], self.increasing):
+            self.best = (phase.metric, trial.hyperparameters, weights)
         return {f"val_{self.metric.name}": phase.metric}
+
+    def best_model(self) -> keras.Model:
+        """Return the best trial's model, with its strengths and its trained weights."""
+        if self.best is None:
+            raise InvalidInputError(
+                "every trial of the tuner diverged: lower the learning rate or "
+                "regularization_range."
+            )
+        _, hyperparameters, weights = self.best
+        model = self.hypermodel.build(hyperparameters)
+        for variable, value in zip(model.variables, weights, strict=True):
+            variable.assign(value)
+        return model
 
 
 def _bayesian(trials: _Trials, epochs: int, **options: Any) -> Any:

@@ -81,10 +81,12 @@ def _in_activation(problem: Problem, key: str) -> np.ndarray:
         return ops.sum(along * autodiff.each(pullback, along)[0], axis=(1, 2, 3, 4))
 
     sums = _accumulate(problem, step, (p if by_position else i) * g * f, numbers, _PRODUCTS)
-    if by_position:  # (p g f, i): each position adds to the same weights
-        matrix = sums.reshape(p, g, f, i).sum(axis=0).transpose(2, 0, 1)
-    else:
-        matrix = sums.reshape(i, g, f)
+    matrix = (
+        # (p g f, i): each position adds to the same weights
+        sums.reshape(p, g, f, i).sum(axis=0).transpose(2, 0, 1)
+        if by_position
+        else sums.reshape(i, g, f)
+    )
     return tap.form.kernel(tap.layer, matrix)
 
 

@@ -9,12 +9,14 @@ from fabricfit.keras.training.ingredients import (
     mean_loss,
     resolve_loss,
 )
+from fabricfit.keras.training.penalty import Penalty
 from fabricfit.keras.training.phases import Phase, TrainingDivergedError, better, train
 from fabricfit.keras.training.projection import Projection
 
 __all__ = [
     "Data",
     "Engine",
+    "Penalty",
     "Phase",
     "Projection",
     "TrainingDivergedError",

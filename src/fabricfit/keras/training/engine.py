@@ -18,6 +18,7 @@ import numpy as np
 from fabricfit.attributes import LayerAttributes
 from fabricfit.keras.training.data import Data
 from fabricfit.keras.training.ingredients import fresh_metric, fresh_optimizer, mean_loss
+from fabricfit.keras.training.penalty import Penalty
 from fabricfit.keras.training.projection import Projection
 
 __all__ = ["Engine", "make_engine"]
@@ -40,6 +41,8 @@ class Engine(ABC):
         Layer -> attributes: whose kernels are masked.
     seed
         Seeds what a backend draws from a generator of its own rather than from the model's.
+    penalty
+        Group penalties that are added to the loss and the model's own.
     """
 
     def __init__(
@@ -49,8 +52,10 @@ class Engine(ABC):
         optimizer: Any,
         attributes: Mapping[str, LayerAttributes] | None = None,
         seed: int = 0,
+        penalty: Penalty | None = None,
     ) -> None:
         self.model = model
+        self.penalty = penalty or Penalty(model, {})
         self.seed = seed
         self.loss = mean_loss(loss_fn)
         self.optimizer = fresh_optimizer(optimizer)
@@ -134,8 +139,9 @@ def make_engine(
     optimizer: Any,
     attributes: Mapping[str, LayerAttributes] | None = None,
     seed: int = 0,
+    penalty: Penalty | None = None,
 ) -> Engine:
     """Return the engine of the active backend; the arguments are those of :class:`Engine`."""
     name = keras.backend.backend()
     module = importlib.import_module(f"fabricfit.keras.training.{name}_engine")
-    return module.BackendEngine(model, loss_fn, optimizer, attributes, seed)
+    return module.BackendEngine(model, loss_fn, optimizer, attributes, seed, penalty)

@@ -27,18 +27,18 @@ class BackendEngine(Engine):
 
     def step(self, X: Any, y: Any) -> float:
         """Train on one batch."""
-        state, loss = self._compiled_step(self._state(), self.projection.state, X, y)
+        state, loss = self._compiled_step(self._state(), self._inputs(), X, y)
         self._write(state)
         return float(loss)
 
     def train_epoch(self, data: Data, order: np.ndarray, batch_size: int) -> float:
         """Train on all samples once."""
         arrays = jax.device_put((data.X, data.y))
-        masks, state, losses = self.projection.state, self._state(), []
+        inputs, state, losses = self._inputs(), self._state(), []
         for start in range(0, len(order), batch_size):
             index = order[start : start + batch_size]
             X, y = self._compiled_gather(arrays, index)
-            state, loss = self._compiled_step(state, masks, X, y)
+            state, loss = self._compiled_step(state, inputs, X, y)
             losses.append((loss, len(index)))
         self._write(state)
         return float(sum(float(loss) * count for loss, count in losses) / len(order))
@@ -47,6 +47,9 @@ class BackendEngine(Engine):
         """Return the model's outputs for one batch."""
         trainable, other, _ = self._state()
         return self._compiled_predict(trainable, other, X)
+
+    def _inputs(self) -> tuple[Any, Any]:
+        return self.projection.state, self.penalty.state
 
     def _state(self) -> tuple[list[Any], list[Any], list[Any]]:
         return (
@@ -68,14 +71,15 @@ class BackendEngine(Engine):
     def _predict(self, trainable: list[Any], other: list[Any], X: Any) -> Any:
         return self.model.stateless_call(trainable, other, X, training=False)[0]
 
-    def _step(self, state: Any, masks: Any, X: Any, y: Any) -> tuple[Any, Any]:
-        trainable, other, moments = state
+    def _step(self, state: Any, inputs: Any, X: Any, y: Any) -> tuple[Any, Any]:
+        (trainable, other, moments), (masks, strengths) = state, inputs
 
         def total(weights: list[Any]) -> tuple[Any, Any]:
             outputs, updated, penalties = self.model.stateless_call(
                 weights, other, X, training=True, return_losses=True
             )
-            return self.loss(y, outputs) + sum(penalties), updated
+            penalty = sum(penalties) + self.penalty(weights, strengths)
+            return self.loss(y, outputs) + penalty, updated
 
         (loss, updated), gradients = jax.value_and_grad(total, has_aux=True)(trainable)
         gradients = self.projection.apply(gradients, masks)

@@ -59,7 +59,7 @@ class BackendEngine(Engine):
         variables = self.model.trainable_variables
         with tf.GradientTape() as tape:
             loss = self.loss(y, self.model(X, training=True))
-            total = tf.add_n([loss, *self.model.losses])
+            total = loss + sum(self.model.losses) + self.penalty([v.value for v in variables])
         gradients = tape.gradient(total, [v.value for v in variables])
         self.optimizer.apply(self.projection.apply(gradients), variables)
         self.project_weights()

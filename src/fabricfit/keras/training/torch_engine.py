@@ -25,9 +25,17 @@ class BackendEngine(Engine):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
+        self._random = self._seeded()
+
+    def reset_optimizer(self) -> None:
+        """Forget the optimizer's state, and begin the random numbers anew."""
+        super().reset_optimizer()
+        self._random = self._seeded()
+
+    def _seeded(self) -> torch.Tensor:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            self._random = torch.get_rng_state()
+            return torch.get_rng_state()
 
     @contextmanager
     def _own_random(self) -> Iterator[None]:
@@ -60,8 +68,10 @@ class BackendEngine(Engine):
 
     def _step(self, X: Any, y: Any) -> torch.Tensor:
         variables = self.model.trainable_variables
-        total = self.loss(y, self.model(X, training=True)) + sum(self.model.losses)
-        gradients = torch.autograd.grad(total, [v.value for v in variables], allow_unused=True)
+        weights = [v.value for v in variables]
+        loss = self.loss(y, self.model(X, training=True))
+        total = loss + sum(self.model.losses) + self.penalty(weights)
+        gradients = torch.autograd.grad(total, weights, allow_unused=True)
         with torch.no_grad():
             self.optimizer.apply(self.projection.apply(list(gradients)), variables)
             self.project_weights()

@@ -1,0 +1,97 @@
+"""Group penalties whose strengths a training step reads each time it runs.
+
+The same penalty as :mod:`fabricfit.keras.regularizers`, for searching strengths: one compiled step serves
+every trial.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+from fabricfit.attributes import LayerAttributes
+from fabricfit.grouping import Grouping
+from fabricfit.keras.layers import find_handler
+from fabricfit.keras.reading import named_layers
+from fabricfit.keras.regularizers import group_norms, group_variances
+
+__all__ = ["Penalty"]
+
+
+@dataclass(frozen=True)
+class _Slot:
+    position: int
+    grouping: Grouping
+    alpha: keras.Variable | None
+    beta: keras.Variable | None
+
+
+class Penalty:
+    """Norms and variances of the groups of all optimizable layers, each with a strength.
+
+    Parameters
+    ----------
+    model
+        The model that is trained.
+    attributes
+        Layer -> attributes. Layers that may be pruned are penalized by their groups' norms, layers
+        that may be shared by their variances.
+    """
+
+    def __init__(self, model: keras.Model, attributes: Mapping[str, LayerAttributes]) -> None:
+        positions = {id(v): i for i, v in enumerate(model.trainable_variables)}
+        self._slots: dict[str, _Slot] = {}
+        for name, layer in named_layers(model).items():
+            described, handler = attributes.get(name), find_handler(layer)
+            if described is None or not described.optimizable or handler is None:
+                continue
+            settings, kernel = described.optimization_attributes, handler.kernel(layer)
+            assert settings is not None
+            self._slots[name] = _Slot(
+                positions[id(kernel)],
+                described.grouping,
+                _strength(kernel.dtype) if settings.pruning else None,
+                _strength(kernel.dtype) if settings.weight_sharing else None,
+            )
+
+    @property
+    def state(self) -> list[tuple[Any, Any]]:
+        """The current strengths, as tensors of the backend: what a step takes as an argument."""
+        return [(_value(slot.alpha), _value(slot.beta)) for slot in self._slots.values()]
+
+    def assign(self, strengths: Mapping[str, tuple[float, float]]) -> None:
+        """Take new strengths, layer -> ``(alpha, beta)``, for the steps that follow."""
+        for name, slot in self._slots.items():
+            for variable, value in zip((slot.alpha, slot.beta), strengths[name], strict=True):
+                if variable is not None:
+                    variable.assign(value)
+
+    def __call__(self, weights: list[Any], state: list[tuple[Any, Any]] | None = None) -> Any:
+        """Return the penalty of the model's trainable weights, a scalar.
+
+        Parameters
+        ----------
+        weights
+            In the order of the model's trainable variables.
+        state
+            :attr:`state`, where a step is a pure function of its arguments.
+        """
+        total: Any = 0.0
+        for slot, (alpha, beta) in zip(self._slots.values(), state or self.state, strict=True):
+            kernel = weights[slot.position]
+            if alpha is not None:
+                total = total + alpha * group_norms(kernel, slot.grouping)
+            if beta is not None:
+                total = total + beta * group_variances(kernel, slot.grouping)
+        return total
+
+
+def _strength(dtype: Any) -> keras.Variable:
+    return keras.Variable(0.0, trainable=False, dtype=dtype)
+
+
+def _value(variable: keras.Variable | None) -> Any:
+    return None if variable is None else variable.value
