@@ -53,7 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     console.print(
         f"It needs [bold]{dense:,}[/] DSPs with 16-bit weights and a reuse factor of "
-        f"{options.reuse_factor}. [bold]Fitting it to {options.dsps}[/] …"
+        f"{options.reuse_factor}. [bold]Fitting it to {options.dsps}[/] …",
+        soft_wrap=True,
     )
     settings = fabricfit.OptimizationSettings(
         batch_size=256,
@@ -63,7 +64,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         validation_metric="accuracy",
         increasing=True,
         rtol=0.95,
-        ranking_metric="saliency",
         directory=options.output,
         tuner=None,
         regularization_range=[1e-4],
@@ -143,9 +143,11 @@ def _show(console: Any, report: Any, before: float, after: float, jets: int) -> 
     from rich.table import Table
 
     header, rows = report.rows()
+    if not any(row[-1] for row in rows):  # no remarks
+        header, rows = header[:-1], [row[:-1] for row in rows]
     table = Table(title="What the board has to hold, before and after", title_justify="left")
     for number, name in enumerate(header):
-        table.add_column(name, justify="left" if number in (0, len(header) - 1) else "right")
+        table.add_column(name, justify="left" if number == 0 else "right", no_wrap=number == 0)
     for row in rows[:-1]:
         table.add_row(*row)
     table.add_section()

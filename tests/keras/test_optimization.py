@@ -613,3 +613,31 @@ def test_files_of_a_run_are_in_its_folder(trained, data, tmp_path):
     assert [level["sparsity"] for level in levels] == [0.25, 0.5]
     report = json.loads((result.directory / "report.json").read_text())
     assert report["sparsity"] == 0.5 and len(report["layers"]) == 3
+
+
+def test_models_with_several_inputs_and_outputs_are_optimized(tmp_path):
+    keras.utils.set_random_seed(0)
+    a, b = keras.Input((4,), name="a"), keras.Input((3,), name="b")
+    trunk = L.Dense(8, activation="relu", name="trunk")(L.Concatenate()([a, b]))
+    model = keras.Model(
+        {"a": a, "b": b}, [L.Dense(1, name="x")(trunk), L.Dense(1, name="y")(trunk)]
+    )
+    rng = np.random.default_rng(0)
+    X = {"a": rng.normal(size=(64, 4)), "b": rng.normal(size=(64, 3))}
+    X = {name: value.astype("float32") for name, value in X.items()}
+    y = [X["a"][:, :1], X["b"][:, :1]]
+    for metric in ("l1", "oracle", "saliency"):
+        result = run(
+            model,
+            ((X, y), (X, y)),
+            tmp_path,
+            estimator("structured"),
+            ConstantScheduler(0, 0.4, 0.4),
+            loss_fn="mse",
+            validation_metric="mse",
+            increasing=False,
+            rtol=100.0,
+            ranking_metric=metric,
+        )
+        assert result.report.sparsity == 0.4
+        assert set(result.report.skipped) == {"x", "y"}

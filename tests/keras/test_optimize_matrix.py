@@ -53,7 +53,7 @@ def check(tagger, jets, tmp_path, metric, structure, local, scheduler, tuner):
         (jets.X_val, jets.y_val),
         OptimizationSettings(
             batch_size=128,
-            epochs=6,
+            epochs=12,
             optimizer=keras.optimizers.Adam(5e-3),
             loss_fn="sparse_categorical_crossentropy",
             validation_metric="accuracy",

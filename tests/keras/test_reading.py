@@ -38,7 +38,7 @@ def test_a_sequential_model_is_described_layer_by_layer():
 def test_branches_keep_the_units_that_they_share():
     inputs = keras.Input((4,))
     a, b = L.Dense(3, name="a")(inputs), L.Dense(3, name="b")(inputs)
-    both = L.Concatenate()([L.Add()([a, b]), a])
+    both = L.Concatenate()([L.Add(name="add")([a, b]), a])
     found = get_attributes_from_keras_model(keras.Model(inputs, L.Dense(2, name="c")(both)))
     assert found["a"].consumers == {} and found["b"].consumers == {}
     assert found["add"].inbound_layers == ["a", "b"]
