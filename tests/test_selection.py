@@ -107,6 +107,21 @@ def test_every_solver_meets_the_sparsity(solver):
         assert value == pytest.approx(bound)
 
 
+def test_options_reach_the_solver(monkeypatch):
+    from fabricfit import selection
+
+    seen = []
+    solve = selection.solve_grouped
+    monkeypatch.setattr(
+        selection, "solve_grouped", lambda p, **options: seen.append(options) or solve(p, **options)
+    )
+    kernels, attributes = {"a": np.ones((1, 10))}, {"a": layer("a", (1, 10))}
+    objective = Costs({"a": [1]})
+    select_groups(kernels, attributes, 0.4, objective, knapsack_options={"time_limit": 0.25})
+    select_groups(kernels, attributes, 0.4, objective)
+    assert seen == [{"time_limit": 0.25}, {"time_limit": 5.0}]
+
+
 def test_rounding_does_not_lose_a_group():
     kernels = {"a": np.arange(1.0, 11.0).reshape(1, 10)}
     attributes = {"a": layer("a", (1, 10))}

@@ -8,14 +8,16 @@ until the objective's own count agrees.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 
 from fabricfit.attributes import LayerAttributes
 from fabricfit.errors import InfeasibleError, InvalidInputError
-from fabricfit.knapsack import GroupedProblem, solve_grouped, solve_knapsack
+from fabricfit.knapsack import GroupedProblem, Options, solve_grouped, solve_knapsack
 from fabricfit.objectives import ObjectiveEstimator
 from fabricfit.ranking import Criterion, GroupLosses, group_losses
 
@@ -28,8 +30,8 @@ EXACT_SOLVERS = ("exact", "CBC_MIP")
 
 _ROUNDS = 200
 
-_SECONDS = 5.0
-"""For one knapsack; then the best choice found is taken, with a proven gap."""
+DEFAULT_OPTIONS: Mapping[str, Any] = {"time_limit": 5.0}
+"""For one knapsack; after that time the best choice found is taken, with a proven gap."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,7 @@ def select_groups(
     statistics: Mapping[str, Mapping[str, np.ndarray]] | None = None,
     local: bool = False,
     knapsack_solver: str = "CBC_MIP",
+    knapsack_options: Mapping[str, Any] | None = None,
     minimum_groups: int = 1,
 ) -> Selection:
     """Choose the groups that stay at a sparsity.
@@ -135,6 +138,9 @@ def select_groups(
     knapsack_solver
         A name that :func:`fabricfit.knapsack.solve_knapsack` takes. ``'CBC_MIP'`` and ``'exact'`` mean
         the exact solver for groups of equal cost.
+    knapsack_options
+        ``time_limit`` in seconds for one knapsack (5 by default), and ``scaling_factor``: what
+        :func:`fabricfit.knapsack.solve_knapsack` takes.
     minimum_groups
         Groups that stay in every layer whatever the sparsity: with 0 a whole layer may vanish, and
         with it every path through the network.
@@ -155,7 +161,10 @@ def select_groups(
         for name, layer in attributes.items()
         if layer.optimizable and layer.weight_shape
     }
-    options = (sparsity, objective, knapsack_solver, minimum_groups)
+    solver = partial(
+        _solve, solver=knapsack_solver, options={**DEFAULT_OPTIONS, **(knapsack_options or {})}
+    )
+    options = (sparsity, objective, solver, minimum_groups)
     if not local:
         return _select(attributes, losses, *options)
     parts = [
@@ -178,7 +187,7 @@ def _select(
     losses: Mapping[str, GroupLosses],
     sparsity: float,
     objective: Objective,
-    solver: str,
+    solve: Callable[..., tuple[list[np.ndarray], float]],
     minimum_groups: int,
 ) -> Selection:
     costs = measure_costs(attributes, objective)
@@ -204,7 +213,7 @@ def _select(
         else:
             values = [losses[name].loss for name in names]
             matrix = np.array([costs.per_group[name] for name in names])
-            choice, gap = _solve(values, matrix, capacity, floors, solver)
+            choice, gap = solve(values, matrix, capacity, floors)
         keep.update(zip(names, choice, strict=True))
         utilization = _utilization(attributes, objective, removed_groups(keep))
         capacity = capacity - np.where(
@@ -220,20 +229,21 @@ def _solve(
     costs: np.ndarray,
     capacity: np.ndarray,
     floors: np.ndarray,
+    *,
     solver: str,
+    options: Mapping[str, Any],
 ) -> tuple[list[np.ndarray], float]:
     """Solve one knapsack over layers; return which groups stay, and the proven gap."""
     if solver in EXACT_SOLVERS:
-        result = solve_grouped(GroupedProblem(values, costs, capacity, floors), time_limit=_SECONDS)
+        problem = GroupedProblem(values, costs, capacity, floors)
+        result = solve_grouped(problem, time_limit=Options.of(options).time_limit)
         return list(result.choice), result.gap
     keep = [_best(value, floor) for value, floor in zip(values, floors, strict=True)]
     owner = np.repeat(np.arange(len(values)), [value.size for value in values])
     flat_keep, flat_values = np.concatenate(keep), np.concatenate(values)
     free = np.flatnonzero(~flat_keep)
     rest = capacity - floors @ costs
-    _, chosen = solve_knapsack(
-        flat_values[free], costs[owner[free]].T, rest, solver, time_limit=_SECONDS
-    )
+    _, chosen = solve_knapsack(flat_values[free], costs[owner[free]].T, rest, solver, **options)
     flat_keep[free[np.asarray(chosen, int)]] = True
     return np.split(flat_keep, np.cumsum([value.size for value in values])[:-1]), np.inf
 

@@ -505,6 +505,8 @@ NAN = np.full((20, 6), np.nan, "float32")
         ({"cutoff_bad_trials": -1}, "cutoff_bad_trials"),
         ({"ranking_metric": "magnitude"}, "ranking_metric must be one of 'l1'"),
         ({"knapsack_solver": "magic"}, "knapsack_solver must be one of"),
+        ({"knapsack_options": {"time": 3}}, "time_limit, scaling_factor. Received: time"),
+        ({"knapsack_options": {"time_limit": 0}}, "time_limit must be a positive number"),
         ({"tuner": "Random"}, "tuner must be one of 'Bayesian', 'Hyperband'"),
         ({"regularization_range": []}, "regularization_range"),
         ({"regularization_range": [-1e-3]}, "regularization_range"),

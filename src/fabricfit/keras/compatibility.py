@@ -49,6 +49,7 @@ def optimize_model(
     regularization_range: Sequence[float] = DEFAULT_REGULARIZATION_RANGE,
     *,
     seed: int = 0,
+    knapsack_options: Mapping[str, Any] | None = None,
     minimum_groups: int = 1,
 ) -> keras.Model:
     """Prune and share a model's weights for an objective; return the model that came out.
@@ -107,6 +108,8 @@ def optimize_model(
         Strengths of the regularizers to choose from.
     seed
         Seeds everything random.
+    knapsack_options
+        ``time_limit`` in seconds for one knapsack (5 by default), and ``scaling_factor``.
     minimum_groups
         Groups that stay in every layer whatever the sparsity.
 
@@ -141,6 +144,7 @@ def optimize_model(
         knapsack_solver=knapsack_solver,
         regularization_range=regularization_range,
         seed=seed,
+        knapsack_options=knapsack_options,
         minimum_groups=minimum_groups,
     )
     data, validation = (X_train, y_train), (X_val, y_val)
@@ -175,6 +179,7 @@ def optimize_keras_model_for_hls4ml(
     regularization_range: Sequence[float] = DEFAULT_REGULARIZATION_RANGE,
     *,
     seed: int = 0,
+    knapsack_options: Mapping[str, Any] | None = None,
     minimum_groups: int = 1,
 ) -> keras.Model:
     """Prune and share a model's weights for the hardware that an hls4ml configuration describes.
@@ -189,7 +194,8 @@ def optimize_keras_model_for_hls4ml(
         As for :func:`fabricfit.keras.optimize_model`.
     validation_metric, increasing, rtol, callbacks, ranking_metric, local, verbose, rewinding_epochs
         As there.
-    cutoff_bad_trials, directory, tuner, knapsack_solver, regularization_range, seed, minimum_groups
+    cutoff_bad_trials, directory, tuner, knapsack_solver, regularization_range, seed,
+    knapsack_options, minimum_groups
         As there. The default directory stands for a folder of the platform's cache here too.
 
     Returns
@@ -229,5 +235,6 @@ def optimize_keras_model_for_hls4ml(
         knapsack_solver=knapsack_solver,
         regularization_range=regularization_range,
         seed=seed,
+        knapsack_options=knapsack_options,
         minimum_groups=minimum_groups,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import keras
 import numpy as np
@@ -28,6 +29,7 @@ def get_model_masks(
     hessians: Mapping[str, np.ndarray] | None = None,
     knapsack_solver: str = "CBC_MIP",
     *,
+    knapsack_options: Mapping[str, Any] | None = None,
     minimum_groups: int = 1,
 ) -> tuple[Arrays, Arrays]:
     """Choose what to prune and share at a sparsity, and spell it out weight by weight.
@@ -57,6 +59,8 @@ def get_model_masks(
         ``'CBC_MIP'``, the historical default, and ``'exact'`` mean the exact solver for groups of equal
         cost; ``'greedy'``, ``'dynamic'`` and ``'branch_bound'`` are those of
         :func:`fabricfit.knapsack.solve_knapsack`.
+    knapsack_options
+        ``time_limit`` in seconds for one knapsack, and ``scaling_factor``.
     minimum_groups
         Groups that stay in every layer whatever the sparsity. Fewer than 1 allows a layer, and with
         it the network, to vanish.
@@ -87,6 +91,7 @@ def get_model_masks(
         statistics={"gradients": gradients or {}, "hessians": hessians or {}},
         local=local,
         knapsack_solver=knapsack_solver,
+        knapsack_options=knapsack_options,
         minimum_groups=minimum_groups,
     )
     return masks_and_offsets(selection, kernels, model_attributes)

@@ -262,6 +262,7 @@ class _Run:
             statistics=self._statistics(engine.model),
             local=settings.local,
             knapsack_solver=settings.knapsack_solver,
+            knapsack_options=settings.knapsack_options,
             minimum_groups=settings.minimum_groups,
         )
         engine.projection.update(*masks_and_offsets(selection, kernels, attributes))

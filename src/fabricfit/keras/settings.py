@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,7 @@ from fabricfit.errors import InvalidInputError, InvalidTypeError, require, unkno
 from fabricfit.keras.builder import DEFAULT_REGULARIZATION_RANGE, check_range, check_tuner
 from fabricfit.keras.config import DEFAULT_DIRECTORY
 from fabricfit.keras.training import fresh_optimizer, resolve_loss
-from fabricfit.knapsack import implementations
+from fabricfit.knapsack import Options, implementations
 from fabricfit.ranking import get_criterion
 
 __all__ = ["OptimizationSettings"]
@@ -59,6 +59,8 @@ class OptimizationSettings:
         Strengths that the tuner chooses from.
     seed
         Seeds everything random: the same seed gives the same result on the same machine.
+    knapsack_options
+        ``time_limit`` in seconds for one knapsack, and ``scaling_factor``.
     minimum_groups
         Groups that stay in every layer.
     """
@@ -83,6 +85,7 @@ class OptimizationSettings:
         default_factory=lambda: list(DEFAULT_REGULARIZATION_RANGE)
     )
     seed: int = 0
+    knapsack_options: Mapping[str, Any] | None = None
     minimum_groups: int = 1
 
     def __post_init__(self) -> None:
@@ -109,6 +112,7 @@ class OptimizationSettings:
         get_criterion(self.ranking_metric, "ranking_metric")
         if self.knapsack_solver not in implementations():
             raise unknown_name("knapsack_solver", self.knapsack_solver, implementations())
+        Options.of(self.knapsack_options)
         check_range(self.regularization_range)
         if check_tuner(self.tuner) in ("Bayesian", "Hyperband"):
             require("keras_tuner", "tuner", f"tuner={self.tuner!r}")

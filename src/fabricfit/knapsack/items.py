@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 from numpy.typing import ArrayLike
 
-from fabricfit.errors import InvalidTypeError
 from fabricfit.knapsack.problem import ItemProblem, KnapsackResult
 from fabricfit.knapsack.registry import Options, find_solver
 
@@ -90,15 +88,6 @@ def solve_items(
     KnapsackResult
         With the items as its only layer.
     """
-    known = [field.name for field in dataclasses.fields(Options)]
-    unknown = sorted(set(kwargs) - set(known))
-    if unknown:
-        raise InvalidTypeError(
-            f"the keywords that a knapsack solver takes are {', '.join(known)}. "
-            f"Received: {', '.join(unknown)}"
-        )
+    options = Options.of(kwargs)
     solver = find_solver(implementation)
-    if kwargs.get("time_limit", 0) is None:
-        del kwargs["time_limit"]
-    problem = ItemProblem(values, weights, capacity)  # type: ignore[arg-type]
-    return solver(problem, Options(**kwargs))
+    return solver(ItemProblem(values, weights, capacity), options)  # type: ignore[arg-type]

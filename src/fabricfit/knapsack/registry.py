@@ -6,12 +6,13 @@ file of its own, registered with :func:`register`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 
-from fabricfit.errors import InvalidInputError, unknown_name
+from fabricfit.errors import InvalidInputError, InvalidTypeError, unknown_name
 from fabricfit.knapsack.problem import ItemProblem, KnapsackResult
 
 __all__ = ["Options", "Solver", "find_solver", "implementations", "register"]
@@ -47,6 +48,29 @@ class Options:
                 raise InvalidInputError(
                     f"{name} must be a positive number. Received: {name}={received!r}"
                 )
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any] | None) -> Options:
+        """Return the options that a caller gives by name; a ``time_limit`` of None is the default.
+
+        Raises
+        ------
+        InvalidTypeError
+            An option is not known.
+        InvalidInputError
+            A number is not positive.
+        """
+        known = [option.name for option in fields(cls)]
+        options = dict(given or {})
+        unknown = sorted(set(options) - set(known))
+        if unknown:
+            raise InvalidTypeError(
+                f"the options that a knapsack solver takes are {', '.join(known)}. "
+                f"Received: {', '.join(unknown)}"
+            )
+        if options.get("time_limit", 0) is None:
+            del options["time_limit"]
+        return cls(**options)
 
 
 Solver = Callable[[ItemProblem, Options], KnapsackResult]
