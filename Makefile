@@ -4,8 +4,9 @@
 PYTHON  ?= python3
 TORCH   ?= torch==2.13.0
 OUTPUT  ?= demo-output
-PYTEST  ?= -m pytest
 BACKENDS ?= tensorflow jax torch
+WORKERS ?= 2
+PYTEST  := -m pytest --numprocesses $(WORKERS)
 
 DEMO    := .venv-demo
 DEV     := .venv
