@@ -399,6 +399,37 @@ def test_removed_units_are_really_removed_for_flops(trained, data, tmp_path):
     assert result.report.metric_after == pytest.approx(correct.mean())
 
 
+def test_flops_that_cannot_be_removed_are_not_claimed(tmp_path, caplog):
+    # Behind BatchNormalization a zero filter is a constant that is not zero, which a padded
+    # convolution does not let be folded: it stays, and the report must say so.
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            keras.Input((6, 6, 2)),
+            L.Conv2D(8, 3, use_bias=False, name="first"),
+            L.BatchNormalization(beta_initializer="ones"),
+            L.Conv2D(4, 3, padding="same", name="second"),
+            L.GlobalAveragePooling2D(),
+            L.Dense(3, activation="softmax", name="out"),
+        ]
+    )
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(64, 6, 6, 2)).astype("float32"), rng.integers(0, 3, 64)
+    with caplog.at_level(logging.WARNING, "fabricfit"):
+        result = run(
+            model,
+            ((X, y), (X, y)),
+            tmp_path,
+            GPUFLOPEstimator,
+            ConstantScheduler(0, 0.4, 0.4),
+            rtol=0.01,
+        )
+    described = get_attributes_from_keras_model(result.model)
+    assert result.report.resources_after == tuple(GPUFLOPEstimator.model_utilization(described, {}))
+    assert result.report.resources_after[0] > 0.6 * result.report.resources_before[0]
+    assert "cannot be taken out of this model" in caplog.text
+
+
 def test_nested_models_are_optimized_too(data, tmp_path):
     keras.utils.set_random_seed(0)
     block = keras.Sequential(

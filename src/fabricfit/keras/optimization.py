@@ -18,14 +18,13 @@ import numpy as np
 
 from fabricfit.attributes import LayerAttributes
 from fabricfit.errors import InfeasibleError, InvalidTypeError
-from fabricfit.keras.accounting import count_resources, report_layers
+from fabricfit.keras.accounting import Account, deliver
 from fabricfit.keras.builder import build_optimizable_model
 from fabricfit.keras.config import DEFAULT_DIRECTORY, TMP_DIRECTORY
 from fabricfit.keras.curvature import get_model_gradients, get_model_hessians
 from fabricfit.keras.decisions import Decisions, check_objective, decide
 from fabricfit.keras.masking import masks_and_offsets, model_kernels
 from fabricfit.keras.reading import check_model
-from fabricfit.keras.reduction import reduce_model
 from fabricfit.keras.regularization import remove_custom_regularizers
 from fabricfit.keras.settings import OptimizationSettings
 from fabricfit.keras.training import (
@@ -320,19 +319,14 @@ class _Run:
         else:
             engine.set_weights(self.best)
             result = remove_custom_regularizers(engine.model)
-        layers = report_layers(self.original, result, self.decisions, self.objective)
-        before, after = (
-            count_resources(each, self.decisions.attributes, self.objective)
-            for each in (self.original, result)
-        )
-        if self.best is not None and getattr(self.objective, "removes_units", False):
-            result = reduce_model(result)
+        result, account = deliver(self.original, result, self.decisions, self.objective)
+        self._warn_of_excess(account)
         self._compile(result)
         report = OptimizationReport(
-            units=tuple(self.objective.units) or tuple(f"resource {i}" for i in range(len(before))),
-            layers=layers,
-            resources_before=before,
-            resources_after=after,
+            units=account.units,
+            layers=account.layers,
+            resources_before=account.before,
+            resources_after=account.after,
             metric_name=self.metric.name,
             metric_before=self.baseline,
             metric_after=_engine(result, self.settings).evaluate(self.validation, self.metric),
@@ -342,6 +336,17 @@ class _Run:
         )
         self.folder.write_json("report.json", report.to_dict())
         return OptimizationResult(result, report, self.folder.path)
+
+    def _warn_of_excess(self, account: Account) -> None:
+        """Say so if units stayed in the model that the objective counts as removed."""
+        dense = self.objective.model_utilization(self.decisions.attributes, {})
+        for unit, total, left in zip(account.units, dense, account.after, strict=True):
+            if not self.settings.local and left > (1 - self.best_sparsity) * total + 1e-6 * total:
+                logger.warning(
+                    "%s: %g remain of %g, more than sparsity %.4g allows: some zero units cannot be "
+                    "taken out of this model; fabricfit.keras.reduction.plan_reduction says why",
+                    unit, left, total, self.best_sparsity,
+                )  # fmt: skip
 
     def _compile(self, model: keras.Model) -> None:
         """Compile with Keras' own objects only: others would have to be there to load the model."""

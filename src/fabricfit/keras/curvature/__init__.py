@@ -30,7 +30,7 @@ __all__ = [
     "loss_gradients",
 ]
 
-_LOGGER = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 _METHODS = ("auto", "gauss-newton", "exact")
 
@@ -180,15 +180,15 @@ def hessian_diagonal(
         raise unknown_name("method", method, _METHODS)
     problem = Problem(model, variables, loss_fn, X, y, batch_size)
     fitting = hessian_method(model)
-    _LOGGER.info("Hessian diagonal of %r: method=%r, fitting is %s", model.name, method, fitting)
+    logger.info("Hessian diagonal of %r: method=%r, fitting is %s", model.name, method, fitting)
     found: dict[str, np.ndarray] = {}
     if method == "gauss-newton" or (method == "auto" and fitting == "gauss-newton"):
         if fitting != "gauss-newton":
-            _LOGGER.warning("the Gauss-Newton diagonal is an approximation here (%s)", fitting)
+            logger.warning("the Gauss-Newton diagonal is an approximation here (%s)", fitting)
         found = gauss_newton_diagonal(problem)
     missing = [key for key in problem.kernels if key not in found]
     if missing:
         products = sum(product_count(problem, key) for key in missing)
-        _LOGGER.info("%d Hessian-vector products a batch, for %s", products, ", ".join(missing))
+        logger.info("%d Hessian-vector products a batch, for %s", products, ", ".join(missing))
     found.update(exact_diagonal(problem, missing))
     return problem.finished(found)
