@@ -75,8 +75,9 @@ $(DEV)/.ready: pyproject.toml
 # ask for the full TensorFlow; the CPU build serves as well, so its dependencies are named here.
 $(QKERAS)/.ready: $(DEV)/.ready
 	$(new_venv)
-	echo "$(CURDIR)/$(DEV)/lib/$$($(DEV)/bin/python -c 'import sys; print("python%d.%d" % sys.version_info[:2])')/site-packages" \
-	  > "$$($(QKERAS)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/base.pth"
+	base=$$($(DEV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') && \
+	own=$$($(QKERAS)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') && \
+	echo "import site; site.addsitedir('$$base')" > "$$own/base.pth"
 	$(QKERAS)/bin/python $(PIP) --no-deps qkeras-v3 networkx pyparsing tqdm
 	touch $@
 
