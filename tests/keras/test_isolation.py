@@ -153,3 +153,31 @@ def test_scripts_for_the_older_system_run_unchanged(installed):
     else:
         script = hide + script
     assert python(script).strip().splitlines()[-1] == "served"
+
+
+@pytest.mark.keras
+def test_what_is_not_installed_is_asked_for_by_its_extra():
+    asked = python("""
+        import sys
+        class Nowhere:
+            def find_spec(self, name, path=None, target=None):
+                if name.split(".")[0] in ("keras_tuner", "ortools"):
+                    raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+        sys.meta_path.insert(0, Nowhere())
+        import fabricfit, fabricfit.keras.builder
+        from fabricfit.knapsack import solve_knapsack
+        for tuner in (None, "Manual"):
+            fabricfit.OptimizationSettings(8, 2, "sgd", "mse", "mse", False, 2.0, tuner=tuner)
+        attempts = (
+            lambda: fabricfit.OptimizationSettings(8, 2, "sgd", "mse", "mse", False, 2.0),
+            lambda: fabricfit.keras.builder.HyperOptimizationModel,
+            lambda: solve_knapsack([3.0, 2.0], [[2, 3]], [4], "branch_bound"),
+        )
+        for attempt in attempts:
+            try:
+                attempt()
+            except ImportError as error:
+                assert isinstance(error, fabricfit.FabricFitError)
+                print(str(error).split("'")[-2])
+    """)
+    assert asked.split() == ["fabricfit[tuner]", "fabricfit[tuner]", "fabricfit[ortools]"]

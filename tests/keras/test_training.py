@@ -355,6 +355,27 @@ def test_data_sets_of_all_kinds_are_collected():
         collect(3, "train")
 
 
+def test_the_data_sets_of_the_backends_are_collected():
+    X, y = blobs(10)
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        dataset = tf.data.Dataset.from_tensor_slices((X, y)).batch(4)
+    elif backend == "torch":
+        import torch
+
+        pairs = torch.utils.data.TensorDataset(torch.from_numpy(X), torch.from_numpy(y))
+        dataset = torch.utils.data.DataLoader(pairs, batch_size=4)
+    else:
+        import jax.numpy as jnp
+
+        dataset = [(jnp.asarray(X), jnp.asarray(y))]
+    found = collect(dataset, "train")
+    np.testing.assert_array_equal(found.X, X)
+    np.testing.assert_array_equal(found.y, y)
+
+
 X4 = np.ones((4, 6), "float32")
 
 
