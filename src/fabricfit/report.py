@@ -39,6 +39,10 @@ class Level:
     seconds: float
     note: str = ""
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the level as plain data; NaN becomes None."""
+        return _plain(asdict(self))
+
 
 @dataclass(frozen=True)
 class LayerReport:

@@ -222,7 +222,7 @@ class _Run:
                 if bad > self.settings.cutoff_bad_trials:
                     break
                 changed, sparsity = self.scheduler.repair_step()
-            self.folder.write_json("levels.json", self._report_levels())
+            self.folder.write_json("levels.json", [each.to_dict() for each in self.levels])
 
     def _try_level(self, engine: Engine, sparsity: float) -> Level:
         """Mask for a sparsity and fine-tune."""
@@ -357,12 +357,6 @@ class _Run:
                 resolve_loss(settings.loss_fn),
                 metrics=[fresh_metric(self.metric)],
             )
-
-    def _report_levels(self) -> list[dict[str, Any]]:
-        return [
-            {**vars(level), "metric": None if np.isnan(level.metric) else level.metric}
-            for level in self.levels
-        ]
 
 
 def _engine(model: keras.Model, settings: OptimizationSettings) -> Engine:
