@@ -605,6 +605,54 @@ def test_costs_that_are_none_are_refused(trained, data, tmp_path):
     assert not (tmp_path / "x").exists()
 
 
+def test_two_inputs_and_two_outputs_as_lists_are_not_taken_for_batches(tmp_path):
+    keras.utils.set_random_seed(0)
+    a, b = keras.Input((4,)), keras.Input((4,))
+    trunk = L.Dense(8, activation="relu")(L.Concatenate()([a, b]))
+    model = keras.Model([a, b], [L.Dense(4)(trunk), L.Dense(4)(trunk)])
+    rng = np.random.default_rng(0)
+    first, second = rng.normal(size=(2, 64, 4)).astype("float32")
+    X, y = [first, second], [first, second]
+    result = optimize_model(
+        model, get_attributes_from_keras_model(model), ParameterEstimator,
+        ConstantScheduler(0, 0.3, 0.3), X, y, X, y, 32, 3, "adam", "mse", "mse", False, 100.0,
+        directory=str(tmp_path), tuner=None, regularization_range=[1e-5],
+    )  # fmt: skip
+    assert len(result.inputs) == len(result.outputs) == 2
+
+
+def test_a_model_whose_metric_is_no_number_is_refused(trained, data, tmp_path):
+    def undefined(y_true, y_pred):
+        return y_pred[:, 0] * float("nan")
+
+    with pytest.raises(InvalidInputError, match="undefined on the validation data is nan"):
+        run(trained, data, tmp_path / "x", validation_metric=undefined)
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("tuner", [None, "Bayesian"])
+def test_a_function_serves_as_metric_and_as_loss(trained, data, tmp_path, tuner):
+    def confidence(y_true, y_pred):
+        return keras.ops.max(y_pred, axis=-1)
+
+    def surprise(y_true, y_pred):
+        return keras.losses.sparse_categorical_crossentropy(y_true, y_pred)
+
+    result = run(
+        trained,
+        data,
+        tmp_path,
+        validation_metric=confidence,
+        loss_fn=surprise,
+        rtol=0.3,
+        tuner=tuner,
+        regularization_range=[1e-5, 1e-4],
+    )
+    assert result.report.metric_name == "confidence" and result.report.sparsity == 0.5
+    expected = outputs_of(result.model, data[1][0]).max(axis=-1).mean()
+    assert result.report.metric_after == pytest.approx(expected, rel=1e-4)
+
+
 def test_a_directory_that_is_a_file_is_refused(trained, data, tmp_path):
     path = tmp_path / "file"
     path.write_text("mine")

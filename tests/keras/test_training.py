@@ -350,6 +350,10 @@ def test_data_sets_of_all_kinds_are_collected():
         found = collect(dataset, "train")
         np.testing.assert_array_equal(found.X, X)
         np.testing.assert_array_equal(found.y, y)
+    # A tuple is a pair, also where the model has two inputs and two outputs.
+    pair = collect(([X, X + 1], [y, y]), "train")
+    np.testing.assert_array_equal(pair.X[1], X + 1)
+    np.testing.assert_array_equal(pair.y[1], y)
     assert collect(Batches(), "val").y.tolist() == [0, 0, 1, 1, 2, 2]
     with pytest.raises(InvalidTypeError, match="the train data set must be a pair"):
         collect(3, "train")

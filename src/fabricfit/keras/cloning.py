@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import keras
 import numpy as np
 
@@ -18,12 +21,24 @@ def copy_model(model: keras.Model, seed: int | None = None) -> keras.Model:
     seed
         Seeds the copy's Dropout and noise layers, so that training it twice is the same twice.
     """
-    copy = keras.models.clone_model(model)
+    with _uncompiled(model):
+        copy = keras.models.clone_model(model)
     for target, source in zip(copy.variables, model.variables, strict=True):
         target.assign(source)
     if seed is not None:
         seed_generators(copy, seed)
     return copy
+
+
+@contextmanager
+def _uncompiled(model: keras.Model) -> Iterator[None]:
+    """Let Keras copy a model without its loss and metrics, which need not be serializable."""
+    compiled = model.compiled
+    model.compiled = False
+    try:
+        yield
+    finally:
+        model.compiled = compiled
 
 
 def seed_generators(model: keras.Model, seed: int) -> None:

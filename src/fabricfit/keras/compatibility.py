@@ -15,6 +15,7 @@ from fabricfit.keras.builder import DEFAULT_REGULARIZATION_RANGE
 from fabricfit.keras.config import DEFAULT_DIRECTORY
 from fabricfit.keras.optimization import optimize
 from fabricfit.keras.settings import OptimizationSettings
+from fabricfit.keras.training import Data
 from fabricfit.scheduler import OptimizationScheduler
 from fabricfit.selection import Objective
 
@@ -147,7 +148,7 @@ def optimize_model(
         knapsack_options=knapsack_options,
         minimum_groups=minimum_groups,
     )
-    data, validation = (X_train, y_train), (X_val, y_val)
+    data, validation = Data(X_train, y_train, "train"), Data(X_val, y_val, "val")
     return optimize(model, model_attributes, objective, scheduler, data, validation, settings).model
 
 

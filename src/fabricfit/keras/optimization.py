@@ -1,6 +1,6 @@
 """The run: tune, then level by level mask, fine-tune, compare and rewind.
 
-This is the loop behind :func:`fabricfit.keras.optimize_model`, with all that it learned on the way.
+This is the loop behind :func:`fabricfit.keras.optimize_model`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import keras
 import numpy as np
 
 from fabricfit.attributes import LayerAttributes
-from fabricfit.errors import InfeasibleError, InvalidTypeError
+from fabricfit.errors import InfeasibleError, InvalidInputError, InvalidTypeError
 from fabricfit.keras.accounting import Account, deliver
 from fabricfit.keras.builder import build_optimizable_model
 from fabricfit.keras.config import DEFAULT_DIRECTORY, TMP_DIRECTORY
@@ -148,6 +148,11 @@ class _Run:
         self.metric = fresh_metric(settings.validation_metric, outputs, few.y)
         self.decisions: Decisions = decide(model, attributes, self.objective)
         self.baseline = _engine(model, settings).evaluate(self.validation, self.metric)
+        if not np.isfinite(self.baseline):
+            raise InvalidInputError(
+                f"the model's {self.metric.name} on the validation data is {self.baseline}: check its "
+                "weights, the data and the metric before it is optimized."
+            )
         self.threshold = settings.rtol * self.baseline
         self.rng = np.random.default_rng(settings.seed)
         self.levels: list[Level] = []

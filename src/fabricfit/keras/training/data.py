@@ -59,8 +59,8 @@ def collect(dataset: Any, name: str) -> Data:
     Parameters
     ----------
     dataset
-        A pair ``(X, y)``, or anything that yields such pairs batch by batch: ``tf.data.Dataset``, a
-        PyTorch ``DataLoader``, ``keras.utils.PyDataset``, a finite generator.
+        A pair ``(X, y)`` (a tuple is always one), or anything that yields such pairs batch by batch:
+        ``tf.data.Dataset``, a PyTorch ``DataLoader``, ``keras.utils.PyDataset``, a finite generator.
     name
         What to call it in an error.
 
@@ -71,7 +71,8 @@ def collect(dataset: Any, name: str) -> Data:
     """
     if isinstance(dataset, Data):
         return dataset
-    if isinstance(dataset, tuple | list) and len(dataset) == 2 and not _is_pair(dataset[0]):
+    batches_of_pairs = isinstance(dataset, list) and all(map(_is_pair, dataset))
+    if isinstance(dataset, tuple | list) and len(dataset) == 2 and not batches_of_pairs:
         return Data(dataset[0], dataset[1], name)
     if isinstance(dataset, keras.utils.PyDataset):
         batches = [dataset[i] for i in range(len(dataset))]

@@ -105,6 +105,10 @@ def fresh_metric(metric: Any, outputs: Any = None, y: Any = None) -> keras.metri
     InvalidTypeError
         It is no metric.
     """
+    if type(metric) is keras.metrics.MeanMetricWrapper:  # its function need not be serializable
+        return keras.metrics.MeanMetricWrapper(
+            metric._fn, name=metric.name, dtype=metric.dtype, **metric._fn_kwargs
+        )
     if isinstance(metric, keras.metrics.Metric):
         return type(metric).from_config(metric.get_config())
     if isinstance(metric, str):
