@@ -126,6 +126,8 @@ def describe_model(model: keras.Model) -> dict[str, LayerAttributes]:
     layers = named_layers(model)
     names = {id(layer): name for name, layer in layers.items()}
     kernels = kernels_of(model)
+    after = _nodes_after(model)
+    outputs = {id(t) for t in keras.tree.flatten(functional_graph(model).outputs)}
     described = {}
     for name, layer in layers.items():
         kernel = kernels.get(name)
@@ -139,7 +141,7 @@ def describe_model(model: keras.Model) -> dict[str, LayerAttributes]:
             False,
             OptimizationAttributes(),
             {},
-            consumers=_consumers(layer, layers, names, model) if kernel is not None else {},
+            consumers=_consumers(layer, names, after, outputs) if kernel is not None else {},
         )
         handler = find_handler(layer)
         precision = handler.kernel_precision(layer) if handler else None
@@ -246,18 +248,17 @@ def _shape(layer: keras.layers.Layer, side: str) -> tuple[int | None, ...]:
 
 def _consumers(
     layer: keras.layers.Layer,
-    layers: dict[str, keras.layers.Layer],
     names: dict[int, str],
-    model: keras.Model,
+    after: dict[int, list[Any]],
+    outputs: set[int],
 ) -> dict[str, int]:
     """Layers whose kernel rows vanish with a unit of this layer, and how many rows each.
 
-    A layer that is used more than once has none: its units meet different rows each time.
+    ``after`` tells the nodes that receive a tensor, ``outputs`` the tensors that the model returns,
+    both by id. A layer that is used more than once has none: its units meet different rows each time.
     """
     if len(layer._inbound_nodes) != 1:
         return {}
-    after = _nodes_after(model)
-    outputs = {id(t) for t in keras.tree.flatten(functional_graph(model).outputs)}
     found: dict[str, int] = {}
     pending = [(tensor, 1) for tensor in layer._inbound_nodes[0].outputs]
     while pending:

@@ -50,7 +50,8 @@ def get_last_layers_with_weights(model: keras.Model) -> tuple[str, ...]:
     the shape of an output. Layers that only pass units on (activations, pooling, Add, Concatenate…)
     are looked through.
     """
-    return tuple(name for name in named_layers(check_model(model)) if name in output_layers(model))
+    last = output_layers(model)
+    return tuple(name for name in named_layers(model) if name in last)
 
 
 def get_last_layer_with_weights(model: keras.Model) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 from fabricfit.errors import InvalidInputError, InvalidTypeError
 from fabricfit.keras.reading import functional_graph
 
-__all__ = ["Data", "check_against_model", "collect"]
+__all__ = ["Data", "check_against_model", "collect", "tensors"]
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def check_against_model(model: keras.Model, data: Data, loss: Any) -> Any:
         )
     few = data.take(slice(0, 8))
     predictions = keras.tree.map_structure(
-        keras.ops.convert_to_numpy, model(_tensors(few.X), training=False)
+        keras.ops.convert_to_numpy, model(tensors(few.X), training=False)
     )
     _check_labels(data, predictions, loss)
     try:
@@ -163,7 +163,8 @@ def _check_array(array: np.ndarray, name: str) -> None:
         raise InvalidInputError(f"{name} must not hold NaN or infinite values.")
 
 
-def _tensors(X: Any) -> Any:
+def tensors(X: Any) -> Any:
+    """Return arrays, however nested, as tensors of the backend."""
     return keras.tree.map_structure(keras.ops.convert_to_tensor, X)
 
 

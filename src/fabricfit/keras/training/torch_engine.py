@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import torch
 
-from fabricfit.keras.training.data import Data
+from fabricfit.keras.training.data import Data, tensors
 from fabricfit.keras.training.engine import Engine
 
 __all__ = ["BackendEngine"]
@@ -47,11 +47,11 @@ class BackendEngine(Engine):
     def step(self, X: Any, y: Any) -> float:
         """Train on one batch."""
         with self._own_random():
-            return float(self._step(*_tensors((X, y))))
+            return float(self._step(*tensors((X, y))))
 
     def train_epoch(self, data: Data, order: np.ndarray, batch_size: int) -> float:
         """Train on all samples once."""
-        arrays = _tensors((data.X, data.y))
+        arrays = tensors((data.X, data.y))
         index = keras.ops.convert_to_tensor(order, "int64")
         total: Any = 0.0
         with self._own_random():
@@ -64,7 +64,7 @@ class BackendEngine(Engine):
     def predict_batch(self, X: Any) -> Any:
         """Return the model's outputs for one batch."""
         with torch.no_grad():
-            return self.model(_tensors(X), training=False)
+            return self.model(tensors(X), training=False)
 
     def _step(self, X: Any, y: Any) -> torch.Tensor:
         variables = self.model.trainable_variables
@@ -76,7 +76,3 @@ class BackendEngine(Engine):
             self.optimizer.apply(self.projection.apply(list(gradients)), variables)
             self.project_weights()
         return total.detach()
-
-
-def _tensors(arrays: Any) -> Any:
-    return keras.tree.map_structure(keras.ops.convert_to_tensor, arrays)
