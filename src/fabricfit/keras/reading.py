@@ -238,11 +238,9 @@ def _inbound(layer: keras.layers.Layer, names: dict[int, str]) -> list[str]:
 
 def _shape(layer: keras.layers.Layer, side: str) -> tuple[int | None, ...]:
     """Shape of a layer's first input or output, without the batch axis."""
-    tensors = [t for node in layer._inbound_nodes for t in getattr(node, f"{side}_tensors", ())]
-    if side == "output" and not tensors:
-        tensors = [t for node in layer._inbound_nodes for t in node.outputs]
-    if side == "input" and not tensors:
-        tensors = [t for node in layer._inbound_nodes for t in node.outputs]
+    nodes = layer._inbound_nodes
+    received = [t for node in nodes for t in node.input_tensors] if side == "input" else []
+    tensors = received or [t for node in nodes for t in node.outputs]  # an Input receives nothing
     return tuple(tensors[0].shape[1:]) if tensors else ()
 
 
