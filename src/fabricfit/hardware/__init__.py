@@ -7,13 +7,14 @@ reaches; :mod:`fabricfit.objectives` turns the laws into costs of groups.
 from fabricfit.hardware.bram import memory_word, weight_bram18
 from fabricfit.hardware.dsp import (
     DSP_PORTS,
-    csd_digits,
     dsps_per_multiplier,
     latency_dsp,
     multipliers,
 )
+from fabricfit.hardware.estimates import RESOURCES, Estimate, Resources
 from fabricfit.hardware.ff import output_registers, weight_registers
 from fabricfit.hardware.hls4ml_config import read_hls4ml_attributes
+from fabricfit.hardware.product import Product, Work, csd_digits
 from fabricfit.hardware.reuse import (
     ReuseFactorWarning,
     effective_strategy,
@@ -24,7 +25,12 @@ from fabricfit.hardware.reuse import (
 
 __all__ = [
     "DSP_PORTS",
+    "RESOURCES",
+    "Estimate",
+    "Product",
+    "Resources",
     "ReuseFactorWarning",
+    "Work",
     "csd_digits",
     "dsps_per_multiplier",
     "effective_strategy",

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from fabricfit.errors import InvalidInputError, InvalidTypeError, unknown_name
+from fabricfit.errors import InvalidInputError, unknown_name
+from fabricfit.hardware.product import Product, Work
 
-__all__ = ["DSP_PORTS", "csd_digits", "dsps_per_multiplier", "latency_dsp", "multipliers"]
+__all__ = ["DSP_PORTS", "dsps_per_multiplier", "latency_dsp", "multipliers"]
 
 DSP_PORTS = {"DSP48E1": (25, 18), "DSP48E2": (27, 18)}
 """Signed widths in bits of a block's two multiplier ports: 7 series, and UltraScale(+)."""
@@ -83,29 +84,6 @@ def dsps_per_multiplier(
     return min(_pieces(a, wide) * _pieces(b, narrow), _pieces(a, narrow) * _pieces(b, wide))
 
 
-def csd_digits(values: Any) -> np.ndarray:
-    """Return the number of non-zero digits of integers in canonical signed digit form.
-
-    It is the number of ones in ``x XOR 3x`` (Reitwiesner, 1960): 1 for ±2^k, 2 for ±2^j ± 2^k.
-
-    Parameters
-    ----------
-    values
-        Integers of any shape, each below 2^61 in size.
-
-    Returns
-    -------
-    array of int, in the shape of ``values``
-    """
-    sizes = np.abs(_integers(values).astype(np.int64))
-    differing = sizes ^ (3 * sizes)
-    digits = np.zeros(differing.shape, np.int64)
-    while differing.any():
-        digits += differing & 1
-        differing = differing >> 1
-    return digits
-
-
 def latency_dsp(kernel: Any) -> int:
     """Return the number of DSPs of a layer with the Latency strategy and a reuse factor of 1.
 
@@ -129,24 +107,12 @@ def latency_dsp(kernel: Any) -> int:
     InvalidTypeError
         The kernel does not hold integers.
     """
-    integers = _integers(kernel)
+    integers = np.asarray(kernel)
     if integers.ndim < 1 or integers.size == 0:
         return 0
-    rows = np.sort(integers.reshape(-1, integers.shape[-1]), axis=1)
-    first = np.ones(rows.shape, bool)
-    first[:, 1:] = rows[:, 1:] != rows[:, :-1]
-    return int(np.count_nonzero(first & (csd_digits(rows) > 2)))
+    n_out = integers.shape[-1]
+    return Work.of(Product(integers.size // n_out, n_out, 64), integers).constants
 
 
 def _pieces(width: int, port: int) -> int:
     return 1 if width <= port else 1 + -(-(width - port) // (port - 1))
-
-
-def _integers(values: Any) -> np.ndarray:
-    array = np.asarray(values)
-    if not np.issubdtype(array.dtype, np.integer):
-        raise InvalidTypeError(
-            "quantized weights must be integers, in units of their last bit. "
-            f"Received: an array of {array.dtype}"
-        )
-    return array

@@ -1,0 +1,227 @@
+"""One layer's matrix product as hls4ml builds it, and what its weights leave it to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fabricfit.attributes import IO_TYPES, canonical_strategy
+from fabricfit.errors import InvalidInputError, InvalidTypeError
+
+__all__ = ["Product", "Work", "csd_digits"]
+
+_FREE_DIGITS = 2
+"""A constant of up to so many signed digits is a shift or one addition, and takes no multiplier."""
+
+
+@dataclass(frozen=True)
+class Product:
+    """The matrix product of one layer in hardware.
+
+    Parameters
+    ----------
+    n_in, n_out
+        Rows and columns: inputs (kernel positions × channels) and units.
+    weight_width
+        Bits of a weight.
+    input_width, output_width, accumulator_width
+        Bits of an input, of a result and of the running sum; 16 is hls4ml's default.
+    strategy
+        The strategy that is really built, see :func:`fabricfit.hardware.effective_strategy`.
+    reuse_factor
+        The reuse factor that is really used, see :func:`fabricfit.hardware.legal_reuse_factor`.
+    io_type
+        ``'io_parallel'`` or ``'io_stream'``.
+    copies
+        Output positions that are computed at once: the parallelization factor.
+    positions
+        Output positions of the layer for one sample; 1 for a dense layer.
+    convolution
+        Whether it is a convolution to hls4ml, as a dense layer on several axes is.
+
+    Raises
+    ------
+    InvalidInputError
+        A number is below 1, or a name is not known.
+    """
+
+    n_in: int
+    n_out: int
+    weight_width: int
+    input_width: int = 16
+    output_width: int = 16
+    accumulator_width: int = 16
+    strategy: str = "latency"
+    reuse_factor: int = 1
+    io_type: str = "io_parallel"
+    copies: int = 1
+    positions: int = 1
+    convolution: bool = False
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if isinstance(value, int) and not isinstance(value, bool) and value < 1:
+                raise InvalidInputError(f"{name} must be at least 1. Received: {name}={value!r}")
+        if self.io_type not in IO_TYPES:
+            raise InvalidInputError(
+                f"io_type must be 'io_parallel' or 'io_stream'. Received: {self.io_type!r}"
+            )
+        object.__setattr__(self, "strategy", canonical_strategy(self.strategy))
+
+    @property
+    def size(self) -> int:
+        """Number of weights."""
+        return self.n_in * self.n_out
+
+    @property
+    def time_multiplexed(self) -> bool:
+        """Whether a multiplier serves RF weights in turn, out of a memory."""
+        return self.strategy in ("resource", "resource_unrolled") and self.reuse_factor > 1
+
+    @property
+    def by_constants(self) -> bool:
+        """Whether every weight is a constant in the logic, with multipliers where they pay.
+
+        So it is with Latency, and with Resource at a reuse factor of 1.
+        """
+        return not self.time_multiplexed and not self.by_adders
+
+    @property
+    def by_adders(self) -> bool:
+        """Whether the products are a graph of adders (distributed arithmetic), without DSPs."""
+        return self.strategy == "distributed_arithmetic"
+
+    @property
+    def multipliers(self) -> int:
+        """Time-multiplexed multipliers of one output position, ``ceil(n_in · n_out / RF)``."""
+        return -(-self.size // self.reuse_factor)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What weights leave a product to do.
+
+    Parameters
+    ----------
+    multipliers
+        Runs of RF consecutive weights, output by output, that are not all zero: the multipliers
+        that have work.
+    nonzeros
+        Weights that are not zero.
+    constants
+        Summed over the inputs: distinct weights with more than two signed digits. Each takes a
+        multiplier where weights are constants.
+    adders
+        Summed over the inputs: additions that make the multiples of an input which take no
+        multiplier, one for each distinct weight of two signed digits.
+    digits
+        Summed over all weights: non-zero digits in canonical signed digit form.
+    """
+
+    multipliers: int
+    nonzeros: int
+    constants: int
+    adders: int
+    digits: int
+
+    @classmethod
+    def of(cls, product: Product, kernel: Any) -> Work:
+        """Count it in quantized weights.
+
+        Parameters
+        ----------
+        product
+            The product; its reuse factor cuts the runs.
+        kernel
+            Signed integers in units of the weights' last bit, shape ``(..., n_out)`` with
+            ``n_in · n_out`` members.
+
+        Raises
+        ------
+        InvalidTypeError
+            The kernel does not hold integers.
+        InvalidInputError
+            Its shape does not fit the product.
+        """
+        matrix = _integers(kernel)
+        if matrix.size != product.size or matrix.shape[-1:] != (product.n_out,):
+            raise InvalidInputError(
+                f"the kernel must have {product.n_in} x {product.n_out} weights, outputs last. "
+                f"Received: shape {matrix.shape}"
+            )
+        matrix = matrix.reshape(-1, product.n_out)
+        runs = np.add.reduceat(
+            (matrix.T.reshape(-1) != 0).astype(np.int64),
+            np.arange(0, product.size, product.reuse_factor),
+        )
+        rows = np.sort(np.abs(matrix) * 2 + (matrix < 0), axis=1)
+        first = np.ones(rows.shape, bool)
+        first[:, 1:] = rows[:, 1:] != rows[:, :-1]
+        digits = csd_digits(rows >> 1)
+        return cls(
+            multipliers=int(np.count_nonzero(runs)),
+            nonzeros=int(np.count_nonzero(matrix)),
+            constants=int(np.count_nonzero(first & (digits > _FREE_DIGITS))),
+            adders=int(np.count_nonzero(first & (digits == _FREE_DIGITS))),
+            digits=int(digits.sum()),
+        )
+
+    @classmethod
+    def full(cls, product: Product) -> Work:
+        """Take it for a kernel of which nothing is known: the most that constants can take.
+
+        All weights are non-zero, and on every input as many are distinct as can be.
+        """
+        values = np.arange(1, 2 ** min(product.weight_width - 1, 20))
+        digits = csd_digits(values)
+        hard = 2 * int(np.count_nonzero(digits > _FREE_DIGITS))
+        easy = 2 * int(np.count_nonzero(digits == _FREE_DIGITS))
+        constants = min(hard, product.n_out)
+        mean = float(digits.mean()) if digits.size else 1.0
+        return cls(
+            multipliers=product.multipliers,
+            nonzeros=product.size,
+            constants=product.n_in * constants,
+            adders=product.n_in * min(easy, product.n_out - constants),
+            digits=round(product.size * mean),
+        )
+
+
+def csd_digits(values: Any) -> np.ndarray:
+    """Return the number of non-zero digits of integers in canonical signed digit form.
+
+    It is the number of ones in ``x XOR 3x`` (Reitwiesner, 1960): 1 for ±2^k, 2 for ±2^j ± 2^k.
+
+    Parameters
+    ----------
+    values
+        Integers of any shape, each below 2^61 in size.
+
+    Returns
+    -------
+    array of int, in the shape of ``values``
+
+    Raises
+    ------
+    InvalidTypeError
+        The values are not integers.
+    """
+    sizes = np.abs(_integers(values).astype(np.int64))
+    differing = sizes ^ (3 * sizes)
+    digits = np.zeros(differing.shape, np.int64)
+    while differing.any():
+        digits += differing & 1
+        differing = differing >> 1
+    return digits
+
+
+def _integers(values: Any) -> np.ndarray:
+    array = np.asarray(values)
+    if not np.issubdtype(array.dtype, np.integer):
+        raise InvalidTypeError(
+            "quantized weights must be integers, in units of their last bit. "
+            f"Received: an array of {array.dtype}"
+        )
+    return array.astype(np.int64)
