@@ -48,8 +48,8 @@ class hls4mlAttributes:  # noqa: N801 - the historical public name
         Times that one multiplier is used, RF.
     parallelization_factor
         Output pixels computed at once, for ``io_parallel`` convolutions.
-    input_precision
-        Number format of the layer's input, if it is known.
+    input_precision, accumulator_precision, bias_precision
+        Number formats of the layer's input, its running sum and its bias, if they are known.
 
     Raises
     ------
@@ -66,6 +66,8 @@ class hls4mlAttributes:  # noqa: N801 - the historical public name
     reuse_factor: int
     parallelization_factor: int = 1
     input_precision: Precision | None = field(default=None, kw_only=True)
+    accumulator_precision: Precision | None = field(default=None, kw_only=True)
+    bias_precision: Precision | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         set_ = object.__setattr__
@@ -83,8 +85,9 @@ class hls4mlAttributes:  # noqa: N801 - the historical public name
         canonical_strategy(self.strategy)
         set_(self, "weight_precision", parse_precision(self.weight_precision))
         set_(self, "output_precision", parse_precision(self.output_precision))
-        if self.input_precision is not None:
-            set_(self, "input_precision", parse_precision(self.input_precision))
+        for name in ("input_precision", "accumulator_precision", "bias_precision"):
+            if getattr(self, name) is not None:
+                set_(self, name, parse_precision(getattr(self, name)))
 
 
 @dataclass
@@ -105,6 +108,9 @@ class OptimizationAttributes:
         Number of patterns (multipliers) in the kernel, ``size / RF``, for ``PATTERN``.
     consecutive_patterns
         Neighbouring patterns that form one group, for ``PATTERN``.
+    constants
+        Whether weights may be frozen at constants, or share a value with others on the same input,
+        where the objective says what such weights cost.
     """
 
     structure_type: SUPPORTED_STRUCTURES = SUPPORTED_STRUCTURES.UNSTRUCTURED
@@ -113,6 +119,7 @@ class OptimizationAttributes:
     block_shape: tuple[int, int] = (1, 1)
     pattern_offset: int = 1
     consecutive_patterns: int = 1
+    constants: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
         self.structure_type = as_structure(self.structure_type)

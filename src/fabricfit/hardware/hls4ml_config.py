@@ -102,6 +102,8 @@ def read_hls4ml_attributes(
         used,
         _parallelization_factor(layer),
         input_precision=layer.input_precision,
+        accumulator_precision=layer.stated_precision("accum"),
+        bias_precision=layer.stated_precision("bias"),
     )
 
 
@@ -205,6 +207,11 @@ class _LayerConfig:
             sections = {**sections, "config['Model']": self.sections["config['Model']"]}
         value, where = _find_precision(sections, "result")
         return None if value is None or _is_auto(value) else self._parse(value, where, "result")
+
+    def stated_precision(self, what: str) -> Precision | None:
+        """Return a precision that the configuration states; None for ``'auto'`` and for none."""
+        value, where = _find_precision(self.sections, what)
+        return None if value is None or _is_auto(value) else self._parse(value, where, what)
 
     def _parse(self, value: Any, where: str, what: str) -> Precision:
         if _is_auto(value):

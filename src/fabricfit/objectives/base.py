@@ -6,7 +6,7 @@ import logging
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -69,10 +69,10 @@ class ObjectiveEstimator(ABC):
     [96]
     """
 
-    units: ClassVar[tuple[str, ...]] = ()
+    units: tuple[str, ...] = ()
     """Names of the dimensions, such as ``('DSP', 'BRAM18')``; empty where they are not known."""
 
-    removes_units: ClassVar[bool] = False
+    removes_units: bool = False
     """Whether the resource is saved only once pruned units are taken out of the model."""
 
     @classmethod

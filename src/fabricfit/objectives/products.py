@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from fabricfit.attributes import LayerAttributes, canonical_strategy, hls4mlAttributes
+from fabricfit.attributes import LayerAttributes, hls4mlAttributes
 from fabricfit.config import SUPPORTED_STRUCTURES
 from fabricfit.errors import InvalidInputError
 from fabricfit.hardware.bram import weight_bram18
-from fabricfit.hardware.dsp import dsps_per_multiplier, multipliers
-from fabricfit.hardware.reuse import legal_reuse_factor
+from fabricfit.hardware.dsp import DEFAULT_INPUT_WIDTH, dsps_per_multiplier
+from fabricfit.hardware.product import Product
+from fabricfit.hardware.reuse import effective_strategy, legal_reuse_factor
+from fabricfit.objectives.base import output_positions
 
-__all__ = ["MatrixProduct", "hls4ml_attributes"]
+__all__ = ["MatrixProduct", "hls4ml_attributes", "product_of"]
+
+_BY_PATTERN = ("resource", "resource_unrolled")
 
 
 def hls4ml_attributes(layer_attributes: LayerAttributes) -> hls4mlAttributes:
@@ -33,60 +36,93 @@ def hls4ml_attributes(layer_attributes: LayerAttributes) -> hls4mlAttributes:
     return found
 
 
+def product_of(layer_attributes: LayerAttributes) -> Product:
+    """Read a layer's matrix product off its attributes.
+
+    What hls4ml falls back from is resolved (strategy, reuse factor). The running sum has the width that
+    the configuration states, else as many bits as it can need; an input that is not known has 16.
+
+    Raises
+    ------
+    InvalidInputError
+        The attributes were read without a configuration.
+    """
+    hls = hls4ml_attributes(layer_attributes)
+    convolution = len(layer_attributes.weight_shape) > 2 or len(layer_attributes.input_shape) > 1
+    strategy = effective_strategy(hls.strategy, hls.reuse_factor, hls.io_type, convolution)
+    weight = hls.weight_precision.width
+    known = hls.input_precision
+    inputs = known.width if known is not None else DEFAULT_INPUT_WIDTH
+    total = hls.accumulator_precision
+    widest = weight + inputs + (hls.n_in - 1).bit_length()
+    positions = output_positions(layer_attributes)
+    return Product(
+        hls.n_in,
+        hls.n_out,
+        weight,
+        inputs,
+        hls.output_precision.width,
+        total.width if total is not None else widest,
+        strategy,
+        legal_reuse_factor(hls.n_in, hls.n_out, hls.reuse_factor, strategy),
+        hls.io_type,
+        min(hls.parallelization_factor, positions) if hls.io_type == "io_parallel" else 1,
+        positions,
+        convolution,
+    )
+
+
 @dataclass(frozen=True)
 class MatrixProduct:
-    """The matrix product of one layer in hardware.
+    """The multipliers of one layer, and what of them its groups can save.
 
     Parameters
     ----------
-    n_in
-        Rows of the kernel's matrix.
-    size
-        Number of weights.
-    strategy
-        ``'latency'``, ``'resource'``, ``'resource_unrolled'`` or ``'distributed_arithmetic'``.
-    reuse_factor
-        Weights of each multiplier: 1 with Latency, where a larger one was seen to save hardly any
-        DSP; else the one that hls4ml would use.
-    weight_width
-        Bits of a weight.
+    product
+        The layer's matrix product. With Latency its reuse factor counts as 1: a larger one was seen to
+        save hardly any DSP.
     dsps
         DSP blocks that go with one multiplier, over all output positions computed at once.
     """
 
-    n_in: int
-    size: int
-    strategy: str
-    reuse_factor: int
-    weight_width: int
+    product: Product
     dsps: int
 
     @classmethod
     def of(cls, layer_attributes: LayerAttributes) -> MatrixProduct:
         """Read it off a layer with a kernel."""
-        hls = hls4ml_attributes(layer_attributes)
-        strategy = canonical_strategy(hls.strategy)
+        product = product_of(layer_attributes)
         dsps = 0
-        if strategy != "distributed_arithmetic":
-            inputs = hls.input_precision.width if hls.input_precision is not None else None
-            at_once = hls.parallelization_factor if hls.io_type == "io_parallel" else 1
-            dsps = dsps_per_multiplier(hls.weight_precision.width, inputs) * at_once
-        reuse_factor = 1
-        if strategy in ("resource", "resource_unrolled"):
-            reuse_factor = legal_reuse_factor(hls.n_in, hls.n_out, hls.reuse_factor, strategy)
-        size = math.prod(layer_attributes.weight_shape)
-        width = hls.weight_precision.width
-        return cls(hls.n_in, size, strategy, reuse_factor, width, dsps)
+        if not product.by_adders:
+            dsps = dsps_per_multiplier(product.weight_width, product.input_width) * product.copies
+        if product.strategy not in _BY_PATTERN:
+            product = replace(product, reuse_factor=1)
+        return cls(product, dsps)
+
+    @property
+    def strategy(self) -> str:
+        """The strategy that is built."""
+        return self.product.strategy
+
+    @property
+    def reuse_factor(self) -> int:
+        """Weights of each multiplier."""
+        return self.product.reuse_factor
+
+    @property
+    def weight_width(self) -> int:
+        """Bits of a weight."""
+        return self.product.weight_width
 
     @property
     def by_pattern(self) -> bool:
         """Whether multipliers, not single weights, are what can be saved."""
-        return self.strategy in ("resource", "resource_unrolled")
+        return self.strategy in _BY_PATTERN
 
     @property
     def multipliers(self) -> int:
         """Number of multipliers, for one output position."""
-        return multipliers(self.size, 1, self.reuse_factor)
+        return self.product.multipliers
 
     def bram18(self, patterns: int) -> int:
         """RAMB18 that hold the weights of so many multipliers; none unless RF > 1."""
@@ -102,11 +138,11 @@ class MatrixProduct:
         if groups.structure is SUPPORTED_STRUCTURES.BLOCK:
             rows, columns = groups.block_shape
             columns = min(columns, layer_attributes.weight_shape[-1])
-            return columns * self._whole_runs(min(rows, self.n_in))
+            return columns * self._whole_runs(min(rows, self.product.n_in))
         return self._whole_runs(groups.group_size)
 
     def _whole_runs(self, length: int) -> int:
         """Count the runs of RF weights inside any stretch of so many that starts at a multiple."""
-        if length % self.reuse_factor == 0 or length == self.size:
+        if length % self.reuse_factor == 0 or length == self.product.size:
             return -(-length // self.reuse_factor)
         return max((length + 1) // self.reuse_factor - 1, 0)

@@ -126,9 +126,9 @@ class Engine(ABC):
             variable.assign(value)
 
     def project_weights(self) -> None:
-        """Set frozen weights to zero and shared ones to their mean, now."""
+        """Set frozen weights to their values and shared ones to their mean, now."""
         variables = self.model.trainable_variables
-        projected = self.projection.apply([v.value for v in variables])
+        projected = self.projection.weights([v.value for v in variables])
         for position in self.projection.positions:
             variables[position].assign(projected[position])
 

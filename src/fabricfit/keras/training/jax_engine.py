@@ -82,6 +82,6 @@ class BackendEngine(Engine):
             return self.loss(y, outputs) + penalty, updated
 
         (loss, updated), gradients = jax.value_and_grad(total, has_aux=True)(trainable)
-        gradients = self.projection.apply(gradients, masks)
+        gradients = self.projection.gradients(gradients, masks)
         weights, moments = self.optimizer.stateless_apply(moments, gradients, trainable)
-        return (self.projection.apply(weights, masks), updated, moments), loss
+        return (self.projection.weights(weights, masks), updated, moments), loss

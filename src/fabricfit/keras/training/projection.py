@@ -6,6 +6,7 @@ traced, so new masks need no new compilation and can never be stale.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -26,20 +27,31 @@ __all__ = ["Projection"]
 
 @dataclass(frozen=True)
 class _Slot:
-    """A trainable variable that is projected, and the variables that say how."""
+    """A trainable variable that is projected, and the variables that say how.
+
+    ``constant`` is added to weights. ``cluster`` numbers the weights that train as one value, from 1;
+    ``share`` is what each of those contributes to that value, one over their number.
+    """
 
     position: int
     mask: keras.Variable
-    shared: keras.Variable | None = None
-    grouping: Grouping | None = None
+    constant: keras.Variable | None = None
+    cluster: keras.Variable | None = None
+    share: keras.Variable | None = None
+
+    @property
+    def state(self) -> tuple[Any, ...]:
+        parts = (self.mask, self.constant, self.cluster, self.share)
+        return tuple(None if part is None else part.value for part in parts)
 
 
 class Projection:
-    """Keep frozen weights at zero and shared weights equal, while the others train.
+    """Keep frozen weights at their values and shared weights equal, while the others train.
 
-    The projection of a tensor keeps it where the mask is 1, replaces every shared group by its mean,
-    and is zero elsewhere. Applied to a gradient it gives the gradient of the shared value; applied to the
-    updated weights it removes what an optimizer's momentum or weight decay moved.
+    The projection of a gradient keeps it where the mask is 1, replaces it by its mean over every set of
+    shared weights (which is the gradient of their common value, up to a factor), and is zero elsewhere.
+    That of the updated weights does the same and puts constants in their places; it removes what an
+    optimizer's momentum or weight decay moved.
 
     Where whole units are pruned (STRUCTURED), their biases are frozen at zero with them.
 
@@ -55,6 +67,7 @@ class Projection:
         positions = {id(v): i for i, v in enumerate(model.trainable_variables)}
         self._slots: dict[str, _Slot] = {}
         self._bias_slots: dict[str, _Slot] = {}
+        self._groupings: dict[str, Grouping] = {}
         for name, layer in named_layers(model).items():
             described = attributes.get(name)
             handler = find_handler(layer)
@@ -62,25 +75,26 @@ class Projection:
                 continue
             kernel, settings = handler.kernel(layer), described.optimization_attributes
             assert settings is not None
-            sharing = settings.weight_sharing and described.grouping.group_size > 1
+            grouped = settings.weight_sharing and described.grouping.group_size > 1
+            if grouped:
+                self._groupings[name] = described.grouping
+            sharing, zeros = grouped or settings.constants, np.zeros(kernel.shape)
             self._slots[name] = _Slot(
                 positions[id(kernel)],
-                _constant(np.ones(kernel.shape), kernel.dtype),
-                _constant(np.zeros(kernel.shape), kernel.dtype) if sharing else None,
-                described.grouping,
+                _fixed(np.ones(kernel.shape), kernel.dtype),
+                _fixed(zeros, kernel.dtype) if settings.constants else None,
+                _fixed(zeros, "int32") if sharing else None,
+                _fixed(zeros, kernel.dtype) if sharing else None,
             )
             bias = handler.bias(layer)
             if bias is not None and settings.structure_type is SUPPORTED_STRUCTURES.STRUCTURED:
-                ones = _constant(np.ones(bias.shape), bias.dtype)
+                ones = _fixed(np.ones(bias.shape), bias.dtype)
                 self._bias_slots[name] = _Slot(positions[id(bias)], ones)
 
     @property
-    def state(self) -> list[tuple[Any, Any]]:
+    def state(self) -> list[tuple[Any, ...]]:
         """The current masks, as tensors of the backend: what a step takes as an argument."""
-        return [
-            (slot.mask.value, None if slot.shared is None else slot.shared.value)
-            for slot in self._all_slots
-        ]
+        return [slot.state for slot in self._all_slots]
 
     @property
     def positions(self) -> list[int]:
@@ -91,37 +105,68 @@ class Projection:
     def _all_slots(self) -> list[_Slot]:
         return [*self._slots.values(), *self._bias_slots.values()]
 
-    def apply(self, tensors: list[Any], state: list[tuple[Any, Any]] | None = None) -> list[Any]:
-        """Project tensors that belong to the model's trainable variables, in their order.
+    def gradients(self, tensors: list[Any], state: list[tuple[Any, ...]] | None = None) -> list[Any]:
+        """Project gradients of the model's trainable variables, in their order.
 
         Parameters
         ----------
         tensors
-            Gradients or weights; a ``None`` gradient stays.
+            The gradients; a ``None`` stays.
         state
             :attr:`state`, where a step is a pure function of its arguments.
         """
+        return self._apply(tensors, state, constants=False)
+
+    def weights(self, tensors: list[Any], state: list[tuple[Any, ...]] | None = None) -> list[Any]:
+        """Project values of the model's trainable variables, in their order, as :meth:`gradients` does.
+
+        Weights that are frozen at a constant get it.
+        """
+        return self._apply(tensors, state, constants=True)
+
+    def _apply(
+        self, tensors: list[Any], state: list[tuple[Any, ...]] | None, constants: bool
+    ) -> list[Any]:
         projected = list(tensors)
-        for slot, (mask, shared) in zip(self._all_slots, state or self.state, strict=True):
+        for slot, parts in zip(self._all_slots, state or self.state, strict=True):
             tensor = projected[slot.position]
             if tensor is None:
                 continue
+            mask, constant, cluster, share = parts
             result = tensor * mask
-            if shared is not None and slot.grouping is not None:
-                means = slot.grouping.spread(slot.grouping.means(tensor, ops), ops)
-                result = result + shared * means
+            if cluster is not None:
+                result = result + _common_values(tensor, cluster, share)
+            if constants and constant is not None:
+                result = result + constant
             projected[slot.position] = result
         return projected
 
-    def update(self, masks: Mapping[str, Any], offsets: Mapping[str, Any] | None = None) -> None:
+    def update(
+        self,
+        masks: Mapping[str, Any],
+        offsets: Mapping[str, Any] | None = None,
+        clusters: Mapping[str, Any] | None = None,
+    ) -> None:
         """Take new masks and offsets, as :func:`~fabricfit.keras.masking.get_model_masks` gives them.
 
         Layers that are not named are trained in full.
 
+        Parameters
+        ----------
+        masks
+            Layer -> array: 1 where a weight trains by itself.
+        offsets
+            Layer -> array: the value of each other weight. Where groups may be shared, a group with a
+            value other than zero is shared and trains on as one value.
+        clusters
+            Layer -> array of int: numbers from 1 for weights that share a value, 0 for all others,
+            where sharing does not follow the groups.
+
         Raises
         ------
         InvalidInputError
-            A mask is not in its kernel's shape, or names a layer that is not projected.
+            An array is not in its kernel's shape, names a layer that is not projected, or asks for what
+            the layer's attributes do not allow.
         """
         unknown = set(masks) - set(self._slots)
         if unknown:
@@ -138,23 +183,45 @@ class Projection:
                     f"mask and offset of layer {name!r} must have its kernel's shape {shape}. "
                     f"Received: {mask.shape} and {offset.shape}"
                 )
-            shared = (mask == 0) & (offset != 0)
+            cluster = np.asarray((clusters or {}).get(name, self._by_group(name, mask, offset)))
+            constant = np.where((mask == 0) & (cluster == 0), offset, 0)
             slot.mask.assign(mask)
-            if slot.shared is not None:
-                slot.shared.assign(shared)
-            elif shared.any():
+            if slot.cluster is not None and slot.share is not None:
+                slot.cluster.assign(cluster)
+                counts = np.bincount(cluster.reshape(-1), minlength=1)[cluster]
+                slot.share.assign(np.where(cluster > 0, 1 / counts, 0))
+            if slot.constant is not None:
+                slot.constant.assign(constant)
+            elif constant.any():
                 raise InvalidInputError(
-                    f"offsets share weights of layer {name!r}, whose attributes do not allow it."
+                    f"offsets give weights of layer {name!r} values of their own; its attributes "
+                    "do not allow it."
                 )
             if name in self._bias_slots:
-                alive = (mask != 0) | shared
-                units = alive.reshape(-1, shape[-1]).any(axis=0)
-                self._bias_slots[name].mask.assign(units)
+                alive = (mask != 0) | (cluster != 0)
+                self._bias_slots[name].mask.assign(alive.reshape(-1, shape[-1]).any(axis=0))
+
+    def _by_group(self, name: str, mask: np.ndarray, offset: np.ndarray) -> np.ndarray:
+        """Number the weights of shared groups by their group."""
+        if name not in self._groupings:
+            return np.zeros(mask.shape, np.int32)
+        grouping = self._groupings[name]
+        numbers = grouping.spread(np.arange(1, grouping.n_groups + 1, dtype=np.int32))
+        return np.where((mask == 0) & (offset != 0), numbers, 0)
 
     def release(self) -> None:
         """Let all weights train."""
         self.update({})
 
 
-def _constant(values: np.ndarray, dtype: Any) -> keras.Variable:
+def _common_values(tensor: Any, cluster: Any, share: Any) -> Any:
+    """Give every shared weight the mean of those that it shares a value with; 0 elsewhere."""
+    size = math.prod(tensor.shape)
+    numbers = ops.reshape(cluster, (size,))
+    parts = ops.reshape(tensor * share, (size,))
+    sums = ops.segment_sum(parts, numbers, num_segments=size + 1)
+    return ops.reshape(ops.take(sums, numbers), tuple(tensor.shape))
+
+
+def _fixed(values: np.ndarray, dtype: Any) -> keras.Variable:
     return keras.Variable(values.astype(dtype), trainable=False, dtype=dtype)

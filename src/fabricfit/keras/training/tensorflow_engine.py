@@ -61,7 +61,7 @@ class BackendEngine(Engine):
             loss = self.loss(y, self.model(X, training=True))
             total = loss + sum(self.model.losses) + self.penalty([v.value for v in variables])
         gradients = tape.gradient(total, [v.value for v in variables])
-        self.optimizer.apply(self.projection.apply(gradients), variables)
+        self.optimizer.apply(self.projection.gradients(gradients), variables)
         self.project_weights()
         return total
 

@@ -73,6 +73,6 @@ class BackendEngine(Engine):
         total = loss + sum(self.model.losses) + self.penalty(weights)
         gradients = torch.autograd.grad(total, weights, allow_unused=True)
         with torch.no_grad():
-            self.optimizer.apply(self.projection.apply(list(gradients)), variables)
+            self.optimizer.apply(self.projection.gradients(list(gradients)), variables)
             self.project_weights()
         return total.detach()

@@ -1,0 +1,84 @@
+"""What every kind of choice tells the solver, and what a choice means for the weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+__all__ = ["Choices", "Response", "Treatment"]
+
+
+@dataclass(frozen=True)
+class Treatment:
+    """What becomes of every weight of a kernel.
+
+    Parameters
+    ----------
+    mask
+        Array in the kernel's shape: 1 where a weight trains by itself, else 0.
+    offset
+        The value of each other weight: 0 if it is pruned, a constant, or the value that it shares.
+    cluster
+        Integers: numbers from 1 for weights that share a value and train on as one, 0 for the others.
+    """
+
+    mask: np.ndarray
+    offset: np.ndarray
+    cluster: np.ndarray
+
+    def apply(self, kernel: np.ndarray) -> np.ndarray:
+        """Return the kernel as it is to go on with."""
+        return kernel * self.mask + self.offset
+
+
+@dataclass(frozen=True)
+class Response:
+    """The best choice for each item of a layer at given prices.
+
+    Parameters
+    ----------
+    loss
+        What each item loses, shape ``(I,)``.
+    cost
+        What each item takes of each resource, shape ``(I, M)``.
+    pick
+        The choices themselves, in a form that only the layer's :class:`Choices` reads.
+    """
+
+    loss: np.ndarray
+    cost: np.ndarray
+    pick: Any
+
+
+class Choices(Protocol):
+    """The items of one layer (groups, or inputs) and what may become of each.
+
+    Every item can be chosen by itself; the cheapest choice of an item is the cheapest in every resource.
+    """
+
+    fixed: np.ndarray
+    """What the layer takes whatever is chosen, shape ``(M,)``."""
+
+    def respond(self, prices: np.ndarray) -> Response:
+        """Return, for every item, the choice with the least ``loss + prices · cost``.
+
+        Parameters
+        ----------
+        prices
+            Loss that a unit of each resource is worth, shape ``(M,)``, at least 0.
+        """
+        ...  # pragma: no cover
+
+    def cheapest(self) -> Response:
+        """Return, for every item, the choice that takes least of every resource."""
+        ...  # pragma: no cover
+
+    def merged(self, first: Any, second: Any, take: np.ndarray) -> Any:
+        """Return the picks of ``second`` where ``take`` is set, shape ``(I,)``, else of ``first``."""
+        ...  # pragma: no cover
+
+    def treatment(self, pick: Any) -> Treatment:
+        """Spell a pick out for every weight."""
+        ...  # pragma: no cover

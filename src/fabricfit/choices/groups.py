@@ -1,0 +1,80 @@
+"""Groups of one layer, each kept or given up: all save the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fabricfit.choices.base import Response, Treatment
+from fabricfit.grouping import Grouping
+from fabricfit.ranking import GroupLosses
+
+__all__ = ["GroupChoices"]
+
+
+class GroupChoices:
+    """Keep a group, or prune or share it, whichever loses less.
+
+    Parameters
+    ----------
+    kernel
+        The weights.
+    grouping
+        How they are cut into groups.
+    losses
+        What each group would lose.
+    saved
+        What giving up one group saves, shape ``(M,)``.
+    fixed
+        What the layer takes without any group, shape ``(M,)``.
+    minimum_groups
+        Groups that stay in any case: those that would lose most.
+    """
+
+    def __init__(
+        self,
+        kernel: np.ndarray,
+        grouping: Grouping,
+        losses: GroupLosses,
+        saved: np.ndarray,
+        fixed: np.ndarray,
+        minimum_groups: int = 1,
+    ) -> None:
+        self.fixed = np.asarray(fixed, float)
+        self.saved = np.asarray(saved, float)
+        self.losses = losses
+        self._kernel, self._grouping = kernel, grouping
+        self._held = np.zeros(losses.loss.size, bool)
+        self._held[np.argsort(-losses.loss, kind="stable")[:minimum_groups]] = True
+
+    def respond(self, prices: np.ndarray) -> Response:
+        """Keep what loses more than its resources are worth."""
+        return self._response(self._held | (self.losses.loss >= self.saved @ prices))
+
+    def cheapest(self) -> Response:
+        """Keep no more than must stay."""
+        return self._response(self._held | (not self.saved.any()))
+
+    def merged(self, first: Any, second: Any, take: np.ndarray) -> Any:
+        """Mix two picks."""
+        return np.where(take, second, first)
+
+    def treatment(self, pick: Any) -> Treatment:
+        """Spell out which weights stay, and the means of those that are shared."""
+        grouping, kernel = self._grouping, self._kernel
+        mask = np.ascontiguousarray(grouping.spread(pick.astype(kernel.dtype)))
+        shared = self.losses.shared & ~pick
+        cluster = np.zeros(kernel.shape, np.int32)
+        offset = np.zeros_like(kernel)
+        if shared.any():
+            numbers = np.where(shared, np.arange(1, shared.size + 1), 0).astype(np.int32)
+            cluster = np.ascontiguousarray(grouping.spread(numbers))
+            means = np.where(shared, grouping.means(kernel), 0).astype(kernel.dtype)
+            offset = np.ascontiguousarray(grouping.spread(means))
+        return Treatment(mask, offset, cluster)
+
+    def _response(self, keep: np.ndarray) -> Response:
+        return Response(
+            np.where(keep, 0.0, self.losses.loss), np.outer(keep, self.saved), keep
+        )
