@@ -6,9 +6,18 @@ import re
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
+
 from fabricfit.errors import InvalidInputError
 
-__all__ = ["FixedPrecision", "Precision", "parse_precision"]
+__all__ = [
+    "FixedPrecision",
+    "Precision",
+    "dequantize",
+    "fixed_point",
+    "parse_precision",
+    "quantize",
+]
 
 _PATTERN = re.compile(
     r"(?:ap_|ac_)?(?P<u>u?)(?P<kind>fixed|int)\s*<\s*(?P<fields>[^<>]*)\s*>", re.IGNORECASE
@@ -91,3 +100,56 @@ def parse_precision(text: Any) -> Precision:
     if text.lstrip().lower().startswith("ac_") and "false" in (f.lower() for f in fields[1:]):
         signed = False
     return FixedPrecision(width, integer, signed)
+
+
+def fixed_point(precision: Precision, what: str = "a precision") -> FixedPrecision:
+    """Return a number format as a :class:`FixedPrecision`, whoever's type it is.
+
+    Parameters
+    ----------
+    precision
+        Any format with ``width``, ``integer`` and ``signed``, as hls4ml's fixed-point types have.
+    what
+        Whose it is, for the message of an error.
+
+    Raises
+    ------
+    InvalidInputError
+        It is no fixed-point format: it has no binary point.
+    """
+    if isinstance(precision, FixedPrecision):
+        return precision
+    integer = getattr(precision, "integer", None)
+    if integer is None:
+        raise InvalidInputError(
+            f"{what} must be a fixed-point format, which has a width and integer bits. "
+            f"Received: {precision!r}"
+        )
+    signed = bool(getattr(precision, "signed", True))
+    return FixedPrecision(int(precision.width), int(integer), signed)
+
+
+def quantize(values: Any, precision: Precision) -> np.ndarray:
+    """Return the nearest numbers of a fixed-point format, in units of its last bit.
+
+    Parameters
+    ----------
+    values
+        Finite numbers of any shape.
+    precision
+        The format. Numbers half-way go to the even neighbour, those out of range to the nearest end.
+
+    Returns
+    -------
+    array of int64, in the shape of ``values``
+    """
+    form = fixed_point(precision)
+    lowest = -(2 ** (form.width - 1)) if form.signed else 0
+    highest = 2 ** (form.width - form.signed) - 1
+    scaled = np.ldexp(np.asarray(values, np.float64), form.fractional)
+    return np.clip(np.rint(scaled), lowest, highest).astype(np.int64)
+
+
+def dequantize(integers: Any, precision: Precision) -> np.ndarray:
+    """Return the numbers that integers in units of a format's last bit stand for, as float64."""
+    return np.ldexp(np.asarray(integers, np.float64), -fixed_point(precision).fractional)

@@ -90,13 +90,11 @@ def test_bram_is_exact_or_one_too_few_up_to_1024_words(time_multiplexed):
     assert set(more) == {0, 1}
 
 
-def test_bram_is_an_upper_bound_above(time_multiplexed):
+def test_bram_is_near_above(time_multiplexed):
     deep = [run for run in time_multiplexed if run.reuse_factor > 1024]
     more = [run.bram18 - predicted_bram(run) for run in deep]
     assert len(more) == 53
-    assert max(more) <= 1
-    # ... and no useless one.
-    assert min(run.bram18 / (predicted_bram(run) + 1) for run in deep) > 0.7
+    assert set(more) <= {0, 1, 2}  # the table of outputs is one
 
 
 def test_without_reuse_weights_are_in_no_bram(runs):
@@ -111,17 +109,15 @@ def predicted_bram(run):
 
 
 def test_dsp_of_latency_counts_distinct_constants(runs):
-    worst = {14: 0.002, 12: 0.002, 10: 0.02, 8: 0.23}
-    found = dict.fromkeys(worst, 0)
+    found = 0
     with np.load(DATA / "vivado_2020_1_dense_kernels.npz") as kernels:
         for run in runs:
-            if run.strategy != "latency" or run.reuse_factor > 1 or run.bits not in worst:
+            if run.strategy != "latency" or run.reuse_factor > 1 or run.bits < 8:
                 continue
             assert kernels[run.name].shape == (run.n_in, run.n_out)
-            over = latency_dsp(kernels[run.name]) / run.dsp - 1
-            assert 0 <= over < worst[run.bits] + 5e-4, run
-            found[run.bits] += 1
-    assert found == {14: 2, 12: 3, 10: 3, 8: 3}
+            assert latency_dsp(kernels[run.name]) == run.dsp
+            found += 1
+    assert found == 11
 
 
 def test_latency_takes_fewer_dsps_than_weights(runs):

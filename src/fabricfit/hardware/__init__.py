@@ -4,16 +4,27 @@ Nothing here needs a deep-learning framework. Every law names where it was measu
 reaches; :mod:`fabricfit.objectives` turns the laws into costs of groups.
 """
 
-from fabricfit.hardware.bram import memory_word, weight_bram18
+from fabricfit.hardware.bram import memory_blocks, memory_word, product_memory, weight_bram18
+from fabricfit.hardware.devices import Device, devices, find_device, register_device
 from fabricfit.hardware.dsp import (
     DSP_PORTS,
     dsps_per_multiplier,
     latency_dsp,
     multipliers,
+    product_dsp,
 )
 from fabricfit.hardware.estimates import RESOURCES, Estimate, Resources
+from fabricfit.hardware.fabric import (
+    ff_per_multiplier,
+    lut_of_constants,
+    lut_per_multiplier,
+    product_ff,
+    product_lut,
+)
+from fabricfit.hardware.families import Family, families, find_family, register_family
 from fabricfit.hardware.ff import output_registers, weight_registers
 from fabricfit.hardware.hls4ml_config import read_hls4ml_attributes
+from fabricfit.hardware.layer import WeightCosts, product_resources, weight_costs
 from fabricfit.hardware.product import Product, Work, csd_digits
 from fabricfit.hardware.reuse import (
     ReuseFactorWarning,
@@ -22,26 +33,48 @@ from fabricfit.hardware.reuse import (
     legal_reuse_factor,
     valid_reuse_factors,
 )
+from fabricfit.hardware.timing import product_interval, product_latency
 
 __all__ = [
     "DSP_PORTS",
     "RESOURCES",
+    "Device",
     "Estimate",
+    "Family",
     "Product",
     "Resources",
     "ReuseFactorWarning",
+    "WeightCosts",
     "Work",
     "csd_digits",
+    "devices",
     "dsps_per_multiplier",
     "effective_strategy",
+    "families",
+    "ff_per_multiplier",
+    "find_device",
+    "find_family",
     "latency_dsp",
     "legal_parallelization_factor",
     "legal_reuse_factor",
+    "lut_of_constants",
+    "lut_per_multiplier",
+    "memory_blocks",
     "memory_word",
     "multipliers",
     "output_registers",
+    "product_dsp",
+    "product_ff",
+    "product_interval",
+    "product_latency",
+    "product_lut",
+    "product_memory",
+    "product_resources",
     "read_hls4ml_attributes",
+    "register_device",
+    "register_family",
     "valid_reuse_factors",
     "weight_bram18",
+    "weight_costs",
     "weight_registers",
 ]

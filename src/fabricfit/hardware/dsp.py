@@ -1,30 +1,45 @@
 """How many DSP blocks the products of a layer take.
 
 The laws were established on 987 runs of Vivado HLS 2020.1 (one dense layer, 16-bit inputs,
-UltraScale+) and on reports of public hls4ml projects built with Vitis HLS 2021.1 and 2024.1.
-Splitting of wide products follows the port widths of the DSP blocks (Xilinx UG479 and UG579) and
-was seen in Yosys' ``synth_xilinx``.
+UltraScale+) and on reports of public hls4ml projects built with Vitis HLS 2021.1 and 2024.1; half of
+those runs are in the repository's tests. Splitting of wide products follows the port widths of the DSP
+blocks and was seen in Yosys' ``synth_xilinx``.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
-from fabricfit.errors import InvalidInputError, unknown_name
+from fabricfit.errors import InvalidInputError
+from fabricfit.hardware.estimates import Estimate
+from fabricfit.hardware.families import DEFAULT_FAMILY, Family, find_family
 from fabricfit.hardware.product import Product, Work
 
-__all__ = ["DSP_PORTS", "dsps_per_multiplier", "latency_dsp", "multipliers"]
+__all__ = [
+    "DSP_PORTS",
+    "dsps_per_multiplier",
+    "latency_dsp",
+    "multipliers",
+    "product_dsp",
+]
 
-DSP_PORTS = {"DSP48E1": (25, 18), "DSP48E2": (27, 18)}
-"""Signed widths in bits of a block's two multiplier ports: 7 series, and UltraScale(+)."""
+DSP_PORTS = {
+    find_family(name).dsp_block: find_family(name).dsp_ports
+    for name in ("7series", "ultrascale+", "versal")
+}
+"""Signed widths in bits of a block's two multiplier ports: 7 series, UltraScale(+), Versal."""
 
 DEFAULT_INPUT_WIDTH = 16
 """Bits taken for a layer's input where its number format is not known: hls4ml's default."""
 
 _NARROWEST_OPERAND = 6
 _NARROWEST_PRODUCT = 16
+_MEASURED_WEIGHTS = range(8, 17)
+_SHARED_FROM = 512
+"""From this reuse factor on, Latency was measured to share its multipliers."""
 
 
 def multipliers(n_in: int, n_out: int, reuse_factor: int, parallelization_factor: int = 1) -> int:
@@ -47,7 +62,7 @@ def multipliers(n_in: int, n_out: int, reuse_factor: int, parallelization_factor
 
 
 def dsps_per_multiplier(
-    weight_width: int, input_width: int | None = None, family: str = "DSP48E2"
+    weight_width: int, input_width: int | None = None, family: str | Family = DEFAULT_FAMILY
 ) -> int:
     """Return the number of DSP blocks in one time-multiplexed multiplier.
 
@@ -65,36 +80,74 @@ def dsps_per_multiplier(
     weight_width, input_width
         Widths of the two operands in bits, signs included; 16 for an input that is not known.
     family
-        The kind of DSP block, a key of :data:`DSP_PORTS`.
+        A name of :func:`fabricfit.hardware.families`, or of a DSP block. Of blocks that hold several
+        narrow products one is counted, as one multiplier takes it.
 
     Raises
     ------
     InvalidInputError
         A width is below 1, or the family is not known.
     """
-    widths = (weight_width, DEFAULT_INPUT_WIDTH if input_width is None else input_width)
-    if min(widths) < 1:
-        raise InvalidInputError(f"widths must be at least 1 bit. Received: {widths}")
-    if family not in DSP_PORTS:
-        raise unknown_name("family", family, DSP_PORTS)
-    if min(widths) < _NARROWEST_OPERAND or sum(widths) < _NARROWEST_PRODUCT:
-        return 0
-    wide, narrow = DSP_PORTS[family]
-    (a, b) = widths
-    return min(_pieces(a, wide) * _pieces(b, narrow), _pieces(a, narrow) * _pieces(b, wide))
+    return math.ceil(_blocks(weight_width, input_width or DEFAULT_INPUT_WIDTH, family))
+
+
+def product_dsp(product: Product, work: Work, family: str | Family = DEFAULT_FAMILY) -> Estimate:
+    """Estimate the DSP blocks of a layer's matrix product.
+
+    - Resource and ResourceUnrolled with RF > 1: one product for each multiplier, with Resource whether
+      its weights are zero or not. In the repository's runs every row with weights of at least 8 bits is
+      exact; with 6 bits a layer can take one fewer.
+    - Latency, and Resource with RF = 1: one product for each distinct constant, see :class:`Work`. In the
+      repository's runs with RF = 1 every row is exact, or one or two too many.
+    - Latency with RF > 1: hls4ml limits the multipliers to ``ceil(n_in · n_out / RF)``. With RF of 512
+      and 1024 that is what HLS takes, or one more; with RF = 2 it was seen to heed the limit hardly at
+      all. In between it is not known.
+    - Distributed arithmetic: none.
+
+    Parameters
+    ----------
+    product
+        The product as hls4ml builds it.
+    work
+        What its weights leave it to do.
+    family
+        A name of :func:`fabricfit.hardware.families`, or of a DSP block.
+    """
+    chosen = find_family(family)
+    each = _blocks(product.weight_width, product.input_width, chosen) * product.copies
+    if product.by_adders or not each:
+        return Estimate.exact(0)
+    note = _unmeasured(product, chosen)
+    if product.time_multiplexed:
+        built = work.multipliers if product.strategy == "resource_unrolled" else product.multipliers
+        value = math.ceil(built * each)
+        loose = product.weight_width < min(_MEASURED_WEIGHTS)
+        return Estimate(value, _fewer(built, each, loose), value, note)
+    constants = math.ceil(work.constants * each)
+    if product.reuse_factor == 1:
+        return Estimate(constants, _fewer(work.constants, each, constants > 0), constants, note)
+    zeros = (product.size - work.nonzeros) // product.reuse_factor
+    most = work.constants + work.small
+    shared = min(most, max(product.multipliers - zeros, 1))
+    low, high = math.ceil(shared * each), math.ceil(min(shared + 1, most) * each)
+    if product.reuse_factor >= _SHARED_FROM:
+        return Estimate(low, low, high, note)
+    known = "it is not known how far Latency shares multipliers with a reuse factor below 512"
+    value = max(constants, low)
+    return Estimate(value, low, value, "; ".join(filter(None, (note, known))))
 
 
 def latency_dsp(kernel: Any) -> int:
     """Return the number of DSPs of a layer with the Latency strategy and a reuse factor of 1.
 
     Every input is multiplied by constants. A constant with up to two non-zero canonical signed
-    digits is a shift or one addition, and equal constants on one input are multiplied once; so it
-    is the sum over inputs of the number of **distinct** weights with more than two such digits.
+    digits is a shift or one addition, one that fits into four bits is so little that LUTs do it, and
+    equal constants on one input are multiplied once; so it is the sum over inputs of the number of
+    **distinct** other weights.
 
-    Exact in 28 of 28 layers measured whose products are bound to DSPs (8×8, 16×16 and 6×16 bits).
-    On Vivado HLS 2020.1 with 16-bit inputs it is high by up to 0.2% with weights of 12–14 bits, up
-    to 2% with 10 bits and 7–23% with 8 bits, where some products go to LUTs; with 6 bits and fewer
-    all do.
+    Exact in 28 of 28 layers of public projects whose products are bound to DSPs (8×8, 16×16 and 6×16
+    bits) and, on Vivado HLS 2020.1 with 16-bit inputs, in each of the 22 runs in the repository with
+    weights of 8 to 14 bits.
 
     Parameters
     ----------
@@ -114,5 +167,38 @@ def latency_dsp(kernel: Any) -> int:
     return Work.of(Product(integers.size // n_out, n_out, 64), integers).constants
 
 
+def _blocks(weight_width: int, input_width: int, family: str | Family) -> float:
+    """Return the DSP blocks of one product, a fraction where a block holds several."""
+    widths = (weight_width, input_width)
+    if min(widths) < 1:
+        raise InvalidInputError(f"widths must be at least 1 bit. Received: {widths}")
+    chosen = find_family(family)
+    if min(widths) < _NARROWEST_OPERAND or sum(widths) < _NARROWEST_PRODUCT:
+        return 0
+    small, large = sorted(widths)
+    for wide, narrow, count in chosen.products:
+        if large <= wide and small <= narrow:
+            return 1 / count
+    wide, narrow = chosen.dsp_ports
+    (a, b) = widths
+    return min(_pieces(a, wide) * _pieces(b, narrow), _pieces(a, narrow) * _pieces(b, wide))
+
+
 def _pieces(width: int, port: int) -> int:
     return 1 if width <= port else 1 + -(-(width - port) // (port - 1))
+
+
+def _fewer(products: int, each: float, loose: bool) -> int:
+    """Return the fewest blocks that were seen, or can be thought of."""
+    if each > 1:
+        return math.ceil(products * (each - 1))
+    return math.ceil(max(products - loose, 0) * each)
+
+
+def _unmeasured(product: Product, family: Family) -> str:
+    """Say what of a layer lies outside the measurements of DSPs."""
+    if family.name not in ("ultrascale+", "ultrascale", "7series"):
+        return f"DSPs of {family.name} were not measured, they follow its handbook"
+    if product.weight_width not in _MEASURED_WEIGHTS or not 8 <= product.input_width <= 16:
+        return "DSPs were measured for weights and inputs of 8 to 16 bits"
+    return ""

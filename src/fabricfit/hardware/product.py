@@ -15,6 +15,10 @@ __all__ = ["Product", "Work", "csd_digits"]
 _FREE_DIGITS = 2
 """A constant of up to so many signed digits is a shift or one addition, and takes no multiplier."""
 
+_FREE_BITS = 4
+"""A constant of up to so many bits, the sign of a negative one included, is multiplied in LUTs: seen in
+Vivado HLS, where +11 and +13 take no DSP, and -11, -13 and 19 do."""
+
 
 @dataclass(frozen=True)
 class Product:
@@ -40,6 +44,9 @@ class Product:
         Output positions of the layer for one sample; 1 for a dense layer.
     convolution
         Whether it is a convolution to hls4ml, as a dense layer on several axes is.
+    packed_input
+        Whether the inputs arrive as one wide word, as those of an ``io_parallel`` model do; a layer
+        behind another one finds them in registers.
 
     Raises
     ------
@@ -59,6 +66,7 @@ class Product:
     copies: int = 1
     positions: int = 1
     convolution: bool = False
+    packed_input: bool = True
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -111,13 +119,15 @@ class Work:
     nonzeros
         Weights that are not zero.
     constants
-        Summed over the inputs: distinct weights with more than two signed digits. Each takes a
-        multiplier where weights are constants.
+        Summed over the inputs: distinct weights with more than two signed digits and more than four
+        bits. Each takes a multiplier where weights are constants.
     adders
-        Summed over the inputs: additions that make the multiples of an input which take no
-        multiplier, one for each distinct weight of two signed digits.
+        Summed over the inputs: distinct weights of two signed digits, an addition each.
     digits
         Summed over all weights: non-zero digits in canonical signed digit form.
+    small
+        Summed over the inputs: distinct weights with more than two signed digits and up to four bits
+        (11 and 13). They take two additions each, or a multiplier where multipliers are shared.
     """
 
     multipliers: int
@@ -125,6 +135,7 @@ class Work:
     constants: int
     adders: int
     digits: int
+    small: int = 0
 
     @classmethod
     def of(cls, product: Product, kernel: Any) -> Work:
@@ -159,13 +170,17 @@ class Work:
         rows = np.sort(np.abs(matrix) * 2 + (matrix < 0), axis=1)
         first = np.ones(rows.shape, bool)
         first[:, 1:] = rows[:, 1:] != rows[:, :-1]
-        digits = csd_digits(rows >> 1)
+        sizes = rows >> 1
+        digits = csd_digits(sizes)
+        wide = (sizes - (rows & 1)) >> (_FREE_BITS - (rows & 1)) > 0
+        hard = first & (digits > _FREE_DIGITS)
         return cls(
             multipliers=int(np.count_nonzero(runs)),
             nonzeros=int(np.count_nonzero(matrix)),
-            constants=int(np.count_nonzero(first & (digits > _FREE_DIGITS))),
+            constants=int(np.count_nonzero(hard & wide)),
             adders=int(np.count_nonzero(first & (digits == _FREE_DIGITS))),
             digits=int(digits.sum()),
+            small=int(np.count_nonzero(hard & ~wide)),
         )
 
     @classmethod

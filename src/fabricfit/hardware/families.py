@@ -1,0 +1,111 @@
+"""Families of FPGAs: what one DSP block multiplies, and what one block of memory holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from fabricfit.errors import InvalidInputError, unknown_name
+
+__all__ = ["DEFAULT_FAMILY", "Family", "families", "find_family", "register_family"]
+
+DEFAULT_FAMILY = "ultrascale+"
+"""The family that the synthesis results behind the laws are of."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """One family.
+
+    Parameters
+    ----------
+    name
+        Its name, in lower case.
+    dsp_block
+        Name of its DSP block, by which it goes as well.
+    products
+        ``(wide, narrow, count)``: signed widths in bits of the two operands, and the number of such
+        products in one block; the narrowest first. The last one is the block as a single multiplier.
+    memory_shapes
+        ``(words, bits)`` of one block of memory, the shallowest first.
+    labels
+        What this family calls a resource, where it is not what AMD calls it.
+
+    Raises
+    ------
+    InvalidInputError
+        There is no product or no shape.
+    """
+
+    name: str
+    dsp_block: str
+    products: tuple[tuple[int, int, int], ...]
+    memory_shapes: tuple[tuple[int, int], ...]
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.products or not self.memory_shapes:
+            raise InvalidInputError(
+                f"family {self.name!r} needs at least one product and one shape of memory. "
+                f"Received: products={self.products}, memory_shapes={self.memory_shapes}"
+            )
+
+    @property
+    def dsp_ports(self) -> tuple[int, int]:
+        """Signed widths in bits of the ports of a block that is a single multiplier."""
+        wide, narrow, _ = self.products[-1]
+        return wide, narrow
+
+
+_RAMB18 = ((512, 36), (1024, 18), (2048, 9), (4096, 4), (8192, 2), (16384, 1))
+"""AMD UG473 and UG573, "Port Aspect Ratios"; 512 words of 36 bits in simple dual-port mode or as ROM."""
+
+_M20K = ((512, 40), (1024, 20), (2048, 10))
+"""Intel Arria 10 Core Fabric Handbook, "Embedded Memory Configurations for Single-port Mode"."""
+
+_INTEL = {"bram18": "M20K", "lut": "ALUT", "ff": "register"}
+
+_FAMILIES: dict[str, Family] = {}
+
+
+def register_family(family: Family) -> Family:
+    """Make a family known by its name and by that of its DSP block; a known one is replaced."""
+    _FAMILIES[family.name.lower()] = family
+    return family
+
+
+def families() -> tuple[str, ...]:
+    """Return the names of all known families."""
+    return tuple(_FAMILIES)
+
+
+def find_family(name: str | Family) -> Family:
+    """Return a family by its name or by that of its DSP block, in any case.
+
+    Raises
+    ------
+    InvalidInputError
+        No such family is known.
+    """
+    if isinstance(name, Family):
+        return name
+    wanted = str(name).lower()
+    if wanted in _FAMILIES:
+        return _FAMILIES[wanted]
+    for family in _FAMILIES.values():
+        if family.dsp_block.lower() == wanted:
+            return family
+    blocks = (family.dsp_block for family in _FAMILIES.values())
+    raise unknown_name("family", name, dict.fromkeys([*_FAMILIES, *blocks]))
+
+
+# AMD: UG479 (DSP48E1), UG579 (DSP48E2), AM004 (DSP58).
+register_family(Family("ultrascale+", "DSP48E2", ((27, 18, 1),), _RAMB18))
+register_family(Family("ultrascale", "DSP48E2", ((27, 18, 1),), _RAMB18))
+register_family(Family("7series", "DSP48E1", ((25, 18, 1),), _RAMB18))
+register_family(Family("versal", "DSP58", ((27, 24, 1),), _RAMB18))
+# Intel: "Variable Precision DSP Blocks" in the handbook of Arria 10; UG-S10-DSP; UG-20213 (Agilex).
+_VARIABLE = ((19, 18, 2), (27, 27, 1))
+register_family(Family("arria10", "Arria 10 DSP", _VARIABLE, _M20K, _INTEL))
+register_family(Family("stratix10", "Stratix 10 DSP", _VARIABLE, _M20K, _INTEL))
+register_family(Family("agilex7", "Agilex DSP", ((9, 9, 4), *_VARIABLE), _M20K, _INTEL))
