@@ -51,6 +51,7 @@ __all__ = [
     "get_criterion",
     "group_losses",
     "register_criterion",
+    "weight_loss",
 ]
 
 STATISTICS = ("gradients", "hessians")
@@ -216,21 +217,14 @@ def group_losses(
     InvalidInputError
         A statistic is missing, has another shape or is not finite; neither treatment is allowed.
     """
-    criterion = get_criterion(metric)
     if not (attributes.pruning or attributes.weight_sharing):
         raise InvalidInputError(f"layer {layer!r}: neither pruning nor weight_sharing is allowed.")
     kernel = np.asarray(kernel)
     grouping = Grouping.from_attributes(kernel.shape, attributes)
-    given = {"weights": kernel, **_checked(criterion, kernel, statistics or {}, layer)}
+    loss = weight_loss(kernel, metric, statistics, layer)
 
     def total(change: np.ndarray) -> np.ndarray:
-        losses = np.asarray(criterion.loss(change, **given))
-        if losses.shape != kernel.shape:
-            raise InvalidInputError(
-                f"criterion {criterion.name!r} must return one loss for each weight, shape "
-                f"{kernel.shape}. Received: {losses.shape}"
-            )
-        return grouping.to_groups(losses).sum(axis=1, dtype=np.float64)
+        return grouping.to_groups(loss(change)).sum(axis=1, dtype=np.float64)
 
     prune = total(-kernel)
     if not attributes.weight_sharing:
@@ -241,6 +235,45 @@ def group_losses(
     if not attributes.pruning:
         return GroupLosses(share, np.ones(grouping.n_groups, bool))
     return GroupLosses(np.minimum(prune, share), share < prune)
+
+
+def weight_loss(
+    kernel: np.ndarray,
+    metric: str | Criterion = "l1",
+    statistics: Mapping[str, np.ndarray] | None = None,
+    layer: str = "kernel",
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Return the function that tells what changes of a kernel's weights lose.
+
+    Parameters
+    ----------
+    kernel, metric, statistics, layer
+        As for :func:`group_losses`.
+
+    Returns
+    -------
+    callable
+        From a change of every weight, in the kernel's shape, to what each loses, in the same shape.
+
+    Raises
+    ------
+    InvalidInputError
+        A statistic is missing, has another shape or is not finite.
+    """
+    criterion = get_criterion(metric)
+    kernel = np.asarray(kernel)
+    given = {"weights": kernel, **_checked(criterion, kernel, statistics or {}, layer)}
+
+    def losses(change: np.ndarray) -> np.ndarray:
+        found = np.asarray(criterion.loss(change, **given))
+        if found.shape != kernel.shape:
+            raise InvalidInputError(
+                f"criterion {criterion.name!r} must return one loss for each weight, shape "
+                f"{kernel.shape}. Received: {found.shape}"
+            )
+        return found
+
+    return losses
 
 
 def _checked(

@@ -3,9 +3,10 @@
 from fabricfit.choices.base import Choices, Response, Treatment
 from fabricfit.choices.constants import ConstantChoices, ConstantLevel, ConstantPrices
 from fabricfit.choices.groups import GroupChoices
-from fabricfit.choices.solver import Solution, solve_choices
+from fabricfit.choices.solver import ChoiceSolver, Solution, solve_choices
 
 __all__ = [
+    "ChoiceSolver",
     "Choices",
     "ConstantChoices",
     "ConstantLevel",

@@ -7,6 +7,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from fabricfit.grouping import Grouping
+
 __all__ = ["Choices", "Response", "Treatment"]
 
 
@@ -27,6 +29,30 @@ class Treatment:
     mask: np.ndarray
     offset: np.ndarray
     cluster: np.ndarray
+
+    @classmethod
+    def of_groups(
+        cls, kernel: np.ndarray, grouping: Grouping, keep: np.ndarray, shared: np.ndarray
+    ) -> Treatment:
+        """Treat whole groups.
+
+        Parameters
+        ----------
+        kernel
+            The weights.
+        grouping
+            How they are cut into groups.
+        keep, shared
+            Which groups stay, and which of the others share their mean, each of shape ``(n_groups,)``.
+        """
+        mask = np.ascontiguousarray(grouping.spread(keep.astype(kernel.dtype)))
+        gone = shared & ~keep
+        if not gone.any():
+            return cls(mask, np.zeros_like(kernel), np.zeros(kernel.shape, np.int32))
+        numbers = np.where(gone, np.arange(1, gone.size + 1), 0).astype(np.int32)
+        means = np.where(gone, grouping.means(kernel), 0).astype(kernel.dtype)
+        offset, cluster = (np.ascontiguousarray(grouping.spread(each)) for each in (means, numbers))
+        return cls(mask, offset, cluster)
 
     def apply(self, kernel: np.ndarray) -> np.ndarray:
         """Return the kernel as it is to go on with."""

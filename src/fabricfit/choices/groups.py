@@ -62,19 +62,7 @@ class GroupChoices:
 
     def treatment(self, pick: Any) -> Treatment:
         """Spell out which weights stay, and the means of those that are shared."""
-        grouping, kernel = self._grouping, self._kernel
-        mask = np.ascontiguousarray(grouping.spread(pick.astype(kernel.dtype)))
-        shared = self.losses.shared & ~pick
-        cluster = np.zeros(kernel.shape, np.int32)
-        offset = np.zeros_like(kernel)
-        if shared.any():
-            numbers = np.where(shared, np.arange(1, shared.size + 1), 0).astype(np.int32)
-            cluster = np.ascontiguousarray(grouping.spread(numbers))
-            means = np.where(shared, grouping.means(kernel), 0).astype(kernel.dtype)
-            offset = np.ascontiguousarray(grouping.spread(means))
-        return Treatment(mask, offset, cluster)
+        return Treatment.of_groups(self._kernel, self._grouping, pick, self.losses.shared)
 
     def _response(self, keep: np.ndarray) -> Response:
-        return Response(
-            np.where(keep, 0.0, self.losses.loss), np.outer(keep, self.saved), keep
-        )
+        return Response(np.where(keep, 0.0, self.losses.loss), np.outer(keep, self.saved), keep)

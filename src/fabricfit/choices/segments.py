@@ -47,6 +47,10 @@ class Runs:
     def _second(self) -> np.ndarray:
         return _running_sums(self.importance * np.square(self.values))
 
+    @cached_property
+    def _is_even(self) -> bool:
+        return bool((self.importance == self.importance[:1, :1]).all() and self.importance.any())
+
     def center(self, start: np.ndarray, stop: int | np.ndarray) -> np.ndarray:
         """Return the value that loses least for each run ``start <= k < stop``.
 
@@ -87,10 +91,14 @@ class Runs:
             )
             spread = below + above
         members = stop - start
-        return np.where(members > 1, np.maximum(spread, 0) * members / np.maximum(members - 1, 1), 0)
+        return np.where(
+            members > 1, np.maximum(spread, 0) * members / np.maximum(members - 1, 1), 0
+        )
 
     def _median(self, start: np.ndarray, stop: int | np.ndarray) -> np.ndarray:
         """Return the member at which half of a run's importance is reached."""
+        if self._is_even:
+            return (start + np.asarray(stop) - 1) // 2
         rows, count = self.values.shape
         whole = self._mass[:, -1:]
         goal = (np.take_along_axis(self._mass, start, 1) + self._end(self._mass, stop, start)) / 2

@@ -19,7 +19,7 @@ from scipy.optimize import linprog
 from fabricfit.choices.base import Choices, Response
 from fabricfit.errors import InfeasibleError
 
-__all__ = ["Solution", "solve_choices"]
+__all__ = ["ChoiceSolver", "Solution", "solve_choices"]
 
 _CUTS = 60
 _PRECISION = 1e-4
@@ -66,74 +66,91 @@ def solve_choices(layers: Sequence[Choices], allowed: np.ndarray) -> Solution:
     InfeasibleError
         Even the cheapest choice of every item takes more.
     """
-    problem = _Problem(layers, np.asarray(allowed, float))
-    free = problem.respond(np.zeros(problem.capacity.size))
-    if problem.fits(free):
-        return problem.solution(free, np.zeros(problem.capacity.size), problem.loss(free))
-    prices, bound = problem.best_prices(free)
-    inside, outside = problem.bracket(prices)
-    return problem.solution(problem.filled(inside, outside, prices), prices, bound)
+    return ChoiceSolver(layers).solve(allowed)
 
 
-class _Problem:
-    """Layers and limits, with all resources in units of their limits."""
+class ChoiceSolver:
+    """Solves for several limits in turn; what was learned of the prices serves all of them.
 
-    def __init__(self, layers: Sequence[Choices], allowed: np.ndarray) -> None:
+    Parameters
+    ----------
+    layers
+        The layers' choices.
+    """
+
+    def __init__(self, layers: Sequence[Choices]) -> None:
         self.layers = list(layers)
-        self.fixed = sum((layer.fixed for layer in layers), np.zeros(allowed.size))
-        self.capacity = allowed - self.fixed
-        self.limited = np.isfinite(self.capacity)
+        self.fixed = sum((layer.fixed for layer in layers), 0.0 * layers[0].fixed)
         self.floor = [layer.cheapest() for layer in layers]
-        least = self.used(self.floor)
-        if (least[self.limited] > self.capacity[self.limited] * (1 + 1e-12)).any():
+        self.free = self.respond(np.zeros(self.fixed.size))
+        # What responses lose and use bounds the best loss at any prices and limits: see _highest.
+        self._cuts = [self._cut(self.free), self._cut(self.floor)]
+
+    @property
+    def least(self) -> np.ndarray:
+        """What is taken by the cheapest choice of every item, shape ``(M,)``."""
+        return self.used(self.floor) + self.fixed
+
+    def solve(self, allowed: np.ndarray) -> Solution:
+        """Choose within limits; see :func:`solve_choices`."""
+        allowed = np.asarray(allowed, float)
+        if (self.least > allowed * (1 + 1e-12)).any():
             raise InfeasibleError(
-                f"at least {(least + self.fixed).tolist()} is taken, {allowed.tolist()} is allowed."
+                f"at least {self.least.tolist()} is taken, {allowed.tolist()} is allowed."
             )
+        capacity = allowed - self.fixed
+        if _fits(self.used(self.free), capacity):
+            return self._solution(self.free, np.zeros(capacity.size), self.loss(self.free))
+        prices, bound = self._best_prices(capacity)
+        inside, outside = self._bracket(prices, capacity)
+        return self._solution(self._filled(inside, outside, prices, capacity), prices, bound)
 
     def respond(self, prices: np.ndarray) -> list[Response]:
+        """Return every layer's response to prices."""
         return [layer.respond(prices) for layer in self.layers]
 
     def used(self, responses: Sequence[Response]) -> np.ndarray:
-        return sum((each.cost.sum(axis=0) for each in responses), np.zeros(self.capacity.size))
+        """Return what responses take, without what is fixed, shape ``(M,)``."""
+        return sum((each.cost.sum(axis=0) for each in responses), np.zeros(self.fixed.size))
 
     def loss(self, responses: Sequence[Response]) -> float:
+        """Return what responses lose."""
         return float(sum(each.loss.sum() for each in responses))
 
-    def fits(self, responses: Sequence[Response]) -> bool:
-        over = self.used(responses) > self.capacity * (1 + 1e-12)
-        return not (over & self.limited).any()
+    def _cut(self, responses: Sequence[Response]) -> tuple[float, np.ndarray]:
+        return self.loss(responses), self.used(responses)
 
-    def best_prices(self, free: Sequence[Response]) -> tuple[np.ndarray, float]:
+    def _best_prices(self, capacity: np.ndarray) -> tuple[np.ndarray, float]:
         """Find the prices whose bound is best, and the bound."""
-        scale = np.where(self.limited, np.maximum(self.used(free), 1.0), np.inf)
-        capacity = np.where(self.limited, self.capacity, 0) / scale
-        worst = self.loss(self.floor)
-        room = np.maximum(capacity - np.where(self.limited, self.used(self.floor), 0) / scale, 1e-6)
-        top = np.where(self.limited, max(worst, 1e-300) / room, 0)
-        cuts = [self._cut(free, scale), self._cut(self.floor, scale)]
-        best, bound = np.zeros(top.size), self.loss(free)
+        limited = np.isfinite(capacity)
+        scale = np.where(limited, np.maximum(self.used(self.free), 1.0), np.inf)
+        capacity = np.where(limited, capacity, 0) / scale
+        room = np.maximum(capacity - self.used(self.floor) / scale, 1e-6)
+        top = np.where(limited, max(self.loss(self.floor), 1e-300) / room, 0)
+        best: np.ndarray = np.zeros(top.size)
+        bound = self.loss(self.free)
         for _ in range(_CUTS):
+            cuts = [(loss, use / scale) for loss, use in self._cuts]
             prices, ceiling = _highest(cuts, capacity, top)
-            responses = self.respond(prices / scale)
-            loss, use = self._cut(responses, scale)
-            value = loss + prices @ (use - capacity)
-            cuts.append((loss, use))
-            if value >= bound:
-                best, bound = prices, value
             if ceiling - bound <= _PRECISION * max(abs(ceiling), 1e-300):
                 break
+            responses = self.respond(prices / scale)
+            loss, use = self._cut(responses)
+            self._cuts.append((loss, use))
+            value = loss + float(prices @ (use / scale - capacity))
+            if value >= bound:
+                best, bound = prices, value
         return best / scale, bound
 
-    def _cut(self, responses: Sequence[Response], scale: np.ndarray) -> tuple[float, np.ndarray]:
-        return self.loss(responses), self.used(responses) / scale
-
-    def bracket(self, prices: np.ndarray) -> tuple[list[Response], list[Response]]:
+    def _bracket(
+        self, prices: np.ndarray, capacity: np.ndarray
+    ) -> tuple[list[Response], list[Response]]:
         """Return responses that keep the limits, and the nearest found that do not."""
         low, high = 0.0, 1.0
-        inside, outside = None, self.respond(prices * low)
+        inside, outside = None, self.free
         for _ in range(60):
             trial = self.respond(prices * high)
-            if self.fits(trial):
+            if _fits(self.used(trial), capacity):
                 inside = trial
                 break
             low, high, outside = high, high * 2, trial
@@ -142,14 +159,18 @@ class _Problem:
         for _ in range(_STEPS):
             middle = (low + high) / 2
             trial = self.respond(prices * middle)
-            if self.fits(trial):
+            if _fits(self.used(trial), capacity):
                 high, inside = middle, trial
             else:
                 low, outside = middle, trial
         return inside, outside
 
-    def filled(
-        self, inside: list[Response], outside: list[Response], prices: np.ndarray
+    def _filled(
+        self,
+        inside: list[Response],
+        outside: list[Response],
+        prices: np.ndarray,
+        capacity: np.ndarray,
     ) -> list[Response]:
         """Take the dearer choice of single items, the best gain first, as long as it fits."""
         gains, owners, items, extras = [], [], [], []
@@ -162,7 +183,7 @@ class _Problem:
             items.append(better)
             extras.append(extra)
         take = [np.zeros(each.loss.size, bool) for each in inside]
-        left = np.where(self.limited, self.capacity - self.used(inside), np.inf)
+        left = capacity - self.used(inside)
         gain, owner, item = map(np.concatenate, (gains, owners, items))
         extra = np.concatenate(extras)
         for position in np.argsort(-gain, kind="stable"):
@@ -178,7 +199,7 @@ class _Problem:
             for layer, low, high, chosen in zip(self.layers, inside, outside, take, strict=True)
         ]
 
-    def solution(
+    def _solution(
         self, responses: Sequence[Response], prices: np.ndarray, bound: float
     ) -> Solution:
         loss = self.loss(responses)
@@ -189,6 +210,10 @@ class _Problem:
             prices,
             max(loss - bound, 0.0),
         )
+
+
+def _fits(used: np.ndarray, capacity: np.ndarray) -> bool:
+    return bool((used <= capacity * (1 + 1e-12)).all())
 
 
 def _highest(
