@@ -1,0 +1,174 @@
+"""Multiplications counted in the C++ that hls4ml wrote, layer by layer.
+
+ResourceUnrolled writes every product out, so its statements are counted and sorted by the multiplier
+that handles them. The other strategies loop over all weights; for them the numbers in the layer's
+configuration structure count.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fabricfit.errors import FabricFitError
+
+__all__ = ["MultiplicationCount", "count_multiplications"]
+
+_LAYERS = ("Dense", "Conv1D", "Conv2D", "PointwiseConv1D", "PointwiseConv2D")
+
+_STRUCT = re.compile(r"^struct (\w+) : nnet::\w+ \{\n(.*?)^\};", re.DOTALL | re.MULTILINE)
+_NUMBER = re.compile(r"static const unsigned (\w+) = (\d+);")
+_KERNEL = re.compile(r"using kernel = ([\w:]+)<")
+_UNROLLED = re.compile(r"^class dense_resource_unrolled_(\w+) :.*?^\};", re.DOTALL | re.MULTILINE)
+_CYCLE = re.compile(r"^\s*M(\d+): \{")
+_PRODUCT = re.compile(
+    r"acc\[(\d+)\] \+= static_cast<.*::product\(data\[(\d+)\], weights\[(\d+)\]\)\);$"
+)
+_LIMIT = re.compile(r"ALLOCATION operation instances=mul limit=(-?\d+)")
+
+
+@dataclass(frozen=True)
+class MultiplicationCount:
+    """One layer in the generated code.
+
+    Parameters
+    ----------
+    strategy
+        What is built: ``'latency'``, ``'resource'``, ``'resource_unrolled'`` or
+        ``'distributed_arithmetic'``.
+    reuse_factor
+        The reuse factor that is built.
+    copies
+        Output positions that are computed at once.
+    multipliers
+        Multipliers of all copies: with Resource one for each run of RF weights, with ResourceUnrolled
+        one for each run of which a product is written, with Latency one for each weight that is not
+        zero, with distributed arithmetic none.
+    products
+        Products of one copy that are computed for one output position.
+    limit
+        Multipliers of one copy that the code allows the compiler; ``None`` where it does not say.
+    """
+
+    strategy: str
+    reuse_factor: int
+    copies: int
+    multipliers: int
+    products: int
+    limit: int | None = None
+
+
+def count_multiplications(hls_model: Any) -> dict[str, MultiplicationCount]:
+    """Count the multiplications of every dense layer and convolution of a written project.
+
+    Parameters
+    ----------
+    hls_model
+        A converted model whose project has been written, by hls4ml's Vivado or Vitis backend.
+
+    Returns
+    -------
+    dict
+        Layer -> count, in the order of computation. Other layers are not in it.
+
+    Raises
+    ------
+    FabricFitError
+        The project was not written, or its code is not of the form that hls4ml 1.3 writes.
+    """
+    firmware = Path(hls_model.config.get_output_dir()) / "firmware"
+    try:
+        parameters = (firmware / "parameters.h").read_text(encoding="utf-8")
+        written_out = (firmware / "nnet_utils" / "nnet_code_gen.h").read_text(encoding="utf-8")
+    except OSError as error:
+        raise FabricFitError(f"the hls4ml project in {firmware} cannot be read: {error}") from error
+    structs = {match[1]: match[2] for match in _STRUCT.finditer(parameters)}
+    unrolled = {match[1]: match[0] for match in _UNROLLED.finditer(written_out)}
+    return {
+        node.name: _count(node, structs, unrolled)
+        for node in hls_model.get_layers()
+        if node.class_name in _LAYERS
+    }
+
+
+def _count(node: Any, structs: dict[str, str], unrolled: dict[str, str]) -> MultiplicationCount:
+    if node.get_attr("strategy") == "distributed_arithmetic":
+        return MultiplicationCount("distributed_arithmetic", 1, 1, 0, 0)
+    outer = structs.get(f"config{node.index}")
+    inner = structs.get(f"config{node.index}_mult", outer)
+    kernel = _KERNEL.search(inner or "")
+    if outer is None or inner is None or kernel is None:
+        raise FabricFitError(
+            f"layer {node.name!r} has no dense configuration in the generated parameters.h. "
+            "fabricfit reads the code of hls4ml 1.3."
+        )
+    numbers = {name: int(value) for name, value in _NUMBER.findall(inner)}
+    size, reuse_factor = numbers["n_in"] * numbers["n_out"], numbers["reuse_factor"]
+    copies = 1
+    if inner is not outer:
+        layer = {name: int(value) for name, value in _NUMBER.findall(outer)}
+        copies = _positions_at_once(layer, node)
+        # For pointwise layers all positions at once can be one product, of a diagonal of kernels.
+        size = math.prod(layer.get(n, 1) for n in _KERNEL_AXES)
+    function = kernel[1].rpartition("::")[2]
+    if function.startswith("DenseLatency"):
+        nonzeros = size - numbers["n_zeros"]
+        return MultiplicationCount("latency", reuse_factor, copies, nonzeros * copies, nonzeros)
+    if function.startswith("DenseResource"):
+        multipliers = -(-size // reuse_factor)
+        return MultiplicationCount(
+            "resource", reuse_factor, copies, multipliers * copies, size, multipliers
+        )
+    code = unrolled.get(function.removeprefix("dense_resource_unrolled_"))
+    if code is None:
+        raise FabricFitError(
+            f"layer {node.name!r} is computed by {function!r}, which is not among the functions that "
+            "fabricfit reads. It reads the code of hls4ml 1.3."
+        )
+    return _count_unrolled(node.name, code, numbers["n_in"], reuse_factor, copies)
+
+
+_KERNEL_AXES = ("filt_height", "filt_width", "n_chan", "n_filt")
+
+
+def _positions_at_once(layer: dict[str, int], node: Any) -> int:
+    if node.model.config.get_config_value("IOType") == "io_stream":
+        return 1
+    positions = layer.get("out_height", 1) * layer["out_width"]
+    return positions // layer["n_partitions"]
+
+
+def _count_unrolled(
+    name: str, code: str, n_in: int, reuse_factor: int, copies: int
+) -> MultiplicationCount:
+    """Sort the written products by multiplier: run ``m`` of RF weights, one in each cycle."""
+    served: set[int] = set()
+    products, cycle = 0, -1
+    for line in code.splitlines():
+        opened = _CYCLE.match(line)
+        if opened:
+            cycle = int(opened[1])
+        found = _PRODUCT.search(line)
+        if not found:
+            continue
+        output, row, weight = map(int, found.groups())
+        if (weight % reuse_factor, weight % n_in, weight // n_in) != (cycle, row, output):
+            raise FabricFitError(
+                f"layer {name!r}: weight {weight} meets input {row} and output {output} in cycle "
+                f"{cycle} of the generated code, which is not the order that groups follow. "
+                "fabricfit follows hls4ml 1.3."
+            )
+        served.add(weight // reuse_factor)
+        products += 1
+    limit = _LIMIT.search(code)
+    return MultiplicationCount(
+        "resource_unrolled",
+        reuse_factor,
+        copies,
+        len(served) * copies,
+        products,
+        int(limit[1]) if limit else None,
+    )

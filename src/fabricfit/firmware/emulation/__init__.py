@@ -1,0 +1,28 @@
+"""What a quantized network must compute, bit for bit, in integer arithmetic.
+
+An independent reference for the C++ that hls4ml generates. Number formats and the order of layers are
+read from hls4ml's resolved graph; weights, strides and padding come from the Keras model. Every layer
+follows the arithmetic of the Vitis and Vivado templates of hls4ml 1.3.
+"""
+
+from fabricfit.firmware.emulation import (  # noqa: F401 - these fill the registry
+    activations,
+    elementwise,
+    pooling,
+    products,
+    softmax,
+)
+from fabricfit.firmware.emulation.fixed import FixedTensor, Format, NotModelledError, cast
+from fabricfit.firmware.emulation.network import Emulation, emulate, emulate_network
+from fabricfit.firmware.emulation.registry import register
+
+__all__ = [
+    "Emulation",
+    "FixedTensor",
+    "Format",
+    "NotModelledError",
+    "cast",
+    "emulate",
+    "emulate_network",
+    "register",
+]

@@ -1,0 +1,88 @@
+"""Layers that change a number by itself, combine two, or only move numbers."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from fabricfit.firmware.emulation.fixed import (
+    FixedTensor,
+    Format,
+    NotModelledError,
+    add,
+    cast,
+    multiply,
+)
+from fabricfit.firmware.emulation.products import same_padding
+from fabricfit.firmware.emulation.registry import register, result_format
+from fabricfit.firmware.emulation.weights import KerasWeights
+
+__all__: list[str] = []
+
+
+@register("BatchNormalization")
+def batch_normalization(node: Any, inputs: list[FixedTensor], weights: KerasWeights) -> FixedTensor:
+    """Multiply by a scale and add an offset for each channel (``nnet_batchnorm.h``)."""
+    if node.get_attr("scale_quantizer") is not None:
+        raise NotModelledError("batch normalizations with a quantizer of their own")
+    scale, offset = weights.scale_and_offset(node)
+    return cast(add(multiply(inputs[0], scale), offset), result_format(node))
+
+
+@register("Reshape", "Repack", "Clone")
+def same_numbers(node: Any, inputs: list[FixedTensor], weights: KerasWeights) -> FixedTensor:
+    """Pass the numbers on in the node's shape."""
+    shape = [int(n) for n in node.get_output_variable().shape]
+    return cast(inputs[0].reshaped(-1, *shape), result_format(node))
+
+
+@register("ZeroPadding1D", "ZeroPadding2D")
+def zero_padding(node: Any, inputs: list[FixedTensor], weights: KerasWeights) -> FixedTensor:
+    """Add zeros around positions: a layer of the model, or what a convolution's padding asks for."""
+    x = inputs[0]
+    if node.name in weights.layers:
+        edges = np.atleast_2d(weights.layers[node.name].padding)
+    else:
+        layer = weights.layers.get(node.name.partition("_")[2])
+        if layer is None or getattr(layer, "padding", None) != "same":
+            raise NotModelledError(f"{node.name!r}, padding that belongs to no layer of the model")
+        shapes = zip(x.shape[1:-1], layer.kernel_size, layer.strides, strict=True)
+        edges = np.array([same_padding(*each) for each in shapes])
+    padded = np.pad(x.values, [(0, 0), *(tuple(edge) for edge in edges), (0, 0)])
+    return cast(FixedTensor(padded, x.format), result_format(node))
+
+
+@register("Merge")
+def merge(node: Any, inputs: list[FixedTensor], weights: KerasWeights) -> FixedTensor:
+    """Combine two inputs of the same size, number by number (``nnet_merge.h``)."""
+    a, b = inputs
+    if a.shape != b.shape:
+        raise NotModelledError("merging inputs of different shapes")
+    result, operation = result_format(node), str(node.get_attr("op")).lower()
+    match operation:
+        case "add":
+            return cast(add(a, b), result)
+        case "subtract":
+            return cast(add(a, b, -1), result)
+        case "multiply":
+            return cast(multiply(a, b), result)
+        case "average":
+            return cast(multiply(add(a, b), FixedTensor(np.array(1), Format(1, 0, False))), result)
+        case "maximum" | "minimum":
+            first = add(a, b, -1).values * (1 if operation == "maximum" else -1) > 0
+            chosen = np.where(first, cast(a, result).values, cast(b, result).values)
+            return FixedTensor(chosen, result)
+    raise NotModelledError(f"merging by {operation!r}")
+
+
+@register("Concatenate")
+def concatenate(node: Any, inputs: list[FixedTensor], weights: KerasWeights) -> FixedTensor:
+    """Put two inputs behind one another along the node's axis."""
+    result, axis = result_format(node), int(node.get_attr("axis"))
+    joined = np.concatenate([cast(x, result).values for x in inputs], axis)
+    shape = tuple(int(n) for n in node.get_output_variable().shape)
+    if math.prod(shape) != math.prod(joined.shape[1:]):
+        raise NotModelledError(f"concatenation along axis {axis}")
+    return FixedTensor(joined, result)

@@ -1,0 +1,178 @@
+"""Dense layers and convolutions: every product cast to the accumulator before it is added."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fabricfit.firmware.emulation.fixed import (
+    FixedTensor,
+    Format,
+    NotModelledError,
+    add,
+    cast,
+    product_format,
+)
+from fabricfit.firmware.emulation.registry import format_of, register, result_format
+from fabricfit.firmware.emulation.weights import KerasWeights
+
+__all__ = ["accumulate", "addition_order", "require_channels_last", "same_padding", "windows"]
+
+_BLOCK = 1 << 22
+"""Numbers of a convolution's windows that are held at once."""
+
+
+@register("Dense", "Conv1D", "Conv2D", "PointwiseConv1D", "PointwiseConv2D")
+def product(node: Any, inputs: list[FixedTensor], weights: KerasWeights) -> FixedTensor:
+    """Compute a Dense layer (on the last axis) or a convolution."""
+    if node.get_attr("strategy") == "distributed_arithmetic":
+        raise NotModelledError("layers with the strategy distributed_arithmetic")
+    kernel, layer = weights.kernel(node), weights.layer(node)
+    weight = node.get_weights("weight").type.precision
+    if type(weight).__name__ == "IntegerPrecisionType" and (weight.width, weight.signed) == (
+        2,
+        True,
+    ):
+        raise NotModelledError("two-bit integer weights, which hls4ml takes for ternary ones")
+    if len(kernel.shape) == 2:
+        patches = inputs[0].values
+    else:
+        if set(np.atleast_1d(layer.dilation_rate)) != {1} or layer.groups != 1:
+            raise NotModelledError("convolutions with dilation or groups")
+        require_channels_last(layer)
+        already = tuple(inputs[0].shape[1:-1]) != tuple(layer.input.shape[1:-1])
+        patches = windows(
+            inputs[0].values,
+            kernel.shape[:-2],
+            layer.strides,
+            "valid" if already else layer.padding,
+        )
+    n_in, n_out = math.prod(kernel.shape[:-1]), kernel.shape[-1]
+    matrix, bias = kernel.reshaped(n_in, n_out), weights.bias(node)
+    order = addition_order(n_in, int(node.get_attr("reuse_factor")), node.get_attr("strategy"))
+    accum, flat = format_of(node, "accum_t"), patches.reshape(-1, n_in)
+    rows = max(1, _BLOCK // n_in)
+    sums = [
+        accumulate(FixedTensor(flat[i : i + rows], inputs[0].format), matrix, bias, accum, order)
+        for i in range(0, len(flat), rows)
+    ]
+    total = FixedTensor(np.concatenate([s.values for s in sums]), accum)
+    return cast(total.reshaped(*patches.shape[:-1], n_out), result_format(node))
+
+
+def require_channels_last(layer: Any) -> None:
+    """Raise where a layer of the model has its channels before the positions."""
+    if layer.data_format != "channels_last":
+        raise NotModelledError(f"layers of the data format {layer.data_format!r}")
+
+
+def accumulate(
+    inputs: FixedTensor,
+    matrix: FixedTensor,
+    bias: FixedTensor,
+    accum: Format,
+    order: Sequence[int],
+) -> FixedTensor:
+    """Multiply a matrix from the right and add, in the accumulator's format.
+
+    As in ``nnet_dense_latency.h`` and ``nnet_dense_resource.h``: the sum starts with the bias cast to
+    the accumulator, each product is cast to it, and so is each sum. The order matters to an
+    accumulator that saturates, and then only if it does.
+
+    Parameters
+    ----------
+    inputs
+        Shape ``(rows, n_in)``.
+    matrix
+        Shape ``(n_in, n_out)``.
+    bias
+        Shape ``(n_out,)``.
+    accum
+        Format of the sums.
+    order
+        The inputs' numbers in the order in which their products are added.
+    """
+    wide = product_format(inputs.format, matrix.format)
+    start = cast(bias, accum)
+    up = accum.fractional - wide.fractional
+    if up >= 0 and (accum.saturation == "WRAP" or _never_overflows(inputs, matrix, start, up)):
+        # int64 wraps too, so that only the last conversion counts.
+        total = (_matmul(inputs.values, matrix.values) << min(up, 63)) + start.values
+        return FixedTensor(_wrapped(total, accum), accum)
+    total = np.broadcast_to(start.values, (inputs.shape[0], matrix.shape[1]))
+    for i in order:
+        one = FixedTensor(inputs.values[:, i, None] * matrix.values[i], wide)
+        total = cast(add(FixedTensor(total, accum), cast(one, accum)), accum).values
+    return FixedTensor(total, accum)
+
+
+def addition_order(n_in: int, reuse_factor: int, strategy: str) -> list[int]:
+    """Return the order in which the products of one output are added.
+
+    Latency goes through the inputs one by one. Resource with RF below ``n_in`` adds in cycle ``c``
+    the inputs ``c, c + RF, c + 2·RF…``; with larger RF there is one product of an output a cycle.
+    """
+    if strategy not in ("resource", "resource_unrolled") or reuse_factor >= n_in:
+        return list(range(n_in))
+    return [i for cycle in range(reuse_factor) for i in range(cycle, n_in, reuse_factor)]
+
+
+def windows(
+    values: np.ndarray, size: Sequence[int], strides: Sequence[int], padding: str, fill: int = 0
+) -> np.ndarray:
+    """Cut an image or sequence into the windows that a kernel sees.
+
+    Parameters
+    ----------
+    values
+        Shape ``(samples, *positions, channels)``.
+    size, strides
+        Of the window, one number for each axis of positions.
+    padding
+        ``'valid'`` or ``'same'``, as Keras means them.
+    fill
+        What stands outside.
+
+    Returns
+    -------
+    array of shape ``(samples, *windows, prod(size) * channels)``
+        Channels change fastest.
+    """
+    if padding not in ("valid", "same"):
+        raise NotModelledError(f"padding {padding!r}")
+    axes = tuple(range(1, len(size) + 1))
+    if padding == "same":
+        lengths = [values.shape[axis] for axis in axes]
+        edges = [same_padding(*each) for each in zip(lengths, size, strides, strict=True)]
+        values = np.pad(values, [(0, 0), *edges, (0, 0)], constant_values=fill)
+    view = np.lib.stride_tricks.sliding_window_view(values, tuple(size), axes)
+    view = view[(slice(None), *(slice(None, None, step) for step in strides))]
+    view = np.moveaxis(view, len(size) + 1, -1)  # channels behind the window
+    return view.reshape(*view.shape[: len(size) + 1], -1)
+
+
+def same_padding(length: int, size: int, stride: int) -> tuple[int, int]:
+    """Return what Keras' ``'same'`` adds before and behind an axis."""
+    total = max((-(-length // stride) - 1) * stride + size - length, 0)
+    return total // 2, total - total // 2
+
+
+def _never_overflows(inputs: FixedTensor, matrix: FixedTensor, start: FixedTensor, up: int) -> bool:
+    most = np.abs(inputs.values).astype(float) @ np.abs(matrix.values).astype(float)
+    return bool(most.max(initial=0) * 2.0**up + np.abs(start.values).max() < start.format.limits[1])
+
+
+def _matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Multiply whole numbers modulo 2**64, by floats where those are exact."""
+    bound = float(np.abs(a).max(initial=0)) * float(np.abs(b).sum(axis=0).max(initial=0))
+    if bound < 2.0**53:
+        return (a.astype(np.float64) @ b.astype(np.float64)).astype(np.int64)
+    return a @ b
+
+
+def _wrapped(values: np.ndarray, accum: Format) -> np.ndarray:
+    wrapping = Format(accum.width, accum.integer, accum.signed)
+    return cast(FixedTensor(values, wrapping), wrapping).values

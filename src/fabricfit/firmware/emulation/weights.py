@@ -1,0 +1,153 @@
+"""The Keras model's own weights, quantized here and not by hls4ml.
+
+So a kernel that hls4ml transposes wrongly, or a weight that it drops, shows as a difference. Only
+the number formats are hls4ml's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from fabricfit.firmware.emulation.fixed import FixedTensor, Format, NotModelledError
+
+__all__ = ["KerasWeights", "quantize_as_written"]
+
+
+@dataclass(frozen=True)
+class KerasWeights:
+    """The layers of a Keras model, found by the names of hls4ml's graph.
+
+    Parameters
+    ----------
+    model
+        The Keras model.
+    present
+        Names of the layers in hls4ml's graph.
+    """
+
+    model: Any
+    present: frozenset[str]
+
+    @cached_property
+    def layers(self) -> dict[str, Any]:
+        """Layers of the model by name, those of nested models included."""
+        from fabricfit.keras.reading import named_layers
+
+        return named_layers(self.model)
+
+    def layer(self, node: Any) -> Any:
+        """Return the Keras layer of a node.
+
+        Raises
+        ------
+        NotModelledError
+            The model has no layer of the name.
+        """
+        try:
+            return self.layers[node.name]
+        except KeyError:
+            raise NotModelledError(f"{node.name!r}, which is no layer of the model") from None
+
+    def kernel(self, node: Any) -> FixedTensor:
+        """Return a layer's quantized kernel in Keras' order, outputs last."""
+        return self._quantized(node, "weight", self._kernel_and_bias(node)[0])
+
+    def bias(self, node: Any) -> FixedTensor:
+        """Return a layer's quantized bias, zeros where it has none."""
+        return self._quantized(node, "bias", self._kernel_and_bias(node)[1])
+
+    def scale_and_offset(self, node: Any) -> tuple[FixedTensor, FixedTensor]:
+        """Return what a batch normalization multiplies by and adds, per channel."""
+        scale, offset = _normalization(self.layer(node))
+        return self._quantized(node, "scale", scale), self._quantized(node, "bias", offset)
+
+    def folded_into(self, name: str) -> list[Any]:
+        """Return the batch normalizations that hls4ml folded into a layer, in their order."""
+        layer = self.layers[name]
+        if getattr(getattr(layer, "activation", None), "__name__", "linear") != "linear":
+            return []
+        found: list[Any] = []
+        while True:
+            after = self._after.get(id((found[-1] if found else layer).output), [])
+            if len(after) != 1 or type(after[0]).__name__ != "BatchNormalization":
+                return found
+            if after[0].name in self.present:
+                return found
+            found.append(after[0])
+
+    def unaccounted(self) -> list[str]:
+        """Return the layers with weights that are neither in the graph nor folded into one."""
+        kernels = [n for n, layer in self.layers.items() if hasattr(layer, "kernel")]
+        folded = {f.name for n in kernels if n in self.present for f in self.folded_into(n)}
+        return [
+            name
+            for name, layer in self.layers.items()
+            if layer.weights and name not in self.present and layer.name not in folded
+        ]
+
+    def _kernel_and_bias(self, node: Any) -> tuple[np.ndarray, np.ndarray]:
+        layer = self.layer(node)
+        if node.get_attr("weight_quantizer") is not None or type(layer).__name__.startswith("Q"):
+            raise NotModelledError("layers whose weights a quantizer of their own rounds")
+        kernel, bias = _numpy(layer.kernel), getattr(layer, "bias", None)
+        bias = np.zeros(kernel.shape[-1], kernel.dtype) if bias is None else _numpy(bias)
+        for norm in self.folded_into(node.name):
+            scale, offset = _normalization(norm)
+            kernel, bias = scale * kernel, scale * bias + offset
+        return kernel, bias
+
+    @cached_property
+    def _after(self) -> dict[int, list[Any]]:
+        """Tensor id -> layers that receive it."""
+        from fabricfit.keras.reading import functional_graph
+
+        after: dict[int, list[Any]] = {}
+        for nodes in functional_graph(self.model)._nodes_by_depth.values():
+            for node in nodes:
+                for tensor in node.input_tensors:
+                    after.setdefault(id(tensor), []).append(node.operation)
+        return after
+
+    def _quantized(self, node: Any, name: str, numbers: np.ndarray) -> FixedTensor:
+        return quantize_as_written(numbers, Format.of(node.get_weights(name).type.precision))
+
+
+def quantize_as_written(numbers: Any, format: Format) -> FixedTensor:
+    """Quantize weights as a project does that reads them from hls4ml's files.
+
+    hls4ml writes a weight with as many decimals as its format has fractional bits. A multiple of the
+    last bit survives that exactly; any other number is rounded to those decimals before the format's
+    own rounding, which makes a difference only right below a multiple of the last bit.
+    """
+    exact = np.asarray(numbers, np.float64)
+    scaled = np.ldexp(exact, format.fractional)
+    off = scaled != np.rint(scaled)
+    if off.any():
+        decimals = max(0, format.fractional)
+        exact = exact.copy()
+        exact[off] = list(_decimals(exact[off], decimals))
+    return FixedTensor.from_float(exact, format)
+
+
+def _decimals(numbers: Iterable[float], decimals: int) -> Iterable[float]:
+    return (float(f"{number:.{decimals}f}") for number in numbers)
+
+
+def _normalization(layer: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return scale and offset of a batch normalization, in its own float type as hls4ml has them."""
+    mean, variance = _numpy(layer.moving_mean), _numpy(layer.moving_variance)
+    gamma = _numpy(layer.gamma) if layer.scale else np.ones_like(mean)
+    beta = _numpy(layer.beta) if layer.center else np.zeros_like(mean)
+    scale = gamma / np.sqrt(variance + layer.epsilon)
+    return scale, beta - scale * mean
+
+
+def _numpy(variable: Any) -> np.ndarray:
+    import keras
+
+    return np.asarray(keras.ops.convert_to_numpy(variable))

@@ -1,0 +1,170 @@
+"""What a verification found, as data and as text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+__all__ = ["LayerVerification", "Mismatch", "Verification"]
+
+
+@dataclass(frozen=True)
+class LayerVerification:
+    """One layer's multipliers in the generated code.
+
+    Parameters
+    ----------
+    name
+        The layer.
+    strategy_asked, strategy
+        What the configuration asks for, and what is built.
+    reuse_factor
+        The reuse factor that is built.
+    multipliers
+        Multipliers counted in the generated code.
+    expected
+        Multipliers that the model's weights need; ``None`` where that is not known.
+    products
+        Products written out in the generated code.
+    agrees
+        Whether the two counts are equal; true where none is known to compare with.
+    """
+
+    name: str
+    strategy_asked: str
+    strategy: str
+    reuse_factor: int
+    multipliers: int
+    expected: int | None
+    products: int
+    agrees: bool
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """A layer whose results differ from the emulation's.
+
+    Parameters
+    ----------
+    layer
+        The layer.
+    samples
+        How many samples differ in at least one number.
+    largest
+        The largest difference, in units of the last bit of the layer's results.
+    """
+
+    layer: str
+    samples: int
+    largest: int
+
+
+_AGREEMENT = {(True, True): "ok", (True, False): "DIFFERS", (False, True): "not known"}
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What was found in the generated code of a model.
+
+    Parameters
+    ----------
+    layers
+        The layers with multipliers.
+    compiled
+        Whether the code was compiled and run.
+    outputs_agree
+        Whether every output of the model is, bit for bit, what it must be. False where the code was
+        not run, and where an output comes from a layer that is not modelled.
+    mismatches
+        Layers whose results differ, in the order of computation: the first is where to look.
+    samples
+        Samples that were run.
+    not_modelled
+        Layers that the emulation does not compute, and why; what comes after them was emulated from
+        their results in the generated code.
+    remarks
+        What else was seen: hls4ml's own warnings, weights that synthesis and simulation read
+        differently, layers that are missing.
+    headers_differ
+        Files of weights that synthesis reads otherwise than the C++ simulation.
+    synthesis
+        The report of the synthesis, where it was asked for.
+    """
+
+    layers: tuple[LayerVerification, ...]
+    compiled: bool
+    outputs_agree: bool
+    mismatches: tuple[Mismatch, ...] = ()
+    samples: int = 0
+    not_modelled: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+    headers_differ: tuple[str, ...] = ()
+    synthesis: Mapping[str, Any] | None = None
+
+    @property
+    def counts_agree(self) -> bool:
+        """Whether every layer has the number of multipliers that was expected."""
+        return all(layer.agrees for layer in self.layers)
+
+    @property
+    def passed(self) -> bool:
+        """Whether the counts agree and, if the code was run, so does every layer it computes."""
+        ran_well = self.outputs_agree and not self.mismatches
+        return self.counts_agree and not self.headers_differ and (ran_well or not self.compiled)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all of it as plain data."""
+        return {
+            "passed": self.passed,
+            "counts_agree": self.counts_agree,
+            **asdict(self),
+            "layers": [asdict(layer) for layer in self.layers],
+            "mismatches": [asdict(mismatch) for mismatch in self.mismatches],
+            "not_modelled": list(self.not_modelled),
+            "remarks": list(self.remarks),
+            "headers_differ": list(self.headers_differ),
+            "synthesis": None if self.synthesis is None else dict(self.synthesis),
+        }
+
+    def __str__(self) -> str:
+        head = ("layer", "asked", "built", "RF", "multipliers", "expected", "products", "")
+        rows = [head] + [
+            (
+                layer.name,
+                layer.strategy_asked,
+                layer.strategy,
+                str(layer.reuse_factor),
+                str(layer.multipliers),
+                "?" if layer.expected is None else str(layer.expected),
+                str(layer.products),
+                _AGREEMENT[layer.expected is not None, layer.agrees],
+            )
+            for layer in self.layers
+        ]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        table = [
+            "  ".join(
+                f"{cell:<{w}}" if i < 3 else f"{cell:>{w}}"
+                for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+            ).rstrip()
+            for row in rows
+        ]
+        return "\n".join([*table, *self._verdict()])
+
+    def _verdict(self) -> list[str]:
+        lines = []
+        if not self.compiled:
+            lines.append("The generated code was not run.")
+        elif self.outputs_agree and not self.mismatches:
+            lines.append(f"{self.samples} samples: every layer agrees bit for bit.")
+        elif not self.mismatches:
+            lines.append(f"{self.samples} samples: an output could not be compared.")
+        lines += [
+            f"{m.layer}: {m.samples} of {self.samples} samples differ, by up to {m.largest} units "
+            "of the last bit"
+            for m in self.mismatches
+        ]
+        lines += [f"not modelled: {text}" for text in self.not_modelled]
+        lines += self.remarks
+        return [*lines, "passed" if self.passed else "FAILED"]

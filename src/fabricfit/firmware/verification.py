@@ -1,0 +1,314 @@
+"""Proof, in the generated code, of the multipliers that were saved and of what it computes.
+
+hls4ml converts the model; the multiplications of its C++ are counted and compared with the count that
+fabricfit's grouping predicts; the C++ is compiled, run on data and compared bit for bit, layer by
+layer, with an independent emulation in integer arithmetic.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fabricfit.attributes import IO_TYPES, canonical_strategy
+from fabricfit.errors import FabricFitError, InvalidInputError, InvalidTypeError, unknown_name
+from fabricfit.firmware.counting import count_multiplications
+from fabricfit.firmware.emulation import Emulation, emulate_network
+from fabricfit.firmware.emulation.fixed import NotModelledError
+from fabricfit.firmware.emulation.weights import KerasWeights
+from fabricfit.firmware.findings import LayerVerification, Mismatch, Verification
+from fabricfit.firmware.simulation import (
+    Listener,
+    Results,
+    compile_project,
+    convert,
+    require_compiler,
+    run_project,
+)
+
+__all__ = ["LayerVerification", "Mismatch", "Verification", "expected_multipliers", "verify"]
+
+BACKENDS = ("Vitis", "Vivado")
+"""Backends whose arithmetic the emulation follows."""
+
+
+def verify(
+    model: Any,
+    hls_config: Mapping[str, Any],
+    X: Any = None,
+    *,
+    backend: str = "Vitis",
+    io_type: str | None = None,
+    part: str | None = None,
+    output_dir: str | Path | None = None,
+    samples: int = 100,
+    compile: bool = True,
+    expected: Mapping[str, int] | None = None,
+    synthesize: bool = False,
+) -> Verification:
+    """Convert a model with hls4ml and prove what its generated code costs and computes.
+
+    Parameters
+    ----------
+    model
+        A Keras model. Weights that are to be seen as zero must be exactly zero.
+    hls_config
+        hls4ml's configuration; it is not changed.
+    X
+        Inputs of shape ``(n, *input_shape)``, real data best; a list of them for several inputs.
+        Without it, normally distributed numbers are drawn.
+    backend
+        ``'Vitis'`` or ``'Vivado'``.
+    io_type
+        ``'io_parallel'`` or ``'io_stream'``; where it is not given, the configuration's
+        ``'IOType'``, else ``'io_parallel'``.
+    part
+        The FPGA, as hls4ml spells it.
+    output_dir
+        Folder of the project; a temporary one, removed at the end, where it is not given.
+    samples
+        How many of X's samples are run, from the first on.
+    compile
+        Whether the code is compiled (some 10 s for a small model, minutes for a large unrolled one)
+        and run. Without it only multipliers are counted.
+    expected
+        Layer -> multipliers that the code must have, instead of what the model's weights need.
+    synthesize
+        Whether the backend's synthesis is run too, which takes its tool and, mostly, long.
+
+    Raises
+    ------
+    InvalidTypeError, InvalidInputError
+        The model, X or an option cannot be used, or a layer's numbers are too wide to be emulated.
+    MissingExtraError
+        hls4ml or the C++ compiler is not installed.
+    FabricFitError
+        hls4ml refuses the model, or the code cannot be compiled or stops while it runs.
+    """
+    from fabricfit.keras.reading import check_model
+
+    check_model(model)
+    _check_options(hls_config, backend, samples, compile, synthesize)
+    io_type = _io_type(hls_config, io_type)
+    arrays, drawn = _inputs(model, X, samples)
+    remarks = ["no data was given: the samples are random numbers"] if drawn and compile else []
+    listener = Listener()
+    folder = tempfile.TemporaryDirectory(prefix="fabricfit-") if output_dir is None else None
+    with folder or nullcontext(str(output_dir)) as where:
+        path = Path(where).resolve()
+        hls_model = convert(
+            model,
+            hls_config.get("HLSConfig", hls_config),
+            path,
+            listener,
+            backend=backend,
+            io_type=io_type,
+            part=part,
+        )
+        layers = _layers(model, hls_model, hls_config, expected)
+        emulation, results = Emulation(), None
+        if compile:
+            library = compile_project(hls_model, listener)
+            results = run_project(hls_model, library, arrays)
+            emulation = emulate_network(model, hls_model, arrays, results.layers)
+        differ = _headers_that_differ(path / "firmware" / "weights")
+        synthesis = _synthesized(hls_model, listener) if synthesize else None
+    mismatches, agree = _compare(hls_model, emulation, results) if results else ((), False)
+    remarks += emulation.remarks + listener.remarks
+    remarks += [
+        f"multipliers of layer {layer.name!r} are counted but cannot be predicted"
+        for layer in layers
+        if layer.expected is None
+    ]
+    remarks += [f"synthesis reads other weights than the simulation: {name}" for name in differ]
+    return Verification(
+        layers,
+        compile,
+        agree,
+        mismatches,
+        len(arrays[0]) if compile else 0,
+        tuple(f"{name}: {reason}" for name, reason in emulation.not_modelled.items()),
+        tuple(remarks),
+        differ,
+        synthesis,
+    )
+
+
+def expected_multipliers(kernel: Any, reuse_factor: int, strategy: str) -> int:
+    """Return the multipliers that a layer's weights need.
+
+    Parameters
+    ----------
+    kernel
+        Quantized weights, outputs on the last axis.
+    reuse_factor
+        Weights that one multiplier serves.
+    strategy
+        Resource has a multiplier for each run of RF weights; ResourceUnrolled for each run in which
+        any is not zero; Latency for each weight that is not zero; distributed arithmetic has none.
+    """
+    name, flat = canonical_strategy(strategy), np.moveaxis(np.asarray(kernel), -1, 0).ravel()
+    if name == "latency":
+        return int(np.count_nonzero(flat))
+    if name == "distributed_arithmetic":
+        return 0
+    runs = flat.reshape(-1, reuse_factor)
+    return len(runs) if name == "resource" else int(runs.any(axis=1).sum())
+
+
+def _layers(
+    model: Any,
+    hls_model: Any,
+    hls_config: Mapping[str, Any],
+    expected: Mapping[str, int] | None,
+) -> tuple[LayerVerification, ...]:
+    nodes = {node.name: node for node in hls_model.get_layers()}
+    weights = KerasWeights(model, frozenset(nodes))
+    counted = count_multiplications(hls_model)
+    missing = sorted(set(expected or ()) - set(counted))
+    if missing:
+        raise InvalidInputError(
+            f"expected names layers without multipliers in hls4ml's project: {missing}. Those with "
+            f"multipliers are {list(counted)}."
+        )
+    found = []
+    for name, count in counted.items():
+        node = nodes[name]
+        needed = (expected or {}).get(name)
+        if needed is None:
+            try:
+                kernel = weights.kernel(node).values
+                one = expected_multipliers(kernel, count.reuse_factor, count.strategy)
+                needed = one * count.copies
+            except NotModelledError:
+                needed = None
+        found.append(
+            LayerVerification(
+                name,
+                _asked(hls_config, node),
+                count.strategy,
+                int(count.reuse_factor),
+                int(count.multipliers),
+                None if needed is None else int(needed),
+                int(count.products),
+                needed is None or bool(needed == count.multipliers),
+            )
+        )
+    return tuple(found)
+
+
+def _asked(hls_config: Mapping[str, Any], node: Any) -> str:
+    """Return the strategy that a configuration states for a layer."""
+    config = hls_config.get("HLSConfig", hls_config)
+    for section, key in (("LayerName", node.name), ("LayerType", node.get_attr("class_name"))):
+        for name, stated in (config.get(section) or {}).items():
+            if str(name).lower() == str(key).lower() and stated.get("Strategy"):
+                return str(stated["Strategy"])
+    return str((config.get("Model") or {}).get("Strategy") or "Latency")
+
+
+def _compare(
+    hls_model: Any, emulation: Emulation, results: Results
+) -> tuple[tuple[Mismatch, ...], bool]:
+    """Compare all layers, and tell whether every output was compared and agrees."""
+    found, agree = [], True
+    for name, tensor in emulation.layers.items():
+        if name in results.layers and name not in emulation.not_modelled:
+            seen = results.layers[name].reshape(tensor.shape)
+            off = np.abs(tensor.to_float() - seen).reshape(len(seen), -1)
+            if off.any():
+                unit = 2.0**-tensor.format.fractional
+                found.append(Mismatch(name, int(off.any(axis=1).sum()), round(off.max() / unit)))
+    for output, seen in zip(hls_model.outputs, results.outputs, strict=True):
+        name = next(n.name for n in hls_model.get_layers() if output in n.outputs)
+        must = emulation.layers[name].to_float().reshape(seen.shape)
+        agree &= name not in emulation.not_modelled and bool((must == seen).all())
+    return tuple(found), agree
+
+
+def _headers_that_differ(folder: Path) -> tuple[str, ...]:
+    """Return the headers (read by synthesis) whose numbers are not the text files' (simulation)."""
+    found = []
+    for text in sorted(folder.glob("*.txt")):
+        header = text.with_suffix(".h")
+        numbers = re.search(
+            r"= \{(.*)\};", header.read_text() if header.exists() else "", re.DOTALL
+        )
+        if numbers is None or numbers[1].split() != text.read_text().split():
+            found.append(header.name)
+    return tuple(found)
+
+
+def _synthesized(hls_model: Any, listener: Listener) -> Mapping[str, Any]:
+    try:
+        with listener.listening():
+            return dict(hls_model.build(csim=False, synth=True) or {})
+    except Exception as error:
+        raise FabricFitError(f"synthesis failed: {error}") from error
+
+
+def _check_options(
+    hls_config: Any, backend: str, samples: int, compile: bool, synthesize: bool
+) -> None:
+    if not isinstance(hls_config, Mapping):
+        raise InvalidTypeError(f"hls_config must be a dictionary. Received: {hls_config!r}")
+    if backend not in BACKENDS:
+        raise unknown_name("backend", backend, BACKENDS)
+    if not isinstance(samples, int) or samples < 1:
+        raise InvalidInputError(
+            f"samples must be a whole number of at least 1. Received: samples={samples!r}"
+        )
+    if compile:
+        require_compiler()
+    tool = {"Vitis": "vitis_hls", "Vivado": "vivado_hls"}[backend]
+    if synthesize and shutil.which(tool) is None:
+        raise InvalidInputError(
+            f"synthesize=True needs {tool}, which is not on PATH. Set up the vendor's environment "
+            "first, or leave it out."
+        )
+
+
+def _io_type(hls_config: Mapping[str, Any], io_type: str | None) -> str:
+    inner = hls_config.get("HLSConfig") or {}
+    chosen = io_type or hls_config.get("IOType") or inner.get("IOType") or "io_parallel"
+    if chosen not in IO_TYPES:
+        raise unknown_name("io_type", chosen, IO_TYPES)
+    return chosen
+
+
+def _inputs(model: Any, X: Any, samples: int) -> tuple[Sequence[np.ndarray], bool]:
+    """Return one float64 array for each input of the model, and whether they were drawn."""
+    shapes = [tuple(tensor.shape[1:]) for tensor in model.inputs]
+    if X is None:
+        rng = np.random.default_rng(0)
+        return [rng.normal(size=(samples, *(n or 1 for n in shape))) for shape in shapes], True
+    given = list(X) if isinstance(X, (list, tuple)) and len(shapes) > 1 else [X]
+    if len(given) != len(shapes):
+        raise InvalidInputError(
+            f"X must hold one array for each of the model's {len(shapes)} inputs. "
+            f"Received: {len(given)}"
+        )
+    arrays: list[np.ndarray] = []
+    for x, shape in zip(given, shapes, strict=True):
+        try:
+            array: np.ndarray = np.asarray(x, np.float64)
+        except (TypeError, ValueError) as error:
+            raise InvalidTypeError(f"X must hold numbers: {error}") from error
+        if array.ndim != len(shape) + 1 or len(array) == 0 or array.shape[1:] != shape:
+            raise InvalidInputError(
+                f"X must have the shape (samples, {', '.join(map(str, shape))}). "
+                f"Received: {array.shape}"
+            )
+        if not np.isfinite(array).all():
+            raise InvalidInputError("X must be finite. Received: NaN or infinite numbers")
+        arrays.append(np.ascontiguousarray(array[:samples]))
+    if len({len(array) for array in arrays}) > 1:
+        raise InvalidInputError("X must hold as many samples for every input.")
+    return arrays, False
