@@ -16,11 +16,15 @@ if TYPE_CHECKING:
         get_attributes_from_keras_model,
         get_attributes_from_keras_model_and_hls4ml_config,
     )
+    from fabricfit.budget import Budget
     from fabricfit.config import SUPPORTED_STRUCTURES
     from fabricfit.errors import FabricFitError
+    from fabricfit.firmware import verify
+    from fabricfit.fitting import fit
     from fabricfit.keras import (
         OptimizationResult,
         OptimizationSettings,
+        estimate,
         optimize,
         optimize_keras_model_for_hls4ml,
         optimize_model,
@@ -28,10 +32,13 @@ if TYPE_CHECKING:
     from fabricfit.ranking import register_criterion
 
 _HOMES = {
+    "Budget": "fabricfit.budget",
     "FabricFitError": "fabricfit.errors",
     "OptimizationResult": "fabricfit.keras",
     "OptimizationSettings": "fabricfit.keras",
     "SUPPORTED_STRUCTURES": "fabricfit.config",
+    "estimate": "fabricfit.keras",
+    "fit": "fabricfit.fitting",
     "get_attributes_from_keras_model": "fabricfit.attributes",
     "get_attributes_from_keras_model_and_hls4ml_config": "fabricfit.attributes",
     "install_as_hls4ml_optimization": "fabricfit.aliases",
@@ -39,14 +46,18 @@ _HOMES = {
     "optimize_keras_model_for_hls4ml": "fabricfit.keras",
     "optimize_model": "fabricfit.keras",
     "register_criterion": "fabricfit.ranking",
+    "verify": "fabricfit.firmware",
 }
 
 __all__ = [
     "SUPPORTED_STRUCTURES",
+    "Budget",
     "FabricFitError",
     "OptimizationResult",
     "OptimizationSettings",
     "__version__",
+    "estimate",
+    "fit",
     "get_attributes_from_keras_model",
     "get_attributes_from_keras_model_and_hls4ml_config",
     "install_as_hls4ml_optimization",
@@ -54,6 +65,7 @@ __all__ = [
     "optimize_keras_model_for_hls4ml",
     "optimize_model",
     "register_criterion",
+    "verify",
 ]
 
 

@@ -6,6 +6,8 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from fabricfit.tables import text_table
+
 __all__ = ["LayerReport", "Level", "OptimizationReport"]
 
 
@@ -89,11 +91,13 @@ class OptimizationReport:
     metric_before, metric_after
         Its value for the model that came in and the one that went out.
     threshold
-        The value that a level had to reach.
+        The value that a level had to reach; None if there was none.
     sparsity
         The highest level that was accepted; 0 if none was.
     levels
         All levels in the order in which they were tried.
+    budget
+        Limits of the resources; None where the run was for a sparsity.
     """
 
     units: tuple[str, ...]
@@ -103,14 +107,23 @@ class OptimizationReport:
     metric_name: str
     metric_before: float
     metric_after: float
-    threshold: float
+    threshold: float | None
     sparsity: float
     levels: tuple[Level, ...]
+    budget: tuple[float, ...] | None = None
 
     @property
     def skipped(self) -> dict[str, str]:
         """Layers that were not optimized, each with the reason."""
         return {layer.name: layer.skipped for layer in self.layers if layer.skipped}
+
+    @property
+    def fits(self) -> bool:
+        """Whether the returned model is within the budget; True where there is none."""
+        if self.budget is None:
+            return True
+        pairs = zip(self.resources_after, self.budget, strict=True)
+        return all(used <= limit for used, limit in pairs)
 
     def rows(self) -> tuple[list[str], list[list[str]]]:
         """Return the table of layers as text: its header, and its rows with the total last."""
@@ -143,20 +156,21 @@ class OptimizationReport:
         return _plain(asdict(self))
 
     def __str__(self) -> str:
-        header, body = self.rows()
-        widths = [max(map(len, column)) for column in zip(header, *body, strict=True)]
-        lines = [
-            "  ".join(
-                cell.ljust(width) if i in (0, len(header) - 1) else cell.rjust(width)
-                for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-            ).rstrip()
-            for row in (header, *body)
-        ]
-        rule = "-" * max(map(len, lines))
-        lines = [lines[0], rule, *lines[1:-1], rule, lines[-1]]
+        lines = text_table(*self.rows())
+        if self.budget is not None:
+            limits = zip(self.units, self.resources_after, self.budget, strict=True)
+            shares = ", ".join(
+                f"{used:,.0f} of {limit:,.0f} {unit}" for unit, used, limit in limits
+            )
+            lines.append(f"budget: {shares}; it {'fits' if self.fits else 'does not fit'}")
+        demand = (
+            ""
+            if self.threshold is None
+            else (f" (at least as good as {self.threshold:.4f} was required)")
+        )
         lines.append(
-            f"{self.metric_name}: {self.metric_before:.4f} before, {self.metric_after:.4f} after "
-            f"(at least as good as {self.threshold:.4f} was required)"
+            f"{self.metric_name}: {self.metric_before:.4f} before, {self.metric_after:.4f} after"
+            + demand
         )
         return "\n".join(lines)
 

@@ -16,7 +16,7 @@ import pytest
 from fabricfit.attributes import OptimizationAttributes, get_attributes_from_keras_model
 from fabricfit.errors import FabricFitError, InvalidInputError, InvalidTypeError
 from fabricfit.keras import OptimizationSettings, optimize, optimize_model
-from fabricfit.keras.optimization import _Run
+from fabricfit.keras.optimization import _Run, sparsity_target
 from fabricfit.objectives import ParameterEstimator
 from fabricfit.objectives.gpu_objectives import GPUFLOPEstimator
 from fabricfit.scheduler import ConstantScheduler, PolynomialScheduler
@@ -167,8 +167,10 @@ class Watched(_Run):
 def watched(model, data, tmp_path, spoil, **changes):
     scheduler = changes.pop("scheduler", ConstantScheduler(0, 0.8, 0.2))
     attributes = get_attributes_from_keras_model(model)
-    arguments = (model, attributes, ParameterEstimator, scheduler, *data)
-    return Watched(*arguments, settings(tmp_path, **changes), spoil=spoil)
+    chosen = settings(tmp_path, **changes)
+    target = sparsity_target(chosen)
+    arguments = (model, attributes, ParameterEstimator, target, scheduler, data, chosen)
+    return Watched(*arguments, spoil=spoil)
 
 
 def test_after_a_bad_level_the_run_goes_on_from_the_last_good_weights(trained, data, tmp_path):

@@ -1,6 +1,7 @@
 """The rooms that know Keras: optimizing a model, and what that takes."""
 
 from fabricfit.keras.compatibility import optimize_keras_model_for_hls4ml, optimize_model
+from fabricfit.keras.estimation import estimate
 from fabricfit.keras.layers import LayerHandler, register_layer
 from fabricfit.keras.masked_backprop import MaskedBackprop
 from fabricfit.keras.optimization import OptimizationResult, optimize
@@ -11,6 +12,7 @@ __all__ = [
     "MaskedBackprop",
     "OptimizationResult",
     "OptimizationSettings",
+    "estimate",
     "optimize",
     "optimize_keras_model_for_hls4ml",
     "optimize_model",

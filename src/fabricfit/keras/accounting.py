@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import keras
@@ -10,12 +10,12 @@ import numpy as np
 
 from fabricfit.attributes import LayerAttributes
 from fabricfit.keras.decisions import Decisions
-from fabricfit.keras.reading import describe_model, kernels_of
+from fabricfit.keras.reading import describe_model, kernel_arrays
 from fabricfit.keras.reduction import reduce_model
 from fabricfit.report import LayerReport
 from fabricfit.selection import Objective
 
-__all__ = ["Account", "deliver", "saved_groups"]
+__all__ = ["Account", "deliver"]
 
 
 @dataclass(frozen=True)
@@ -36,28 +36,6 @@ class Account:
     layers: tuple[LayerReport, ...]
     before: tuple[float, ...]
     after: tuple[float, ...]
-
-
-def saved_groups(kernel: np.ndarray, attributes: LayerAttributes) -> int:
-    """Count a kernel's groups that save: all zero, or all equal where sharing is allowed.
-
-    Parameters
-    ----------
-    kernel
-        The weights.
-    attributes
-        The layer's, ``optimization_attributes`` included.
-    """
-    settings, grouping = attributes.optimization_attributes, attributes.grouping
-    assert settings is not None
-    groups = grouping.to_groups(kernel)
-    saved = np.zeros(grouping.n_groups, bool)
-    if settings.pruning:
-        saved |= ~groups.any(axis=1)
-    if settings.weight_sharing and grouping.group_size > 1:
-        inside = grouping.to_groups(np.ones(grouping.shape, bool))
-        saved |= np.where(inside, groups == groups[:, :1], True).all(axis=1)
-    return int(np.count_nonzero(saved))
 
 
 def deliver(
@@ -84,42 +62,34 @@ def deliver(
         What both take.
     """
     attributes = decisions.attributes
-    pruned = _layer_counts(after, attributes)
-    if not objective.removes_units:
-        final, gone, result = attributes, pruned, after
-    else:
+    old, new = kernel_arrays(before), kernel_arrays(after)
+    left: dict[str, Sequence[float]]
+    total: Sequence[float]
+    if objective.removes_units:
         result = reduce_model(after)
-        final, gone = _attributes_of_reduced(result, attributes), {}
-    untouched = _layer_counts(before, attributes)
-    old, new = kernels_of(before), kernels_of(after)
+        final = _attributes_of_reduced(result, attributes)
+        left = {name: objective.layer_utilization(final[name], 0) for name in new}
+        total = objective.model_utilization(final, {})
+    else:
+        result = after
+        left = {name: objective.layer_use(attributes[name], kernel) for name, kernel in new.items()}
+        total = objective.model_use(attributes, new)
     layers = tuple(
         LayerReport(
             name=name,
             kind=attributes[name].layer_type.__name__,
-            weights=_array(kernel).size,
-            nonzeros_before=int(np.count_nonzero(_array(kernel))),
-            nonzeros_after=int(np.count_nonzero(_array(new[name]))),
-            resources_before=_floats(
-                objective.layer_utilization(attributes[name], untouched.get(name, 0))
-            ),
-            resources_after=_floats(objective.layer_utilization(final[name], gone.get(name, 0))),
+            weights=kernel.size,
+            nonzeros_before=int(np.count_nonzero(kernel)),
+            nonzeros_after=int(np.count_nonzero(new[name])),
+            resources_before=_floats(objective.layer_use(attributes[name], kernel)),
+            resources_after=_floats(left[name]),
             skipped=decisions.skipped.get(name, ""),
         )
         for name, kernel in old.items()
     )
-    total = _floats(objective.model_utilization(attributes, untouched))
-    left = _floats(objective.model_utilization(final, gone))
-    units = tuple(objective.units) or tuple(f"resource {i}" for i in range(len(total)))
-    return result, Account(units, layers, total, left)
-
-
-def _layer_counts(model: keras.Model, attributes: Mapping[str, LayerAttributes]) -> dict[str, int]:
-    """Count the saved groups of every optimizable layer in a model's weights."""
-    return {
-        name: saved_groups(_array(kernel), attributes[name])
-        for name, kernel in kernels_of(model).items()
-        if name in attributes and attributes[name].optimizable
-    }
+    dense = _floats(objective.model_use(attributes, old))
+    units = tuple(objective.units) or tuple(f"resource {i}" for i in range(len(dense)))
+    return result, Account(units, layers, dense, _floats(total))
 
 
 def _attributes_of_reduced(
@@ -137,7 +107,3 @@ def _attributes_of_reduced(
 
 def _floats(values: Iterable[float]) -> tuple[float, ...]:
     return tuple(float(value) for value in values)
-
-
-def _array(variable: keras.Variable) -> np.ndarray:
-    return np.asarray(keras.ops.convert_to_numpy(variable))

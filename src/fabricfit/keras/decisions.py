@@ -32,10 +32,13 @@ class Decisions:
         Layer -> attributes of the run's own, ``optimizable`` set as decided.
     skipped
         Layer with weights -> why it is not optimized.
+    objective
+        The objective that decided.
     """
 
     attributes: dict[str, LayerAttributes]
     skipped: dict[str, str]
+    objective: Objective
 
     @property
     def optimized(self) -> list[str]:
@@ -69,7 +72,7 @@ def decide(
         if reason and layers[name].weights:
             skipped[name] = reason
             logger.info("layer %r stays as it is: %s", name, reason)
-    result = Decisions(decided, skipped)
+    result = Decisions(decided, skipped, objective)
     if not result.optimized:
         reasons = "; ".join(f"{name!r}: {reason}" for name, reason in skipped.items())
         raise InvalidInputError(

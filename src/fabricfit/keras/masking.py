@@ -9,7 +9,8 @@ import keras
 import numpy as np
 
 from fabricfit.attributes import LayerAttributes
-from fabricfit.keras.reading import check_model, kernels_of
+from fabricfit.choices import Treatment
+from fabricfit.keras.reading import check_model, kernel_arrays
 from fabricfit.ranking import Criterion
 from fabricfit.selection import Objective, Selection, select_groups
 
@@ -102,8 +103,8 @@ def model_kernels(
 ) -> dict[str, np.ndarray]:
     """Return the kernels of all optimizable layers as NumPy arrays, by layer."""
     return {
-        name: np.asarray(keras.ops.convert_to_numpy(kernel))
-        for name, kernel in kernels_of(model).items()
+        name: kernel
+        for name, kernel in kernel_arrays(model).items()
         if name in attributes and attributes[name].optimizable
     }
 
@@ -114,14 +115,11 @@ def masks_and_offsets(
     attributes: Mapping[str, LayerAttributes],
 ) -> tuple[Arrays, Arrays]:
     """Spell out a selection as arrays in the kernels' shapes."""
-    masks, offsets = {}, {}
-    for name, kept in selection.keep.items():
-        kernel, grouping = kernels[name], attributes[name].grouping
-        masks[name] = np.ascontiguousarray(grouping.spread(kept.astype(kernel.dtype)))
-        shared = selection.losses[name].shared & ~kept
-        if shared.any():
-            values = np.where(shared, grouping.means(kernel), 0).astype(kernel.dtype)
-            offsets[name] = np.ascontiguousarray(grouping.spread(values))
-        else:
-            offsets[name] = np.zeros_like(kernel)
-    return masks, offsets
+    treated = {
+        name: Treatment.of_groups(
+            kernels[name], attributes[name].grouping, kept, selection.losses[name].shared
+        )
+        for name, kept in selection.keep.items()
+    }
+    masks = {name: treatment.mask for name, treatment in treated.items()}
+    return masks, {name: treatment.offset for name, treatment in treated.items()}

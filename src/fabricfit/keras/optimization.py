@@ -1,6 +1,6 @@
 """The run: tune, then level by level mask, fine-tune, compare and rewind.
 
-This is the loop behind :func:`fabricfit.keras.optimize_model`.
+This is the loop behind :func:`fabricfit.keras.optimize_model` and :func:`fabricfit.fit`.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,8 @@ from fabricfit.keras.builder import build_optimizable_model
 from fabricfit.keras.config import DEFAULT_DIRECTORY, TMP_DIRECTORY
 from fabricfit.keras.curvature import get_model_gradients, get_model_hessians
 from fabricfit.keras.decisions import Decisions, check_objective, decide
-from fabricfit.keras.masking import masks_and_offsets, model_kernels
-from fabricfit.keras.reading import check_model
+from fabricfit.keras.masking import Arrays, model_kernels
+from fabricfit.keras.reading import check_model, kernel_arrays
 from fabricfit.keras.regularization import remove_custom_regularizers
 from fabricfit.keras.settings import OptimizationSettings
 from fabricfit.keras.training import (
@@ -46,13 +46,17 @@ from fabricfit.report import Level, OptimizationReport
 from fabricfit.run import RunDirectory, resolve_directory
 from fabricfit.run.progress import shown
 from fabricfit.scheduler import OptimizationScheduler
-from fabricfit.selection import Objective, select_groups
+from fabricfit.selection import Objective
+from fabricfit.targets import ChoiceTarget, SparsityTarget, Target
 
-__all__ = ["OptimizationResult", "optimize"]
+__all__ = ["OptimizationResult", "optimize", "run"]
 
 logger = logging.getLogger(__name__)
 
 WEIGHTS_FILE = "best.weights.h5"
+
+_CORRECTIONS = 4
+_MARGIN = 1.25
 
 
 @dataclass(frozen=True)
@@ -67,11 +71,15 @@ class OptimizationResult:
         What was saved, what it cost, what was skipped and why.
     directory
         The run's own folder.
+    hls_config
+        The configuration to convert the model with, so that hls4ml realizes the savings; None where
+        the run was not for a budget.
     """
 
     model: keras.Model
     report: OptimizationReport
     directory: Path
+    hls_config: dict[str, Any] | None = None
 
     @property
     def history(self) -> tuple[Level, ...]:
@@ -111,9 +119,59 @@ def optimize(
     FabricFitError
         The input cannot be worked with; nothing has been trained or written then.
     """
+    data = (train_data, validation_data)
+    return run(model, attributes, objective, sparsity_target(settings), scheduler, data, settings)
+
+
+def sparsity_target(settings: OptimizationSettings) -> Callable[[Decisions, Arrays], Target]:
+    """Return what makes the target of a run whose levels are sparsities."""
+    ranking: dict[str, Any] = {
+        "metric": settings.ranking_metric,
+        "minimum_groups": settings.minimum_groups,
+    }
+    options = {
+        "local": settings.local,
+        "knapsack_solver": settings.knapsack_solver,
+        "knapsack_options": settings.knapsack_options,
+        **ranking,
+    }
+
+    def make(decisions: Decisions, kernels: Arrays) -> Target:
+        attributes, objective = decisions.attributes, decisions.objective
+        if objective.offers_choices and not settings.local:
+            return ChoiceTarget(
+                attributes, objective, kernels, reasons=decisions.skipped, **ranking
+            )
+        return SparsityTarget(attributes, objective, options)
+
+    return make
+
+
+def run(
+    model: keras.Model,
+    attributes: Mapping[str, LayerAttributes],
+    objective: Objective,
+    make_target: Callable[[Decisions, Arrays], Target],
+    scheduler: OptimizationScheduler,
+    data: tuple[Any, Any],
+    settings: OptimizationSettings,
+    finish: Callable[[keras.Model, Mapping[str, LayerAttributes]], keras.Model] | None = None,
+) -> OptimizationResult:
+    """Go level by level toward a target; the arguments are those of :func:`optimize`.
+
+    Parameters
+    ----------
+    make_target
+        Returns the target, once it is decided which layers take part, from that and all kernels.
+    data
+        For training and for validation.
+    finish
+        What is done to the weights at the end, and before a level is judged: from a model and its
+        attributes to another model of the same layers.
+    """
     with shown(logging.getLogger("fabricfit") if settings.verbose else None):
         return _Run(
-            model, attributes, objective, scheduler, train_data, validation_data, settings
+            model, attributes, objective, make_target, scheduler, data, settings, finish
         ).go()
 
 
@@ -125,10 +183,11 @@ class _Run:
         model: keras.Model,
         attributes: Mapping[str, LayerAttributes],
         objective: Objective,
+        make_target: Callable[[Decisions, Arrays], Target],
         scheduler: OptimizationScheduler,
-        train_data: Any,
-        validation_data: Any,
+        data: tuple[Any, Any],
         settings: OptimizationSettings,
+        finish: Callable[..., keras.Model] | None = None,
     ) -> None:
         self.original = check_model(model)
         self.objective = check_objective(objective)
@@ -139,21 +198,23 @@ class _Run:
             )
         self.scheduler = copy.deepcopy(scheduler)
         self.settings = settings
-        self.data = collect(train_data, "train")
-        self.validation = collect(validation_data, "val")
+        self.finish = finish
+        self.data = collect(data[0], "train")
+        self.validation = collect(data[1], "val")
         loss = mean_loss(settings.loss_fn)
         check_against_model(model, self.data, loss)
         outputs = check_against_model(model, self.validation, loss)
         few = self.validation.take(slice(0, 8))
         self.metric = fresh_metric(settings.validation_metric, outputs, few.y)
         self.decisions: Decisions = decide(model, attributes, self.objective)
+        self.target = make_target(self.decisions, kernel_arrays(model))
         self.baseline = _engine(model, settings).evaluate(self.validation, self.metric)
         if not np.isfinite(self.baseline):
             raise InvalidInputError(
                 f"the model's {self.metric.name} on the validation data is {self.baseline}: check its "
                 "weights, the data and the metric before it is optimized."
             )
-        self.threshold = settings.rtol * self.baseline
+        self.threshold = None if settings.rtol is None else settings.rtol * self.baseline
         self.rng = np.random.default_rng(settings.seed)
         self.levels: list[Level] = []
         self.best: list[np.ndarray] | None = None
@@ -164,12 +225,19 @@ class _Run:
         place = resolve_directory(self.settings.directory, DEFAULT_DIRECTORY, TMP_DIRECTORY)
         self.folder = RunDirectory(place)
         logger.info(
-            "baseline %s %.5g; levels must reach %.5g; files in %s",
-            self.metric.name, self.baseline, self.threshold, self.folder.path,
+            "baseline %s %.5g; %s; files in %s",
+            self.metric.name, self.baseline, self._demand(), self.folder.path,
         )  # fmt: skip
+        if self.target.is_met:
+            return self._finish(None)
         engine = self._prepare()
         self._climb(engine)
         return self._finish(engine)
+
+    def _demand(self) -> str:
+        if self.threshold is None:
+            return "levels are judged by their resources alone"
+        return f"levels must reach {self.threshold:.5g}"
 
     def _prepare(self) -> Engine:
         """Tune the regularizers; return the engine that trains the tuned copy."""
@@ -250,28 +318,45 @@ class _Run:
                 "sparsity %.4g: %s; going back to the last good weights", sparsity, error
             )
             return level(False, np.nan, used, epochs, str(error))
-        accepted = not better(self.threshold, phase.metric, self.settings.increasing)
-        return level(accepted, phase.metric, used, len(phase.losses))
-
-    def _mask(self, engine: Engine, sparsity: float) -> tuple[float, ...]:
-        """Choose the groups that stay and freeze the others; return the resources that remain."""
-        settings, attributes = self.settings, self.decisions.attributes
-        kernels = model_kernels(engine.model, attributes)
-        selection = select_groups(
-            kernels,
-            attributes,
-            sparsity,
-            self.objective,
-            metric=settings.ranking_metric,
-            statistics=self._statistics(engine.model),
-            local=settings.local,
-            knapsack_solver=settings.knapsack_solver,
-            knapsack_options=settings.knapsack_options,
-            minimum_groups=settings.minimum_groups,
+        metric = phase.metric
+        finished = self._finished(engine)
+        if finished is not engine.model:
+            finished, used = self._within(engine, finished, sparsity, used)
+            metric = _engine(finished, self.settings).evaluate(self.validation, self.metric)
+        accepted = self.threshold is None or not better(
+            self.threshold, metric, self.settings.increasing
         )
-        engine.projection.update(*masks_and_offsets(selection, kernels, attributes))
+        return level(accepted, metric, used, len(phase.losses))
+
+    def _finished(self, engine: Engine) -> keras.Model:
+        """Return the model as it would be handed out now."""
+        if self.finish is None:
+            return engine.model
+        return self.finish(engine.model, self.decisions.attributes)
+
+    def _within(
+        self, engine: Engine, finished: keras.Model, level: float, used: tuple[float, ...]
+    ) -> tuple[keras.Model, tuple[float, ...]]:
+        """Choose again, sparing more, where trained weights came to take more than was foreseen."""
+        spare = np.zeros(len(used))
+        for _ in range(_CORRECTIONS):
+            over = self.target.excess(kernel_arrays(finished), level)
+            if not over.any():
+                break
+            spare = spare + _MARGIN * over
+            used = self._mask(engine, level, spare)
+            finished = self._finished(engine)
+        return finished, used
+
+    def _mask(
+        self, engine: Engine, sparsity: float, spare: np.ndarray | None = None
+    ) -> tuple[float, ...]:
+        """Choose what becomes of all weights and freeze those; return the resources that remain."""
+        kernels = model_kernels(engine.model, self.decisions.attributes)
+        chosen = self.target.choose(kernels, sparsity, self._statistics(engine.model), spare)
+        engine.projection.update(chosen.masks, chosen.offsets, chosen.clusters)
         engine.project_weights()
-        return tuple(float(value) for value in selection.utilization)
+        return tuple(float(value) for value in chosen.utilization)
 
     def _statistics(self, model: keras.Model) -> dict[str, dict[str, np.ndarray]]:
         needs = get_criterion(self.settings.ranking_metric).needs
@@ -313,17 +398,20 @@ class _Run:
             self.best, self.best_sparsity = engine.get_weights(), sparsity
             self.folder.write(WEIGHTS_FILE, engine.model.save_weights)
 
-    def _finish(self, engine: Engine) -> OptimizationResult:
+    def _finish(self, engine: Engine | None) -> OptimizationResult:
         """Make the best level's weights a plain model, and count what it saves."""
-        if self.best is None:
-            logger.warning(
-                "no sparsity level kept %s at %.5g or better: the result is the model as it came in",
-                self.metric.name, self.threshold,
-            )  # fmt: skip
+        if engine is None or self.best is None:
+            if engine is not None:
+                logger.warning(
+                    "no sparsity level kept %s good enough (%s): the result is the model as it came in",
+                    self.metric.name, self._demand(),
+                )  # fmt: skip
             result = remove_custom_regularizers(self.original)
         else:
             engine.set_weights(self.best)
             result = remove_custom_regularizers(engine.model)
+        if self.finish is not None:
+            result = self.finish(result, self.decisions.attributes)
         result, account = deliver(self.original, result, self.decisions, self.objective)
         self._warn_of_excess(account)
         self._compile(result)
@@ -338,12 +426,15 @@ class _Run:
             threshold=self.threshold,
             sparsity=self.best_sparsity,
             levels=tuple(self.levels),
+            budget=self.target.budget_limits,
         )
         self.folder.write_json("report.json", report.to_dict())
         return OptimizationResult(result, report, self.folder.path)
 
     def _warn_of_excess(self, account: Account) -> None:
         """Say so if units stayed in the model that the objective counts as removed."""
+        if not self.objective.removes_units:
+            return
         dense = self.objective.model_utilization(self.decisions.attributes, {})
         for unit, total, left in zip(account.units, dense, account.after, strict=True):
             if not self.settings.local and left > (1 - self.best_sparsity) * total + 1e-6 * total:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import keras
+import numpy as np
 
 from fabricfit.attributes import LayerAttributes, OptimizationAttributes
 from fabricfit.errors import InvalidInputError, InvalidTypeError
@@ -17,6 +18,7 @@ __all__ = [
     "check_model",
     "describe_model",
     "functional_graph",
+    "kernel_arrays",
     "kernels_of",
     "named_layers",
     "output_layers",
@@ -120,6 +122,14 @@ def kernels_of(model: keras.Model) -> dict[str, keras.Variable]:
     return kernels
 
 
+def kernel_arrays(model: keras.Model) -> dict[str, np.ndarray]:
+    """Return the kernels of all layers that have one as NumPy arrays, by layer name."""
+    return {
+        name: np.asarray(keras.ops.convert_to_numpy(kernel))
+        for name, kernel in kernels_of(model).items()
+    }
+
+
 def describe_model(model: keras.Model) -> dict[str, LayerAttributes]:
     """Build the :class:`~fabricfit.attributes.LayerAttributes` of every layer."""
     check_model(model)
@@ -147,7 +157,17 @@ def describe_model(model: keras.Model) -> dict[str, LayerAttributes]:
         precision = handler.kernel_precision(layer) if handler else None
         if precision is not None:
             described[name].args["quantizer_precision"] = precision
+        activation = getattr(getattr(layer, "activation", None), "__name__", "")
+        if activation not in ("", "linear"):
+            described[name].args["activation"] = activation
     for attributes in described.values():
+        # A Sequential model does not list its input among its layers.
+        sources = [
+            described[n].layer_type if n in described else keras.layers.InputLayer
+            for n in attributes.inbound_layers
+        ]
+        if keras.layers.InputLayer in sources:
+            attributes.args["reads_model_input"] = True
         if attributes.consumers:
             attributes.args["consumer_attributes"] = {
                 name: described[name] for name in attributes.consumers

@@ -35,7 +35,8 @@ class OptimizationSettings:
         Whether a larger metric is better.
     rtol
         A level is good if its metric is at least as good as ``rtol`` times the baseline's: below 1
-        for a metric that increases, above 1 for one that decreases.
+        for a metric that increases, above 1 for one that decreases. With None every level is good
+        whose training ends with a finite metric.
     callbacks
         Keras callbacks for every stretch of fine-tuning.
     ranking_metric
@@ -71,7 +72,7 @@ class OptimizationSettings:
     loss_fn: Any
     validation_metric: Any
     increasing: bool
-    rtol: float
+    rtol: float | None
     callbacks: Sequence[Any] | None = None
     ranking_metric: str = "l1"
     local: bool = False
@@ -107,8 +108,8 @@ class OptimizationSettings:
                 "epochs must be more than rewinding_epochs, so that the masked model is trained too. "
                 f"Received: epochs={self.epochs}, rewinding_epochs={self.rewinding_epochs}"
             )
-        if not 0 < float(self.rtol) < float("inf"):
-            raise InvalidInputError(f"rtol must be above 0. Received: rtol={self.rtol!r}")
+        if self.rtol is not None and not 0 < float(self.rtol) < float("inf"):
+            raise InvalidInputError(f"rtol must be above 0, or None. Received: rtol={self.rtol!r}")
         get_criterion(self.ranking_metric, "ranking_metric")
         if self.knapsack_solver not in implementations():
             raise unknown_name("knapsack_solver", self.knapsack_solver, implementations())

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fabricfit.attributes import LayerAttributes, OptimizationAttributes
+from fabricfit.choices import Choices, Treatment
 from fabricfit.errors import InvalidInputError
 from fabricfit.grouping import Grouping
 
@@ -71,6 +72,9 @@ class ObjectiveEstimator(ABC):
 
     units: tuple[str, ...] = ()
     """Names of the dimensions, such as ``('DSP', 'BRAM18')``; empty where they are not known."""
+
+    offers_choices: bool = False
+    """Whether :meth:`layer_choices` says what may become of the weights of optimizable layers."""
 
     removes_units: bool = False
     """Whether the resource is saved only once pruned units are taken out of the model."""
@@ -187,9 +191,128 @@ class ObjectiveEstimator(ABC):
         return total or [0]
 
     @objective_method
+    def layer_use(cls, layer_attributes: LayerAttributes, kernel: np.ndarray) -> list[float]:  # noqa: N805
+        """Return what the layer takes with these very weights.
+
+        Parameters
+        ----------
+        layer_attributes
+            The layer, optimizable or not.
+        kernel
+            Its weights.
+
+        Returns
+        -------
+        list of float
+            By default :meth:`layer_utilization` without the groups that
+            :func:`saved_groups` counts.
+        """
+        return list(
+            map(
+                float,
+                cls.layer_utilization(layer_attributes, saved_groups(kernel, layer_attributes)),
+            )
+        )
+
+    @objective_method
+    def model_use(
+        cls,  # noqa: N805
+        attributes: Mapping[str, LayerAttributes],
+        kernels: Mapping[str, np.ndarray],
+    ) -> list[float]:
+        """Return what the model takes with these very weights.
+
+        Parameters
+        ----------
+        attributes
+            Layer name -> attributes.
+        kernels
+            Layer name -> kernel.
+
+        Returns
+        -------
+        list of float
+            By default :meth:`model_utilization` without the groups that :func:`saved_groups` counts.
+        """
+        saved = {name: saved_groups(kernel, attributes[name]) for name, kernel in kernels.items()}
+        return list(map(float, cls.model_utilization(attributes, saved)))
+
+    @objective_method
+    def layer_choices(
+        cls,  # noqa: N805
+        layer_attributes: LayerAttributes,
+        kernel: np.ndarray,
+        **ranking: Any,
+    ) -> Choices:
+        """Return what may become of the layer's weights, where that is more than to keep or lose groups.
+
+        Asked only where :attr:`offers_choices` is set.
+
+        Parameters
+        ----------
+        layer_attributes
+            The layer.
+        kernel
+            Its weights.
+        **ranking
+            ``metric`` and ``statistics`` of :func:`fabricfit.ranking.weight_loss`, and
+            ``minimum_groups``.
+        """
+        raise NotImplementedError
+
+    @objective_method
+    def treated_use(
+        cls,  # noqa: N805
+        layer_attributes: LayerAttributes,
+        kernel: np.ndarray,
+        treatment: Treatment,
+    ) -> np.ndarray:
+        """Return what the layer takes at most when its weights were treated and trained on.
+
+        Parameters
+        ----------
+        layer_attributes
+            The layer.
+        kernel
+            Its weights before.
+        treatment
+            What becomes of them.
+
+        Returns
+        -------
+        array of shape ``(M,)``
+            By default :meth:`layer_use` of the treated weights.
+        """
+        return np.array(cls.layer_use(layer_attributes, treatment.apply(kernel)))
+
+    @objective_method
     def reason(cls, layer_attributes: LayerAttributes) -> str:  # noqa: N805
         """Say in a sentence why a layer is not optimizable; empty where it is or none is known."""
         return ""
+
+
+def saved_groups(kernel: np.ndarray, attributes: LayerAttributes) -> int:
+    """Count a kernel's groups that save: all zero, or all equal where sharing is allowed.
+
+    Parameters
+    ----------
+    kernel
+        The weights.
+    attributes
+        The layer's, ``optimization_attributes`` included. A layer that is not optimizable saves nothing.
+    """
+    settings = attributes.optimization_attributes
+    if not attributes.optimizable or settings is None:
+        return 0
+    grouping = attributes.grouping
+    groups = grouping.to_groups(kernel)
+    saved = np.zeros(grouping.n_groups, bool)
+    if settings.pruning:
+        saved |= ~groups.any(axis=1)
+    if settings.weight_sharing and grouping.group_size > 1:
+        inside = grouping.to_groups(np.ones(grouping.shape, bool))
+        saved |= np.where(inside, groups == groups[:, :1], True).all(axis=1)
+    return int(np.count_nonzero(saved))
 
 
 def left_over(total: int, saved: int, grouping: Grouping, removed: int) -> int:

@@ -69,6 +69,7 @@ def product_of(layer_attributes: LayerAttributes) -> Product:
         min(hls.parallelization_factor, positions) if hls.io_type == "io_parallel" else 1,
         positions,
         convolution,
+        bool(layer_attributes.args.get("reads_model_input", False)),
     )
 
 

@@ -105,7 +105,9 @@ class Projection:
     def _all_slots(self) -> list[_Slot]:
         return [*self._slots.values(), *self._bias_slots.values()]
 
-    def gradients(self, tensors: list[Any], state: list[tuple[Any, ...]] | None = None) -> list[Any]:
+    def gradients(
+        self, tensors: list[Any], state: list[tuple[Any, ...]] | None = None
+    ) -> list[Any]:
         """Project gradients of the model's trainable variables, in their order.
 
         Parameters
@@ -202,7 +204,7 @@ class Projection:
                 self._bias_slots[name].mask.assign(alive.reshape(-1, shape[-1]).any(axis=0))
 
     def _by_group(self, name: str, mask: np.ndarray, offset: np.ndarray) -> np.ndarray:
-        """Number the weights of shared groups by their group."""
+        """Give the weights of shared groups their group's number, and all others 0."""
         if name not in self._groupings:
             return np.zeros(mask.shape, np.int32)
         grouping = self._groupings[name]

@@ -1,0 +1,106 @@
+"""Fitting a model to a budget of an FPGA's resources: the main door."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import keras
+
+from fabricfit.attributes import (
+    LayerAttributes,
+    get_attributes_from_keras_model_and_hls4ml_config,
+)
+from fabricfit.budget import Budget
+from fabricfit.errors import InvalidTypeError
+from fabricfit.firmware.configuration import realize
+from fabricfit.firmware.snapping import snap_model
+from fabricfit.keras.decisions import Decisions
+from fabricfit.keras.optimization import OptimizationResult, run
+from fabricfit.keras.reading import check_model, kernel_arrays
+from fabricfit.keras.settings import OptimizationSettings
+from fabricfit.scheduler import OptimizationScheduler, PolynomialScheduler
+from fabricfit.targets import BudgetTarget, objective_for
+
+__all__ = ["fit"]
+
+_LEVELS = 5
+
+
+def fit(
+    model: keras.Model,
+    hls_config: Mapping[str, Any],
+    budget: Budget,
+    train_data: Any,
+    validation_data: Any,
+    settings: OptimizationSettings,
+    *,
+    scheduler: OptimizationScheduler | None = None,
+) -> OptimizationResult:
+    """Prune, share and round a model's weights until it fits a budget.
+
+    Parameters
+    ----------
+    model
+        A built Sequential or Functional model. It is not changed.
+    hls_config
+        How hls4ml is to build it: what ``hls4ml.utils.config_from_keras_model`` returns, or the part of
+        it that matters, with an ``'IOType'`` if it is not ``'io_parallel'``.
+    budget
+        What the design may take.
+    train_data, validation_data
+        Pairs ``(X, y)``, or anything that yields such pairs batch by batch.
+    settings
+        How it is done. With ``rtol=None`` the budget is met whatever it costs; with a number, levels
+        whose metric is worse than that are not accepted, and the model comes as near to the budget as
+        the metric allows.
+    scheduler
+        The levels on the way from what the model takes (0) to the budget (1); 5 levels, the larger
+        steps first, by default.
+
+    Returns
+    -------
+    OptimizationResult
+        ``model`` has its weights on hls4ml's grid, so that what was pruned is exactly zero;
+        ``hls_config`` converts it so that the savings are real; ``report`` holds what every layer takes
+        of each resource before and after, and the budget. A model that fits as it is comes back with
+        its weights on the grid.
+
+    Raises
+    ------
+    InfeasibleError
+        The budget cannot be met. Nothing has been trained or written then.
+    FabricFitError
+        The input cannot be worked with. Nothing has been trained or written then.
+    """
+    check_model(model)
+    if not isinstance(budget, Budget):
+        raise InvalidTypeError(
+            "budget must be a fabricfit.Budget, for example Budget.device('pynq-z2'). "
+            f"Received: {budget!r}"
+        )
+    realized = realize(model, hls_config)
+    attributes = get_attributes_from_keras_model_and_hls4ml_config(model, realized.config)
+    kernels = kernel_arrays(model)
+    objective = objective_for(budget, attributes, kernels)
+
+    def make_target(decisions: Decisions, kernels: Mapping[str, Any]) -> BudgetTarget:
+        return BudgetTarget(
+            decisions.attributes,
+            objective,
+            budget,
+            kernels,
+            metric=settings.ranking_metric,
+            minimum_groups=settings.minimum_groups,
+            reasons=decisions.skipped,
+        )
+
+    levels = scheduler or PolynomialScheduler(_LEVELS, final_sparsity=1.0)
+    data = (train_data, validation_data)
+    result = run(model, attributes, objective, make_target, levels, data, settings, _on_grid)
+    return replace(result, hls_config=realized.config)
+
+
+def _on_grid(model: keras.Model, attributes: Mapping[str, LayerAttributes]) -> keras.Model:
+    return snap_model(model, attributes)[0]
