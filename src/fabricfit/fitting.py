@@ -17,6 +17,7 @@ from fabricfit.errors import InvalidTypeError
 from fabricfit.firmware.configuration import realize
 from fabricfit.firmware.snapping import snap_model
 from fabricfit.keras.decisions import Decisions
+from fabricfit.keras.folding import fold_normalizations
 from fabricfit.keras.optimization import OptimizationResult, run
 from fabricfit.keras.reading import check_model, kernel_arrays
 from fabricfit.keras.settings import OptimizationSettings
@@ -43,7 +44,8 @@ def fit(
     Parameters
     ----------
     model
-        A built Sequential or Functional model. It is not changed.
+        A built Sequential or Functional model. It is not changed. Batch normalizations right behind a
+        layer with a kernel are folded into it first, as hls4ml would do at the end.
     hls_config
         How hls4ml is to build it: what ``hls4ml.utils.config_from_keras_model`` returns, or the part of
         it that matters, with an ``'IOType'`` if it is not ``'io_parallel'``.
@@ -80,6 +82,7 @@ def fit(
             "budget must be a fabricfit.Budget, for example Budget.device('pynq-z2'). "
             f"Received: {budget!r}"
         )
+    model = fold_normalizations(model)
     realized = realize(model, hls_config)
     attributes = get_attributes_from_keras_model_and_hls4ml_config(model, realized.config)
     kernels = kernel_arrays(model)

@@ -30,7 +30,7 @@ from fabricfit.hardware.reuse import (
 )
 from fabricfit.precision import Precision, parse_precision
 
-__all__ = ["read_hls4ml_attributes"]
+__all__ = ["leaves_result_open", "read_hls4ml_attributes"]
 
 logger = logging.getLogger(__name__)
 
@@ -105,6 +105,15 @@ def read_hls4ml_attributes(
         accumulator_precision=layer.stated_precision("accum"),
         bias_precision=layer.stated_precision("bias"),
     )
+
+
+def leaves_result_open(config: Mapping[str, Any], layer_attributes: LayerAttributes) -> bool:
+    """Tell whether hls4ml chooses the number format of a layer's results (``'auto'``).
+
+    Only then does it fold a batch normalization behind the layer into its weights.
+    """
+    layer = _LayerConfig.of(config, layer_attributes)
+    return _is_auto(_find_precision(layer.sections, "result")[0])
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import keras
 import numpy as np
 
-__all__ = ["copy_model", "seed_generators"]
+__all__ = ["copy_model", "new_inputs", "seed_generators", "uncompiled"]
 
 
 def copy_model(model: keras.Model, seed: int | None = None) -> keras.Model:
@@ -21,8 +22,8 @@ def copy_model(model: keras.Model, seed: int | None = None) -> keras.Model:
     seed
         Seeds the copy's Dropout and noise layers, so that training it twice is the same twice.
     """
-    with _uncompiled(model):
-        copy = keras.models.clone_model(model)
+    with uncompiled(model):
+        copy = keras.models.clone_model(model, input_tensors=new_inputs(model))
     for target, source in zip(copy.variables, model.variables, strict=True):
         target.assign(source)
     if seed is not None:
@@ -30,8 +31,24 @@ def copy_model(model: keras.Model, seed: int | None = None) -> keras.Model:
     return copy
 
 
+def new_inputs(model: keras.Model) -> Any:
+    """Return new inputs for a copy of a Functional model, with the names of the model's input layers.
+
+    Keras would name them after the tensors, so that an hls4ml configuration no longer found them. None
+    for a Sequential model, of which Keras keeps the name.
+    """
+    if isinstance(model, keras.Sequential):
+        return None
+    return keras.tree.map_structure(
+        lambda tensor: keras.Input(
+            batch_shape=tensor.shape, dtype=tensor.dtype, name=tensor._keras_history.operation.name
+        ),
+        model.input,
+    )
+
+
 @contextmanager
-def _uncompiled(model: keras.Model) -> Iterator[None]:
+def uncompiled(model: keras.Model) -> Iterator[None]:
     """Let Keras copy a model without its loss and metrics, which need not be serializable."""
     compiled = model.compiled
     model.compiled = False

@@ -11,7 +11,9 @@ from fabricfit.attributes import get_attributes_from_keras_model_and_hls4ml_conf
 from fabricfit.budget import Budget
 from fabricfit.estimation import ModelEstimate, estimate_layers
 from fabricfit.hardware.families import DEFAULT_FAMILY
-from fabricfit.keras.reading import kernel_arrays
+from fabricfit.hardware.hls4ml_config import leaves_result_open
+from fabricfit.keras.folding import fold_normalizations, folded_normalizations
+from fabricfit.keras.reading import check_model, describe_model, kernel_arrays
 
 __all__ = ["estimate"]
 
@@ -65,6 +67,16 @@ def estimate(
     (32, True)
     """
     config = DEFAULT_CONFIG if hls_config is None else hls_config
+    model = _as_built(model, config)
     attributes = get_attributes_from_keras_model_and_hls4ml_config(model, config)
     chosen = family or (budget.family if budget is not None else DEFAULT_FAMILY)
     return estimate_layers(attributes, kernel_arrays(model), family=chosen, budget=budget)
+
+
+def _as_built(model: keras.Model, config: Mapping[str, Any]) -> keras.Model:
+    """Fold the batch normalizations that hls4ml will fold."""
+    check_model(model)
+    described = describe_model(model) if folded_normalizations(model) else {}
+    return fold_normalizations(
+        model, [name for name in described if leaves_result_open(config, described[name])]
+    )

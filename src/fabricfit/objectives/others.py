@@ -63,7 +63,7 @@ def other_resources(layer_attributes: LayerAttributes) -> Resources:
         return Resources(
             bram18=Estimate(tables, 0, results, _UNMEASURED), lut=_bits(results, width)
         )
-    if kind == "BatchNormalization" and not layer_attributes.args.get("merged"):
+    if kind == "BatchNormalization":
         return Resources(dsp=Estimate(results, 0, results, _UNMEASURED), lut=_bits(results, width))
     if activation in ("", "linear") and (kind in _FREE or layer_attributes.weight_shape):
         return Resources()

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from fabricfit.firmware.emulation.fixed import FixedTensor, Format, NotModelledError
+from fabricfit.keras.folding import scale_and_offset
 
 __all__ = ["KerasWeights", "quantize_as_written"]
 
@@ -63,7 +64,7 @@ class KerasWeights:
 
     def scale_and_offset(self, node: Any) -> tuple[FixedTensor, FixedTensor]:
         """Return what a batch normalization multiplies by and adds, per channel."""
-        scale, offset = _normalization(self.layer(node))
+        scale, offset = scale_and_offset(self.layer(node))
         return self._quantized(node, "scale", scale), self._quantized(node, "bias", offset)
 
     def folded_into(self, name: str) -> list[Any]:
@@ -97,7 +98,7 @@ class KerasWeights:
         kernel, bias = _numpy(layer.kernel), getattr(layer, "bias", None)
         bias = np.zeros(kernel.shape[-1], kernel.dtype) if bias is None else _numpy(bias)
         for norm in self.folded_into(node.name):
-            scale, offset = _normalization(norm)
+            scale, offset = scale_and_offset(norm)
             kernel, bias = scale * kernel, scale * bias + offset
         return kernel, bias
 
@@ -136,15 +137,6 @@ def quantize_as_written(numbers: Any, format: Format) -> FixedTensor:
 
 def _decimals(numbers: Iterable[float], decimals: int) -> Iterable[float]:
     return (float(f"{number:.{decimals}f}") for number in numbers)
-
-
-def _normalization(layer: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return scale and offset of a batch normalization, in its own float type as hls4ml has them."""
-    mean, variance = _numpy(layer.moving_mean), _numpy(layer.moving_variance)
-    gamma = _numpy(layer.gamma) if layer.scale else np.ones_like(mean)
-    beta = _numpy(layer.beta) if layer.center else np.zeros_like(mean)
-    scale = gamma / np.sqrt(variance + layer.epsilon)
-    return scale, beta - scale * mean
 
 
 def _numpy(variable: Any) -> np.ndarray:

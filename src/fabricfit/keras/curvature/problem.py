@@ -202,7 +202,9 @@ class Problem:
         result = {}
         for key, variable in self.kernels.items():
             mean = (found[key] / self.samples.size).reshape(variable.shape)
-            if not np.isfinite(mean).all():
+            # A rectifier can swallow the NaN of a weight, on some processors and not on others.
+            kernel = np.asarray(ops.convert_to_numpy(variable))
+            if not (np.isfinite(mean).all() and np.isfinite(kernel).all()):
                 raise InvalidInputError(
                     f"the loss must have finite derivatives; that for the kernel {key!r} has NaN "
                     "or infinity. Check the model's weights, the labels and the loss's from_logits"
