@@ -12,7 +12,7 @@ from fabricfit.attributes import LayerAttributes
 from fabricfit.budget import Budget
 from fabricfit.errors import require
 from fabricfit.hardware.estimates import RESOURCES, Estimate, Resources, total
-from fabricfit.hardware.families import DEFAULT_FAMILY
+from fabricfit.hardware.families import DEFAULT_FAMILY, find_family
 from fabricfit.hardware.layer import product_resources
 from fabricfit.hardware.product import Product, Work
 from fabricfit.hardware.timing import product_interval, product_latency
@@ -65,10 +65,13 @@ class ModelEstimate:
         Its layers in the order of the model, but those that take nothing.
     budget
         What it is compared with, if anything.
+    family
+        Whose DSP blocks and memories are counted.
     """
 
     layers: tuple[LayerEstimate, ...]
     budget: Budget | None = None
+    family: str = DEFAULT_FAMILY
 
     @property
     def resources(self) -> Resources:
@@ -85,6 +88,10 @@ class ModelEstimate:
     def latency(self) -> Estimate:
         """Cycles from input to output, layer after layer."""
         return total(layer.latency for layer in self.layers)
+
+    def label(self, resource: str) -> str:
+        """Return what the family calls a resource."""
+        return find_family(self.family).label(resource)
 
     @property
     def limits(self) -> dict[str, float]:
@@ -142,7 +149,7 @@ class ModelEstimate:
         """Return the table of layers as text: its header, and its rows with the total last."""
         used = [name for name in RESOURCES if self.resources[name].high or name in self.limits]
         header = ["layer", "built with", "weights", "non-zero"]
-        header += [_LABELS[name] for name in used] + ["II", "latency"]
+        header += [self.label(name) for name in used] + ["II", "latency"]
         body = [
             [
                 f"{layer.name} ({layer.kind})",
@@ -183,12 +190,9 @@ class ModelEstimate:
                 if used.low > limit
                 else ("fits, but not by its error bar" if used.value <= limit else "may not fit")
             )
-            lines.append(f"{_LABELS[name]}: {used} of {limit:,.0f}: {verdict}")
+            lines.append(f"{self.label(name)}: {used} of {limit:,.0f}: {verdict}")
         lines += [f"note: {note}" for note in self.resources.notes]
         return "\n".join(lines)
-
-
-_LABELS = {"dsp": "DSP", "bram18": "BRAM18", "uram": "URAM", "lut": "LUT", "ff": "FF"}
 
 
 def estimate_layers(
@@ -217,11 +221,11 @@ def estimate_layers(
         found = _with_kernel(layer, kernels[name], family) if name in kernels else _without(layer)
         if found.strategy or any(each.high for each in found.resources.values()):
             layers.append(found)
-    return ModelEstimate(tuple(layers), budget)
+    return ModelEstimate(tuple(layers), budget, family)
 
 
 def _with_kernel(layer: LayerAttributes, kernel: np.ndarray, family: str) -> LayerEstimate:
-    product: Product = product_of(layer)
+    product: Product = product_of(layer, family)
     work = Work.of(product, quantize(kernel, hls4ml_attributes(layer).weight_precision))
     return LayerEstimate(
         layer.name,

@@ -83,7 +83,7 @@ def fit(
             f"Received: {budget!r}"
         )
     model = fold_normalizations(model)
-    realized = realize(model, hls_config)
+    realized = realize(model, hls_config, budget.family)
     attributes = get_attributes_from_keras_model_and_hls4ml_config(model, realized.config)
     kernels = kernel_arrays(model)
     objective = objective_for(budget, attributes, kernels)

@@ -31,6 +31,7 @@ __all__ = [
 
 _ROUNDS = 12
 _NEAR = 0.005
+_LEAST_STEP = 0.001
 _NAMED = 4
 
 
@@ -240,7 +241,7 @@ class ChoiceTarget(Target):
         solver = ChoiceSolver(list(choices.values()))
         limits = allowed - _total(self._still.values(), allowed.size)
         best: tuple[float, Chosen] | None = None
-        for _ in range(_ROUNDS):
+        for attempt in range(2 * _ROUNDS):
             found = solver.solve(np.maximum(limits, solver.least))
             treatments = {
                 name: each.treatment(pick)
@@ -249,15 +250,33 @@ class ChoiceTarget(Target):
             used = _total([*self._still.values(), *self._treated(kernels, treatments).values()])
             if (used <= allowed).all() and (best is None or found.loss < best[0]):
                 best = found.loss, Chosen(treatments, used, found.gap)
-            left = allowed - used
-            binding = (left < 0) | (found.used + _NEAR * allowed > limits)
-            moved = np.where(binding & ((left < 0) | (left > _NEAR * allowed)), left, 0)
-            if not moved.any():
+            moved = self._moved(limits, found.used, allowed - used, allowed)
+            if (moved == limits).all() or (best and attempt + 1 >= _ROUNDS):
                 break
-            limits = limits + moved
+            limits = moved
         if best is None:
             raise InfeasibleError(self._shortage(allowed, self._floor(kernels)))
         return best[1]
+
+    @staticmethod
+    def _moved(
+        limits: np.ndarray, guided: np.ndarray, left: np.ndarray, allowed: np.ndarray
+    ) -> np.ndarray:
+        """Return the limits of the next round: lower where too much is taken, higher where much is left.
+
+        Parameters
+        ----------
+        limits, guided
+            Limits of this round, and what was taken by the costs that guided it.
+        left
+            What is really left of what is allowed; negative where too much is taken.
+        allowed
+            What is allowed.
+        """
+        near = _NEAR * allowed
+        over, bound = left < 0, guided + near > limits
+        lower = np.minimum(limits, guided) + np.minimum(left, -_LEAST_STEP * allowed)
+        return np.where(over, lower, np.where(bound & (left > near), limits + left, limits))
 
     def excess(self, kernels: Mapping[str, np.ndarray], level: float) -> np.ndarray:
         """Return by how much kernels take more than a level allows, shape ``(M,)``."""

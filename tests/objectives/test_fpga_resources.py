@@ -10,7 +10,8 @@ from fabricfit.choices import solve_choices
 from fabricfit.config import SUPPORTED_STRUCTURES
 from fabricfit.errors import InvalidInputError
 from fabricfit.hardware import Work
-from fabricfit.objectives.resources import FPGAResources, realized_product
+from fabricfit.objectives.products import realized_product
+from fabricfit.objectives.resources import FPGAResources
 from fabricfit.precision import quantize
 
 

@@ -21,9 +21,9 @@ from fabricfit.attributes import (
     get_attributes_from_keras_model_and_hls4ml_config,
 )
 from fabricfit.errors import InvalidInputError
+from fabricfit.hardware.families import DEFAULT_FAMILY
 from fabricfit.hardware.product import Product
-from fabricfit.objectives.products import hls4ml_attributes
-from fabricfit.objectives.resources import realized_product
+from fabricfit.objectives.products import hls4ml_attributes, realized_product
 
 __all__ = ["Realized", "realize"]
 
@@ -54,7 +54,9 @@ class Realized:
     remarks: tuple[str, ...] = ()
 
 
-def realize(model: keras.Model, hls_config: Mapping[str, Any]) -> Realized:
+def realize(
+    model: keras.Model, hls_config: Mapping[str, Any], family: str = DEFAULT_FAMILY
+) -> Realized:
     """Return the configuration with which hls4ml builds a model without its pruned multipliers.
 
     - Resource becomes ResourceUnrolled where hls4ml can build that: with a reuse factor above 1, for
@@ -69,6 +71,9 @@ def realize(model: keras.Model, hls_config: Mapping[str, Any]) -> Realized:
         A built Sequential or Functional model.
     hls_config
         hls4ml's configuration; it is not changed.
+    family
+        For whose FPGAs it is built, a name of :func:`fabricfit.hardware.families`. hls4ml's backends
+        for Intel's know Resource only.
 
     Raises
     ------
@@ -90,7 +95,7 @@ def realize(model: keras.Model, hls_config: Mapping[str, Any]) -> Realized:
     for name, layer in attributes.items():
         if not layer.weight_shape:
             continue
-        product = realized_product(layer)
+        product = realized_product(layer, family)
         _refuse(name, product)
         section = _section(inner, layer)
         remarks += _remarks(layer, product)
@@ -127,8 +132,8 @@ def _remarks(layer: LayerAttributes, product: Product) -> Iterator[str]:
         )
     if product.strategy == "resource" and product.time_multiplexed:
         yield (
-            f"layer {name!r} keeps all its multipliers: hls4ml builds convolutions with Resource "
-            "where the model is io_parallel"
+            f"layer {name!r} keeps all its multipliers: hls4ml builds it with Resource, as it does "
+            "convolutions where the model is io_parallel, and everything for Intel's FPGAs"
         )
     if product.strategy == "resource_unrolled" and product.reuse_factor > product.n_in:
         yield (

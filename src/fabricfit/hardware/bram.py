@@ -131,5 +131,6 @@ def product_memory(product: Product, work: Work, family: str | Family = DEFAULT_
             f"{_MEASURED_DEPTHS.stop - 1} words"
         )
     )
-    low = 0 if depth < _SHALLOW else max(value - (1 if depth > _DEEP or unrolled else 0), 0)
+    other = chosen.memory_shapes != find_family(DEFAULT_FAMILY).memory_shapes
+    low = 0 if depth < _SHALLOW or other else max(value - (depth > _DEEP or unrolled), 0)
     return Estimate(value, low, value + (depth > _DEEP or unrolled), note)

@@ -15,9 +15,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fabricfit.hardware.estimates import Estimate
+from fabricfit.hardware.families import DEFAULT_FAMILY, Family, find_family
 from fabricfit.hardware.product import Product
 
-__all__ = ["BANDS", "Band", "bounded", "kind", "outside"]
+__all__ = ["BANDS", "Band", "bounded", "elsewhere", "kind", "outside"]
 
 ADDER_EXTRA = 7
 """LUTs of a two-operand adder beyond its width: HLS counts 23 for 16 bits."""
@@ -170,6 +171,19 @@ def bounded(value: float, product: Product, resource: str, unusual: str = "") ->
     if unusual:
         note, factor = "; ".join(filter(None, (note, f"not measured: {unusual}"))), STRUCTURE_FACTOR
     return Estimate(value, value * band.low / factor, value * band.high * factor, note)
+
+
+def elsewhere(estimate: Estimate, family: str | Family) -> Estimate:
+    """Stretch the error bar of LUTs or flip-flops for a family that was not measured.
+
+    AMD's others have the same LUTs with other delays, so other pipelines; Intel's logic is another.
+    """
+    chosen = find_family(family)
+    if chosen.name == DEFAULT_FAMILY:
+        return estimate
+    factor = STRUCTURE_FACTOR if chosen.labels else RANGE_FACTOR
+    note = "; ".join(filter(None, (estimate.note, f"not measured: LUTs and FFs of {chosen.name}")))
+    return Estimate(estimate.value, estimate.low / factor, estimate.high * factor, note)
 
 
 def _structures(product: Product) -> list[str]:

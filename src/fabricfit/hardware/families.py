@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from fabricfit.attributes import STRATEGIES
 from fabricfit.errors import InvalidInputError, unknown_name
 
 __all__ = ["DEFAULT_FAMILY", "Family", "families", "find_family", "register_family"]
@@ -29,7 +30,9 @@ class Family:
     memory_shapes
         ``(words, bits)`` of one block of memory, the shallowest first.
     labels
-        What this family calls a resource, where it is not what AMD calls it.
+        Resource -> what this family calls it, where that is not what AMD does.
+    strategies
+        What hls4ml's backends for this family build; anything else is built as the first of them.
 
     Raises
     ------
@@ -42,6 +45,7 @@ class Family:
     products: tuple[tuple[int, int, int], ...]
     memory_shapes: tuple[tuple[int, int], ...]
     labels: Mapping[str, str] = field(default_factory=dict)
+    strategies: tuple[str, ...] = STRATEGIES
 
     def __post_init__(self) -> None:
         if not self.products or not self.memory_shapes:
@@ -49,6 +53,14 @@ class Family:
                 f"family {self.name!r} needs at least one product and one shape of memory. "
                 f"Received: products={self.products}, memory_shapes={self.memory_shapes}"
             )
+
+    def label(self, resource: str) -> str:
+        """Return what a resource is called in tables."""
+        return self.labels.get(resource, resource.upper())
+
+    def built(self, strategy: str) -> str:
+        """Return the strategy with which a layer is built that asks for this one."""
+        return strategy if strategy in self.strategies else self.strategies[0]
 
     @property
     def dsp_ports(self) -> tuple[int, int]:
@@ -64,6 +76,9 @@ _M20K = ((512, 40), (1024, 20), (2048, 10))
 """Intel Arria 10 Core Fabric Handbook, "Embedded Memory Configurations for Single-port Mode"."""
 
 _INTEL = {"bram18": "M20K", "lut": "ALUT", "ff": "register"}
+
+_INTEL_STRATEGIES = ("resource",)
+"""hls4ml's Quartus and oneAPI backends know no other; with a reuse factor of 1 weights are constants."""
 
 _FAMILIES: dict[str, Family] = {}
 
@@ -106,6 +121,8 @@ register_family(Family("7series", "DSP48E1", ((25, 18, 1),), _RAMB18))
 register_family(Family("versal", "DSP58", ((27, 24, 1),), _RAMB18))
 # Intel: "Variable Precision DSP Blocks" in the handbook of Arria 10; UG-S10-DSP; UG-20213 (Agilex).
 _VARIABLE = ((19, 18, 2), (27, 27, 1))
-register_family(Family("arria10", "Arria 10 DSP", _VARIABLE, _M20K, _INTEL))
-register_family(Family("stratix10", "Stratix 10 DSP", _VARIABLE, _M20K, _INTEL))
-register_family(Family("agilex7", "Agilex DSP", ((9, 9, 4), *_VARIABLE), _M20K, _INTEL))
+register_family(Family("arria10", "Arria 10 DSP", _VARIABLE, _M20K, _INTEL, _INTEL_STRATEGIES))
+register_family(Family("stratix10", "Stratix 10 DSP", _VARIABLE, _M20K, _INTEL, _INTEL_STRATEGIES))
+register_family(
+    Family("agilex7", "Agilex DSP", ((9, 9, 4), *_VARIABLE), _M20K, _INTEL, _INTEL_STRATEGIES)
+)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from fabricfit.hardware.bram import product_memory
+from fabricfit.hardware.calibration import elsewhere
 from fabricfit.hardware.dsp import product_dsp
 from fabricfit.hardware.estimates import Resources
 from fabricfit.hardware.fabric import lut_of_constants, product_ff, product_lut
@@ -25,13 +26,14 @@ def product_resources(product: Product, work: Work, family: str = DEFAULT_FAMILY
     work
         What its weights leave it to do: :meth:`Work.of` a kernel, or :meth:`Work.full`.
     family
-        A name of :func:`fabricfit.hardware.families`.
+        A name of :func:`fabricfit.hardware.families`. LUTs and flip-flops were measured on one only; for
+        others they have wider error bars.
     """
     return Resources(
         dsp=product_dsp(product, work, family),
         bram18=product_memory(product, work, family),
-        lut=product_lut(product, work),
-        ff=product_ff(product, work),
+        lut=elsewhere(product_lut(product, work), family),
+        ff=elsewhere(product_ff(product, work), family),
     )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from fabricfit.attributes import IO_TYPES, canonical_strategy
 from fabricfit.errors import InvalidInputError, InvalidTypeError
 
-__all__ = ["Product", "Work", "csd_digits"]
+__all__ = ["Product", "Work", "as_integers", "csd_digits"]
 
 _FREE_DIGITS = 2
 """A constant of up to so many signed digits is a shift or one addition, and takes no multiplier."""
@@ -156,7 +156,7 @@ class Work:
         InvalidInputError
             Its shape does not fit the product.
         """
-        matrix = _integers(kernel)
+        matrix = as_integers(kernel)
         if matrix.size != product.size or matrix.shape[-1:] != (product.n_out,):
             raise InvalidInputError(
                 f"the kernel must have {product.n_in} x {product.n_out} weights, outputs last. "
@@ -223,7 +223,7 @@ def csd_digits(values: Any) -> np.ndarray:
     InvalidTypeError
         The values are not integers.
     """
-    sizes = np.abs(_integers(values).astype(np.int64))
+    sizes = np.abs(as_integers(values).astype(np.int64))
     differing = sizes ^ (3 * sizes)
     digits = np.zeros(differing.shape, np.int64)
     while differing.any():
@@ -232,7 +232,14 @@ def csd_digits(values: Any) -> np.ndarray:
     return digits
 
 
-def _integers(values: Any) -> np.ndarray:
+def as_integers(values: Any) -> np.ndarray:
+    """Return quantized weights as int64.
+
+    Raises
+    ------
+    InvalidTypeError
+        They are not integers.
+    """
     array = np.asarray(values)
     if not np.issubdtype(array.dtype, np.integer):
         raise InvalidTypeError(

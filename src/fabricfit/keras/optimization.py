@@ -318,11 +318,11 @@ class _Run:
                 "sparsity %.4g: %s; going back to the last good weights", sparsity, error
             )
             return level(False, np.nan, used, epochs, str(error))
+        finished, kept = self._within(engine, sparsity, used)
         metric = phase.metric
-        finished = self._finished(engine)
-        if finished is not engine.model:
-            finished, used = self._within(engine, finished, sparsity, used)
+        if finished is not engine.model or kept is not used:
             metric = _engine(finished, self.settings).evaluate(self.validation, self.metric)
+        used = kept
         accepted = self.threshold is None or not better(
             self.threshold, metric, self.settings.increasing
         )
@@ -335,10 +335,14 @@ class _Run:
         return self.finish(engine.model, self.decisions.attributes)
 
     def _within(
-        self, engine: Engine, finished: keras.Model, level: float, used: tuple[float, ...]
+        self, engine: Engine, level: float, used: tuple[float, ...]
     ) -> tuple[keras.Model, tuple[float, ...]]:
-        """Choose again, sparing more, where trained weights came to take more than was foreseen."""
+        """Choose again, sparing more, where trained weights came to take more than was foreseen.
+
+        Returns the model as it would be handed out, and what it takes: ``used`` itself where it stays.
+        """
         spare = np.zeros(len(used))
+        finished = self._finished(engine)
         for _ in range(_CORRECTIONS):
             over = self.target.excess(kernel_arrays(finished), level)
             if not over.any():

@@ -9,11 +9,12 @@ from fabricfit.config import SUPPORTED_STRUCTURES
 from fabricfit.errors import InvalidInputError
 from fabricfit.hardware.bram import weight_bram18
 from fabricfit.hardware.dsp import DEFAULT_INPUT_WIDTH, dsps_per_multiplier
+from fabricfit.hardware.families import DEFAULT_FAMILY, Family, find_family
 from fabricfit.hardware.product import Product
 from fabricfit.hardware.reuse import effective_strategy, legal_reuse_factor
 from fabricfit.objectives.base import output_positions
 
-__all__ = ["MatrixProduct", "hls4ml_attributes", "product_of"]
+__all__ = ["MatrixProduct", "hls4ml_attributes", "product_of", "realized_product"]
 
 _BY_PATTERN = ("resource", "resource_unrolled")
 
@@ -36,11 +37,18 @@ def hls4ml_attributes(layer_attributes: LayerAttributes) -> hls4mlAttributes:
     return found
 
 
-def product_of(layer_attributes: LayerAttributes) -> Product:
+def product_of(layer_attributes: LayerAttributes, family: str | Family = DEFAULT_FAMILY) -> Product:
     """Read a layer's matrix product off its attributes.
 
     What hls4ml falls back from is resolved (strategy, reuse factor). The running sum has the width that
     the configuration states, else as many bits as it can need; an input that is not known has 16.
+
+    Parameters
+    ----------
+    layer_attributes
+        A layer with a kernel.
+    family
+        For whose FPGAs it is built, a name of :func:`fabricfit.hardware.families`.
 
     Raises
     ------
@@ -49,7 +57,9 @@ def product_of(layer_attributes: LayerAttributes) -> Product:
     """
     hls = hls4ml_attributes(layer_attributes)
     convolution = len(layer_attributes.weight_shape) > 2 or len(layer_attributes.input_shape) > 1
-    strategy = effective_strategy(hls.strategy, hls.reuse_factor, hls.io_type, convolution)
+    strategy = find_family(family).built(
+        effective_strategy(hls.strategy, hls.reuse_factor, hls.io_type, convolution)
+    )
     weight = hls.weight_precision.width
     known = hls.input_precision
     inputs = known.width if known is not None else DEFAULT_INPUT_WIDTH
@@ -71,6 +81,23 @@ def product_of(layer_attributes: LayerAttributes) -> Product:
         convolution,
         bool(layer_attributes.args.get("reads_model_input", False)),
     )
+
+
+def realized_product(
+    layer_attributes: LayerAttributes, family: str | Family = DEFAULT_FAMILY
+) -> Product:
+    """Return a layer's product as it is built so that pruned multipliers are gone.
+
+    That is ResourceUnrolled in the place of Resource where hls4ml can build it, else what
+    :func:`product_of` says. The arguments are the same.
+    """
+    product = product_of(layer_attributes, family)
+    parallel = product.convolution and product.io_type == "io_parallel"
+    if product.strategy != "resource" or product.reuse_factor == 1 or parallel:
+        return product
+    hls = replace(hls4ml_attributes(layer_attributes), strategy="ResourceUnrolled")
+    args = {**layer_attributes.args, "hls4ml_attributes": hls}
+    return product_of(replace(layer_attributes, args=args), family)
 
 
 @dataclass(frozen=True)

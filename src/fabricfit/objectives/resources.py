@@ -20,8 +20,6 @@ The estimates are those of :mod:`fabricfit.hardware`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -39,34 +37,17 @@ from fabricfit.config import SUPPORTED_STRUCTURES
 from fabricfit.errors import InvalidInputError
 from fabricfit.hardware.bram import memory_word
 from fabricfit.hardware.estimates import RESOURCES, Resources
-from fabricfit.hardware.families import DEFAULT_FAMILY
+from fabricfit.hardware.families import DEFAULT_FAMILY, find_family
 from fabricfit.hardware.layer import EASY_SHARE, product_resources, weight_costs
-from fabricfit.hardware.product import Product, Work, csd_digits
+from fabricfit.hardware.product import Product, Work
 from fabricfit.objectives.base import ObjectiveEstimator, check_removed, left_over
+from fabricfit.objectives.constants import constants_of
 from fabricfit.objectives.others import other_resources
-from fabricfit.objectives.products import hls4ml_attributes, product_of
-from fabricfit.precision import FixedPrecision, dequantize, fixed_point, quantize
+from fabricfit.objectives.products import hls4ml_attributes, realized_product
+from fabricfit.precision import FixedPrecision, fixed_point, quantize
 from fabricfit.ranking import group_losses, weight_loss
 
-__all__ = ["FPGAResources", "realized_product"]
-
-_LISTED = 18
-"""Bits up to which all numbers of a format are listed; wider ones are rounded to two digits at most."""
-
-_LABELS = {"dsp": "DSP", "bram18": "BRAM18", "uram": "URAM", "lut": "LUT", "ff": "FF"}
-
-
-def realized_product(layer_attributes: LayerAttributes) -> Product:
-    """Return a layer's product as it is built so that pruned multipliers are gone.
-
-    That is ResourceUnrolled in the place of Resource where hls4ml can build it, else what
-    :func:`fabricfit.objectives.products.product_of` says.
-    """
-    product = product_of(layer_attributes)
-    parallel = product.convolution and product.io_type == "io_parallel"
-    if product.strategy != "resource" or product.reuse_factor == 1 or parallel:
-        return product
-    return product_of(_with_strategy(layer_attributes, "ResourceUnrolled"))
+__all__ = ["FPGAResources"]
 
 
 class FPGAResources(ObjectiveEstimator):
@@ -106,18 +87,22 @@ class FPGAResources(ObjectiveEstimator):
         self.resources = names
         self.scarce = names if scarce is None else tuple(scarce)
         self.family = family
-        self.units = tuple(_LABELS[name] for name in names)
+        self.units = tuple(find_family(family).label(name) for name in names)
+
+    def product(self, layer_attributes: LayerAttributes) -> Product:
+        """Return a layer's matrix product as it is counted: so built that pruned multipliers are gone."""
+        return realized_product(layer_attributes, self.family)
 
     def estimate(self, layer_attributes: LayerAttributes, work: Work) -> Resources:
         """Return what a layer takes with some work, its activation and the error bars included."""
-        product = realized_product(layer_attributes)
+        product = self.product(layer_attributes)
         found = product_resources(product, work, self.family)
         return found + other_resources(layer_attributes)
 
     def work(self, layer_attributes: LayerAttributes, kernel: np.ndarray) -> Work:
         """Return what a kernel leaves to do, its weights quantized first."""
         precision = hls4ml_attributes(layer_attributes).weight_precision
-        return Work.of(realized_product(layer_attributes), quantize(kernel, precision))
+        return Work.of(self.product(layer_attributes), quantize(kernel, precision))
 
     def _use(self, layer_attributes: LayerAttributes, work: Work) -> np.ndarray:
         found = self.estimate(layer_attributes, work)
@@ -150,7 +135,7 @@ class FPGAResources(ObjectiveEstimator):
         -------
         array of shape ``(M,)``
         """
-        product = realized_product(layer_attributes)
+        product = self.product(layer_attributes)
         treated = treatment.apply(kernel)
         if product.time_multiplexed:
             return self._use(layer_attributes, Work.of(product, (treated != 0).astype(np.int64)))
@@ -173,7 +158,7 @@ class FPGAResources(ObjectiveEstimator):
         """Choose the structure that pays."""
         if self.reason(layer_attributes):
             return False, None
-        product = realized_product(layer_attributes)
+        product = self.product(layer_attributes)
         if not product.time_multiplexed:
             return True, OptimizationAttributes(
                 SUPPORTED_STRUCTURES.UNSTRUCTURED, pruning=True, constants=True
@@ -190,11 +175,16 @@ class FPGAResources(ObjectiveEstimator):
         """Say why a layer is not optimizable."""
         if not layer_attributes.weight_shape:
             return "the layer has no kernel."
-        product = realized_product(layer_attributes)
+        product = self.product(layer_attributes)
         if product.time_multiplexed and product.strategy != "resource_unrolled":
+            if product.convolution and product.io_type == "io_parallel":
+                return (
+                    "with io_parallel hls4ml builds a convolution with Resource, which keeps "
+                    "multipliers for zeros. Use io_stream, or Latency."
+                )
             return (
-                "with io_parallel hls4ml builds a convolution with Resource, which keeps multipliers "
-                "for zeros. Use io_stream, or Latency."
+                f"hls4ml's backend for {self.family} keeps multipliers for zeros. Use a reuse factor "
+                "of 1."
             )
         full, empty = Work.full(product), _no_work()
         saved = self._use(layer_attributes, full) - self._use(layer_attributes, empty)
@@ -206,7 +196,7 @@ class FPGAResources(ObjectiveEstimator):
         """Return what the whole layer takes at most, whatever its weights."""
         if not layer_attributes.weight_shape:
             return [0] * len(self.units)
-        return _whole(self._use(layer_attributes, Work.full(realized_product(layer_attributes))))
+        return _whole(self._use(layer_attributes, Work.full(self.product(layer_attributes))))
 
     def layer_savings(self, layer_attributes: LayerAttributes) -> list[int]:
         """Return what one group saves, on average over all of the layer's."""
@@ -221,7 +211,7 @@ class FPGAResources(ObjectiveEstimator):
         check_removed({layer_attributes.name: layer_attributes}, {layer_attributes.name: removed})
         if not removed or not layer_attributes.weight_shape:
             return self.layer_resources(layer_attributes)
-        product, grouping = realized_product(layer_attributes), layer_attributes.grouping
+        product, grouping = self.product(layer_attributes), layer_attributes.grouping
         full = Work.full(product)
         if product.time_multiplexed:
             runs = grouping.group_size // product.reuse_factor
@@ -240,7 +230,7 @@ class FPGAResources(ObjectiveEstimator):
         minimum_groups: int = 1,
     ) -> Choices:
         """Return what may become of the layer's weights."""
-        product, name = realized_product(layer_attributes), layer_attributes.name
+        product, name = self.product(layer_attributes), layer_attributes.name
         settings = layer_attributes.optimization_attributes
         assert settings is not None
         empty = self._use(layer_attributes, _no_work())
@@ -254,39 +244,30 @@ class FPGAResources(ObjectiveEstimator):
             hls4ml_attributes(layer_attributes).weight_precision,
             f"the weight precision of layer {name!r}",
         )
+        prices = self._prices(product, precision, self.lut_scale(layer_attributes, kernel))
         loss = weight_loss(kernel, metric, statistics, name)
-        return ConstantChoices(
-            kernel, self._prices(product, precision), loss, empty, minimum_groups
-        )
+        return ConstantChoices(kernel, prices, loss, empty, minimum_groups)
 
-    def _prices(self, product: Product, precision: FixedPrecision) -> ConstantPrices:
+    def lut_scale(self, layer_attributes: LayerAttributes, kernel: np.ndarray) -> float:
+        """Return what the prices of single weights in LUTs are multiplied by, in a layer of constants."""
+        return 1.0
+
+    def _prices(
+        self, product: Product, precision: FixedPrecision, lut_scale: float
+    ) -> ConstantPrices:
         """Say what a weight takes, by the digits of its constant."""
         costs = weight_costs(product, self.family)
+        scales = [lut_scale if name == "lut" else 1.0 for name in self.resources]
 
         def vector(resources: Mapping[str, float]) -> np.ndarray:
-            return np.array([resources.get(name, 0.0) for name in self.resources])
+            return np.multiply(scales, [resources.get(name, 0.0) for name in self.resources])
 
         levels = [ConstantLevel(np.zeros(1), np.zeros(len(self.resources)))]
         for digits, taken in costs.settled.items():
-            constants = _constants(precision, digits)
+            constants = constants_of(precision, digits)
             if constants.size:
                 levels.append(ConstantLevel(constants, vector(taken)))
         return ConstantPrices(tuple(levels), vector(costs.kept), vector(costs.distinct))
-
-
-@lru_cache(maxsize=64)
-def _constants(precision: FixedPrecision, digits: int) -> np.ndarray:
-    """Return all numbers of a format with so many signed digits, ascending."""
-    low = -(2 ** (precision.width - 1)) if precision.signed else 0
-    high = 2 ** (precision.width - precision.signed) - 1
-    powers = 2 ** np.arange(precision.width + 1, dtype=np.int64)
-    found = np.concatenate([powers, -powers])
-    if digits == 2:
-        found = np.unique(found[:, None] + found)
-    elif digits > 2:
-        found = np.arange(low, high + 1) if precision.width <= _LISTED else found[:0]
-    found = np.unique(found[(found >= low) & (found <= high)])
-    return dequantize(found[csd_digits(found) == digits], precision)
 
 
 def _no_work() -> Work:
@@ -300,9 +281,3 @@ def _part(full: Work, left: int, of: int) -> Work:
 
 def _whole(amounts: np.ndarray) -> list[int]:
     return [round(float(amount)) for amount in amounts]
-
-
-def _with_strategy(layer_attributes: LayerAttributes, strategy: str) -> LayerAttributes:
-    """Return a copy of a layer's attributes with another strategy."""
-    hls = replace(hls4ml_attributes(layer_attributes), strategy=strategy)
-    return replace(layer_attributes, args={**layer_attributes.args, "hls4ml_attributes": hls})

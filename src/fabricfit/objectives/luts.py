@@ -1,0 +1,196 @@
+"""LUTs without DSPs: layers of constants as graphs of adders, or by their effective bit operations.
+
+For models whose products are all to be built in LUTs: hls4ml's ``distributed_arithmetic``, and Latency
+with narrow weights. Each weight is kept, rounded to a constant that takes less, or zeroed. The cost of an
+adder graph is not a sum over weights, so that the choice is guided by the digits of constants, scaled to
+the graph of the layer as it is, and what comes out is counted in its own graph.
+"""
+
+# As in the module of FPGAResources, methods that need an instance are no class methods.
+# mypy: disable-error-code="override"
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from fabricfit.attributes import LayerAttributes, OptimizationAttributes
+from fabricfit.choices import Choices, ConstantChoices, ConstantLevel, ConstantPrices, Treatment
+from fabricfit.config import SUPPORTED_STRUCTURES
+from fabricfit.hardware.adders import adder_graph_lut, bit_operations
+from fabricfit.hardware.dsp import DEFAULT_INPUT_WIDTH
+from fabricfit.hardware.fabric import product_lut
+from fabricfit.hardware.product import Product
+from fabricfit.objectives.base import ObjectiveEstimator, matrix_shape
+from fabricfit.objectives.constants import constants_of
+from fabricfit.objectives.products import hls4ml_attributes
+from fabricfit.objectives.resources import FPGAResources
+from fabricfit.precision import FixedPrecision, fixed_point, quantize
+from fabricfit.ranking import weight_loss
+
+__all__ = ["AdderGraphResources", "BitOperations"]
+
+
+class AdderGraphResources(FPGAResources):
+    """Resources of a device where layers of constants are graphs of adders and take no DSPs.
+
+    LUTs of layers built with Latency, with Resource at a reuse factor of 1, or with distributed
+    arithmetic are the costs of their adder graphs, with the very weights that they have. Everything
+    else is counted as :class:`~fabricfit.objectives.resources.FPGAResources` does, whose parameters
+    these are.
+
+    Raises
+    ------
+    MissingExtraError
+        ``alkaid`` (extra ``adders``) is not installed; raised when a layer is counted.
+    """
+
+    def product(self, layer_attributes: LayerAttributes) -> Product:
+        """Return a layer's product, built of adders where its weights are constants."""
+        found = super().product(layer_attributes)
+        return replace(found, strategy="distributed_arithmetic") if found.by_constants else found
+
+    def layer_use(self, layer_attributes: LayerAttributes, kernel: np.ndarray) -> list[float]:
+        """Return what the layer takes with these very weights, in the cost of their graph."""
+        used = super().layer_use(layer_attributes, kernel)
+        if "lut" not in self.resources or not layer_attributes.weight_shape:
+            return used
+        product = self.product(layer_attributes)
+        if product.by_adders:
+            index = self.resources.index("lut")
+            by_digits = self._lut_by_digits(layer_attributes, kernel)
+            used[index] += self._lut_of_graph(layer_attributes, kernel) - by_digits
+        return used
+
+    def treated_use(
+        self, layer_attributes: LayerAttributes, kernel: np.ndarray, treatment: Treatment
+    ) -> np.ndarray:
+        """Return what the treated weights take as they are; training changes that a little."""
+        if self.product(layer_attributes).by_adders:
+            return np.array(self.layer_use(layer_attributes, treatment.apply(kernel)))
+        return super().treated_use(layer_attributes, kernel, treatment)
+
+    def lut_scale(self, layer_attributes: LayerAttributes, kernel: np.ndarray) -> float:
+        """Return the cost of the layer's graph as it is, in terms of its digits."""
+        by_digits = self._lut_by_digits(layer_attributes, kernel)
+        if not by_digits or "lut" not in self.resources:
+            return 1.0
+        return self._lut_of_graph(layer_attributes, kernel) / by_digits
+
+    def _lut_of_graph(self, layer_attributes: LayerAttributes, kernel: np.ndarray) -> float:
+        product = self.product(layer_attributes)
+        precision = hls4ml_attributes(layer_attributes).weight_precision
+        found = adder_graph_lut(quantize(kernel, precision), product.input_width)
+        return product.copies * found
+
+    def _lut_by_digits(self, layer_attributes: LayerAttributes, kernel: np.ndarray) -> float:
+        return product_lut(
+            self.product(layer_attributes), self.work(layer_attributes, kernel)
+        ).value
+
+
+class BitOperations(ObjectiveEstimator):
+    """Effective bit operations (EBOPs): bits of weights times bits of inputs, whatever is built of them.
+
+    About the LUTs, plus 55 for each DSP, of layers of constants (Sun et al., 2024, arXiv:2405.00645). It
+    needs nothing but the weights and is quick; :class:`AdderGraphResources` is nearer to synthesis.
+    """
+
+    units = ("EBOP",)
+    offers_choices = True
+
+    @classmethod
+    def is_layer_optimizable(
+        cls, layer_attributes: LayerAttributes
+    ) -> tuple[bool, OptimizationAttributes | None]:
+        """Every layer with a kernel is, weight by weight."""
+        if not layer_attributes.weight_shape:
+            return False, None
+        settings = OptimizationAttributes(
+            SUPPORTED_STRUCTURES.UNSTRUCTURED, pruning=True, constants=True
+        )
+        return True, settings
+
+    @classmethod
+    def layer_resources(cls, layer_attributes: LayerAttributes) -> list[int]:
+        """Return what the layer takes if all bits of all weights are set."""
+        n_in, n_out = matrix_shape(layer_attributes) if layer_attributes.weight_shape else (0, 0)
+        return [n_in * n_out * cls.layer_savings(layer_attributes)[0]]
+
+    @classmethod
+    def layer_savings(cls, layer_attributes: LayerAttributes) -> list[int]:
+        """Return what a weight takes all of whose bits are set."""
+        if not layer_attributes.weight_shape:
+            return [0]
+        precision = _precision(layer_attributes)
+        return [(precision.width - precision.signed) * _input_bits(layer_attributes)]
+
+    @classmethod
+    def layer_use(cls, layer_attributes: LayerAttributes, kernel: np.ndarray) -> list[float]:
+        """Return what the layer takes with these very weights."""
+        if not layer_attributes.weight_shape:
+            return [0.0]
+        integers = quantize(kernel, _precision(layer_attributes))
+        return [float(bit_operations(integers, _input_bits(layer_attributes)))]
+
+    @classmethod
+    def model_use(
+        cls, attributes: Mapping[str, LayerAttributes], kernels: Mapping[str, np.ndarray]
+    ) -> list[float]:
+        """Return what the model takes with these very weights."""
+        return [sum(cls.layer_use(attributes[name], kernel)[0] for name, kernel in kernels.items())]
+
+    @classmethod
+    def treated_use(
+        cls, layer_attributes: LayerAttributes, kernel: np.ndarray, treatment: Treatment
+    ) -> np.ndarray:
+        """Return what the layer takes, weights that may still train counted as any of their size."""
+        integers = quantize(kernel, _precision(layer_attributes))
+        own = (treatment.mask != 0) | (treatment.cluster > 0)
+        settled = np.where(own, 0, treatment.apply(kernel))
+        free = np.count_nonzero(own) * _usual_bits(integers) * _input_bits(layer_attributes)
+        return np.array(cls.layer_use(layer_attributes, settled)) + free
+
+    @classmethod
+    def layer_choices(
+        cls,
+        layer_attributes: LayerAttributes,
+        kernel: np.ndarray,
+        *,
+        metric: Any = "l1",
+        statistics: Mapping[str, np.ndarray] | None = None,
+        minimum_groups: int = 1,
+    ) -> Choices:
+        """Return what may become of the layer's weights: kept, rounded to fewer bits, or zeroed."""
+        precision, inputs = _precision(layer_attributes), float(_input_bits(layer_attributes))
+        levels = [ConstantLevel(np.zeros(1), np.zeros(1))]
+        for bits in range(1, precision.width):
+            values = constants_of(precision, bits, "bits")
+            if values.size:
+                levels.append(ConstantLevel(values, np.array([bits * inputs])))
+        kept = np.array([inputs * _usual_bits(quantize(kernel, precision))])
+        prices = ConstantPrices(tuple(levels), kept, np.zeros(1))
+        loss = weight_loss(kernel, metric, statistics, layer_attributes.name)
+        return ConstantChoices(kernel, prices, loss, np.zeros(1), minimum_groups)
+
+
+def _usual_bits(integers: np.ndarray) -> float:
+    """Return the bits of a weight that may end at any number as large: its last bit is set in half."""
+    sizes = np.abs(integers[integers != 0])
+    lengths = np.frexp(sizes.astype(np.float64))[1]
+    return float(np.maximum(lengths - 1, 1).mean()) if sizes.size else 1.0
+
+
+def _precision(layer_attributes: LayerAttributes) -> FixedPrecision:
+    return fixed_point(
+        hls4ml_attributes(layer_attributes).weight_precision,
+        f"the weight precision of layer {layer_attributes.name!r}",
+    )
+
+
+def _input_bits(layer_attributes: LayerAttributes) -> int:
+    known = hls4ml_attributes(layer_attributes).input_precision
+    return known.width if known is not None else DEFAULT_INPUT_WIDTH
