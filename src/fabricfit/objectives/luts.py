@@ -151,7 +151,7 @@ class BitOperations(ObjectiveEstimator):
         integers = quantize(kernel, _precision(layer_attributes))
         own = (treatment.mask != 0) | (treatment.cluster > 0)
         settled = np.where(own, 0, treatment.apply(kernel))
-        free = np.count_nonzero(own) * _usual_bits(integers) * _input_bits(layer_attributes)
+        free = np.count_nonzero(own) * _usual_bits(integers[own]) * _input_bits(layer_attributes)
         return np.array(cls.layer_use(layer_attributes, settled)) + free
 
     @classmethod
