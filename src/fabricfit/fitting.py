@@ -82,6 +82,7 @@ def fit(
             "budget must be a fabricfit.Budget, for example Budget.device('pynq-z2'). "
             f"Received: {budget!r}"
         )
+    settings = settings.ranked_by("saliency")
     model = fold_normalizations(model)
     realized = realize(model, hls_config, budget.family)
     attributes = get_attributes_from_keras_model_and_hls4ml_config(model, realized.config)

@@ -224,7 +224,7 @@ def test_multipliers_of_a_kernel(strategy, expected):
         ({"samples": 2.5}, InvalidInputError, "samples must be a whole number of at least 1"),
         ({"hls_config": 3}, InvalidTypeError, "hls_config must be a dictionary"),
         ({"model": 3}, InvalidTypeError, "must be a keras.Model"),
-        ({"synthesize": True}, InvalidInputError, "vitis_hls, which is not on PATH"),
+        ({"synthesis": True}, InvalidInputError, "HLS tool of Vitis, which is not on PATH"),
     ],
 )
 def test_bad_input_is_refused_before_conversion(tagger, monkeypatch, changes, error, message):

@@ -3,6 +3,7 @@
 import pytest
 
 from fabricfit.budget import Budget
+from fabricfit.errors import InvalidInputError
 from fabricfit.hardware import (
     Product,
     Work,
@@ -12,6 +13,7 @@ from fabricfit.hardware import (
     product_memory,
     product_resources,
 )
+from fabricfit.hardware.devices import family_of_part
 from fabricfit.objectives.products import product_of, realized_product
 from fabricfit.objectives.resources import FPGAResources
 from tests.objectives.test_fpga_resources import decided, kernel_for, layer
@@ -82,6 +84,29 @@ def test_error_bars_are_wider_where_nothing_was_measured():
     assert spans == sorted(spans)
     assert len(set(spans)) == 3
     assert "7series" in product_resources(product, full, "7series")["ff"].note
+
+
+@pytest.mark.parametrize(
+    ("part", "family"),
+    [
+        ("xcvu13p-flga2577-2-e", "ultrascale+"),
+        ("xcvu37p-fsvh2892-2L-e", "ultrascale+"),
+        ("xcku040-ffva1156-2-e", "ultrascale"),
+        ("xc7a200tfbg484-1", "7series"),
+        ("xczu7cg", "ultrascale+"),
+        ("xck24", "ultrascale+"),
+        ("xcvp1802", "versal"),
+        ("10AS066N3F40E2SG", "arria10"),
+        ("agfb014r24a", "agilex7"),
+    ],
+)
+def test_part_numbers_tell_the_family(part, family):
+    assert family_of_part(part) == family
+
+
+def test_parts_of_other_makers_are_refused():
+    with pytest.raises(InvalidInputError, match="lfe5u"):
+        family_of_part("lfe5u-85f")
 
 
 def test_devices_of_intel_fill_a_budget():

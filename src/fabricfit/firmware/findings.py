@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
+
+from fabricfit.synthesis.comparison import Comparison
 
 __all__ = ["LayerVerification", "Mismatch", "Verification"]
 
@@ -89,7 +90,7 @@ class Verification:
     headers_differ
         Files of weights that synthesis reads otherwise than the C++ simulation.
     synthesis
-        The report of the synthesis, where it was asked for.
+        The synthesis' reports beside the estimate, where they were asked for.
     """
 
     layers: tuple[LayerVerification, ...]
@@ -100,7 +101,7 @@ class Verification:
     not_modelled: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     headers_differ: tuple[str, ...] = ()
-    synthesis: Mapping[str, Any] | None = None
+    synthesis: tuple[Comparison, ...] = ()
 
     @property
     def counts_agree(self) -> bool:
@@ -124,7 +125,7 @@ class Verification:
             "not_modelled": list(self.not_modelled),
             "remarks": list(self.remarks),
             "headers_differ": list(self.headers_differ),
-            "synthesis": None if self.synthesis is None else dict(self.synthesis),
+            "synthesis": [comparison.to_dict() for comparison in self.synthesis],
         }
 
     def __str__(self) -> str:
@@ -167,4 +168,5 @@ class Verification:
         ]
         lines += [f"not modelled: {text}" for text in self.not_modelled]
         lines += self.remarks
+        lines += map(str, self.synthesis)
         return [*lines, "passed" if self.passed else "FAILED"]

@@ -8,7 +8,6 @@ layer, with an independent emulation in integer arithmetic.
 from __future__ import annotations
 
 import re
-import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
@@ -18,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from fabricfit.attributes import IO_TYPES, canonical_strategy
-from fabricfit.errors import FabricFitError, InvalidInputError, InvalidTypeError, unknown_name
+from fabricfit.errors import InvalidInputError, InvalidTypeError, unknown_name
 from fabricfit.firmware.counting import count_multiplications
 from fabricfit.firmware.emulation import Emulation, emulate_network
 from fabricfit.firmware.emulation.fixed import NotModelledError
@@ -32,6 +31,9 @@ from fabricfit.firmware.simulation import (
     require_compiler,
     run_project,
 )
+from fabricfit.hardware.devices import family_of_part
+from fabricfit.synthesis.comparison import Comparison, compare
+from fabricfit.synthesis.tools import find_tool, synthesize
 
 __all__ = ["LayerVerification", "Mismatch", "Verification", "expected_multipliers", "verify"]
 
@@ -51,7 +53,7 @@ def verify(
     samples: int = 100,
     compile: bool = True,
     expected: Mapping[str, int] | None = None,
-    synthesize: bool = False,
+    synthesis: bool = False,
 ) -> Verification:
     """Convert a model with hls4ml and prove what its generated code costs and computes.
 
@@ -80,8 +82,9 @@ def verify(
         and run. Without it only multipliers are counted.
     expected
         Layer -> multipliers that the code must have, instead of what the model's weights need.
-    synthesize
-        Whether the backend's synthesis is run too, which takes its tool and, mostly, long.
+    synthesis
+        Whether the backend's synthesis is run too, which takes its tool on PATH and, mostly, long. Its
+        report is put beside the estimate.
 
     Raises
     ------
@@ -95,7 +98,7 @@ def verify(
     from fabricfit.keras.reading import check_model
 
     check_model(model)
-    _check_options(hls_config, backend, samples, compile, synthesize)
+    _check_options(hls_config, backend, samples, compile, synthesis)
     io_type = _io_type(hls_config, io_type)
     arrays, drawn = _inputs(model, X, samples)
     remarks = ["no data was given: the samples are random numbers"] if drawn and compile else []
@@ -119,7 +122,7 @@ def verify(
             results = run_project(hls_model, library, arrays)
             emulation = emulate_network(model, hls_model, arrays, results.layers)
         differ = _headers_that_differ(path / "firmware" / "weights")
-        synthesis = _synthesized(hls_model, listener) if synthesize else None
+        synthesis_found = _synthesized(model, hls_model, hls_config, io_type) if synthesis else ()
     mismatches, agree = _compare(hls_model, emulation, results) if results else ((), False)
     remarks += emulation.remarks + listener.remarks
     remarks += [
@@ -137,7 +140,7 @@ def verify(
         tuple(f"{name}: {reason}" for name, reason in emulation.not_modelled.items()),
         tuple(remarks),
         differ,
-        synthesis,
+        synthesis_found,
     )
 
 
@@ -246,16 +249,19 @@ def _headers_that_differ(folder: Path) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _synthesized(hls_model: Any, listener: Listener) -> Mapping[str, Any]:
-    try:
-        with listener.listening():
-            return dict(hls_model.build(csim=False, synth=True) or {})
-    except Exception as error:
-        raise FabricFitError(f"synthesis failed: {error}") from error
+def _synthesized(
+    model: Any, hls_model: Any, hls_config: Mapping[str, Any], io_type: str
+) -> tuple[Comparison, ...]:
+    """Run the backend's synthesis, and put each of its reports beside the estimate."""
+    from fabricfit.keras.estimation import estimate
+
+    family = family_of_part(hls_model.config.get_config_value("Part"))
+    expected = estimate(model, {**hls_config, "IOType": io_type}, family=family)
+    return tuple(compare(report, expected) for report in synthesize(hls_model))
 
 
 def _check_options(
-    hls_config: Any, backend: str, samples: int, compile: bool, synthesize: bool
+    hls_config: Any, backend: str, samples: int, compile: bool, synthesis: bool
 ) -> None:
     if not isinstance(hls_config, Mapping):
         raise InvalidTypeError(f"hls_config must be a dictionary. Received: {hls_config!r}")
@@ -267,11 +273,10 @@ def _check_options(
         )
     if compile:
         require_compiler()
-    tool = {"Vitis": "vitis_hls", "Vivado": "vivado_hls"}[backend]
-    if synthesize and shutil.which(tool) is None:
+    if synthesis and find_tool(backend) is None:
         raise InvalidInputError(
-            f"synthesize=True needs {tool}, which is not on PATH. Set up the vendor's environment "
-            "first, or leave it out."
+            f"synthesis=True needs the HLS tool of {backend}, which is not on PATH. Set up the vendor's "
+            "environment first, or leave it out."
         )
 
 

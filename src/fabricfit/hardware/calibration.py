@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fabricfit.hardware.estimates import Estimate
+from fabricfit.hardware.estimates import Estimate, joined_notes
 from fabricfit.hardware.families import DEFAULT_FAMILY, Family, find_family
 from fabricfit.hardware.product import Product
 
@@ -146,7 +146,7 @@ def outside(product: Product) -> tuple[str, float]:
     An empty text and 1 for a product like those that were.
     """
     structures, ranges = _structures(product), _ranges(product)
-    note = "; ".join(f"not measured: {reason}" for reason in structures + ranges)
+    note = joined_notes(f"not measured: {reason}" for reason in structures + ranges)
     if structures:
         return note, STRUCTURE_FACTOR
     return note, RANGE_FACTOR if ranges else 1.0
@@ -169,7 +169,7 @@ def bounded(value: float, product: Product, resource: str, unusual: str = "") ->
     band = BANDS[kind(product), resource]
     note, factor = outside(product)
     if unusual:
-        note, factor = "; ".join(filter(None, (note, f"not measured: {unusual}"))), STRUCTURE_FACTOR
+        note, factor = joined_notes((note, f"not measured: {unusual}")), STRUCTURE_FACTOR
     return Estimate(value, value * band.low / factor, value * band.high * factor, note)
 
 
@@ -182,7 +182,7 @@ def elsewhere(estimate: Estimate, family: str | Family) -> Estimate:
     if chosen.name == DEFAULT_FAMILY:
         return estimate
     factor = STRUCTURE_FACTOR if chosen.labels else RANGE_FACTOR
-    note = "; ".join(filter(None, (estimate.note, f"not measured: LUTs and FFs of {chosen.name}")))
+    note = joined_notes((estimate.note, f"not measured: LUTs and FFs of {chosen.name}"))
     return Estimate(estimate.value, estimate.low / factor, estimate.high * factor, note)
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import re
 from dataclasses import dataclass
 
 from fabricfit.errors import InvalidInputError
 from fabricfit.hardware.families import find_family
 
-__all__ = ["Device", "devices", "find_device", "register_device"]
+__all__ = ["Device", "devices", "family_of_part", "find_device", "register_device"]
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,40 @@ def find_device(name: str) -> Device:
         f"device must be one that fabricfit.hardware.devices() lists, or be added with "
         f"register_device(). Received: {name!r}.{hint}"
     )
+
+
+def family_of_part(part: str) -> str:
+    """Return the family of a part, by the device it is on or else by how its number begins.
+
+    Parameters
+    ----------
+    part
+        A part number, such as hls4ml's default ``'xcvu13p-flga2577-2-e'``.
+
+    Raises
+    ------
+    InvalidInputError
+        Nothing is known of such parts.
+    """
+    try:
+        return find_device(part).family
+    except InvalidInputError:
+        for pattern, family in _PART_NUMBERS.items():
+            if re.match(pattern, _key(part)):
+                return family
+        raise
+
+
+_PART_NUMBERS = {
+    r"x[acq]7": "7series",
+    r"xc[kv]u\d+p|x[acq]zu|xck\d|xcu\d|x[ac]au": "ultrascale+",
+    r"xc[kv]u\d": "ultrascale",
+    r"xcv[cmpeh]": "versal",
+    r"10[ac]": "arria10",
+    r"1s[gxm]": "stratix10",
+    r"ag[fim]": "agilex7",
+}
+"""How part numbers begin -> their family."""
 
 
 def _key(name: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from fabricfit.errors import InvalidInputError
-from fabricfit.hardware.estimates import Estimate
+from fabricfit.hardware.estimates import Estimate, joined_notes
 from fabricfit.hardware.families import DEFAULT_FAMILY, Family, find_family
 from fabricfit.hardware.product import Product, Work
 
@@ -134,7 +134,7 @@ def product_dsp(product: Product, work: Work, family: str | Family = DEFAULT_FAM
         return Estimate(low, low, high, note)
     known = "it is not known how far Latency shares multipliers with a reuse factor below 512"
     value = max(constants, low)
-    return Estimate(value, low, value, "; ".join(filter(None, (note, known))))
+    return Estimate(value, low, value, joined_notes((note, known)))
 
 
 def latency_dsp(kernel: Any) -> int:

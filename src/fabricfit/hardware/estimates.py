@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from fabricfit.errors import InvalidInputError
 
-__all__ = ["RESOURCES", "Estimate", "Resources", "total"]
+__all__ = ["RESOURCES", "Estimate", "Resources", "joined_notes", "total"]
+
+_BREAK = "; "
 
 RESOURCES = ("dsp", "bram18", "uram", "lut", "ff")
 """What a device has, in the order in which tables show it. A RAMB36 counts as two of BRAM18."""
@@ -122,8 +124,16 @@ class Resources(Mapping[str, Estimate]):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What lies outside the measurements, each said once."""
-        return tuple(dict.fromkeys(each.note for each in self.values() if each.note))
+        """What lies outside the measurements, each said once: a line for what begins alike."""
+        said: dict[str, list[str]] = {}
+        for part in joined_notes(each.note for each in self.values()).split(_BREAK):
+            start, colon, rest = part.partition(": ")
+            said.setdefault(start, []).extend([rest] if colon else [])
+        return tuple(
+            f"{start}: {', '.join(rest)}" if rest else start
+            for start, rest in said.items()
+            if start
+        )
 
     def __repr__(self) -> str:
         inside = ", ".join(f"{name}={each}" for name, each in self.items() if each.high)
@@ -133,13 +143,18 @@ class Resources(Mapping[str, Estimate]):
 def total(estimates: Iterable[Estimate]) -> Estimate:
     """Add estimates. Their errors are taken to have one cause, so their ranges add up too."""
     parts = list(estimates)
-    note = "; ".join(dict.fromkeys(part.note for part in parts if part.note))
+    note = joined_notes(part.note for part in parts)
     return Estimate(
         sum(part.value for part in parts),
         sum(part.low for part in parts),
         sum(part.high for part in parts),
         note,
     )
+
+
+def joined_notes(notes: Iterable[str]) -> str:
+    """Return several notes as one, each remark in them once."""
+    return _BREAK.join(dict.fromkeys(part for note in notes for part in note.split(_BREAK) if part))
 
 
 def _as_estimate(value: Estimate | float) -> Estimate:

@@ -119,7 +119,7 @@ def optimize(
     FabricFitError
         The input cannot be worked with; nothing has been trained or written then.
     """
-    data = (train_data, validation_data)
+    data, settings = (train_data, validation_data), settings.ranked_by("l1")
     return run(model, attributes, objective, sparsity_target(settings), scheduler, data, settings)
 
 
@@ -363,7 +363,7 @@ class _Run:
         return tuple(float(value) for value in chosen.utilization)
 
     def _statistics(self, model: keras.Model) -> dict[str, dict[str, np.ndarray]]:
-        needs = get_criterion(self.settings.ranking_metric).needs
+        needs = get_criterion(self.settings.ranking_metric or "l1").needs
         ways = {"gradients": get_model_gradients, "hessians": get_model_hessians}
         return {
             name: ways[name](model, self.settings.loss_fn, self.data.X, self.data.y)

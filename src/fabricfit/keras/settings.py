@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import keras
@@ -40,7 +40,8 @@ class OptimizationSettings:
     callbacks
         Keras callbacks for every stretch of fine-tuning.
     ranking_metric
-        A criterion of :mod:`fabricfit.ranking`.
+        A criterion of :mod:`fabricfit.ranking`. None means ``'saliency'`` for :func:`fabricfit.fit`,
+        where groups of unlike sizes compete that only a loss can compare, and ``'l1'`` elsewhere.
     local
         Meet the sparsity in every layer by itself.
     verbose
@@ -74,7 +75,7 @@ class OptimizationSettings:
     increasing: bool
     rtol: float | None
     callbacks: Sequence[Any] | None = None
-    ranking_metric: str = "l1"
+    ranking_metric: str | None = None
     local: bool = False
     verbose: bool = False
     rewinding_epochs: int = 1
@@ -110,7 +111,8 @@ class OptimizationSettings:
             )
         if self.rtol is not None and not 0 < float(self.rtol) < float("inf"):
             raise InvalidInputError(f"rtol must be above 0, or None. Received: rtol={self.rtol!r}")
-        get_criterion(self.ranking_metric, "ranking_metric")
+        if self.ranking_metric is not None:
+            get_criterion(self.ranking_metric, "ranking_metric")
         if self.knapsack_solver not in implementations():
             raise unknown_name("knapsack_solver", self.knapsack_solver, implementations())
         Options.of(self.knapsack_options)
@@ -124,3 +126,7 @@ class OptimizationSettings:
                 raise InvalidTypeError(
                     f"callbacks must hold keras.callbacks.Callback objects. Received: {callback!r}"
                 )
+
+    def ranked_by(self, default: str) -> OptimizationSettings:
+        """Return the settings with a ranking metric, this one where none is named."""
+        return replace(self, ranking_metric=self.ranking_metric or default)

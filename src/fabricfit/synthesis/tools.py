@@ -1,0 +1,211 @@
+"""Running the synthesis of hls4ml's backends, without a word on the console."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import IO, Any
+
+from fabricfit.errors import FabricFitError, InvalidInputError, unknown_name
+from fabricfit.synthesis.reports import SynthesisReport, find_reports, read_project
+
+__all__ = ["find_tool", "synthesize"]
+
+logger = logging.getLogger(__name__)
+
+_TOOLS = {
+    "Vivado": ("vivado_hls",),
+    "VivadoAccelerator": ("vivado_hls",),
+    "Vitis": ("vitis-run", "vitis_hls"),
+}
+"""Backend -> the programs that can synthesize its projects, the one that hls4ml 1.3 calls first."""
+
+_STEPS = ("reset", "csim", "synth", "cosim", "validation", "export", "vsynth", "fifo_opt")
+"""The options of hls4ml's build_prj.tcl, in its order: it takes the first match of ``synth=``."""
+
+_TAIL = 3000
+
+
+def find_tool(backend: str) -> str | None:
+    """Find the program that synthesizes the projects of an hls4ml backend.
+
+    Parameters
+    ----------
+    backend
+        ``'Vivado'``, ``'VivadoAccelerator'`` or ``'Vitis'``; case does not matter.
+
+    Returns
+    -------
+    str or None
+        The program's path; ``None`` where it is not on PATH.
+
+    Raises
+    ------
+    InvalidInputError
+        The backend has no such program, or is not known.
+    """
+    return _first_on_path(_programs(backend))
+
+
+def synthesize(
+    hls_model: Any, *, logic_synthesis: bool = False, timeout: float | None = None
+) -> tuple[SynthesisReport, ...]:
+    """Synthesize a written hls4ml project and read the reports.
+
+    The backend's HLS tool runs in the project's folder as ``hls_model.build(csim=False, synth=True,
+    vsynth=logic_synthesis)`` would have it run. What it says is logged at level DEBUG when it ends.
+
+    Parameters
+    ----------
+    hls_model
+        A converted model whose project has been written (``hls_model.write()``).
+    logic_synthesis
+        Whether Vivado's logic synthesis follows, which counts what is really taken.
+    timeout
+        Seconds after which the tool is stopped, with all it started; by default it is not.
+
+    Returns
+    -------
+    tuple
+        The report of HLS and, where it was asked for, that of logic synthesis.
+
+    Raises
+    ------
+    InvalidInputError
+        The project has not been written, the backend has no tool that fabricfit knows, or the tool is
+        not on PATH.
+    FabricFitError
+        The tool fails, takes too long or leaves no report; the message ends with what it said.
+    """
+    folder = Path(hls_model.config.get_output_dir()).resolve()
+    _check(folder, logic_synthesis, timeout)
+    command = _command(str(hls_model.config.backend.name), folder, logic_synthesis)
+    before = _written(folder)
+    said = _run(command, folder, timeout)
+    after = _written(folder)
+    stages = ("hls", "logic synthesis") if logic_synthesis else ("hls",)
+    for stage in stages:
+        if after.get(stage) in (None, before.get(stage)):
+            raise FabricFitError(
+                f"{command[0]} ended without an error, but wrote no report of {stage} in {folder}. "
+                f"It said:\n{said[-_TAIL:]}"
+            )
+    return read_project(folder)[: len(stages)]
+
+
+def _check(folder: Path, logic_synthesis: bool, timeout: float | None) -> None:
+    if timeout is not None and not timeout > 0:
+        raise InvalidInputError(
+            f"timeout must be a number of seconds above 0. Received: timeout={timeout!r}"
+        )
+    if not (folder / "build_prj.tcl").is_file():
+        raise InvalidInputError(
+            f"hls_model must have been written, but its folder {folder} has no build_prj.tcl. Call "
+            "hls_model.write() first."
+        )
+    if logic_synthesis and shutil.which("vivado") is None:
+        raise _not_found(("vivado",), "logic_synthesis=True")
+
+
+def _programs(backend: str) -> tuple[str, ...]:
+    known = {name.lower(): programs for name, programs in _TOOLS.items()}
+    if str(backend).lower() not in known:
+        raise unknown_name("backend", backend, _TOOLS)
+    return known[str(backend).lower()]
+
+
+def _not_found(programs: tuple[str, ...], purpose: str) -> InvalidInputError:
+    return InvalidInputError(
+        f"{purpose} needs {' or '.join(programs)}, which is not on PATH. Set up the vendor's "
+        "environment first (its settings64.sh), or do without the synthesis."
+    )
+
+
+def _first_on_path(programs: tuple[str, ...]) -> str | None:
+    return next(filter(None, map(shutil.which, programs)), None)
+
+
+def _command(backend: str, folder: Path, logic_synthesis: bool) -> list[str]:
+    """Return the command that synthesizes a project; its options may go to a file in the folder."""
+    programs = _programs(backend)
+    script = (folder / "build_prj.tcl").read_text(encoding="utf-8", errors="replace")
+    in_file = "build_opt.tcl" in script
+    if not in_file:  # written before hls4ml 1.3: options are arguments, and vitis-run takes none
+        programs = tuple(program for program in programs if program != "vitis-run")
+    tool = _first_on_path(programs)
+    if tool is None:
+        raise _not_found(programs, f"the synthesis of the {backend} project in {folder}")
+    chosen = {"synth": True, "vsynth": logic_synthesis}
+    options = {step: chosen.get(step, False) for step in _STEPS}
+    if in_file:
+        lines = [f"    {step:<10} {int(on)}" for step, on in options.items()]
+        text = "\n".join(["array set opt {", *lines, "}", ""])
+        (folder / "build_opt.tcl").write_text(text, encoding="utf-8")
+    if Path(tool).stem == "vitis-run":
+        return [tool, "--tcl", "build_prj.tcl", "--mode", "hls"]
+    arguments = [] if in_file else [" ".join(f"{step}={on}" for step, on in options.items())]
+    return [tool, "-f", "build_prj.tcl", *arguments]
+
+
+def _run(command: list[str], folder: Path, timeout: float | None) -> str:
+    """Run a command in a folder and return what it said."""
+    logger.debug("in %s: %s", folder, command)
+    # Not a pipe: what a tool starts may outlive it and keep a pipe open.
+    with tempfile.TemporaryFile() as output:
+        status = _status(command, folder, timeout, output)
+        output.seek(0)
+        said = output.read().decode("utf-8", errors="replace")
+    logger.debug("%s said:\n%s", command[0], said)
+    if status != 0:
+        problem = (
+            f"had not ended after {timeout:g} seconds and was stopped"
+            if status is None
+            else f"ended with status {status}"
+        )
+        raise FabricFitError(f"{command[0]} {problem}, in {folder}. It said:\n{said[-_TAIL:]}")
+    return said
+
+
+def _status(
+    command: list[str], folder: Path, timeout: float | None, output: IO[bytes]
+) -> int | None:
+    """Return how a command ends; ``None`` where it takes too long and is stopped."""
+    try:
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise FabricFitError(f"{command[0]} cannot be started: {error}") from error
+    try:
+        return process.wait(timeout)
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        if process.poll() is None:
+            _stop(process)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """End a process and, where the system can, all that it started."""
+    with contextlib.suppress(OSError):
+        if hasattr(os, "killpg"):
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
+    process.wait()
+
+
+def _written(folder: Path) -> dict[str, tuple[Path, int]]:
+    """Return the reports of a project, and when they were written."""
+    return {stage: (path, path.stat().st_mtime_ns) for stage, path in find_reports(folder).items()}
