@@ -52,6 +52,16 @@ def test_unrolled_products_are_sorted_by_multiplier(kernel, reuse_factor, tmp_pa
         assert found.limit == 4 - np.count_nonzero(~runs.any(axis=1))
 
 
+@pytest.mark.parametrize("strategy", ["Latency", "Resource"])
+def test_constants_are_counted_in_the_written_weights(strategy, tmp_path):
+    """19 and -21 units of the last bit, on one input or on two; 12 = 8 + 4 and 11 take none."""
+    kernel = np.array([[19, 19, -21, 12], [0, 19, 11, 4]]) / 2**10
+    found, _ = one_layer(kernel, strategy, 1, tmp_path)
+    assert found.constants == 3
+    found, _ = one_layer(np.tile(kernel, (3, 1)), "Resource", 2, tmp_path / "shared")
+    assert found.constants is None
+
+
 def test_the_other_strategies(kernel, tmp_path):
     found, _ = one_layer(kernel, "Latency", 1, tmp_path / "a")
     assert (found.multipliers, found.strategy) == (np.count_nonzero(kernel), "latency")

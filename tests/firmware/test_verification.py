@@ -76,7 +76,8 @@ def test_the_table_says_what_was_found(tagger):
     _, _, found, _ = tagger
     text = str(found)
     assert text.splitlines()[0].split() == [
-        *("layer", "asked", "built", "RF", "multipliers", "expected", "products")
+        *("layer", "asked", "built", "RF", "multipliers", "expected", "products"),
+        *("constants", "expected"),
     ]
     assert "unrolled  ResourceUnrolled  resource_unrolled   4           12        12" in text
     assert "100 samples: every layer agrees bit for bit." in text

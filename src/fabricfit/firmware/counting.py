@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fabricfit.errors import FabricFitError
+from fabricfit.firmware.emulation.fixed import FixedTensor, Format
+from fabricfit.hardware.product import Product, Work
 
 __all__ = ["MultiplicationCount", "count_multiplications"]
 
@@ -51,6 +55,10 @@ class MultiplicationCount:
         Products of one copy that are computed for one output position.
     limit
         Multipliers of one copy that the code allows the compiler; ``None`` where it does not say.
+    constants
+        Where every weight is a constant (Latency, and Resource at a reuse factor of 1): those in the
+        generated file of weights that take a multiplier, see :class:`fabricfit.hardware.Work`, of all
+        copies. ``None`` elsewhere.
     """
 
     strategy: str
@@ -59,6 +67,7 @@ class MultiplicationCount:
     multipliers: int
     products: int
     limit: int | None = None
+    constants: int | None = None
 
 
 def count_multiplications(hls_model: Any) -> dict[str, MultiplicationCount]:
@@ -88,7 +97,7 @@ def count_multiplications(hls_model: Any) -> dict[str, MultiplicationCount]:
     structs = {match[1]: match[2] for match in _STRUCT.finditer(parameters)}
     unrolled = {match[1]: match[0] for match in _UNROLLED.finditer(written_out)}
     return {
-        node.name: _count(node, structs, unrolled)
+        node.name: _with_constants(_count(node, structs, unrolled), node, firmware / "weights")
         for node in hls_model.get_layers()
         if node.class_name in _LAYERS
     }
@@ -129,6 +138,26 @@ def _count(node: Any, structs: dict[str, str], unrolled: dict[str, str]) -> Mult
             "fabricfit reads. It reads the code of hls4ml 1.3."
         )
     return _count_unrolled(node.name, code, numbers["n_in"], reuse_factor, copies)
+
+
+def _with_constants(count: MultiplicationCount, node: Any, weights: Path) -> MultiplicationCount:
+    """Count the constants that take a multiplier in the weights as they are written."""
+    by_constants = count.strategy == "latency" or (
+        count.strategy == "resource" and count.reuse_factor == 1
+    )
+    if not by_constants:
+        return count
+    variable = node.get_weights("weight")
+    text = (weights / f"{variable.name}.h").read_text(encoding="utf-8")
+    numbers = text.partition("= {")[2].partition("}")[0]
+    values = np.array([float(number) for number in numbers.split(",")])
+    matrix = FixedTensor.from_float(values, Format.of(variable.type.precision)).values
+    n_out = int(node.get_attr("n_out") or node.get_attr("n_filt"))
+    matrix = (
+        matrix.reshape(n_out, -1).T if count.strategy == "resource" else matrix.reshape(-1, n_out)
+    )
+    product = Product(*matrix.shape, Format.of(variable.type.precision).width)
+    return replace(count, constants=Work.of(product, matrix).constants * count.copies)
 
 
 _KERNEL_AXES = ("filt_height", "filt_width", "n_chan", "n_filt")

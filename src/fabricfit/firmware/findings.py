@@ -29,7 +29,10 @@ class LayerVerification:
     products
         Products written out in the generated code.
     agrees
-        Whether the two counts are equal; true where none is known to compare with.
+        Whether the counts are as expected; true where none is known to compare with.
+    constants, expected_constants
+        Where weights are constants: those that take a multiplier, in the generated code and in the
+        model; ``None`` elsewhere, and where it is not known.
     """
 
     name: str
@@ -40,6 +43,8 @@ class LayerVerification:
     expected: int | None
     products: int
     agrees: bool
+    constants: int | None = None
+    expected_constants: int | None = None
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,10 @@ class Mismatch:
     layer: str
     samples: int
     largest: int
+
+
+def _known(count: int | None) -> str:
+    return "?" if count is None else str(count)
 
 
 _AGREEMENT = {(True, True): "ok", (True, False): "DIFFERS", (False, True): "not known"}
@@ -129,7 +138,10 @@ class Verification:
         }
 
     def __str__(self) -> str:
-        head = ("layer", "asked", "built", "RF", "multipliers", "expected", "products", "")
+        head = (
+            *("layer", "asked", "built", "RF", "multipliers", "expected", "products"),
+            *("constants", "expected", ""),
+        )
         rows = [head] + [
             (
                 layer.name,
@@ -137,8 +149,10 @@ class Verification:
                 layer.strategy,
                 str(layer.reuse_factor),
                 str(layer.multipliers),
-                "?" if layer.expected is None else str(layer.expected),
+                _known(layer.expected),
                 str(layer.products),
+                "" if layer.constants is None else str(layer.constants),
+                "" if layer.constants is None else _known(layer.expected_constants),
                 _AGREEMENT[layer.expected is not None, layer.agrees],
             )
             for layer in self.layers

@@ -32,6 +32,7 @@ from fabricfit.firmware.simulation import (
     run_project,
 )
 from fabricfit.hardware.devices import family_of_part
+from fabricfit.hardware.product import Product, Work
 from fabricfit.synthesis.comparison import Comparison, compare
 from fabricfit.synthesis.tools import find_tool, synthesize
 
@@ -183,15 +184,17 @@ def _layers(
         )
     found = []
     for name, count in counted.items():
-        node = nodes[name]
-        needed = (expected or {}).get(name)
-        if needed is None:
-            try:
-                kernel = weights.kernel(node).values
-                one = expected_multipliers(kernel, count.reuse_factor, count.strategy)
-                needed = one * count.copies
-            except NotModelledError:
-                needed = None
+        node, needed, constants = nodes[name], (expected or {}).get(name), None
+        try:
+            kernel = weights.kernel(node).values
+            one = expected_multipliers(kernel, count.reuse_factor, count.strategy)
+            needed = one * count.copies if needed is None else needed
+            constants = _expected_constants(kernel) * count.copies
+        except NotModelledError:
+            pass
+        agrees = needed is None or bool(needed == count.multipliers)
+        if count.constants is not None and constants is not None:
+            agrees &= bool(count.constants == constants)
         found.append(
             LayerVerification(
                 name,
@@ -201,10 +204,18 @@ def _layers(
                 int(count.multipliers),
                 None if needed is None else int(needed),
                 int(count.products),
-                needed is None or bool(needed == count.multipliers),
+                agrees,
+                count.constants,
+                constants if count.constants is not None else None,
             )
         )
     return tuple(found)
+
+
+def _expected_constants(kernel: np.ndarray) -> int:
+    """Return the constants that take a multiplier, in a kernel with outputs on the last axis."""
+    n_out = kernel.shape[-1]
+    return Work.of(Product(kernel.size // n_out, n_out, 62), kernel).constants
 
 
 def _asked(hls_config: Mapping[str, Any], node: Any) -> str:
