@@ -62,7 +62,7 @@ endef
 
 $(DEMO)/.ready: pyproject.toml
 	$(new_venv)
-	$(DEMO)/bin/python $(PIP) -e '.[tensorflow]'
+	$(DEMO)/bin/python $(PIP) -e '.[tensorflow,hls4ml]'
 	touch $@
 
 $(DEV)/.ready: pyproject.toml

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from fabricfit.attributes import canonical_strategy, hls4mlAttributes
 from fabricfit.errors import FabricFitError, InvalidInputError
-from fabricfit.precision import FixedPrecision, parse_precision
+from fabricfit.precision import FixedPrecision, parse_precision, quantize
 
 
 @pytest.mark.parametrize(
@@ -70,3 +71,20 @@ def test_hls4ml_attributes_are_checked(change, message):
 def test_strategies_have_one_spelling_inside():
     assert canonical_strategy("ResourceUnrolled") == canonical_strategy("resource_unrolled")
     assert canonical_strategy("LATENCY") == "latency"
+
+
+@pytest.mark.parametrize(
+    ("text", "built"),
+    [
+        ("fixed<8,4>", [1, -2, 2]),
+        ("ap_fixed<8,4,AP_TRN_ZERO>", [1, -1, 2]),
+        ("fixed<8,4,RND,SAT>", [2, -2, 2]),
+        ("fixed<8,4,7>", [1, -2, 2]),
+        ("ac_fixed<8,4,true,AC_RND,AC_SAT>", [2, -2, 2]),
+    ],
+)
+def test_hardware_cuts_numbers_off_unless_told_otherwise(text, built):
+    values = np.array([1.75, -1.75, 2.0]) / 16
+    assert quantize(values, parse_precision(text), as_built=True).tolist() == built
+    assert quantize(values, parse_precision(text)).tolist() == [2, -2, 2]
+    assert parse_precision(text) == FixedPrecision(8, 4)

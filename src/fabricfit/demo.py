@@ -1,19 +1,18 @@
-"""``python -m fabricfit.demo``: fit a jet tagger to a board's DSPs, and show what that saved and cost."""
+"""``python -m fabricfit.demo``: fit a jet tagger to a board, show what that saved and cost, and prove it."""
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import logging
 import os
+import shutil
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 __all__ = ["main"]
-
-PYNQ_Z2_DSPS = 220
-"""DSP slices of the xc7z020 on a PYNQ-Z2 board."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,33 +28,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     import fabricfit
     from fabricfit.datasets import load_jets
-    from fabricfit.objectives.vivado_objectives import VivadoDSPEstimator
-    from fabricfit.scheduler import PolynomialScheduler
 
+    budget = fabricfit.Budget.device(options.device, options.fraction)
+    config = {
+        "Model": {
+            "Precision": "fixed<16,6>",
+            "ReuseFactor": options.reuse_factor,
+            "Strategy": options.strategy,
+        },
+        "IOType": "io_parallel",
+    }
     jets = load_jets()
     console.print(
         f"[bold]Training a 16-64-32-32-5 jet tagger[/] on {len(jets.X_train):,} jets "
         f"({keras.backend.backend()} backend) …"
     )
     model = train_tagger(jets, options.seed)
-    config = {
-        "Model": {
-            "Precision": "fixed<16,6>",
-            "ReuseFactor": options.reuse_factor,
-            "Strategy": "Resource",
-        },
-        "IOType": "io_parallel",
-    }
-    attributes = fabricfit.get_attributes_from_keras_model_and_hls4ml_config(model, config)
-    dense = VivadoDSPEstimator.model_utilization(attributes, {})[0]
-    if options.dsps >= dense:
-        console.print(f"The tagger needs {dense} DSPs; it fits {options.dsps} as it is.")
-        return 0
+    needs = fabricfit.estimate(model, config, budget=budget)
+    amounts = ", ".join(
+        f"{needs.resources[name].value:,.0f} of {limit:,.0f} {needs.label(name)}"
+        for name, limit in needs.limits.items()
+    )
     console.print(
-        f"It needs [bold]{dense:,}[/] DSPs with 16-bit weights and a reuse factor of "
-        f"{options.reuse_factor}. [bold]Fitting it to {options.dsps}[/] …",
+        f"With 16-bit weights, {options.strategy} and a reuse factor of {options.reuse_factor} it takes "
+        f"[bold]{amounts}[/] of {budget.name}.",
         soft_wrap=True,
     )
+    if needs.fits:
+        console.print("It fits as it is.")
+        return 0
+    console.print("[bold]Fitting it[/] …")
     settings = fabricfit.OptimizationSettings(
         batch_size=256,
         epochs=10,
@@ -63,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         loss_fn="sparse_categorical_crossentropy",
         validation_metric="accuracy",
         increasing=True,
-        rtol=0.95,
+        rtol=None,
         directory=options.output,
         tuner=None,
         regularization_range=[1e-4],
@@ -71,19 +73,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     logging.basicConfig(format="%(asctime)s  %(message)s", datefmt="%H:%M:%S")
     logging.getLogger("fabricfit").setLevel(logging.INFO)
-    result = fabricfit.optimize(
-        model,
-        attributes,
-        VivadoDSPEstimator,
-        PolynomialScheduler(5, final_sparsity=1 - options.dsps / dense),
-        (jets.X_train, jets.y_train),
-        (jets.X_val, jets.y_val),
-        settings,
+    result = fabricfit.fit(
+        model, config, budget, (jets.X_train, jets.y_train), (jets.X_val, jets.y_val), settings
     )
     saved = result.directory / "jet_tagger.keras"
     result.model.save(saved)
     before, after = (accuracy(each, jets.X_test, jets.y_test) for each in (model, result.model))
-    _show(console, result.report, before, after, len(jets.y_test))
+    _show(console, result.report, budget.name, before, after, len(jets.y_test))
+    if importlib.util.find_spec("hls4ml") and shutil.which("g++"):
+        console.print("Compiling and running the C++ that hls4ml generates for it …")
+        _prove(
+            console,
+            fabricfit.verify(result.model, result.hls_config or {}, jets.X_test, samples=500),
+        )
     console.print(f"Saved as a plain Keras model: {_short(saved)}", soft_wrap=True)
     console.print(f"Done in {time.perf_counter() - started:.0f} s.")
     return 0
@@ -139,24 +141,53 @@ def accuracy(model: Any, X: Any, y: Any) -> float:
     return float((outputs.argmax(axis=1) == y).mean())
 
 
-def _show(console: Any, report: Any, before: float, after: float, jets: int) -> None:
+def _show(console: Any, report: Any, device: str, before: float, after: float, jets: int) -> None:
     from rich.table import Table
 
-    header, rows = report.rows()
-    if not any(row[-1] for row in rows):  # no remarks
-        header, rows = header[:-1], [row[:-1] for row in rows]
-    table = Table(title="What the board has to hold, before and after", title_justify="left")
-    for number, name in enumerate(header):
-        table.add_column(name, justify="left" if number == 0 else "right", no_wrap=number == 0)
-    for row in rows[:-1]:
-        table.add_row(*row)
+    pairs = zip(report.resources_before, report.resources_after, strict=True)
+    changed = [i for i, (old, new) in enumerate(pairs) if old != new]
+    table = Table(title="What it takes, before → after", title_justify="left")
+    table.add_column("layer")
+    for name in ("non-zero weights", *(report.units[i] for i in changed)):
+        table.add_column(name, justify="right")
+    for layer in report.layers:
+        table.add_row(
+            layer.name,
+            f"{layer.weights:,} → {layer.nonzeros_after:,}",
+            *(_change(layer.resources_before[i], layer.resources_after[i]) for i in changed),
+        )
     table.add_section()
-    table.add_row(*rows[-1], style="bold")
+    weights = sum(layer.weights for layer in report.layers)
+    nonzeros = sum(layer.nonzeros_after for layer in report.layers)
+    totals = (_change(report.resources_before[i], report.resources_after[i]) for i in changed)
+    table.add_row("total", f"{weights:,} → {nonzeros:,}", *totals, style="bold")
+    table.add_row(device, "", *(f"{report.budget[i]:,.0f}" for i in changed))
     console.print(table)
     console.print(
         f"Test accuracy on {jets:,} jets: {before:.2%} before, [bold]{after:.2%}[/] after "
         f"({(after - before) * 100:+.2f} points)."
     )
+
+
+def _change(before: float, after: float) -> str:
+    return f"{before:,.0f} → {after:,.0f}"
+
+
+def _prove(console: Any, found: Any) -> None:
+    """Say what the generated code has and computes."""
+    constants = [layer.constants for layer in found.layers if layer.constants is not None]
+    counted = (
+        f"{sum(constants):,} constants that take a DSP"
+        if constants
+        else f"{sum(layer.multipliers for layer in found.layers):,} multipliers"
+    )
+    agrees = "as predicted" if found.counts_agree else "[bold red]not as predicted[/]"
+    bits = (
+        "every layer agrees with the quantized model bit for bit"
+        if found.outputs_agree and not found.mismatches
+        else "[bold red]results differ[/]"
+    )
+    console.print(f"It has {counted}, {agrees}; on {found.samples} jets {bits}.")
 
 
 def _short(path: Path) -> Path:
@@ -169,12 +200,16 @@ def _short(path: Path) -> Path:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m fabricfit.demo",
-        description="Train an LHC jet tagger, fit it to a number of DSPs, and show the result.",
+        description="Train an LHC jet tagger, fit it to a board, and show the result.",
+    )
+    parser.add_argument("--device", default="PYNQ-Z2", help="the board or part (default: PYNQ-Z2)")
+    parser.add_argument(
+        "--fraction", type=float, default=1.0, help="how much of it may be used (default: 1)"
     )
     parser.add_argument(
-        "--dsps", type=int, default=PYNQ_Z2_DSPS, help="the budget (default: a PYNQ-Z2's 220)"
+        "--strategy", default="Latency", help="hls4ml's strategy (default: Latency)"
     )
-    parser.add_argument("--reuse-factor", type=int, default=4, help="hls4ml's RF (default: 4)")
+    parser.add_argument("--reuse-factor", type=int, default=1, help="hls4ml's RF (default: 1)")
     parser.add_argument("--seed", type=int, default=0, help="seed of everything random")
     parser.add_argument(
         "--output", default="demo-output", help="folder for the result (default: demo-output)"

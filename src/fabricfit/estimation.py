@@ -226,7 +226,8 @@ def estimate_layers(
 
 def _with_kernel(layer: LayerAttributes, kernel: np.ndarray, family: str) -> LayerEstimate:
     product: Product = product_of(layer, family)
-    work = Work.of(product, quantize(kernel, hls4ml_attributes(layer).weight_precision))
+    precision = hls4ml_attributes(layer).weight_precision
+    work = Work.of(product, quantize(kernel, precision, as_built=True))
     return LayerEstimate(
         layer.name,
         layer.layer_type.__name__,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -46,11 +46,14 @@ class FixedPrecision:
         Bits before the binary point, the sign included; may be negative or exceed ``width``.
     signed
         Whether one of the bits is a sign.
+    rounding
+        How hardware rounds to it: ``'TRN'``, down, is the default of AMD's and of hls4ml's types.
     """
 
     width: int
     integer: int
     signed: bool = True
+    rounding: str = field(default="TRN", compare=False)
 
     def __post_init__(self) -> None:
         if self.width < 1:
@@ -99,7 +102,12 @@ def parse_precision(text: Any) -> Precision:
     signed = not match["u"]
     if text.lstrip().lower().startswith("ac_") and "false" in (f.lower() for f in fields[1:]):
         signed = False
-    return FixedPrecision(width, integer, signed)
+    modes = fields[3:] if text.lstrip().lower().startswith("ac_") else fields[2:]
+    rounding = modes[0].upper().removeprefix("AP_").removeprefix("AC_") if modes else ""
+    return FixedPrecision(width, integer, signed, rounding if rounding in _ROUNDINGS else "TRN")
+
+
+_ROUNDINGS = ("TRN", "TRN_ZERO", "RND", "RND_ZERO", "RND_INF", "RND_MIN_INF", "RND_CONV")
 
 
 def fixed_point(precision: Precision, what: str = "a precision") -> FixedPrecision:
@@ -126,18 +134,22 @@ def fixed_point(precision: Precision, what: str = "a precision") -> FixedPrecisi
             f"Received: {precision!r}"
         )
     signed = bool(getattr(precision, "signed", True))
-    return FixedPrecision(int(precision.width), int(integer), signed)
+    mode = getattr(getattr(precision, "rounding_mode", None), "name", "TRN")
+    return FixedPrecision(int(precision.width), int(integer), signed, str(mode))
 
 
-def quantize(values: Any, precision: Precision) -> np.ndarray:
-    """Return the nearest numbers of a fixed-point format, in units of its last bit.
+def quantize(values: Any, precision: Precision, *, as_built: bool = False) -> np.ndarray:
+    """Return numbers of a fixed-point format, in units of its last bit.
 
     Parameters
     ----------
     values
         Finite numbers of any shape.
     precision
-        The format. Numbers half-way go to the even neighbour, those out of range to the nearest end.
+        The format. Numbers out of range go to the nearest end.
+    as_built
+        Whether numbers are rounded as hardware does that is given them as they are, which cuts them off
+        unless the format says otherwise; else they are rounded to the nearest, half-way to the even one.
 
     Returns
     -------
@@ -147,7 +159,9 @@ def quantize(values: Any, precision: Precision) -> np.ndarray:
     lowest = -(2 ** (form.width - 1)) if form.signed else 0
     highest = 2 ** (form.width - form.signed) - 1
     scaled = np.ldexp(np.asarray(values, np.float64), form.fractional)
-    return np.clip(np.rint(scaled), lowest, highest).astype(np.int64)
+    cut = {"TRN": np.floor, "TRN_ZERO": np.trunc} if as_built else {}
+    rounded = cut.get(form.rounding, np.rint)(scaled)
+    return np.clip(rounded, lowest, highest).astype(np.int64)
 
 
 def dequantize(integers: Any, precision: Precision) -> np.ndarray:

@@ -174,7 +174,9 @@ def test_work_is_counted_in_quantized_weights():
     kernel = kernel_for(attributes)
     precision = attributes.args["hls4ml_attributes"].weight_precision
     product = realized_product(attributes)
-    assert objective.work(attributes, kernel) == Work.of(product, quantize(kernel, precision))
+    assert objective.work(attributes, kernel) == Work.of(
+        product, quantize(kernel, precision, as_built=True)
+    )
 
 
 def test_unknown_resources_are_refused():

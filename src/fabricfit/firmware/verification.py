@@ -131,6 +131,13 @@ def verify(
         for layer in layers
         if layer.expected is None
     ]
+    remarks += [
+        f"layer {layer.name!r}: {layer.multipliers - layer.expected} more multipliers than its quantized "
+        "weights need: hls4ml looks for zeros before it quantizes. fabricfit.firmware.snap_model puts "
+        "weights on the grid"
+        for layer in layers
+        if layer.expected is not None and layer.multipliers > layer.expected
+    ]
     remarks += [f"synthesis reads other weights than the simulation: {name}" for name in differ]
     return Verification(
         layers,

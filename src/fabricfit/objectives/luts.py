@@ -83,7 +83,7 @@ class AdderGraphResources(FPGAResources):
     def _lut_of_graph(self, layer_attributes: LayerAttributes, kernel: np.ndarray) -> float:
         product = self.product(layer_attributes)
         precision = hls4ml_attributes(layer_attributes).weight_precision
-        found = adder_graph_lut(quantize(kernel, precision), product.input_width)
+        found = adder_graph_lut(quantize(kernel, precision, as_built=True), product.input_width)
         return product.copies * found
 
     def _lut_by_digits(self, layer_attributes: LayerAttributes, kernel: np.ndarray) -> float:
@@ -133,7 +133,7 @@ class BitOperations(ObjectiveEstimator):
         """Return what the layer takes with these very weights."""
         if not layer_attributes.weight_shape:
             return [0.0]
-        integers = quantize(kernel, _precision(layer_attributes))
+        integers = quantize(kernel, _precision(layer_attributes), as_built=True)
         return [float(bit_operations(integers, _input_bits(layer_attributes)))]
 
     @classmethod

@@ -102,7 +102,7 @@ class FPGAResources(ObjectiveEstimator):
     def work(self, layer_attributes: LayerAttributes, kernel: np.ndarray) -> Work:
         """Return what a kernel leaves to do, its weights quantized first."""
         precision = hls4ml_attributes(layer_attributes).weight_precision
-        return Work.of(self.product(layer_attributes), quantize(kernel, precision))
+        return Work.of(self.product(layer_attributes), quantize(kernel, precision, as_built=True))
 
     def _use(self, layer_attributes: LayerAttributes, work: Work) -> np.ndarray:
         found = self.estimate(layer_attributes, work)
