@@ -163,7 +163,7 @@ class FPGAResources(ObjectiveEstimator):
             return True, OptimizationAttributes(
                 SUPPORTED_STRUCTURES.UNSTRUCTURED, pruning=True, constants=True
             )
-        word = memory_word(product.reuse_factor) if "bram18" in self.scarce else 1
+        word = memory_word(product.reuse_factor, self.family) if "bram18" in self.scarce else 1
         return True, OptimizationAttributes(
             SUPPORTED_STRUCTURES.PATTERN,
             pruning=True,
