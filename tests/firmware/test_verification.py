@@ -8,13 +8,18 @@ import pytest
 keras = pytest.importorskip("keras")
 hls4ml = pytest.importorskip("hls4ml")
 
+from fabricfit.attributes import (  # noqa: E402
+    get_attributes_from_keras_model_and_hls4ml_config,
+)
 from fabricfit.errors import (  # noqa: E402
     FabricFitError,
     InvalidInputError,
     InvalidTypeError,
     MissingExtraError,
 )
-from fabricfit.firmware import simulation, verification  # noqa: E402
+from fabricfit.firmware import simulation, snap_model, verification  # noqa: E402
+from fabricfit.firmware.emulation.fixed import NotModelledError  # noqa: E402
+from fabricfit.firmware.emulation.weights import exactly  # noqa: E402
 from fabricfit.firmware.verification import expected_multipliers, verify  # noqa: E402
 from tests.firmware import firmware_models as models  # noqa: E402
 
@@ -371,3 +376,34 @@ def test_code_that_stops_is_an_error_and_no_end_of_the_process():
     config = models.write_config(model, {"conv": ("Resource", 8)})
     with pytest.raises(FabricFitError, match=r"(?s)the generated code stopped.*Assertion"):
         verify(model, config, models.samples(model))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("io_type", ["io_parallel", "io_stream"])
+def test_distributed_arithmetic_is_exact_on_the_grid(io_type):
+    """Adder graphs neither round nor overflow before the result's format."""
+    pytest.importorskip("da4ml")
+    layers = keras.layers
+    x = image = keras.Input((5, 5, 2))
+    x = layers.Conv2D(3, 3, activation="relu", name="conv")(x)
+    x = layers.Flatten(name="flat")(x)
+    model = models.seeded(image, layers.Dense(3, name="out")(x))
+    section = {
+        "Precision": "fixed<12,5>",
+        "ReuseFactor": 1,
+        "Strategy": "distributed_arithmetic",
+    }
+    config = {"Model": section, "IOType": io_type}
+    attributes = get_attributes_from_keras_model_and_hls4ml_config(model, config)
+    found = verify(snap_model(model, attributes)[0], config, models.samples(model))
+    assert found.passed, str(found)
+    assert not found.not_modelled
+    assert {layer.multipliers for layer in found.layers} == {0}
+
+
+def test_distributed_arithmetic_off_the_grid_is_not_modelled():
+    pytest.importorskip("da4ml")
+    with pytest.raises(NotModelledError, match="on no grid"):
+        exactly(np.array([0.1]))
+    np.testing.assert_array_equal(exactly(np.array([0.625, -3])).to_float(), [0.625, -3])
+    assert str(exactly(np.array([0.625, -3])).format) == "fixed<6,3,TRN,WRAP>"

@@ -14,7 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from fabricfit.attributes import LayerAttributes
+from fabricfit.attributes import LayerAttributes, canonical_strategy
 from fabricfit.keras.cloning import copy_model
 from fabricfit.keras.layers import find_handler
 from fabricfit.keras.reading import named_layers
@@ -57,7 +57,8 @@ def snap_model(
     attributes
         Layer -> attributes, read with
         :func:`fabricfit.attributes.get_attributes_from_keras_model_and_hls4ml_config`. Kernels are
-        rounded to their weight precision, biases where the configuration states theirs. Layers that
+        rounded to their weight precision, biases where the configuration states theirs, and with
+        distributed arithmetic, which takes weights as they are, to that of the results. Layers that
         quantize their own weights, and layers that are not described, stay as they are.
 
     Returns
@@ -83,9 +84,11 @@ def snap_model(
                 "bits.",
                 name, changes[name].clipped, hls.weight_precision,
             )  # fmt: skip
-        bias = handler.bias(layer)
-        if bias is not None and hls.bias_precision is not None:
-            _snap(bias, hls.bias_precision)
+        bias, precision = handler.bias(layer), hls.bias_precision
+        if canonical_strategy(hls.strategy) == "distributed_arithmetic":
+            precision = precision or hls.output_precision  # hls4ml adds biases as they are
+        if bias is not None and precision is not None:
+            _snap(bias, precision)
     return snapped, changes
 
 

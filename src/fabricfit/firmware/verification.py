@@ -129,7 +129,7 @@ def verify(
     remarks += [
         f"multipliers of layer {layer.name!r} are counted but cannot be predicted"
         for layer in layers
-        if layer.expected is None
+        if layer.expected is None and layer.multipliers
     ]
     remarks += [
         f"layer {layer.name!r}: {layer.multipliers - layer.expected} more multipliers than its quantized "

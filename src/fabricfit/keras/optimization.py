@@ -126,7 +126,7 @@ def optimize(
 def sparsity_target(settings: OptimizationSettings) -> Callable[[Decisions, Arrays], Target]:
     """Return what makes the target of a run whose levels are sparsities."""
     ranking: dict[str, Any] = {
-        "metric": settings.ranking_metric,
+        "metric": settings.ranked_by("l1").ranking_metric,
         "minimum_groups": settings.minimum_groups,
     }
     options = {

@@ -28,15 +28,10 @@ _BLOCK = 1 << 22
 @register("Dense", "Conv1D", "Conv2D", "PointwiseConv1D", "PointwiseConv2D")
 def product(node: Any, inputs: list[FixedTensor], weights: KerasWeights) -> FixedTensor:
     """Compute a Dense layer (on the last axis) or a convolution."""
-    if node.get_attr("strategy") == "distributed_arithmetic":
-        raise NotModelledError("layers with the strategy distributed_arithmetic")
     kernel, layer = weights.kernel(node), weights.layer(node)
-    weight = node.get_weights("weight").type.precision
-    if type(weight).__name__ == "IntegerPrecisionType" and (weight.width, weight.signed) == (
-        2,
-        True,
-    ):
-        raise NotModelledError("two-bit integer weights, which hls4ml takes for ternary ones")
+    adders = node.get_attr("strategy") == "distributed_arithmetic"
+    if not adders:
+        _refuse_ternary(node.get_weights("weight").type.precision)
     if len(kernel.shape) == 2:
         patches = inputs[0].values
     else:
@@ -52,6 +47,9 @@ def product(node: Any, inputs: list[FixedTensor], weights: KerasWeights) -> Fixe
         )
     n_in, n_out = math.prod(kernel.shape[:-1]), kernel.shape[-1]
     matrix, bias = kernel.reshaped(n_in, n_out), weights.bias(node)
+    if adders:
+        total = _exact(patches.reshape(-1, n_in), inputs[0].format, matrix, bias)
+        return cast(total.reshaped(*patches.shape[:-1], n_out), result_format(node))
     order = addition_order(n_in, int(node.get_attr("reuse_factor")), node.get_attr("strategy"))
     accum, flat = format_of(node, "accum_t"), patches.reshape(-1, n_in)
     rows = max(1, _BLOCK // n_in)
@@ -61,6 +59,21 @@ def product(node: Any, inputs: list[FixedTensor], weights: KerasWeights) -> Fixe
     ]
     total = FixedTensor(np.concatenate([s.values for s in sums]), accum)
     return cast(total.reshaped(*patches.shape[:-1], n_out), result_format(node))
+
+
+def _refuse_ternary(precision: Any) -> None:
+    integers = type(precision).__name__ == "IntegerPrecisionType"
+    if integers and (precision.width, precision.signed) == (2, True):
+        raise NotModelledError("two-bit integer weights, which hls4ml takes for ternary ones")
+
+
+def _exact(
+    patches: np.ndarray, format: Format, matrix: FixedTensor, bias: FixedTensor
+) -> FixedTensor:
+    """Multiply and add without rounding, as adder graphs of distributed arithmetic do."""
+    wide, growth = product_format(format, matrix.format), (patches.shape[1] - 1).bit_length()
+    sums = Format(wide.width + growth, wide.integer + growth, wide.signed)
+    return add(FixedTensor(_matmul(patches, matrix.values), sums), bias)
 
 
 def require_channels_last(layer: Any) -> None:

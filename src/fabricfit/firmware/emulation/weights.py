@@ -16,7 +16,9 @@ import numpy as np
 from fabricfit.firmware.emulation.fixed import FixedTensor, Format, NotModelledError
 from fabricfit.keras.folding import scale_and_offset
 
-__all__ = ["KerasWeights", "quantize_as_written"]
+__all__ = ["KerasWeights", "exactly", "quantize_as_written"]
+
+_FINEST = 24
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,30 @@ class KerasWeights:
         return after
 
     def _quantized(self, node: Any, name: str, numbers: np.ndarray) -> FixedTensor:
-        return quantize_as_written(numbers, Format.of(node.get_weights(name).type.precision))
+        if node.get_attr("strategy") != "distributed_arithmetic":
+            form = Format.of(node.get_weights(name).type.precision)
+            return quantize_as_written(numbers, form)
+        return exactly(numbers, name)  # hls4ml builds them into code as they are
+
+
+def exactly(numbers: Any, what: str = "number") -> FixedTensor:
+    """Return numbers without rounding, in the narrowest format that holds them.
+
+    Raises
+    ------
+    NotModelledError
+        They are no multiples of 2^-24, as weights are that were not put on a grid.
+    """
+    exact = np.asarray(numbers, np.float64)
+    for fractional in range(_FINEST + 1):
+        scaled = np.ldexp(exact, fractional)
+        if (scaled == np.rint(scaled)).all():
+            integer = int(np.abs(scaled).max(initial=1)).bit_length() + 1 - fractional
+            return FixedTensor(scaled.astype(np.int64), Format(integer + fractional, integer))
+    raise NotModelledError(
+        f"distributed arithmetic with a {what} that is on no grid (fabricfit.firmware.snap_model puts it "
+        "on one)"
+    )
 
 
 def quantize_as_written(numbers: Any, format: Format) -> FixedTensor:
