@@ -127,6 +127,50 @@ def test_convolutions_in_a_stream_are_fitted(data, tmp_path):
     assert conv.resources_after[0] < conv.resources_before[0]
 
 
+def test_batch_normalizations_are_folded_first(data, tmp_path):
+    """So that the weights that are chosen and counted are those that hardware has."""
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            keras.Input((6,)),
+            L.Dense(12, use_bias=False, name="fc"),
+            L.BatchNormalization(name="norm"),
+            L.ReLU(name="relu"),
+            L.Dense(3, activation="softmax", name="out"),
+        ]
+    )
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model.fit(*data[0], epochs=15, verbose=0)
+    names = [layer.name for layer in model.layers]
+    result = fabricfit.fit(model, config("Latency", 1), Budget(dsp=30), *data, settings(tmp_path))
+    assert result.report.fits
+    assert [layer.name for layer in result.model.layers] == ["fc", "relu", "out"]
+    assert [layer.name for layer in model.layers] == names
+    scaled = kernel_of(result.model, "fc") * 2.0**10
+    np.testing.assert_array_equal(scaled, np.round(scaled))
+    counted = fabricfit.estimate(result.model, result.hls_config).resources["dsp"].value
+    assert counted == result.report.resources_after[0] <= 30
+
+
+def test_groups_of_unlike_sizes_are_ranked_by_their_loss(data, tmp_path, monkeypatch):
+    """Without a ranking metric of one's own, a budget goes by saliency, a sparsity by l1."""
+    from fabricfit.keras import optimization
+
+    asked = []
+    real = optimization.get_criterion
+    monkeypatch.setattr(
+        optimization, "get_criterion", lambda name: asked.append(name) or real(name)
+    )
+    model = mlp(hidden=12)
+    fabricfit.fit(model, config(), Budget.relative(dsp=0.7), *data, settings(tmp_path))
+    assert set(asked) == {"saliency"}
+    asked.clear()
+    fabricfit.fit(
+        model, config(), Budget.relative(dsp=0.7), *data, settings(tmp_path, ranking_metric="l2")
+    )
+    assert set(asked) == {"l2"}
+
+
 def test_an_impossible_budget_is_refused_before_anything_is_done(trained, data, tmp_path):
     started = time.perf_counter()
     with pytest.raises(InfeasibleError) as caught:
