@@ -11,7 +11,7 @@ import numpy as np
 from fabricfit.attributes import LayerAttributes
 from fabricfit.budget import Budget
 from fabricfit.errors import require
-from fabricfit.hardware.estimates import RESOURCES, Estimate, Resources, total
+from fabricfit.hardware.estimates import RESOURCES, Estimate, Resources, joined_notes, total
 from fabricfit.hardware.families import DEFAULT_FAMILY, find_family
 from fabricfit.hardware.layer import product_resources
 from fabricfit.hardware.product import Product, Work
@@ -218,9 +218,15 @@ def estimate_layers(
     """
     layers = []
     for name, layer in attributes.items():
-        found = _with_kernel(layer, kernels[name], family) if name in kernels else _without(layer)
-        if found.strategy or any(each.high for each in found.resources.values()):
-            layers.append(found)
+        found = [_with_kernel(layer, kernels[name], family)] if name in kernels else []
+        parts = layer.args.get("matrices", ())
+        found += [_with_kernel(part, matrix, family) for part, matrix in parts]
+        layers += found or [_without(layer)]
+    layers = [
+        layer
+        for layer in layers
+        if layer.strategy or any(each.high for each in layer.resources.values())
+    ]
     return ModelEstimate(tuple(layers), budget, family)
 
 
@@ -228,6 +234,12 @@ def _with_kernel(layer: LayerAttributes, kernel: np.ndarray, family: str) -> Lay
     product: Product = product_of(layer, family)
     precision = hls4ml_attributes(layer).weight_precision
     work = Work.of(product, quantize(kernel, precision, as_built=True))
+    resources = product_resources(product, work, family) + other_resources(layer)
+    interval, latency = product_interval(product, work), product_latency(product, work)
+    note = layer.args.get("note", "")
+    if note:
+        resources = Resources(**{name: _doubtful(each, note) for name, each in resources.items()})
+        interval, latency = _doubtful(interval, note), _doubtful(latency, note)
     return LayerEstimate(
         layer.name,
         layer.layer_type.__name__,
@@ -235,10 +247,16 @@ def _with_kernel(layer: LayerAttributes, kernel: np.ndarray, family: str) -> Lay
         product.reuse_factor,
         kernel.size,
         work.nonzeros,
-        product_resources(product, work, family) + other_resources(layer),
-        product_interval(product, work),
-        product_latency(product, work),
+        resources,
+        interval,
+        latency,
     )
+
+
+def _doubtful(estimate: Estimate, note: str) -> Estimate:
+    """Say of an estimate that it may be half of what there is, or that there may be nothing."""
+    joined = joined_notes((estimate.note, note)) if estimate.high else estimate.note
+    return Estimate(estimate.value, 0, 2 * estimate.high, joined)
 
 
 def _without(layer: LayerAttributes) -> LayerEstimate:

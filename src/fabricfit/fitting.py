@@ -18,6 +18,7 @@ from fabricfit.firmware.configuration import realize
 from fabricfit.firmware.snapping import snap_model
 from fabricfit.keras.decisions import Decisions
 from fabricfit.keras.folding import fold_normalizations
+from fabricfit.keras.matrices import describe_matrices
 from fabricfit.keras.optimization import OptimizationResult, run
 from fabricfit.keras.reading import check_model, kernel_arrays
 from fabricfit.keras.settings import OptimizationSettings
@@ -86,6 +87,7 @@ def fit(
     model = fold_normalizations(model)
     realized = realize(model, hls_config, budget.family)
     attributes = get_attributes_from_keras_model_and_hls4ml_config(model, realized.config)
+    describe_matrices(model, attributes, realized.config)
     kernels = kernel_arrays(model)
     objective = objective_for(budget, attributes, kernels)
 

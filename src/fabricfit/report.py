@@ -83,7 +83,8 @@ class OptimizationReport:
     units
         Names of the objective's dimensions.
     layers
-        Every layer with a kernel, in the order of the model.
+        Every layer with a kernel, in the order of the model, and then those without one that take
+        something.
     resources_before, resources_after
         Of the whole model, by the objective's count.
     metric_name

@@ -214,7 +214,7 @@ class ChoiceTarget(Target):
         use = {
             name: np.array(objective.layer_use(layer, kernels.get(name, none)))
             for name, layer in attributes.items()
-            if layer.weight_shape or _counts_without_kernel(objective)
+            if layer.weight_shape or objective.counts_all_layers
         }
         self.baseline = _total(use.values())
         self._kernels = {n: k for n, k in kernels.items() if attributes[n].optimizable}
@@ -400,10 +400,6 @@ class BudgetTarget(ChoiceTarget):
         """Return what a level allows of each resource, shape ``(M,)``."""
         over = np.maximum(self.baseline - self.limits, 0)
         return self.limits + (1 - level) * over
-
-
-def _counts_without_kernel(objective: Objective) -> bool:
-    return isinstance(objective, FPGAResources)
 
 
 def _total(amounts: Iterable[np.ndarray], size: int = 0) -> np.ndarray:

@@ -258,3 +258,52 @@ def test_an_estimate_needs_no_configuration():
     found = fabricfit.estimate(keras.Sequential([keras.Input((4,)), L.Dense(2, name="fc")]))
     assert found.layers[0].strategy == "latency"
     assert found.resources["dsp"].value <= 8
+
+
+def test_layers_of_several_kernels_are_counted_with_doubt():
+    """fabricfit does not optimize them; an estimate must not say that they take nothing."""
+    model = keras.Sequential(
+        [
+            keras.Input((6, 4)),
+            L.Bidirectional(L.GRU(3), name="both"),
+            L.Dense(2, name="out"),
+        ]
+    )
+    found = fabricfit.estimate(model, config("Resource", 1))
+    assert [layer.name for layer in found.layers][-1] == "out"
+    recurrent = [layer for layer in found.layers if layer.name.startswith("both/")]
+    assert sorted(layer.weights for layer in recurrent) == [27, 27, 36, 36]
+    dsp = sum(layer.resources["dsp"].value for layer in recurrent)
+    assert 0.6 * 126 < dsp <= 126
+    assert found.resources["dsp"].high >= 1.9 * dsp
+    assert any("layers of several kernels" in note for note in found.resources.notes)
+    assert recurrent[0].interval.low == 0
+    embedded = keras.Sequential([keras.Input((5,)), L.Embedding(8, 4, name="table")])
+    assert fabricfit.estimate(embedded).resources["dsp"].value == 0
+
+
+def test_a_budget_counts_layers_that_are_not_optimized(tmp_path):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(96, 5, 4)).astype("float32"), rng.integers(0, 2, 96).astype("int32")
+    pair = (X[:64], y[:64]), (X[64:], y[64:])
+    model = keras.Sequential(
+        [
+            keras.Input((5, 4)),
+            L.GRU(3, name="gru"),
+            L.Dense(32, activation="relu", name="fc"),
+            L.Dense(2, activation="softmax", name="out"),
+        ]
+    )
+    before = fabricfit.estimate(model, config("Resource", 1)).resources["dsp"].value
+    result = fabricfit.fit(
+        model, config("Resource", 1), Budget(dsp=before - 60), *pair, settings(tmp_path)
+    )
+    assert result.report.fits
+    rows = {layer.name: layer for layer in result.report.layers}
+    assert rows["gru"].resources_before == rows["gru"].resources_after
+    assert rows["gru"].resources_before[0] > 40
+    assert "not a supported layer type" in rows["gru"].skipped
+    total = sum(layer.resources_after[0] for layer in result.report.layers)
+    assert total == result.report.resources_after[0] <= before - 60
+    with pytest.raises(InfeasibleError, match=r"'gru' \d+ \(not optimized: GRU"):
+        fabricfit.fit(model, config("Resource", 1), Budget(dsp=30), *pair, settings(tmp_path))

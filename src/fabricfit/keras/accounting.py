@@ -87,9 +87,27 @@ def deliver(
         )
         for name, kernel in old.items()
     )
+    if objective.counts_all_layers:
+        layers += _without_kernel(decisions, objective, old)
     dense = _floats(objective.model_use(attributes, old))
     units = tuple(objective.units) or tuple(f"resource {i}" for i in range(len(dense)))
     return result, Account(units, layers, dense, _floats(total))
+
+
+def _without_kernel(
+    decisions: Decisions, objective: Objective, kernels: Mapping[str, np.ndarray]
+) -> tuple[LayerReport, ...]:
+    """Report the layers that have no kernel and take something all the same."""
+    found = []
+    for name, layer in decisions.attributes.items():
+        if name in kernels:
+            continue
+        used = _floats(objective.layer_use(layer, np.zeros(0)))
+        weights = sum(matrix.size for _, matrix in layer.args.get("matrices", ()))
+        if any(used):
+            kind, reason = layer.layer_type.__name__, decisions.skipped.get(name, "")
+            found.append(LayerReport(name, kind, weights, weights, weights, used, used, reason))
+    return tuple(found)
 
 
 def _attributes_of_reduced(

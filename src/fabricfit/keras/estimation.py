@@ -13,6 +13,7 @@ from fabricfit.estimation import ModelEstimate, estimate_layers
 from fabricfit.hardware.families import DEFAULT_FAMILY
 from fabricfit.hardware.hls4ml_config import leaves_result_open
 from fabricfit.keras.folding import fold_normalizations, folded_normalizations
+from fabricfit.keras.matrices import describe_matrices
 from fabricfit.keras.reading import check_model, describe_model, kernel_arrays
 
 __all__ = ["estimate"]
@@ -29,6 +30,9 @@ def estimate(
     family: str | None = None,
 ) -> ModelEstimate:
     """Estimate the resources and the timing of a model, without training or synthesis.
+
+    Any layer counts. Those that fabricfit does not optimize have wider error bars and a note: recurrent
+    layers, separable convolutions and attention are counted as a dense layer for each of their matrices.
 
     Parameters
     ----------
@@ -70,6 +74,7 @@ def estimate(
     model = _as_built(model, config)
     attributes = get_attributes_from_keras_model_and_hls4ml_config(model, config)
     chosen = family or (budget.family if budget is not None else DEFAULT_FAMILY)
+    describe_matrices(model, attributes, config)
     return estimate_layers(attributes, kernel_arrays(model), family=chosen, budget=budget)
 
 

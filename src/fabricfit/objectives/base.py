@@ -76,6 +76,9 @@ class ObjectiveEstimator(ABC):
     offers_choices: bool = False
     """Whether :meth:`layer_choices` says what may become of the weights of optimizable layers."""
 
+    counts_all_layers: bool = False
+    """Whether layers without a kernel take something too, see :meth:`layer_use`."""
+
     removes_units: bool = False
     """Whether the resource is saved only once pruned units are taken out of the model."""
 

@@ -69,6 +69,7 @@ class FPGAResources(ObjectiveEstimator):
     """
 
     offers_choices = True
+    counts_all_layers = True
 
     def __init__(
         self,
@@ -110,10 +111,13 @@ class FPGAResources(ObjectiveEstimator):
 
     def layer_use(self, layer_attributes: LayerAttributes, kernel: np.ndarray) -> list[float]:
         """Return what the layer takes with these very weights, its activation included."""
-        if not layer_attributes.weight_shape:
-            found = other_resources(layer_attributes)
-            return [found[name].value for name in self.resources]
-        return self._use(layer_attributes, self.work(layer_attributes, kernel)).tolist()
+        if layer_attributes.weight_shape:
+            return self._use(layer_attributes, self.work(layer_attributes, kernel)).tolist()
+        found = other_resources(layer_attributes)
+        used = np.array([found[name].value for name in self.resources])
+        for part, matrix in layer_attributes.args.get("matrices", ()):
+            used = used + self.layer_use(part, matrix)
+        return used.tolist()
 
     def model_use(
         self, attributes: Mapping[str, LayerAttributes], kernels: Mapping[str, np.ndarray]
