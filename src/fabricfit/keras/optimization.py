@@ -318,15 +318,14 @@ class _Run:
                 "sparsity %.4g: %s; going back to the last good weights", sparsity, error
             )
             return level(False, np.nan, used, epochs, str(error))
-        finished, kept = self._within(engine, sparsity, used)
+        finished, kept, excess = self._within(engine, sparsity, used)
         metric = phase.metric
         if finished is not engine.model or kept is not used:
             metric = _engine(finished, self.settings).evaluate(self.validation, self.metric)
-        used = kept
-        accepted = self.threshold is None or not better(
+        good_enough = self.threshold is None or not better(
             self.threshold, metric, self.settings.increasing
         )
-        return level(accepted, metric, used, len(phase.losses))
+        return level(good_enough and not excess, metric, kept, len(phase.losses), excess)
 
     def _finished(self, engine: Engine) -> keras.Model:
         """Return the model as it would be handed out now."""
@@ -336,21 +335,27 @@ class _Run:
 
     def _within(
         self, engine: Engine, level: float, used: tuple[float, ...]
-    ) -> tuple[keras.Model, tuple[float, ...]]:
+    ) -> tuple[keras.Model, tuple[float, ...], str]:
         """Choose again, sparing more, where trained weights came to take more than was foreseen.
 
-        Returns the model as it would be handed out, and what it takes: ``used`` itself where it stays.
+        Returns the model as it would be handed out, what it takes (``used`` itself where it stays), and
+        why it takes too much all the same, if so.
         """
         spare = np.zeros(len(used))
-        finished = self._finished(engine)
-        for _ in range(_CORRECTIONS):
+        for attempt in range(_CORRECTIONS + 1):
+            finished = self._finished(engine)
             over = self.target.excess(kernel_arrays(finished), level)
             if not over.any():
-                break
+                return finished, used, ""
             spare = spare + _MARGIN * over
-            used = self._mask(engine, level, spare)
-            finished = self._finished(engine)
-        return finished, used
+            if attempt < _CORRECTIONS:
+                try:
+                    used = self._mask(engine, level, spare)
+                except InfeasibleError as error:
+                    return finished, used, str(error)
+        amounts = zip(over, self.objective.units, strict=True)
+        named = ", ".join(f"{amount:,.0f} {unit}" for amount, unit in amounts if amount > 0)
+        return finished, used, f"trained weights take {named} more than the level allows"
 
     def _mask(
         self, engine: Engine, sparsity: float, spare: np.ndarray | None = None
