@@ -16,7 +16,8 @@ import pytest
 from fabricfit.attributes import OptimizationAttributes, get_attributes_from_keras_model
 from fabricfit.errors import FabricFitError, InvalidInputError, InvalidTypeError
 from fabricfit.keras import OptimizationSettings, optimize, optimize_model
-from fabricfit.keras.optimization import _Run, sparsity_target
+from fabricfit.keras.optimization import sparsity_target
+from fabricfit.keras.running import Run
 from fabricfit.objectives import ParameterEstimator
 from fabricfit.objectives.gpu_objectives import GPUFLOPEstimator
 from fabricfit.scheduler import ConstantScheduler, PolynomialScheduler
@@ -147,7 +148,7 @@ def test_the_tuners_are_seeded_too(trained, data, tmp_path):
             np.testing.assert_array_equal(a, b)
 
 
-class Watched(_Run):
+class Watched(Run):
     """A run that writes down the weights with which every level starts, and can spoil levels."""
 
     def __init__(self, *arguments, spoil=()):
@@ -473,7 +474,7 @@ def test_a_second_run_overwrites_nothing(trained, data, tmp_path):
 def test_the_default_directory_is_not_the_working_directory(trained, data, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     cache = tmp_path / "cache"
-    monkeypatch.setattr("fabricfit.keras.optimization.TMP_DIRECTORY", str(cache))
+    monkeypatch.setattr("fabricfit.keras.running.TMP_DIRECTORY", str(cache))
     result = run(trained, data, "hls4ml-optimization-keras")
     assert result.directory == cache / "hls4ml-optimization-keras" / "run-0001"
     assert list(tmp_path.iterdir()) == [cache]
