@@ -275,6 +275,7 @@ def test_an_estimate_needs_no_configuration():
 
 def test_layers_of_several_kernels_are_counted_with_doubt():
     """fabricfit does not optimize them; an estimate must not say that they take nothing."""
+    keras.utils.set_random_seed(0)
     model = keras.Sequential(
         [
             keras.Input((6, 4)),
@@ -296,6 +297,7 @@ def test_layers_of_several_kernels_are_counted_with_doubt():
 
 
 def test_a_budget_counts_layers_that_are_not_optimized(tmp_path):
+    keras.utils.set_random_seed(0)
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(96, 5, 4)).astype("float32"), rng.integers(0, 2, 96).astype("int32")
     pair = (X[:64], y[:64]), (X[64:], y[64:])
