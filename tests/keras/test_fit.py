@@ -270,6 +270,9 @@ def test_an_estimate_prints_compares_and_becomes_data(trained):
 def test_an_estimate_needs_no_configuration():
     found = fabricfit.estimate(keras.Sequential([keras.Input((4,)), L.Dense(2, name="fc")]))
     assert found.layers[0].strategy == "latency"
+    budget = Budget(dsp=1)
+    compared = fabricfit.estimate(keras.Sequential([keras.Input((4,)), L.Dense(2)]), budget)
+    assert compared.budget is budget
     assert found.resources["dsp"].value <= 8
 
 

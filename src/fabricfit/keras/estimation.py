@@ -24,7 +24,7 @@ DEFAULT_CONFIG = {"Model": {"Precision": "fixed<16,6>", "ReuseFactor": 1, "Strat
 
 def estimate(
     model: keras.Model,
-    hls_config: Mapping[str, Any] | None = None,
+    hls_config: Mapping[str, Any] | Budget | None = None,
     *,
     budget: Budget | None = None,
     family: str | None = None,
@@ -41,7 +41,8 @@ def estimate(
     hls_config
         How hls4ml is to build it, see
         :func:`fabricfit.attributes.get_attributes_from_keras_model_and_hls4ml_config`; hls4ml's
-        defaults (``fixed<16,6>``, Latency, a reuse factor of 1) without it.
+        defaults (``fixed<16,6>``, Latency, a reuse factor of 1) without it. A budget may stand in its
+        place.
     budget
         What to compare with; its family is taken.
     family
@@ -70,6 +71,8 @@ def estimate(
     >>> found.resources["dsp"].value, found.fits
     (32, True)
     """
+    if isinstance(hls_config, Budget):
+        hls_config, budget = None, hls_config
     config = DEFAULT_CONFIG if hls_config is None else hls_config
     model = _as_built(model, config)
     attributes = get_attributes_from_keras_model_and_hls4ml_config(model, config)
