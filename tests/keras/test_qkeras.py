@@ -10,12 +10,12 @@ import keras
 import numpy as np
 import pytest
 
+import fabricfit
 from fabricfit.attributes import (
     get_attributes_from_keras_model,
     get_attributes_from_keras_model_and_hls4ml_config,
 )
-from fabricfit.keras import OptimizationSettings, optimize
-from fabricfit.keras.config import SUPPORTED_LAYERS
+from fabricfit.keras import OptimizationSettings, config, optimize
 from fabricfit.keras.layers import reason_to_skip
 from fabricfit.objectives import ParameterEstimator
 from fabricfit.objectives.vivado_objectives import VivadoDSPEstimator
@@ -164,4 +164,28 @@ def test_a_quantizer_without_a_zero_is_refused():
 
 
 def test_quantized_layers_are_listed_once_qkeras_is_there():
-    assert qkeras.QDense in SUPPORTED_LAYERS and qkeras.QConv2D in SUPPORTED_LAYERS
+    assert qkeras.QDense in config.SUPPORTED_LAYERS and qkeras.QConv2D in config.SUPPORTED_LAYERS
+
+
+@pytest.mark.parametrize(("strategy", "reuse_factor"), [("Resource", 4), ("Latency", 1)])
+def test_a_budget_is_met_in_the_generated_code(tmp_path, strategy, reuse_factor):
+    """Weights are counted as the quantizer rounds them, which hls4ml writes into its project."""
+    pytest.importorskip("hls4ml")
+    X, y = blobs(256, inputs=8)
+    model = tagger(8)
+    section = {"Precision": "fixed<16,6>", "ReuseFactor": reuse_factor, "Strategy": strategy}
+    hls_config = {**HLS, "Model": section}
+    options = OptimizationSettings(
+        batch_size=64, epochs=3, optimizer="adam", loss_fn="sparse_categorical_crossentropy",
+        validation_metric="accuracy", increasing=True, rtol=None, tuner=None,
+        regularization_range=[1e-6], directory=str(tmp_path),
+    )  # fmt: skip
+    pairs = (X[:192], y[:192]), (X[192:], y[192:])
+    result = fabricfit.fit(model, hls_config, fabricfit.Budget.relative(dsp=0.5), *pairs, options)
+    assert result.report.fits
+    found = fabricfit.verify(result.model, result.hls_config, compile=False)
+    softmax = 3
+    for layer in found.layers:
+        counted = layer.multipliers if layer.constants is None else layer.constants
+        after = next(x for x in result.report.layers if x.name == layer.name).resources_after[0]
+        assert counted == after - (softmax if layer.name == "out" else 0), layer.name

@@ -172,7 +172,8 @@ class Verification:
         if not self.compiled:
             lines.append("The generated code was not run.")
         elif self.outputs_agree and not self.mismatches:
-            lines.append(f"{self.samples} samples: every layer agrees bit for bit.")
+            which = "every layer that is modelled" if self.not_modelled else "every layer"
+            lines.append(f"{self.samples} samples: {which} agrees bit for bit.")
         elif not self.mismatches:
             lines.append(f"{self.samples} samples: an output could not be compared.")
         lines += [

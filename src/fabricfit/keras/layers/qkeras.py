@@ -45,7 +45,8 @@ class _QKerasHandler(LayerHandler):
         if bits is None or integer is None:
             return None
         sign = int(bool(getattr(quantizer, "keep_negative", True)))
-        return FixedPrecision(int(bits), int(integer) + sign, bool(sign))
+        # The quantizer itself rounds, to the nearest and half-way to the even one.
+        return FixedPrecision(int(bits), int(integer) + sign, bool(sign), "RND_CONV")
 
 
 class QDenseHandler(_QKerasHandler):
