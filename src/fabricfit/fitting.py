@@ -22,6 +22,7 @@ from fabricfit.keras.matrices import describe_matrices
 from fabricfit.keras.optimization import OptimizationResult, run
 from fabricfit.keras.reading import check_model, kernel_arrays
 from fabricfit.keras.settings import OptimizationSettings
+from fabricfit.objectives.resources import FPGAResources
 from fabricfit.scheduler import OptimizationScheduler, PolynomialScheduler
 from fabricfit.targets import BudgetTarget, objective_for
 
@@ -39,6 +40,7 @@ def fit(
     settings: OptimizationSettings,
     *,
     scheduler: OptimizationScheduler | None = None,
+    objective: type[FPGAResources] = FPGAResources,
 ) -> OptimizationResult:
     """Prune, share and round a model's weights until it fits a budget.
 
@@ -61,6 +63,11 @@ def fit(
     scheduler
         The levels on the way from what the model takes (0) to the budget (1); 5 levels, the larger
         steps first, by default.
+    objective
+        What counts the resources: a class with the parameters of
+        :class:`fabricfit.objectives.resources.FPGAResources`, for example
+        :class:`fabricfit.objectives.luts.AdderGraphResources`, which takes the LUTs of layers of constants
+        from their adder graphs.
 
     Returns
     -------
@@ -89,12 +96,12 @@ def fit(
     attributes = get_attributes_from_keras_model_and_hls4ml_config(model, realized.config)
     describe_matrices(model, attributes, realized.config)
     kernels = kernel_arrays(model)
-    objective = objective_for(budget, attributes, kernels)
+    counted = objective_for(budget, attributes, kernels, _checked(objective))
 
     def make_target(decisions: Decisions, kernels: Mapping[str, Any]) -> BudgetTarget:
         return BudgetTarget(
             decisions.attributes,
-            objective,
+            counted,
             budget,
             kernels,
             metric=settings.ranking_metric,
@@ -104,8 +111,17 @@ def fit(
 
     levels = scheduler or PolynomialScheduler(_LEVELS, final_sparsity=1.0)
     data = (train_data, validation_data)
-    result = run(model, attributes, objective, make_target, levels, data, settings, _on_grid)
+    result = run(model, attributes, counted, make_target, levels, data, settings, _on_grid)
     return replace(result, hls_config=realized.config)
+
+
+def _checked(objective: Any) -> type[FPGAResources]:
+    if isinstance(objective, type) and issubclass(objective, FPGAResources):
+        return objective
+    raise InvalidTypeError(
+        "objective must be a subclass of fabricfit.objectives.resources.FPGAResources, which counts the "
+        f"resources of a budget. Received: {objective!r}. Other objectives are for fabricfit.optimize."
+    )
 
 
 def _on_grid(model: keras.Model, attributes: Mapping[str, LayerAttributes]) -> keras.Model:

@@ -163,17 +163,20 @@ class SparsityTarget(Target):
 
 
 def objective_for(
-    budget: Budget, attributes: Mapping[str, LayerAttributes], kernels: Mapping[str, np.ndarray]
+    budget: Budget,
+    attributes: Mapping[str, LayerAttributes],
+    kernels: Mapping[str, np.ndarray],
+    kind: type[FPGAResources] = FPGAResources,
 ) -> FPGAResources:
     """Return the objective that counts a budget's resources.
 
     Larger structures are used for the sake of those resources only of which the model takes too much.
     """
-    objective = FPGAResources(budget.resources, family=budget.family)
+    objective = kind(budget.resources, family=budget.family)
     used = dict(zip(budget.resources, objective.model_use(attributes, kernels), strict=True))
     limits = budget.limits(used)
     scarce = [name for name in budget.resources if used[name] > limits[name]]
-    return FPGAResources(budget.resources, family=budget.family, scarce=scarce)
+    return kind(budget.resources, family=budget.family, scarce=scarce)
 
 
 class ChoiceTarget(Target):

@@ -9,6 +9,8 @@ import pytest
 import fabricfit
 from fabricfit import Budget
 from fabricfit.errors import InfeasibleError, InvalidTypeError
+from fabricfit.hardware.adders import adder_graph_lut
+from fabricfit.objectives.luts import AdderGraphResources, BitOperations
 from fabricfit.objectives.resources import FPGAResources
 from fabricfit.scheduler import PolynomialScheduler
 
@@ -245,6 +247,36 @@ def test_the_objective_serves_a_sparsity_as_well(trained, data, tmp_path):
     report = result.report
     assert report.sparsity == 0.8
     assert report.resources_after[0] <= 0.2 * report.resources_before[0]
+
+
+def test_luts_of_adder_graphs_can_be_budgeted(trained, data, tmp_path):
+    pytest.importorskip("alkaid")
+    hls_config = config("distributed_arithmetic", 1, "fixed<10,4>")
+    result = fabricfit.fit(
+        trained,
+        hls_config,
+        Budget.relative(lut=0.5),
+        *data,
+        settings(tmp_path),
+        objective=AdderGraphResources,
+    )
+    assert result.report.fits
+    assert result.report.metric_after > 0.8
+    counted = sum(
+        adder_graph_lut(np.round(kernel_of(result.model, name) * 2**6).astype(int), 10)
+        for name in ("fc1", "fc2", "out")
+    )
+    out = result.report.layers[-1]
+    softmax = out.resources_after[0] - adder_graph_lut(
+        np.round(kernel_of(result.model, "out") * 2**6).astype(int), 10
+    )
+    activations = result.report.resources_after[0] - counted
+    assert 0 < softmax <= activations < 1000
+    assert counted < 0.5 * result.report.resources_before[0]
+    with pytest.raises(InvalidTypeError, match="objective must be a subclass"):
+        fabricfit.fit(
+            trained, hls_config, Budget(lut=9), *data, settings(tmp_path), objective=BitOperations
+        )
 
 
 def test_a_budget_must_be_one(trained, data, tmp_path):
