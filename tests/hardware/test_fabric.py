@@ -1,8 +1,6 @@
 """LUTs and flip-flops against Vivado HLS 2020.1, and the shape of the laws."""
 
-import csv
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +16,8 @@ from fabricfit.hardware.fabric import (
 )
 from fabricfit.hardware.product import Product, Work
 
-DATA = Path(__file__).parents[1] / "data" / "synthesis"
+from .synthesis_runs import read_runs
+
 LAWS = {"lut": product_lut, "ff": product_ff}
 LATENCY = Product(32, 32, 8)
 UNROLLED = Product(16, 64, 8, strategy="resource_unrolled", reuse_factor=4)
@@ -49,20 +48,12 @@ def drawn_kernel(product):
 @pytest.fixture(scope="module")
 def runs():
     found = []
-    with (
-        np.load(DATA / "vivado_2020_1_dense_kernels.npz") as kernels,
-        (DATA / "vivado_2020_1_dense.csv").open() as file,
-    ):
-        for row in csv.DictReader(file):
-            sizes = (int(row[name]) for name in ("d_in", "d_out", "prec"))
-            product = Product(*sizes, strategy=row["strategy"], reuse_factor=int(row["rf"]))
-            if product.time_multiplexed:
-                work = Work.full(product)
-            elif row["model_name"] in kernels.files:
-                work = Work.of(product, kernels[row["model_name"]])
-            else:
-                work = Work.of(product, drawn_kernel(product))
-            found.append(Run(product, work, float(row["LUT_hls"]), float(row["FF_hls"])))
+    for row, product, kernel in read_runs():
+        if product.time_multiplexed:
+            work = Work.full(product)
+        else:
+            work = Work.of(product, drawn_kernel(product) if kernel is None else kernel)
+        found.append(Run(product, work, float(row["LUT_hls"]), float(row["FF_hls"])))
     return found
 
 

@@ -1,8 +1,5 @@
 """DSPs and block RAM of whole layers: synthesis results, vendors' shapes, and what must hold in between."""
 
-import csv
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -30,27 +27,16 @@ from fabricfit.hardware import (
     weight_costs,
 )
 
-DATA = Path(__file__).parents[1] / "data" / "synthesis"
+from .synthesis_runs import read_runs
+
 CHECKED = (96, 224)
 """Inputs of the rows that the laws are judged by; the forms were found on the others."""
 
 
 @pytest.fixture(scope="module")
 def rows():
-    with (DATA / "vivado_2020_1_dense.csv").open() as file:
-        found = list(csv.DictReader(file))
-    with np.load(DATA / "vivado_2020_1_dense_kernels.npz") as kernels:
-        known = dict(kernels)
     result = []
-    for row in found:
-        product = Product(
-            int(row["d_in"]),
-            int(row["d_out"]),
-            int(row["prec"]),
-            strategy=row["strategy"],
-            reuse_factor=int(row["rf"]),
-        )
-        kernel = known.get(row["model_name"])
+    for row, product, kernel in read_runs():
         if kernel is None and product.by_constants:
             continue
         work = Work.full(product) if kernel is None else Work.of(product, kernel)

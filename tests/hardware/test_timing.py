@@ -1,10 +1,7 @@
 """Intervals and latencies against Vivado HLS 2020.1, and what follows from hls4ml's loops."""
 
-import csv
 from dataclasses import replace
-from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,26 +9,17 @@ from hypothesis import strategies as st
 from fabricfit.hardware.product import Product, Work
 from fabricfit.hardware.timing import product_interval, product_latency
 
-DATA = Path(__file__).parents[1] / "data" / "synthesis"
+from .synthesis_runs import read_runs
 
 
 @pytest.fixture(scope="module")
 def runs():
     """Product, work, interval, best and worst latency of each run whose weights are known."""
     found = []
-    with (
-        np.load(DATA / "vivado_2020_1_dense_kernels.npz") as kernels,
-        (DATA / "vivado_2020_1_dense.csv").open() as file,
-    ):
-        for row in csv.DictReader(file):
-            sizes = (int(row[name]) for name in ("d_in", "d_out", "prec"))
-            product = Product(*sizes, strategy=row["strategy"], reuse_factor=int(row["rf"]))
-            if row["model_name"] in kernels.files:
-                work = Work.of(product, kernels[row["model_name"]])
-            else:
-                work = Work.full(product)
-            names = ("IntervalMax_hls", "BestLatency_hls", "WorstLatency_hls")
-            found.append((product, work, *(int(float(row[name])) for name in names)))
+    for row, product, kernel in read_runs():
+        work = Work.full(product) if kernel is None else Work.of(product, kernel)
+        names = ("IntervalMax_hls", "BestLatency_hls", "WorstLatency_hls")
+        found.append((product, work, *(int(float(row[name])) for name in names)))
     return found
 
 
