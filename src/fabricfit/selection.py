@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from fabricfit.attributes import LayerAttributes
+from fabricfit.choices import Treatment
 from fabricfit.errors import InfeasibleError, InvalidInputError
 from fabricfit.knapsack import GroupedProblem, Options, solve_grouped, solve_knapsack
 from fabricfit.objectives import ObjectiveEstimator
@@ -73,6 +74,17 @@ class Selection:
     allowed: np.ndarray
     baseline: np.ndarray
     gap: float
+
+    def treatments(
+        self, kernels: Mapping[str, np.ndarray], attributes: Mapping[str, LayerAttributes]
+    ) -> dict[str, Treatment]:
+        """Spell the selection out for every weight of the kernels that it was made for."""
+        return {
+            name: Treatment.of_groups(
+                kernels[name], attributes[name].grouping, kept, self.losses[name].shared
+            )
+            for name, kept in self.keep.items()
+        }
 
 
 def removed_groups(keep: Mapping[str, np.ndarray]) -> dict[str, int]:

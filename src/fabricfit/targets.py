@@ -153,12 +153,7 @@ class SparsityTarget(Target):
             statistics=statistics,
             **self.options,
         )
-        treatments = {
-            name: Treatment.of_groups(
-                kernels[name], self.attributes[name].grouping, kept, selection.losses[name].shared
-            )
-            for name, kept in selection.keep.items()
-        }
+        treatments = selection.treatments(kernels, self.attributes)
         return Chosen(treatments, selection.utilization, selection.gap)
 
 

@@ -9,12 +9,11 @@ import keras
 import numpy as np
 
 from fabricfit.attributes import LayerAttributes
-from fabricfit.choices import Treatment
 from fabricfit.keras.reading import check_model, kernel_arrays
 from fabricfit.ranking import Criterion
-from fabricfit.selection import Objective, Selection, select_groups
+from fabricfit.selection import Objective, select_groups
 
-__all__ = ["get_model_masks", "masks_and_offsets", "model_kernels"]
+__all__ = ["get_model_masks", "model_kernels"]
 
 Arrays = dict[str, np.ndarray]
 
@@ -95,7 +94,9 @@ def get_model_masks(
         knapsack_options=knapsack_options,
         minimum_groups=minimum_groups,
     )
-    return masks_and_offsets(selection, kernels, model_attributes)
+    treated = selection.treatments(kernels, model_attributes)
+    masks = {name: treatment.mask for name, treatment in treated.items()}
+    return masks, {name: treatment.offset for name, treatment in treated.items()}
 
 
 def model_kernels(
@@ -107,19 +108,3 @@ def model_kernels(
         for name, kernel in kernel_arrays(model).items()
         if name in attributes and attributes[name].optimizable
     }
-
-
-def masks_and_offsets(
-    selection: Selection,
-    kernels: Mapping[str, np.ndarray],
-    attributes: Mapping[str, LayerAttributes],
-) -> tuple[Arrays, Arrays]:
-    """Spell out a selection as arrays in the kernels' shapes."""
-    treated = {
-        name: Treatment.of_groups(
-            kernels[name], attributes[name].grouping, kept, selection.losses[name].shared
-        )
-        for name, kept in selection.keep.items()
-    }
-    masks = {name: treatment.mask for name, treatment in treated.items()}
-    return masks, {name: treatment.offset for name, treatment in treated.items()}
