@@ -19,6 +19,9 @@ __all__ = [
     "quantize",
 ]
 
+ROUNDINGS = ("TRN", "TRN_ZERO", "RND", "RND_ZERO", "RND_INF", "RND_MIN_INF", "RND_CONV")
+"""Rounding modes of AMD's fixed-point types (UG1399)."""
+
 _PATTERN = re.compile(
     r"(?:ap_|ac_)?(?P<u>u?)(?P<kind>fixed|int)\s*<\s*(?P<fields>[^<>]*)\s*>", re.IGNORECASE
 )
@@ -104,10 +107,7 @@ def parse_precision(text: Any) -> Precision:
         signed = False
     modes = fields[3:] if text.lstrip().lower().startswith("ac_") else fields[2:]
     rounding = modes[0].upper().removeprefix("AP_").removeprefix("AC_") if modes else ""
-    return FixedPrecision(width, integer, signed, rounding if rounding in _ROUNDINGS else "TRN")
-
-
-_ROUNDINGS = ("TRN", "TRN_ZERO", "RND", "RND_ZERO", "RND_INF", "RND_MIN_INF", "RND_CONV")
+    return FixedPrecision(width, integer, signed, rounding if rounding in ROUNDINGS else "TRN")
 
 
 def fixed_point(precision: Precision, what: str = "a precision") -> FixedPrecision:

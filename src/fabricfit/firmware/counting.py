@@ -17,7 +17,7 @@ import numpy as np
 
 from fabricfit.errors import FabricFitError
 from fabricfit.firmware.emulation.fixed import FixedTensor, Format
-from fabricfit.hardware.product import Product, Work
+from fabricfit.hardware.dsp import latency_dsp
 
 __all__ = ["MultiplicationCount", "count_multiplications"]
 
@@ -156,8 +156,7 @@ def _with_constants(count: MultiplicationCount, node: Any, weights: Path) -> Mul
     matrix = (
         matrix.reshape(n_out, -1).T if count.strategy == "resource" else matrix.reshape(-1, n_out)
     )
-    product = Product(*matrix.shape, Format.of(variable.type.precision).width)
-    return replace(count, constants=Work.of(product, matrix).constants * count.copies)
+    return replace(count, constants=latency_dsp(matrix) * count.copies)
 
 
 _KERNEL_AXES = ("filt_height", "filt_width", "n_chan", "n_filt")

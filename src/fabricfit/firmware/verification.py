@@ -32,7 +32,8 @@ from fabricfit.firmware.simulation import (
     run_project,
 )
 from fabricfit.hardware.devices import family_of_part
-from fabricfit.hardware.product import Product, Work
+from fabricfit.hardware.dsp import latency_dsp
+from fabricfit.hardware.hls4ml_config import read_io_type
 from fabricfit.synthesis.comparison import Comparison, compare
 from fabricfit.synthesis.tools import find_tool, synthesize
 
@@ -196,7 +197,7 @@ def _layers(
             kernel = weights.kernel(node).values
             one = expected_multipliers(kernel, count.reuse_factor, count.strategy)
             needed = one * count.copies if needed is None else needed
-            constants = _expected_constants(kernel) * count.copies
+            constants = latency_dsp(kernel) * count.copies
         except NotModelledError:
             pass
         agrees = needed is None or bool(needed == count.multipliers)
@@ -217,12 +218,6 @@ def _layers(
             )
         )
     return tuple(found)
-
-
-def _expected_constants(kernel: np.ndarray) -> int:
-    """Return the constants that take a multiplier, in a kernel with outputs on the last axis."""
-    n_out = kernel.shape[-1]
-    return Work.of(Product(kernel.size // n_out, n_out, 62), kernel).constants
 
 
 def _asked(hls_config: Mapping[str, Any], node: Any) -> str:
@@ -299,11 +294,11 @@ def _check_options(
 
 
 def _io_type(hls_config: Mapping[str, Any], io_type: str | None) -> str:
-    inner = hls_config.get("HLSConfig") or {}
-    chosen = io_type or hls_config.get("IOType") or inner.get("IOType") or "io_parallel"
-    if chosen not in IO_TYPES:
-        raise unknown_name("io_type", chosen, IO_TYPES)
-    return chosen
+    if io_type is None:
+        return read_io_type(hls_config)
+    if io_type not in IO_TYPES:
+        raise unknown_name("io_type", io_type, IO_TYPES)
+    return io_type
 
 
 def _inputs(model: Any, X: Any, samples: int) -> tuple[Sequence[np.ndarray], bool]:

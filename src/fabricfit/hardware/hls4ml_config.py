@@ -30,7 +30,7 @@ from fabricfit.hardware.reuse import (
 )
 from fabricfit.precision import Precision, parse_precision
 
-__all__ = ["leaves_result_open", "read_hls4ml_attributes"]
+__all__ = ["leaves_result_open", "read_hls4ml_attributes", "read_io_type"]
 
 logger = logging.getLogger(__name__)
 
@@ -107,6 +107,23 @@ def read_hls4ml_attributes(
     )
 
 
+def read_io_type(config: Mapping[str, Any]) -> str:
+    """Return the ``'IOType'`` of a configuration or of a whole project's, ``'io_parallel'`` without one.
+
+    Raises
+    ------
+    InvalidInputError
+        It is neither ``'io_parallel'`` nor ``'io_stream'``.
+    """
+    inner = config.get("HLSConfig") or {}
+    io_type = config.get("IOType") or inner.get("IOType") or "io_parallel"
+    if io_type not in IO_TYPES:
+        raise InvalidInputError(
+            f"config['IOType'] must be 'io_parallel' or 'io_stream'. Received: {io_type!r}"
+        )
+    return io_type
+
+
 def leaves_result_open(config: Mapping[str, Any], layer_attributes: LayerAttributes) -> bool:
     """Tell whether hls4ml chooses the number format of a layer's results (``'auto'``).
 
@@ -130,11 +147,7 @@ class _LayerConfig:
         _require_mapping(config, "the hls4ml configuration")
         hls_config = config.get("HLSConfig", config)
         _require_mapping(hls_config, "config['HLSConfig']")
-        io_type = config.get("IOType") or hls_config.get("IOType") or "io_parallel"
-        if io_type not in IO_TYPES:
-            raise InvalidInputError(
-                f"config['IOType'] must be 'io_parallel' or 'io_stream'. Received: {io_type!r}"
-            )
+        io_type = read_io_type(config)
         sections = {}
         for kind, key in (
             ("LayerName", attributes.name),

@@ -26,9 +26,9 @@ from fabricfit.hardware.fabric import product_lut
 from fabricfit.hardware.product import Product
 from fabricfit.objectives.base import ObjectiveEstimator, matrix_shape
 from fabricfit.objectives.constants import constants_of
-from fabricfit.objectives.products import hls4ml_attributes
+from fabricfit.objectives.products import hls4ml_attributes, weight_format
 from fabricfit.objectives.resources import FPGAResources
-from fabricfit.precision import FixedPrecision, fixed_point, quantize
+from fabricfit.precision import quantize
 from fabricfit.ranking import weight_loss
 
 __all__ = ["AdderGraphResources", "BitOperations"]
@@ -75,8 +75,10 @@ class AdderGraphResources(FPGAResources):
 
     def lut_scale(self, layer_attributes: LayerAttributes, kernel: np.ndarray) -> float:
         """Return the cost of the layer's graph as it is, in terms of its digits."""
+        if "lut" not in self.resources:
+            return 1.0
         by_digits = self._lut_by_digits(layer_attributes, kernel)
-        if not by_digits or "lut" not in self.resources:
+        if not by_digits:
             return 1.0
         return self._lut_of_graph(layer_attributes, kernel) / by_digits
 
@@ -125,7 +127,7 @@ class BitOperations(ObjectiveEstimator):
         """Return what a weight takes all of whose bits are set."""
         if not layer_attributes.weight_shape:
             return [0]
-        precision = _precision(layer_attributes)
+        precision = weight_format(layer_attributes)
         return [(precision.width - precision.signed) * _input_bits(layer_attributes)]
 
     @classmethod
@@ -133,7 +135,7 @@ class BitOperations(ObjectiveEstimator):
         """Return what the layer takes with these very weights."""
         if not layer_attributes.weight_shape:
             return [0.0]
-        integers = quantize(kernel, _precision(layer_attributes), as_built=True)
+        integers = quantize(kernel, weight_format(layer_attributes), as_built=True)
         return [float(bit_operations(integers, _input_bits(layer_attributes)))]
 
     @classmethod
@@ -148,7 +150,7 @@ class BitOperations(ObjectiveEstimator):
         cls, layer_attributes: LayerAttributes, kernel: np.ndarray, treatment: Treatment
     ) -> np.ndarray:
         """Return what the layer takes, weights that may still train counted as any of their size."""
-        integers = quantize(kernel, _precision(layer_attributes))
+        integers = quantize(kernel, weight_format(layer_attributes))
         own = (treatment.mask != 0) | (treatment.cluster > 0)
         settled = np.where(own, 0, treatment.apply(kernel))
         free = np.count_nonzero(own) * _usual_bits(integers[own]) * _input_bits(layer_attributes)
@@ -165,7 +167,7 @@ class BitOperations(ObjectiveEstimator):
         minimum_groups: int = 1,
     ) -> Choices:
         """Return what may become of the layer's weights: kept, rounded to fewer bits, or zeroed."""
-        precision, inputs = _precision(layer_attributes), float(_input_bits(layer_attributes))
+        precision, inputs = weight_format(layer_attributes), float(_input_bits(layer_attributes))
         levels = [ConstantLevel(np.zeros(1), np.zeros(1))]
         for bits in range(1, precision.width):
             values = constants_of(precision, bits, "bits")
@@ -182,13 +184,6 @@ def _usual_bits(integers: np.ndarray) -> float:
     sizes = np.abs(integers[integers != 0])
     lengths = np.frexp(sizes.astype(np.float64))[1]
     return float(np.maximum(lengths - 1, 1).mean()) if sizes.size else 1.0
-
-
-def _precision(layer_attributes: LayerAttributes) -> FixedPrecision:
-    return fixed_point(
-        hls4ml_attributes(layer_attributes).weight_precision,
-        f"the weight precision of layer {layer_attributes.name!r}",
-    )
 
 
 def _input_bits(layer_attributes: LayerAttributes) -> int:

@@ -13,8 +13,15 @@ from fabricfit.hardware.families import DEFAULT_FAMILY, Family, find_family
 from fabricfit.hardware.product import Product
 from fabricfit.hardware.reuse import effective_strategy, legal_reuse_factor
 from fabricfit.objectives.base import output_positions
+from fabricfit.precision import FixedPrecision, fixed_point
 
-__all__ = ["MatrixProduct", "hls4ml_attributes", "product_of", "realized_product"]
+__all__ = [
+    "MatrixProduct",
+    "hls4ml_attributes",
+    "product_of",
+    "realized_product",
+    "weight_format",
+]
 
 _BY_PATTERN = ("resource", "resource_unrolled")
 
@@ -35,6 +42,20 @@ def hls4ml_attributes(layer_attributes: LayerAttributes) -> hls4mlAttributes:
             "(model, config)."
         )
     return found
+
+
+def weight_format(layer_attributes: LayerAttributes) -> FixedPrecision:
+    """Return the fixed-point format of a layer's weights.
+
+    Raises
+    ------
+    InvalidInputError
+        The attributes were read without a configuration, or the format has no binary point.
+    """
+    return fixed_point(
+        hls4ml_attributes(layer_attributes).weight_precision,
+        f"the weight precision of layer {layer_attributes.name!r}",
+    )
 
 
 def product_of(layer_attributes: LayerAttributes, family: str | Family = DEFAULT_FAMILY) -> Product:

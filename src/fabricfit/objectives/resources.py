@@ -43,8 +43,8 @@ from fabricfit.hardware.product import Product, Work
 from fabricfit.objectives.base import ObjectiveEstimator, check_removed, left_over
 from fabricfit.objectives.constants import constants_of
 from fabricfit.objectives.others import other_resources
-from fabricfit.objectives.products import hls4ml_attributes, realized_product
-from fabricfit.precision import FixedPrecision, fixed_point, quantize
+from fabricfit.objectives.products import hls4ml_attributes, realized_product, weight_format
+from fabricfit.precision import FixedPrecision, quantize
 from fabricfit.ranking import group_losses, weight_loss
 
 __all__ = ["FPGAResources"]
@@ -244,10 +244,7 @@ class FPGAResources(ObjectiveEstimator):
             losses = group_losses(kernel, settings, metric, statistics, name)
             saved = (full - empty) / grouping.n_groups
             return GroupChoices(kernel, grouping, losses, saved, empty, minimum_groups)
-        precision = fixed_point(
-            hls4ml_attributes(layer_attributes).weight_precision,
-            f"the weight precision of layer {name!r}",
-        )
+        precision = weight_format(layer_attributes)
         prices = self._prices(product, precision, self.lut_scale(layer_attributes, kernel))
         loss = weight_loss(kernel, metric, statistics, name)
         return ConstantChoices(kernel, prices, loss, empty, minimum_groups)

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from fabricfit.errors import InvalidInputError
+from fabricfit.precision import ROUNDINGS
 
 __all__ = ["MAX_BITS", "FixedTensor", "Format", "NotModelledError", "add", "cast", "multiply"]
 
 MAX_BITS = 62
 """Widest format that is computed with: one bit is the sign of an int64, one the carry of rounding."""
 
-ROUNDINGS = ("TRN", "TRN_ZERO", "RND", "RND_ZERO", "RND_INF", "RND_MIN_INF", "RND_CONV")
 SATURATIONS = ("WRAP", "SAT", "SAT_ZERO", "SAT_SYM")
 
 
