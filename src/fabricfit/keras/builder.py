@@ -14,7 +14,7 @@ from fabricfit.keras.cloning import copy_model
 from fabricfit.keras.config import DEFAULT_DIRECTORY, TMP_DIRECTORY
 from fabricfit.keras.reading import check_model
 from fabricfit.keras.regularization import attach_regularizers, remove_custom_regularizers
-from fabricfit.keras.training import collect, fresh_metric, fresh_optimizer, resolve_loss
+from fabricfit.keras.training import fresh_metric, fresh_optimizer, open_data, resolve_loss
 from fabricfit.run import RunDirectory, resolve_directory
 
 __all__ = [
@@ -104,7 +104,7 @@ def build_optimizable_model(
     check_model(model)
     strengths = check_range(regularization_range)
     check_tuner(tuner)
-    train, validation = collect(train_dataset, "train"), collect(validation_dataset, "val")
+    train, validation = open_data(train_dataset, "train"), open_data(validation_dataset, "val")
     if tuner in ("Bayesian", "Hyperband"):
         from fabricfit.keras.tuning import search
 
@@ -132,7 +132,7 @@ def build_optimizable_model(
             attributes,
             dict.fromkeys(attributes, (strengths[0], strengths[0])),
         )
-    few = validation.take(slice(0, 2))
+    few = validation.head(2)
     outputs = tuned(few.X, training=False)
     tuned.compile(
         fresh_optimizer(optimizer),

@@ -31,12 +31,12 @@ from fabricfit.keras.training import (
     TrainingDivergedError,
     better,
     check_against_model,
-    collect,
     fresh_metric,
     fresh_optimizer,
     is_builtin,
     make_engine,
     mean_loss,
+    open_data,
     resolve_loss,
     train,
 )
@@ -52,6 +52,9 @@ __all__ = ["Run"]
 logger = logging.getLogger(__name__)
 
 WEIGHTS_FILE = "best.weights.h5"
+
+_STREAMED_STATISTICS = 2**14
+"""Samples of a stream on which gradients and curvature are computed."""
 
 _CORRECTIONS = 4
 _MARGIN = 1.25
@@ -81,12 +84,13 @@ class Run:
         self.scheduler = copy.deepcopy(scheduler)
         self.settings = settings
         self.finish = finish
-        self.data = collect(data[0], "train")
-        self.validation = collect(data[1], "val")
+        self.data = open_data(data[0], "train")
+        self.validation = open_data(data[1], "val")
+        self.ranked_on = self.data.arrays(_STREAMED_STATISTICS)
         loss = mean_loss(settings.loss_fn)
         check_against_model(model, self.data, loss)
         outputs = check_against_model(model, self.validation, loss)
-        few = self.validation.take(slice(0, 8))
+        few = self.validation.head(8)
         self.metric = fresh_metric(settings.validation_metric, outputs, few.y)
         self.decisions: Decisions = decide(model, attributes, self.objective)
         self.target = make_target(self.decisions, kernel_arrays(model))
@@ -253,7 +257,7 @@ class Run:
         needs = get_criterion(self.settings.ranking_metric or "l1").needs
         ways = {"gradients": get_model_gradients, "hessians": get_model_hessians}
         return {
-            name: ways[name](model, self.settings.loss_fn, self.data.X, self.data.y)
+            name: ways[name](model, self.settings.loss_fn, self.ranked_on.X, self.ranked_on.y)
             for name in needs
         }
 

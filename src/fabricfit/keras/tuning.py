@@ -15,7 +15,7 @@ from fabricfit.errors import InvalidInputError, require
 from fabricfit.keras.cloning import copy_model
 from fabricfit.keras.regularization import attach_regularizers
 from fabricfit.keras.training import (
-    Data,
+    Dataset,
     Penalty,
     TrainingDivergedError,
     better,
@@ -104,8 +104,8 @@ def search(
     loss_fn: Any,
     validation_metric: Any,
     increasing: bool,
-    data: Data,
-    validation: Data,
+    data: Dataset,
+    validation: Dataset,
     *,
     batch_size: int,
     epochs: int,
@@ -121,7 +121,7 @@ def search(
     hypermodel = HyperOptimizationModel(
         model, attributes, optimizer, loss_fn, validation_metric, regularization_range
     )
-    few = validation.take(slice(0, 2))
+    few = validation.head(2)
     metric = fresh_metric(validation_metric, model(few.X, training=False), few.y)
     trials = _Trials(hypermodel, metric, increasing, data, validation, batch_size, seed)
     objective = keras_tuner.Objective(f"val_{metric.name}", "max" if increasing else "min")
@@ -151,8 +151,8 @@ class _Trials:
         hypermodel: HyperOptimizationModel,
         metric: keras.metrics.Metric,
         increasing: bool,
-        data: Data,
-        validation: Data,
+        data: Dataset,
+        validation: Dataset,
         batch_size: int,
         seed: int,
     ) -> None:

@@ -1,6 +1,6 @@
 """Masked training: an engine for each backend, its data, and what it trains with."""
 
-from fabricfit.keras.training.data import Data, check_against_model, collect
+from fabricfit.keras.training.data import Data, Dataset, Stream, check_against_model, open_data
 from fabricfit.keras.training.engine import Engine, make_engine
 from fabricfit.keras.training.ingredients import (
     fresh_metric,
@@ -15,19 +15,21 @@ from fabricfit.keras.training.projection import Projection
 
 __all__ = [
     "Data",
+    "Dataset",
     "Engine",
     "Penalty",
     "Phase",
     "Projection",
+    "Stream",
     "TrainingDivergedError",
     "better",
     "check_against_model",
-    "collect",
     "fresh_metric",
     "fresh_optimizer",
     "is_builtin",
     "make_engine",
     "mean_loss",
+    "open_data",
     "resolve_loss",
     "train",
 ]

@@ -1,7 +1,13 @@
-"""Training data: checked once, before anything is trained or written."""
+"""Data sets: checked once, before anything is trained or written, and then held or streamed.
+
+Arrays that fit are held on the device (:class:`Data`). Larger ones, and sources that make their batches as
+they go, are streamed (:class:`Stream`, or a :class:`Data` that is not resident).
+"""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,25 +17,73 @@ import numpy as np
 from fabricfit.errors import InvalidInputError, InvalidTypeError
 from fabricfit.keras.reading import functional_graph
 
-__all__ = ["Data", "check_against_model", "collect", "tensors"]
+__all__ = ["Data", "Dataset", "Stream", "check_against_model", "open_data", "samples_in", "tensors"]
+
+RESIDENT_LIMIT = 2**30
+"""Most bytes of a data set that are held on the device; larger ones are sent there batch by batch."""
+
+_CHECKED_AT_ONCE = 2**22
+_FEW = 8
+_Pair = tuple[Any, Any]
 
 
-@dataclass(frozen=True)
-class Data:
-    """Inputs and targets of a number of samples.
+class Dataset(ABC):
+    """Inputs and targets that can be gone over again and again.
+
+    ``name`` is what to call them in an error: ``'train'`` or ``'val'``.
+    """
+
+    name: str
+
+    @property
+    def resident(self) -> bool:
+        """Whether the samples are held on the device as a whole."""
+        return False
+
+    @abstractmethod
+    def order(self, rng: np.random.Generator) -> np.ndarray | None:
+        """Return a random order of the samples, shape ``(n,)``; None where the source has its own."""
+
+    @abstractmethod
+    def batches(self, batch_size: int, order: np.ndarray | None = None) -> Iterator[_Pair]:
+        """Go over all samples once: pairs of arrays, or of whatever the source makes.
+
+        Parameters
+        ----------
+        batch_size
+            Samples in a batch; a source that makes its own batches ignores it.
+        order
+            The samples' indices in the order in which they come; None for the order as they are.
+        """
+
+    @abstractmethod
+    def head(self, samples: int) -> Data:
+        """Return at most so many of the first samples as arrays."""
+
+    def arrays(self, most: int) -> Data:
+        """Return the samples as arrays: of a stream, at most so many of the first ones."""
+        return self.head(most)
+
+
+@dataclass(frozen=True, eq=False)
+class Data(Dataset):
+    """Inputs and targets of a number of samples, in arrays.
 
     Parameters
     ----------
     X, y
         Arrays with the samples along their first axis, or nested lists, tuples or dicts of such, for
-        models with several inputs or outputs.
+        models with several inputs or outputs. Arrays on disk (``numpy.memmap``) stay there.
     name
         What to call them in an error: ``'train'`` or ``'val'``.
+    resident_limit
+        Most bytes that are held on the device.
     """
 
     X: Any
     y: Any
     name: str = "train"
+    resident_limit: int = RESIDENT_LIMIT
 
     def __post_init__(self) -> None:
         for side in ("X", "y"):
@@ -45,52 +99,133 @@ class Data:
             )
 
     def __len__(self) -> int:
-        return len(keras.tree.flatten(self.X)[0])
+        return samples_in(self.X)
+
+    @property
+    def resident(self) -> bool:
+        """Whether the samples are held on the device as a whole."""
+        bytes_ = sum(array.nbytes for array in keras.tree.flatten((self.X, self.y)))
+        return bool(bytes_ <= self.resident_limit)
 
     def take(self, index: Any) -> Data:
         """Return some of the samples."""
         X, y = keras.tree.map_structure(lambda array: array[index], (self.X, self.y))
         return Data(X, y, self.name)
 
+    def order(self, rng: np.random.Generator) -> np.ndarray:
+        """Return a random order of the samples, shape ``(n,)``."""
+        return rng.permutation(len(self))
 
-def collect(dataset: Any, name: str) -> Data:
-    """Turn what callers pass as a data set into arrays.
+    def batches(self, batch_size: int, order: np.ndarray | None = None) -> Iterator[_Pair]:
+        """Go over all samples once."""
+        for start in range(0, len(self), batch_size):
+            part: Any = slice(start, start + batch_size)
+            index = part if order is None else order[part]
+            yield keras.tree.map_structure(lambda array, i=index: array[i], (self.X, self.y))
+
+    def head(self, samples: int) -> Data:
+        """Return the first samples."""
+        return self.take(slice(0, samples))
+
+    def arrays(self, most: int) -> Data:
+        """Return all samples."""
+        return self
+
+
+@dataclass(frozen=True, eq=False)
+class Stream(Dataset):
+    """Batches that a source makes anew each time it is gone over.
+
+    Parameters
+    ----------
+    source
+        A ``tf.data.Dataset``, a PyTorch ``DataLoader``, a ``keras.utils.PyDataset``, any other iterable
+        of pairs ``(X, y)``, or a function without arguments that returns an iterator of such. What it
+        shuffles and augments, it does on every pass.
+    name
+        What to call it in an error.
+    """
+
+    source: Any
+    name: str = "train"
+
+    def order(self, rng: np.random.Generator) -> None:
+        """Return None: the source has an order of its own."""
+        return
+
+    def batches(self, batch_size: int = 0, order: np.ndarray | None = None) -> Iterator[_Pair]:
+        """Go over the source once, in the batches that it makes."""
+        empty = True
+        for batch in self._passes():
+            yield keras.tree.map_structure(_to_numpy, _pair(batch, self.name))
+            empty = False
+        if empty:
+            raise _no_pair(self.name)
+
+    def head(self, samples: int) -> Data:
+        """Return the first samples that the source makes."""
+        parts, count = [], 0
+        for X, y in self.batches():
+            parts.append((X, y))
+            count += samples_in(X)
+            if count >= samples:
+                break
+        return _joined(parts, self.name).take(slice(0, samples))
+
+    def _passes(self) -> Iterator[Any]:
+        if isinstance(self.source, keras.utils.PyDataset):
+            for index in range(self.source.num_batches):
+                yield self.source[index]
+            self.source.on_epoch_end()
+        elif hasattr(self.source, "__iter__"):
+            yield from self.source
+        else:
+            yield from self.source()
+
+
+def open_data(dataset: Any, name: str) -> Dataset:
+    """Make a data set of what callers pass as one.
 
     Parameters
     ----------
     dataset
-        A pair ``(X, y)`` (a tuple is always one), or anything that yields such pairs batch by batch:
-        ``tf.data.Dataset``, a PyTorch ``DataLoader``, ``keras.utils.PyDataset``, a finite generator.
+        A pair ``(X, y)`` of arrays (a tuple is always one), a list of pairs, or anything that
+        :class:`Stream` can go over. A generator, which runs but once, is read into memory.
     name
         What to call it in an error.
 
     Raises
     ------
     InvalidTypeError
-        It is neither.
+        It is none of these.
+    InvalidInputError
+        It yields no pair, sample weights too, or never ends.
     """
-    if isinstance(dataset, Data):
+    if isinstance(dataset, Dataset):
         return dataset
     batches_of_pairs = isinstance(dataset, list) and all(map(_is_pair, dataset))
     if isinstance(dataset, tuple | list) and len(dataset) == 2 and not batches_of_pairs:
         return Data(dataset[0], dataset[1], name)
-    if isinstance(dataset, keras.utils.PyDataset):
-        batches = [dataset[i] for i in range(len(dataset))]
-    elif hasattr(dataset, "__iter__"):
-        batches = list(dataset)
-    else:
-        raise InvalidTypeError(
-            f"the {name} data set must be a pair (X, y) or yield such pairs. "
-            f"Received: {type(dataset)!r}"
+    if isinstance(dataset, tuple):
+        _pair(dataset, name)  # says that weights are not taken
+    if isinstance(dataset, list) or (hasattr(dataset, "__next__") and hasattr(dataset, "__iter__")):
+        pairs = [_pair(batch, name) for batch in dataset]
+        return _joined(keras.tree.map_structure(_to_numpy, pairs), name)
+    if _is_endless(dataset):
+        raise InvalidInputError(
+            f"the {name} data set must end, since an epoch is one pass over it. Give it an end, for "
+            "example with dataset.take(batches)."
         )
-    if not batches or any(not _is_pair(batch) for batch in batches):
-        raise InvalidInputError(f"the {name} data set must yield at least one pair (X, y).")
-    pairs = [keras.tree.map_structure(_to_numpy, (batch[0], batch[1])) for batch in batches]
-    X, y = keras.tree.map_structure(lambda *parts: np.concatenate(parts), *pairs)
-    return Data(X, y, name)
+    is_source = isinstance(dataset, keras.utils.PyDataset) or hasattr(dataset, "__iter__")
+    if is_source or callable(dataset):
+        return Stream(dataset, name)
+    raise InvalidTypeError(
+        f"the {name} data set must be a pair (X, y) or yield such pairs. "
+        f"Received: {type(dataset)!r}"
+    )
 
 
-def check_against_model(model: keras.Model, data: Data, loss: Any) -> Any:
+def check_against_model(model: keras.Model, data: Dataset, loss: Any) -> Any:
     """Refuse data whose shape or labels do not suit the model and its loss.
 
     Returns
@@ -103,8 +238,9 @@ def check_against_model(model: keras.Model, data: Data, loss: Any) -> Any:
         An input has another shape than the model's, the loss cannot be computed, or a class label is
         outside the model's outputs.
     """
+    few = data.head(_FEW)
     inputs = keras.tree.flatten(functional_graph(model).inputs)
-    arrays = keras.tree.flatten(data.X)
+    arrays = keras.tree.flatten(few.X)
     expected = [tuple(tensor.shape[1:]) for tensor in inputs]
     received = [array.shape[1:] for array in arrays]
     fits = len(expected) == len(received) and all(
@@ -116,11 +252,10 @@ def check_against_model(model: keras.Model, data: Data, loss: Any) -> Any:
             f"X_{data.name} must have the shape of the model's inputs, one sample of it: "
             f"{expected}. Received: {received}"
         )
-    few = data.take(slice(0, 8))
     predictions = keras.tree.map_structure(
         keras.ops.convert_to_numpy, model(tensors(few.X), training=False)
     )
-    _check_labels(data, predictions, loss)
+    _check_labels(data if isinstance(data, Data) else few, predictions)
     try:
         value = float(keras.ops.convert_to_numpy(loss(few.y, predictions)))
     except FloatingPointError:  # pragma: no cover
@@ -129,7 +264,7 @@ def check_against_model(model: keras.Model, data: Data, loss: Any) -> Any:
         shapes = [p.shape[1:] for p in keras.tree.flatten(predictions)]
         raise InvalidInputError(
             f"the loss cannot be computed from y_{data.name} "
-            f"{[a.shape[1:] for a in keras.tree.flatten(data.y)]} and the model's outputs "
+            f"{[a.shape[1:] for a in keras.tree.flatten(few.y)]} and the model's outputs "
             f"{shapes} (shapes of one sample): {error}"
         ) from error
     if not np.isfinite(value):
@@ -140,7 +275,7 @@ def check_against_model(model: keras.Model, data: Data, loss: Any) -> Any:
     return predictions
 
 
-def _check_labels(data: Data, predictions: Any, loss: Any) -> None:
+def _check_labels(data: Data, predictions: Any) -> None:
     """Whole-number labels with one column less than the outputs are classes: check their range."""
     for y, outputs in zip(
         keras.tree.flatten(data.y), keras.tree.flatten(predictions), strict=False
@@ -159,8 +294,11 @@ def _check_array(array: np.ndarray, name: str) -> None:
         raise InvalidInputError(f"{name} must hold at least one sample. Received: {array.shape}")
     if array.dtype.kind not in "fiub":
         raise InvalidTypeError(f"{name} must hold numbers. Received: dtype {array.dtype}")
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise InvalidInputError(f"{name} must not hold NaN or infinite values.")
+    if array.dtype.kind == "f":
+        rows = max(_CHECKED_AT_ONCE // max(array[:1].size, 1), 1)
+        for start in range(0, len(array), rows):
+            if not np.isfinite(array[start : start + rows]).all():
+                raise InvalidInputError(f"{name} must not hold NaN or infinite values.")
 
 
 def tensors(X: Any) -> Any:
@@ -168,12 +306,47 @@ def tensors(X: Any) -> Any:
     return keras.tree.map_structure(keras.ops.convert_to_tensor, X)
 
 
+def samples_in(X: Any) -> int:
+    """Return the number of samples of arrays, however nested."""
+    return len(keras.tree.flatten(X)[0])
+
+
 def _to_numpy(array: Any) -> np.ndarray:
     return array.numpy() if hasattr(array, "numpy") else np.asarray(array)
 
 
+def _joined(pairs: list[_Pair], name: str) -> Data:
+    if not pairs:
+        raise _no_pair(name)
+    X, y = keras.tree.map_structure(lambda *parts: np.concatenate(parts), *pairs)
+    return Data(X, y, name)
+
+
+def _pair(batch: Any, name: str) -> _Pair:
+    """Return inputs and targets of a batch."""
+    if not isinstance(batch, tuple | list) or len(batch) < 2:
+        raise _no_pair(name)
+    if len(batch) > 2:
+        raise InvalidInputError(
+            f"the {name} data set must yield pairs (X, y). Received: {len(batch)} parts. Sample weights "
+            "are not taken: put them into the loss function, or sample by them."
+        )
+    return batch[0], batch[1]
+
+
+def _no_pair(name: str) -> InvalidInputError:
+    return InvalidInputError(f"the {name} data set must yield at least one pair (X, y).")
+
+
 def _is_pair(batch: Any) -> bool:
     return isinstance(batch, tuple | list) and len(batch) >= 2
+
+
+def _is_endless(dataset: Any) -> bool:
+    if isinstance(dataset, keras.utils.PyDataset):
+        return dataset.num_batches is None
+    cardinality = getattr(dataset, "cardinality", None)  # of tf.data
+    return callable(cardinality) and int(cardinality()) == -1
 
 
 def _as_tree(value: Any) -> Any:

@@ -1,25 +1,33 @@
 """Training in the backend's fast way, behind one small interface.
 
-An engine trains epochs over data that lies in memory, evaluates, and never touches the caller's objects.
-Each backend has its own, chosen by ``keras.backend.backend()``; they differ only in how an epoch is
-compiled.
+An engine trains epochs, evaluates, and never touches the caller's objects. Data that fit are held on the
+device, others are streamed. Each backend has its own engine, chosen by ``keras.backend.backend()``; they
+differ only in how an epoch is compiled. A model with a ``train_step`` of its own is trained by Keras'
+``fit`` instead.
 """
 
 from __future__ import annotations
 
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import keras
 import numpy as np
 
 from fabricfit.attributes import LayerAttributes
-from fabricfit.keras.training.data import Data
-from fabricfit.keras.training.ingredients import fresh_metric, fresh_optimizer, mean_loss
+from fabricfit.keras.training.data import Data, Dataset, samples_in, tensors
+from fabricfit.keras.training.flattening import Parameters
+from fabricfit.keras.training.ingredients import (
+    fresh_metric,
+    fresh_optimizer,
+    mean_loss,
+    resolve_loss,
+)
 from fabricfit.keras.training.penalty import Penalty
-from fabricfit.keras.training.projection import Projection
+from fabricfit.keras.training.projection import Projection, project
 
 __all__ = ["Engine", "make_engine"]
 
@@ -45,6 +53,9 @@ class Engine(ABC):
         Group penalties that are added to the loss and the model's own.
     """
 
+    flattens = True
+    """Whether the optimizer may see all weights as one vector."""
+
     def __init__(
         self,
         model: keras.Model,
@@ -57,18 +68,25 @@ class Engine(ABC):
         self.model = model
         self.penalty = penalty or Penalty(model, {})
         self.seed = seed
-        self.loss = mean_loss(loss_fn)
+        self.plain_loss = resolve_loss(loss_fn)
+        self.loss = mean_loss(self.plain_loss)
         self.optimizer = fresh_optimizer(optimizer)
-        self.optimizer.build(model.trainable_variables)
+        self.parameters = Parameters(model.trainable_variables, self.optimizer, self.flattens)
+        self.optimizer.build(self.parameters.built_on)
         self.projection = Projection(model, attributes or {})
-        self._fresh = [keras.ops.convert_to_numpy(v) for v in self.optimizer.variables]
+        self._fresh = [np.array(keras.ops.convert_to_numpy(v)) for v in self.optimizer.variables]
+        self._on_device: WeakKeyDictionary[Data, tuple[Any, Any]] = WeakKeyDictionary()
 
     @abstractmethod
     def step(self, X: Any, y: Any) -> float:
         """Train on one batch; return its loss, the model's own penalties included."""
 
+    @property
     @abstractmethod
-    def train_epoch(self, data: Data, order: np.ndarray, batch_size: int) -> float:
+    def compilations(self) -> int:
+        """How often a training step has been compiled: once for each way the data are shaped."""
+
+    def train_epoch(self, data: Dataset, order: np.ndarray | None, batch_size: int) -> float:
         """Train on all samples once.
 
         Parameters
@@ -76,7 +94,8 @@ class Engine(ABC):
         data
             Inputs and targets.
         order
-            The samples' indices in the order in which they are used, shape ``(n,)``.
+            The samples' indices in the order in which they are used, shape ``(n,)``: what
+            :meth:`~fabricfit.keras.training.data.Dataset.order` returns.
         batch_size
             Samples in a step; the last one takes what is left.
 
@@ -85,6 +104,28 @@ class Engine(ABC):
         float
             Mean loss over the samples, as seen while training.
         """
+        if isinstance(data, Data) and data.resident and order is not None:
+            return self._train_resident(self._held(data), order, batch_size)
+        return self._train_stream(data, order, batch_size)
+
+    @abstractmethod
+    def _train_resident(self, held: tuple[Any, Any], order: np.ndarray, batch_size: int) -> float:
+        """Train on samples that are on the device."""
+
+    def _train_stream(self, data: Dataset, order: np.ndarray | None, batch_size: int) -> float:
+        """Train on batches as they come."""
+        total, count = 0.0, 0
+        for X, y in data.batches(batch_size, order):
+            samples = samples_in(X)
+            total += self.step(X, y) * samples
+            count += samples
+        return total / count
+
+    def _held(self, data: Data) -> tuple[Any, Any]:
+        """Return the samples as tensors; they are sent to the device but once."""
+        if data not in self._on_device:
+            self._on_device[data] = tensors((data.X, data.y))
+        return self._on_device[data]
 
     @abstractmethod
     def predict_batch(self, X: Any) -> Any:
@@ -101,15 +142,25 @@ class Engine(ABC):
             )
         return keras.tree.map_structure(lambda *p: np.concatenate(p), *parts)
 
-    def evaluate(self, data: Data, metric: keras.metrics.Metric) -> float:
+    def evaluate(self, data: Dataset, metric: keras.metrics.Metric) -> float:
         """Return a metric over all samples; with several outputs, its mean over the outputs."""
-        outputs = keras.tree.flatten(self.predict(data.X))
-        values = []
-        for target, prediction in zip(keras.tree.flatten(data.y), outputs, strict=True):
-            own = fresh_metric(metric)
-            own.update_state(target, prediction)
-            values.append(float(np.mean(keras.ops.convert_to_numpy(own.result()))))
+        own: list[keras.metrics.Metric] = []
+        for X, y in self._evaluated(data):
+            targets, outputs = (keras.tree.flatten(part) for part in (y, self.predict_batch(X)))
+            own = own or [fresh_metric(metric) for _ in outputs]
+            for each, target, prediction in zip(own, targets, outputs, strict=True):
+                each.update_state(target, prediction)
+        values = [np.mean(keras.ops.convert_to_numpy(each.result())) for each in own]
         return float(np.mean(values))
+
+    def _evaluated(self, data: Dataset) -> Iterator[tuple[Any, Any]]:
+        if isinstance(data, Data) and data.resident:
+            held = self._held(data)
+            for start in range(0, len(data), _PREDICTION_BATCH):
+                part = slice(start, start + _PREDICTION_BATCH)
+                yield keras.tree.map_structure(lambda tensor, i=part: tensor[i], held)
+        else:
+            yield from data.batches(_PREDICTION_BATCH)
 
     def get_weights(self) -> list[np.ndarray]:
         """Return copies of all weights and states of the model."""
@@ -124,6 +175,15 @@ class Engine(ABC):
         """Forget the optimizer's moments, step count and changed learning rate."""
         for variable, value in zip(self.optimizer.variables, self._fresh, strict=True):
             variable.assign(value)
+
+    def inputs(self) -> tuple[Any, Any]:
+        """Return masks and strengths as tensors: what a pure step takes besides its state."""
+        return self.projection.packed_state(self.parameters), self.penalty.state
+
+    def projected(self, packed: list[Any], masks: Any, *, constants: bool = False) -> list[Any]:
+        """Project what an optimizer takes or gives, by the masks of :meth:`inputs`."""
+        positions = list(range(len(masks))) if self.parameters.flat else self.projection.positions
+        return project(packed, positions, masks, constants=constants)
 
     def project_weights(self) -> None:
         """Set frozen weights to their values and shared ones to their mean, now."""
@@ -141,7 +201,9 @@ def make_engine(
     seed: int = 0,
     penalty: Penalty | None = None,
 ) -> Engine:
-    """Return the engine of the active backend; the arguments are those of :class:`Engine`."""
+    """Return the engine for a model on the active backend; the arguments are those of :class:`Engine`."""
     name = keras.backend.backend()
+    if type(model).train_step is not keras.Model.train_step:
+        name = "fit"
     module = importlib.import_module(f"fabricfit.keras.training.{name}_engine")
     return module.BackendEngine(model, loss_fn, optimizer, attributes, seed, penalty)

@@ -28,6 +28,18 @@ class _Slot:
     alpha: keras.Variable | None
     beta: keras.Variable | None
 
+    @property
+    def strengths(self) -> tuple[Any, Any]:
+        return _value(self.alpha), _value(self.beta)
+
+    def penalty(self, kernel: Any, alpha: Any, beta: Any) -> Any:
+        total: Any = 0.0
+        if alpha is not None:
+            total = total + alpha * group_norms(kernel, self.grouping)
+        if beta is not None:
+            total = total + beta * group_variances(kernel, self.grouping)
+        return total
+
 
 class Penalty:
     """Norms and variances of the groups of all optimizable layers, each with a strength.
@@ -42,7 +54,8 @@ class Penalty:
     """
 
     def __init__(self, model: keras.Model, attributes: Mapping[str, LayerAttributes]) -> None:
-        positions = {id(v): i for i, v in enumerate(model.trainable_variables)}
+        self._variables = list(model.trainable_variables)
+        positions = {id(v): i for i, v in enumerate(self._variables)}
         self._slots: dict[str, _Slot] = {}
         for name, layer in named_layers(model).items():
             described, handler = attributes.get(name), find_handler(layer)
@@ -60,7 +73,7 @@ class Penalty:
     @property
     def state(self) -> list[tuple[Any, Any]]:
         """The current strengths, as tensors of the backend: what a step takes as an argument."""
-        return [(_value(slot.alpha), _value(slot.beta)) for slot in self._slots.values()]
+        return [slot.strengths for slot in self._slots.values()]
 
     def assign(self, strengths: Mapping[str, tuple[float, float]]) -> None:
         """Take new strengths, layer -> ``(alpha, beta)``, for the steps that follow."""
@@ -80,13 +93,25 @@ class Penalty:
             :attr:`state`, where a step is a pure function of its arguments.
         """
         total: Any = 0.0
-        for slot, (alpha, beta) in zip(self._slots.values(), state or self.state, strict=True):
-            kernel = weights[slot.position]
-            if alpha is not None:
-                total = total + alpha * group_norms(kernel, slot.grouping)
-            if beta is not None:
-                total = total + beta * group_variances(kernel, slot.grouping)
+        for slot, strengths in zip(self._slots.values(), state or self.state, strict=True):
+            total = total + slot.penalty(weights[slot.position], *strengths)
         return total
+
+    def attach(self) -> None:
+        """Make the penalties regularizers of the model's own variables, on top of those they have."""
+        for slot in self._slots.values():
+            variable = self._variables[slot.position]
+            variable.regularizer = _Attached(slot, variable.regularizer)
+
+
+class _Attached:
+    def __init__(self, slot: _Slot, base: Any) -> None:
+        self._slot = slot
+        self._base = base
+
+    def __call__(self, kernel: Any) -> Any:
+        total = self._slot.penalty(kernel, *self._slot.strengths)
+        return total if self._base is None else total + self._base(kernel)
 
 
 def _strength(dtype: Any) -> keras.Variable:

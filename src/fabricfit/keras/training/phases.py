@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from fabricfit.errors import FabricFitError
-from fabricfit.keras.training.data import Data
+from fabricfit.keras.training.data import Dataset
 from fabricfit.keras.training.engine import Engine
 
 __all__ = ["Phase", "TrainingDivergedError", "better", "train"]
@@ -42,8 +42,8 @@ def better(value: float, than: float, increasing: bool) -> bool:
 
 def train(
     engine: Engine,
-    data: Data,
-    validation: Data,
+    data: Dataset,
+    validation: Dataset,
     metric: keras.metrics.Metric,
     *,
     increasing: bool,
@@ -86,7 +86,7 @@ def train(
     watchers.on_train_begin()
     for epoch in range(epochs):
         watchers.on_epoch_begin(epoch)
-        loss = engine.train_epoch(data, rng.permutation(len(data)), batch_size)
+        loss = engine.train_epoch(data, data.order(rng), batch_size)
         value = engine.evaluate(validation, metric)
         if not (np.isfinite(loss) and np.isfinite(value)):
             raise TrainingDivergedError(

@@ -21,8 +21,12 @@ from fabricfit.errors import InvalidInputError
 from fabricfit.grouping import Grouping
 from fabricfit.keras.layers import find_handler
 from fabricfit.keras.reading import named_layers
+from fabricfit.keras.training.flattening import Parameters
 
-__all__ = ["Projection"]
+__all__ = ["Projection", "project"]
+
+# Of a mask, a constant, the numbers of clusters and shares; None for the weights' own.
+_DTYPES = (None, None, "int32", None)
 
 
 @dataclass(frozen=True)
@@ -101,47 +105,43 @@ class Projection:
         """Which of the model's trainable variables are projected."""
         return [slot.position for slot in self._all_slots]
 
+    def packed_state(self, parameters: Parameters) -> list[tuple[Any, ...]]:
+        """Return the current masks for tensors that an optimizer takes packed."""
+        slots = {slot.position: slot.state for slot in self._all_slots}
+        if not (parameters.flat and slots):
+            return self.state
+        whole, first = [], 1
+        for position, shape in enumerate(parameters.shapes):
+            mask, constant, cluster, share = slots.get(position, (None,) * 4)
+            if cluster is not None:  # numbers of their own for each variable; 0 stays 0
+                cluster = ops.where(cluster > 0, cluster + (first - 1), 0)
+            first += math.prod(shape)
+            whole.append((ops.ones(shape) if mask is None else mask, constant, cluster, share))
+        packed = []
+        for parts, dtype in zip(zip(*whole, strict=True), _DTYPES, strict=True):
+            dtype = dtype or parameters.built_on[0].dtype
+            there = any(part is not None for part in parts)
+            filled = [
+                ops.zeros(shape, dtype) if part is None else ops.cast(part, dtype)
+                for part, shape in zip(parts, parameters.shapes, strict=True)
+            ]
+            packed.append(parameters.pack(filled)[0] if there else None)
+        return [tuple(packed)]
+
     @property
     def _all_slots(self) -> list[_Slot]:
         return [*self._slots.values(), *self._bias_slots.values()]
 
-    def gradients(
-        self, tensors: list[Any], state: list[tuple[Any, ...]] | None = None
-    ) -> list[Any]:
-        """Project gradients of the model's trainable variables, in their order.
+    def gradients(self, tensors: list[Any]) -> list[Any]:
+        """Project gradients of the model's trainable variables, in their order; a ``None`` stays."""
+        return project(tensors, self.positions, self.state, constants=False)
 
-        Parameters
-        ----------
-        tensors
-            The gradients; a ``None`` stays.
-        state
-            :attr:`state`, where a step is a pure function of its arguments.
-        """
-        return self._apply(tensors, state, constants=False)
-
-    def weights(self, tensors: list[Any], state: list[tuple[Any, ...]] | None = None) -> list[Any]:
+    def weights(self, tensors: list[Any]) -> list[Any]:
         """Project values of the model's trainable variables, in their order, as :meth:`gradients` does.
 
         Weights that are frozen at a constant get it.
         """
-        return self._apply(tensors, state, constants=True)
-
-    def _apply(
-        self, tensors: list[Any], state: list[tuple[Any, ...]] | None, constants: bool
-    ) -> list[Any]:
-        projected = list(tensors)
-        for slot, parts in zip(self._all_slots, state or self.state, strict=True):
-            tensor = projected[slot.position]
-            if tensor is None:
-                continue
-            mask, constant, cluster, share = parts
-            result = tensor * mask
-            if cluster is not None:
-                result = result + _common_values(tensor, cluster, share)
-            if constants and constant is not None:
-                result = result + constant
-            projected[slot.position] = result
-        return projected
+        return project(tensors, self.positions, self.state, constants=True)
 
     def update(
         self,
@@ -214,6 +214,34 @@ class Projection:
     def release(self) -> None:
         """Let all weights train."""
         self.update({})
+
+
+def project(
+    tensors: list[Any], positions: list[int], state: list[tuple[Any, ...]], *, constants: bool
+) -> list[Any]:
+    """Project tensors: see :class:`Projection`, of which this is the part that a step compiles.
+
+    Parameters
+    ----------
+    tensors
+        Gradients or values.
+    positions, state
+        Which of them are projected, and by which masks.
+    constants
+        Whether frozen weights get their constants, as values do.
+    """
+    projected = list(tensors)
+    for position, (mask, constant, cluster, share) in zip(positions, state, strict=True):
+        tensor = projected[position]
+        if tensor is None:
+            continue
+        result = tensor * mask
+        if cluster is not None:
+            result = result + _common_values(tensor, cluster, share)
+        if constants and constant is not None:
+            result = result + constant
+        projected[position] = result
+    return projected
 
 
 def _common_values(tensor: Any, cluster: Any, share: Any) -> Any:

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from fabricfit.keras.training.data import Data
+from fabricfit.keras.training.data import Dataset, Stream
 from fabricfit.keras.training.engine import Engine
 
 __all__ = ["BackendEngine"]
@@ -18,23 +18,35 @@ __all__ = ["BackendEngine"]
 class BackendEngine(Engine):
     """One ``tf.function`` for each shape of data; weights, masks and strengths are variables in it."""
 
+    flattens = False  # the graph's executor begins small operations fast enough
+
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         # TensorFlow warns of retracing by a function's code; a partial is a function of its own.
         compiled = partial(tf.function, reduce_retracing=True)
         self._compiled_epoch = compiled(partial(self._epoch))
+        self._compiled_stream = compiled(partial(self._stream))
         self._compiled_step = compiled(partial(self._step))
         self._compiled_predict = compiled(partial(self._predict))
+
+    @property
+    def compilations(self) -> int:
+        """How often a training step has been compiled."""
+        steps = (self._compiled_epoch, self._compiled_stream, self._compiled_step)
+        return sum(step.experimental_get_tracing_count() for step in steps)
 
     def step(self, X: Any, y: Any) -> float:
         """Train on one batch."""
         return float(self._compiled_step(*_tensors((X, y))))
 
-    def train_epoch(self, data: Data, order: np.ndarray, batch_size: int) -> float:
-        """Train on all samples once."""
-        X, y = _tensors((data.X, data.y))
+    def _train_resident(self, held: tuple[Any, Any], order: np.ndarray, batch_size: int) -> float:
         index = tf.convert_to_tensor(order, tf.int64)
-        return float(self._compiled_epoch(X, y, index, tf.constant(batch_size, tf.int64)))
+        return float(self._compiled_epoch(*held, index, tf.constant(batch_size, tf.int64)))
+
+    def _train_stream(self, data: Dataset, order: np.ndarray | None, batch_size: int) -> float:
+        if isinstance(data, Stream) and isinstance(data.source, tf.data.Dataset):
+            return float(self._compiled_stream(data.source))
+        return super()._train_stream(data, order, batch_size)
 
     def predict_batch(self, X: Any) -> Any:
         """Return the model's outputs for one batch."""
@@ -49,6 +61,14 @@ class BackendEngine(Engine):
             loss = self._step(batch_X, batch_y)
             total += tf.cast(loss, tf.float32) * tf.cast(tf.size(index), tf.float32)
         return total / tf.cast(count, tf.float32)
+
+    def _stream(self, dataset: tf.data.Dataset) -> tf.Tensor:
+        total, count = tf.zeros(()), tf.zeros(())
+        for batch_X, batch_y in dataset:
+            samples = tf.cast(tf.shape(tf.nest.flatten(batch_X)[0])[0], tf.float32)
+            total += tf.cast(self._step(batch_X, batch_y), tf.float32) * samples
+            count += samples
+        return total / count
 
     @tf.autograph.experimental.do_not_convert
     def _predict(self, X: Any) -> Any:

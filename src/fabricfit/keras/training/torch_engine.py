@@ -1,23 +1,38 @@
-"""PyTorch: a plain loop over tensors that stay on the device."""
+"""PyTorch: a plain loop over tensors that stay on the device.
+
+A step through Keras' layers spends most of its time in Python. It is therefore traced once for each shape of
+a batch, into the list of operations that it comes down to, backward pass and optimizer included, and only
+these are run.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import keras
 import numpy as np
 import torch
 
-from fabricfit.keras.training.data import Data, tensors
+from fabricfit.keras.training.data import tensors
 from fabricfit.keras.training.engine import Engine
+from fabricfit.keras.training.torch_tracing import Flat, Traced, tensors_in, threads
 
 __all__ = ["BackendEngine"]
 
+logger = logging.getLogger(__name__)
+
+_PICKED_BYTES = 2**24
+_State = tuple[list[torch.Tensor], list[torch.Tensor], list[torch.Tensor]]
+
 
 class BackendEngine(Engine):
-    """Eager steps, without the bookkeeping of Keras' ``fit``.
+    """The step is a pure function of weights, optimizer state, masks and a batch.
+
+    A step that cannot be traced, since what it does depends on the values of tensors, runs through Keras.
 
     Keras' Dropout draws from PyTorch's global generator: the engine keeps a state of its own for it
     and leaves the caller's as it was.
@@ -25,6 +40,10 @@ class BackendEngine(Engine):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
+        if self.parameters.flat:
+            # One vector needs no update of many variables at once, which works in place.
+            self.optimizer._backend_update_step = partial(_update_each, self.optimizer)
+        self._programs: dict[Any, Flat | Traced] = {}
         self._random = self._seeded()
 
     def reset_optimizer(self) -> None:
@@ -44,35 +63,111 @@ class BackendEngine(Engine):
             yield
             self._random = torch.get_rng_state()
 
+    @property
+    def compilations(self) -> int:
+        """How often a training step has been compiled."""
+        return len(self._programs)
+
     def step(self, X: Any, y: Any) -> float:
         """Train on one batch."""
-        with self._own_random():
-            return float(self._step(*tensors((X, y))))
+        return self._run([tensors((X, y))])
 
-    def train_epoch(self, data: Data, order: np.ndarray, batch_size: int) -> float:
-        """Train on all samples once."""
-        arrays = tensors((data.X, data.y))
-        index = keras.ops.convert_to_tensor(order, "int64")
+    def _train_resident(self, held: tuple[Any, Any], order: np.ndarray, batch_size: int) -> float:
+        return self._run(_shuffled(held, order, batch_size))
+
+    def _run(self, batches: Iterable[tuple[Any, Any]]) -> float:
+        """Train on batches of tensors; return the mean loss over the samples."""
+        state, inputs = self._state(), self.inputs()
+        changing, fixed = tensors_in(state), tensors_in(inputs)
         total: Any = 0.0
-        with self._own_random():
-            for start in range(0, len(order), batch_size):
-                part = index[start : start + batch_size]
-                X, y = keras.tree.map_structure(lambda a, i=part: a[i], arrays)
-                total = total + self._step(X, y) * len(part)
-        return float(total) / len(order)
+        count, programs = 0, self._programs
+        with ExitStack() as stack:
+            stack.enter_context(self._own_random())
+            for X, y in batches:
+                batch = tensors_in((X, y))
+                shapes = tuple(tensor.shape for tensor in batch)
+                if shapes not in programs:
+                    programs[shapes] = self._compiled((state, inputs, X, y))
+                if not count:
+                    stack.enter_context(threads(programs[shapes].parallel))
+                *changing, loss = programs[shapes](*changing, *fixed, *batch)
+                total = total + loss * len(batch[0])
+                count += len(batch[0])
+        self._write(changing)
+        return float(total) / count
+
+    def _compiled(self, arguments: tuple[Any, ...]) -> Flat | Traced:
+        step = Flat(self._step, arguments)
+        try:
+            with _unheard("torch._subclasses.fake_tensor"):
+                return step.traced()
+        except Exception as error:  # whatever a layer or a loss may raise without real numbers
+            logger.info("training steps run through Keras' layers: %s", error)
+            return step
 
     def predict_batch(self, X: Any) -> Any:
         """Return the model's outputs for one batch."""
         with torch.no_grad():
             return self.model(tensors(X), training=False)
 
-    def _step(self, X: Any, y: Any) -> torch.Tensor:
-        variables = self.model.trainable_variables
-        weights = [v.value for v in variables]
-        loss = self.loss(y, self.model(X, training=True))
-        total = loss + sum(self.model.losses) + self.penalty(weights)
-        gradients = torch.autograd.grad(total, weights, allow_unused=True)
+    def _state(self) -> _State:
+        """Return copies of all that a step changes."""
+        owners = (self.model.trainable_variables, self.model.non_trainable_variables)
+        weights, other = ([v.value.detach().clone() for v in owner] for owner in owners)
+        moments = [v.value.detach().clone() for v in self.optimizer.variables]
+        return self.parameters.pack(weights), other, moments
+
+    def _write(self, leaves: list[torch.Tensor]) -> None:
+        """Take what a step changed, as the leaves of :meth:`_state`."""
+        others, packed = self.model.non_trainable_variables, len(self.parameters.built_on)
+        weights = self.parameters.unpack(leaves[:packed])
+        variables = [*self.model.trainable_variables, *others, *self.optimizer.variables]
+        for variable, value in zip(variables, [*weights, *leaves[packed:]], strict=True):
+            variable.assign(value)
+
+    def _step(self, state: _State, inputs: Any, X: Any, y: Any) -> tuple[_State, torch.Tensor]:
+        (packed, other, moments), (masks, strengths) = state, inputs
+        weights = [w.detach().requires_grad_() for w in self.parameters.unpack(packed)]
+        with torch.enable_grad():
+            outputs, updated, penalties = self.model.stateless_call(
+                weights, other, X, training=True, return_losses=True
+            )
+            total = self.loss(y, outputs) + sum(penalties) + self.penalty(weights, strengths)
+            gradients = torch.autograd.grad(total, weights, allow_unused=True)
         with torch.no_grad():
-            self.optimizer.apply(self.projection.gradients(list(gradients)), variables)
-            self.project_weights()
-        return total.detach()
+            slopes = [
+                torch.zeros_like(weight) if slope is None and self.parameters.flat else slope
+                for slope, weight in zip(gradients, weights, strict=True)
+            ]
+            slopes = self.projected(self.parameters.pack(slopes), masks)
+            packed, moments = self.optimizer.stateless_apply(moments, slopes, packed)
+            packed = self.projected(packed, masks, constants=True)
+        return (packed, [value.detach() for value in updated], moments), total.detach()
+
+
+def _shuffled(held: Any, order: np.ndarray, batch_size: int) -> Iterator[tuple[Any, Any]]:
+    """Yield batches in an order; many are picked at once, as far as memory is not a matter."""
+    index = keras.ops.convert_to_tensor(order, "int64")
+    size = sum(tensor[:1].nbytes for tensor in keras.tree.flatten(held)) * batch_size
+    for many in torch.split(index, batch_size * max(_PICKED_BYTES // max(size, 1), 1)):
+        leaves = [torch.split(a[many], batch_size) for a in keras.tree.flatten(held)]
+        for parts in zip(*leaves, strict=True):
+            yield keras.tree.pack_sequence_as(held, list(parts))
+
+
+@contextmanager
+def _unheard(name: str) -> Iterator[None]:
+    """Keep a logger from reporting an error that is handled."""
+    others = logging.getLogger(name)
+    before, others.disabled = others.disabled, True
+    try:
+        yield
+    finally:
+        others.disabled = before
+
+
+def _update_each(
+    optimizer: keras.optimizers.Optimizer, gradients: Any, variables: Any, learning_rate: Any
+) -> None:
+    for gradient, variable in zip(gradients, variables, strict=True):
+        optimizer.update_step(gradient, variable, learning_rate)

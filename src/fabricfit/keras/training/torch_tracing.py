@@ -1,0 +1,137 @@
+"""Tracing a PyTorch function into the operations that it comes down to."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils import _pytree as pytree
+
+__all__ = ["Flat", "Traced", "tensors_in", "threads"]
+
+_aten = torch.ops.aten
+
+PARALLEL_WORK = 5e7
+"""Multiplications from which a second thread pays for itself."""
+
+_SAME = (_aten.detach.default, _aten.alias.default, _aten.lift_fresh_copy.default)
+_COPIES = (_aten.clone.default,)
+_TAKES_ANY_LAYOUT = (
+    _aten.convolution.default,
+    _aten.convolution_backward.default,
+    _aten.max_pool2d_with_indices.default,
+    _aten.avg_pool2d.default,
+)
+
+
+class Flat:
+    """A function of nested arguments, as one of the tensors in them.
+
+    Parameters
+    ----------
+    function
+        Takes nested tensors (other leaves are constants of it), and returns such. It must change none of
+        what it takes.
+    arguments
+        How they are nested, and how their tensors are shaped.
+    """
+
+    parallel = True
+    """Whether a second thread pays for itself."""
+
+    def __init__(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+        self._function = function
+        self._leaves, self._nesting = pytree.tree_flatten(arguments)
+        self._places = [i for i, leaf in enumerate(self._leaves) if _is_tensor(leaf)]
+
+    def __call__(self, *given: torch.Tensor) -> list[torch.Tensor]:
+        """Run it on tensors in the order of the arguments' leaves; return the results' leaves."""
+        leaves = list(self._leaves)
+        for place, tensor in zip(self._places, given, strict=True):
+            leaves[place] = tensor
+        return pytree.tree_leaves(self._function(*pytree.tree_unflatten(leaves, self._nesting)))
+
+    def traced(self) -> Traced:
+        """Return the operations that the function comes down to.
+
+        Raises
+        ------
+        Exception
+            The function depends on its tensors' values, or does what has no counterpart without them.
+        """
+        tensors = [self._leaves[place] for place in self._places]
+        graph = make_fx(self.__call__, tracing_mode="fake")(*tensors)
+        _simplify(graph)
+        return Traced(graph)
+
+
+class Traced:
+    """A list of operations, see :class:`Flat`."""
+
+    def __init__(self, graph: torch.fx.GraphModule) -> None:
+        self.parallel = _multiplications(graph) >= PARALLEL_WORK
+        self._run = graph.forward
+
+    def __call__(self, *given: torch.Tensor) -> list[torch.Tensor]:
+        """Run them."""
+        with torch.no_grad():
+            return self._run(*given)
+
+
+def tensors_in(arguments: Any) -> list[torch.Tensor]:
+    """Return the tensors in nested arguments."""
+    return [leaf for leaf in pytree.tree_leaves(arguments) if _is_tensor(leaf)]
+
+
+def _is_tensor(leaf: Any) -> bool:
+    return isinstance(leaf, torch.Tensor)
+
+
+@contextmanager
+def threads(parallel: bool) -> Iterator[None]:
+    """Run on one thread what is too small to be shared."""
+    before = torch.get_num_threads()
+    if parallel or before == 1:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _simplify(module: torch.fx.GraphModule) -> None:
+    """Leave out what does nothing: aliases, and copies for the sake of a layout that is not needed."""
+    graph = module.graph
+    for node in list(graph.nodes):
+        if node.op != "call_function":
+            continue
+        users = {user.target for user in node.users}
+        adds_nothing = node.target is _aten.add.Tensor and node.args[1] == 0
+        needless = node.target in _COPIES and users and users <= set(_TAKES_ANY_LAYOUT)
+        if node.target in _SAME or adds_nothing or needless:
+            node.replace_all_uses_with(node.args[0])
+            graph.erase_node(node)
+        elif node.target is _aten.view.default:  # of what may have another layout now
+            node.target = _aten.reshape.default
+    graph.eliminate_dead_code()
+    module.recompile()
+
+
+def _multiplications(module: torch.fx.GraphModule) -> float:
+    """Count what the products of a graph take."""
+    total = 0.0
+    for node in module.graph.nodes:
+        values = [a.meta.get("val") for a in node.args if isinstance(a, torch.fx.Node)]
+        if node.target in (_aten.mm.default, _aten.bmm.default):
+            total += math.prod(values[0].shape) * values[1].shape[-1]
+        elif node.target is _aten.convolution.default:
+            # twice more for the gradients in the inputs and in the kernel
+            outputs, kernel = node.meta["val"].shape, values[1].shape
+            total += 3.0 * math.prod(outputs) * math.prod(kernel[1:])
+    return total
