@@ -8,7 +8,7 @@ from typing import Any
 
 from fabricfit.tables import text_table
 
-__all__ = ["LayerReport", "Level", "OptimizationReport"]
+__all__ = ["LayerReport", "Level", "OptimizationReport", "Trial"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,28 @@ class Level:
     def to_dict(self) -> dict[str, Any]:
         """Return the level as plain data; NaN becomes None."""
         return _plain(asdict(self))
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Strengths of the regularizers that were tried.
+
+    Parameters
+    ----------
+    strengths
+        Layer -> strengths for the groups' norms and for their variances.
+    epochs
+        Epochs that it was given.
+    metric
+        What it was judged by; NaN if it diverged.
+    chosen
+        Whether the run went on with it.
+    """
+
+    strengths: dict[str, tuple[float, float]]
+    epochs: int
+    metric: float
+    chosen: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,6 +121,9 @@ class OptimizationReport:
         All levels in the order in which they were tried.
     budget
         Limits of the resources; None where the run was for a sparsity.
+    trials
+        What the search for regularization strengths tried, judged by the validation metric after
+        pruning to the target.
     """
 
     units: tuple[str, ...]
@@ -112,6 +137,7 @@ class OptimizationReport:
     sparsity: float
     levels: tuple[Level, ...]
     budget: tuple[float, ...] | None = None
+    trials: tuple[Trial, ...] = ()
 
     @property
     def skipped(self) -> dict[str, str]:

@@ -80,6 +80,11 @@ class Target(ABC):
         return False
 
     @property
+    def is_budget(self) -> bool:
+        """Whether its levels end at limits of their own, instead of where all is saved."""
+        return self.budget_limits is not None
+
+    @property
     def budget_limits(self) -> tuple[float, ...] | None:
         """Limits in units of the objective's resources, if there are any."""
         return None

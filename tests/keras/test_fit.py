@@ -154,11 +154,11 @@ def test_batch_normalizations_are_folded_first(data, tmp_path):
 
 def test_groups_of_unlike_sizes_are_ranked_by_their_loss(data, tmp_path, monkeypatch):
     """Without a ranking metric of one's own, a budget goes by saliency, a sparsity by l1."""
-    from fabricfit.keras import running
+    from fabricfit.keras import levels
 
     asked = []
-    real = running.get_criterion
-    monkeypatch.setattr(running, "get_criterion", lambda name: asked.append(name) or real(name))
+    real = levels.get_criterion
+    monkeypatch.setattr(levels, "get_criterion", lambda name: asked.append(name) or real(name))
     model = mlp(hidden=12)
     fabricfit.fit(model, config(), Budget.relative(dsp=0.7), *data, settings(tmp_path))
     assert set(asked) == {"saliency"}
@@ -174,7 +174,7 @@ def test_an_impossible_budget_is_refused_before_anything_is_done(
 ):
     from fabricfit.keras import running
 
-    for name in ("build_optimizable_model", "make_engine", "train"):
+    for name in ("tune", "make_engine", "train"):
         monkeypatch.setattr(running, name, lambda *_, **__: pytest.fail("it was trained"))
     with pytest.raises(InfeasibleError) as caught:
         fabricfit.fit(trained, config(), Budget(dsp=3), *data, settings(tmp_path))

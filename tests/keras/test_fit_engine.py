@@ -134,7 +134,5 @@ def test_a_copy_keeps_the_training_step():
 def test_a_step_without_a_loss_is_refused():
     X, y = blobs(64)
     engine = make_engine(own(Silent)[0], LOSS, "sgd")
-    with pytest.raises(
-        InvalidInputError, match=r"must return its 'loss'. Received: \['nothing'\]"
-    ):
+    with pytest.raises(InvalidInputError, match=r"must return its 'loss'. Received: \['nothing'\]"):
         engine.train_epoch(Data(X, y), np.arange(64), 32)

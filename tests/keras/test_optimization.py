@@ -541,7 +541,7 @@ NAN = np.full((20, 6), np.nan, "float32")
         ({"knapsack_solver": "magic"}, "knapsack_solver must be one of"),
         ({"knapsack_options": {"time": 3}}, "time_limit, scaling_factor. Received: time"),
         ({"knapsack_options": {"time_limit": 0}}, "time_limit must be a positive number"),
-        ({"tuner": "Random"}, "tuner must be one of 'Bayesian', 'Hyperband'"),
+        ({"tuner": "Random"}, "tuner must be one of 'halving', 'Bayesian'"),
         ({"regularization_range": []}, "regularization_range"),
         ({"regularization_range": [-1e-3]}, "regularization_range"),
         ({"optimizer": "adamant"}, "optimizer must be one that Keras knows"),

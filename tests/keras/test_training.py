@@ -238,6 +238,53 @@ def test_callbacks_are_called_and_can_stop():
     assert diary.entries == ["begin", (0, logs), (1, logs), "end"]
 
 
+class Script:
+    """An engine whose metric after each epoch is written down beforehand."""
+
+    def __init__(self, values):
+        self.model, self.values, self.epoch = mlp(), values, 0
+
+    def train_epoch(self, data, order, batch_size):
+        self.epoch += 1
+        return 0.0
+
+    def evaluate(self, data, metric):
+        return self.values[self.epoch - 1]
+
+    def get_weights(self):
+        return [self.epoch]
+
+    def set_weights(self, weights):
+        self.kept = weights[0]
+
+
+@pytest.mark.parametrize(
+    "values, options, trained, kept",
+    [
+        ([0.5, 0.6, 0.7, 0.8, 0.9], {}, 5, 5),  # it goes on while it gets better
+        ([0.5, 0.6, 0.6, 0.6001, 0.9], {}, 4, 4),  # two epochs brought less than a thousandth
+        ([0.5, 0.6, 0.55, 0.59, 0.9], {}, 4, 2),
+        ([0.5, 0.6, 0.6, 0.6001, 0.9], {"patience": None}, 5, 5),
+        ([0.5, 0.6, 0.6, 0.6001, 0.9], {"patience": 3}, 5, 5),
+        ([0.5, 0.51, 0.52, 0.53, 0.54], {"needed": 0.9}, 3, 3),  # 0.52 + 2 x 0.01 is not enough
+        ([0.5, 0.51, 0.52, 0.53, 0.54], {"needed": 0.54}, 5, 5),
+        ([0.5, 0.4, 0.3, 0.2, 0.1], {"increasing": False}, 5, 5),
+        ([0.5, 0.49, 0.48, 0.47, 0.4], {"increasing": False, "needed": 0.1}, 3, 3),
+        ([0.5, 0.5, 0.5, 0.5, 0.5], {"increasing": False}, 3, 1),
+    ],
+)
+def test_no_epoch_is_trained_for_nothing(values, options, trained, kept):
+    X, y = blobs(8)
+    engine = Script(values)
+    options = {"increasing": True, "patience": 2, **options}
+    found = train(
+        engine, Data(X, y), Data(X, y), keras.metrics.Accuracy(), epochs=5, batch_size=8,
+        rng=np.random.default_rng(0), **options,
+    )  # fmt: skip
+    assert len(found.losses) == trained and engine.kept == kept
+    assert found.metric == values[kept - 1]
+
+
 def test_the_best_epoch_is_kept():
     X, y = blobs(256)
     model = mlp()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -12,9 +13,20 @@ from fabricfit.attributes import LayerAttributes
 from fabricfit.errors import InvalidInputError, unknown_name
 from fabricfit.keras.cloning import copy_model
 from fabricfit.keras.config import DEFAULT_DIRECTORY, TMP_DIRECTORY
+from fabricfit.keras.halving import candidates, halve
 from fabricfit.keras.reading import check_model
 from fabricfit.keras.regularization import attach_regularizers, remove_custom_regularizers
-from fabricfit.keras.training import fresh_metric, fresh_optimizer, open_data, resolve_loss
+from fabricfit.keras.strengths import Tuned, uniform
+from fabricfit.keras.training import (
+    Dataset,
+    Engine,
+    Penalty,
+    fresh_metric,
+    fresh_optimizer,
+    make_engine,
+    open_data,
+    resolve_loss,
+)
 from fabricfit.run import RunDirectory, resolve_directory
 
 __all__ = [
@@ -28,7 +40,10 @@ __all__ = [
 DEFAULT_REGULARIZATION_RANGE: list[float] = np.logspace(-6, -2, num=16).tolist()
 """Strengths that are tried unless the caller gives others: 16 from 1e-6 to 1e-2, evenly in the log."""
 
-TUNERS = ("Bayesian", "Hyperband", "Manual", None)
+TUNERS = ("halving", "Bayesian", "Hyperband", "Manual", None)
+
+TRIALS = 10
+"""Choices of strengths that are tried unless the caller says otherwise."""
 
 
 def __getattr__(name: str) -> Any:
@@ -80,9 +95,10 @@ def build_optimizable_model(
         Where the tuner writes, in a new folder of its own. The default stands for the platform's
         cache folder. Without a tuner nothing is written.
     tuner
-        ``'Bayesian'`` or ``'Hyperband'`` (KerasTuner, extra ``tuner``) choose a strength for every
-        layer by the metric on the **validation** data. ``'Manual'`` and ``None`` do not search: every
-        layer gets the first value of the range.
+        ``'halving'`` (see :mod:`fabricfit.keras.halving`), ``'Bayesian'`` and ``'Hyperband'``
+        (KerasTuner, extra ``tuner``) choose a strength for every layer by the metric on the
+        **validation** data. ``'Manual'`` and ``None`` do not search: every layer gets the first value
+        of the range.
     regularization_range
         Strengths to choose from, at least 0.
     seed
@@ -105,41 +121,100 @@ def build_optimizable_model(
     strengths = check_range(regularization_range)
     check_tuner(tuner)
     train, validation = open_data(train_dataset, "train"), open_data(validation_dataset, "val")
-    if tuner in ("Bayesian", "Hyperband"):
-        from fabricfit.keras.tuning import search
+    few = validation.head(2)
+    metric = fresh_metric(validation_metric, model(few.X, training=False), few.y)
+    copy = copy_model(model, seed)
+    engine = make_engine(copy, loss_fn, optimizer, {}, seed, Penalty(copy, attributes))
+    tuned = tune(
+        engine,
+        attributes,
+        metric,
+        lambda each: each.evaluate(validation, metric),
+        train,
+        tuner=tuner,
+        regularization_range=strengths,
+        increasing=increasing,
+        batch_size=batch_size,
+        epochs=epochs,
+        verbose=verbose,
+        directory=directory,
+        seed=seed,
+    )
+    engine.set_weights(tuned.weights)
+    attach_regularizers(copy, attributes, tuned.strengths)
+    copy.compile(fresh_optimizer(optimizer), resolve_loss(loss_fn), metrics=[metric])
+    return copy
 
-        place = resolve_directory(directory, DEFAULT_DIRECTORY, TMP_DIRECTORY)
-        tuned = search(
-            str(tuner),
-            model,
+
+def tune(
+    engine: Engine,
+    attributes: Mapping[str, LayerAttributes],
+    metric: keras.metrics.Metric,
+    judge: Callable[[Engine], float],
+    data: Dataset,
+    *,
+    tuner: str | None,
+    regularization_range: Sequence[float],
+    increasing: bool,
+    batch_size: int,
+    epochs: int,
+    directory: str | Path,
+    verbose: bool = False,
+    seed: int = 0,
+    trials: int = TRIALS,
+) -> Tuned:
+    """Choose strengths for an engine's penalty.
+
+    Parameters
+    ----------
+    engine
+        Trains the trials, from its present weights on. It comes back with weights of one of them.
+    attributes
+        Layer -> attributes, those of the engine's penalty.
+    metric
+        What the judge measures.
+    judge
+        Returns how good the engine's present weights are, and leaves them as they are.
+    data
+        Samples to train on.
+    trials
+        Choices that ``'halving'`` tries.
+    tuner, regularization_range, increasing, batch_size, epochs, directory, verbose, seed
+        As for :func:`build_optimizable_model`.
+    """
+    common: dict[str, Any] = {
+        "increasing": increasing,
+        "batch_size": batch_size,
+        "epochs": epochs,
+        "seed": seed,
+    }
+    if tuner == "halving":
+        choices = candidates(attributes, regularization_range, trials, seed)
+        return halve(engine, choices, data, judge, **common)
+    if tuner in ("Bayesian", "Hyperband"):
+        from fabricfit.keras.tuning import HyperOptimizationModel, search
+
+        hypermodel = HyperOptimizationModel(
+            engine.model,
             attributes,
-            optimizer,
-            loss_fn,
-            validation_metric,
-            increasing,
-            train,
-            validation,
-            batch_size=batch_size,
-            epochs=epochs,
+            engine.optimizer,
+            engine.plain_loss,
+            metric,
+            regularization_range,
+        )
+        place = resolve_directory(directory, DEFAULT_DIRECTORY, TMP_DIRECTORY)
+        return search(
+            str(tuner),
+            engine,
+            hypermodel,
+            metric,
+            judge,
+            data,
             verbose=verbose,
             directory=RunDirectory(place, "tuning").path,
-            regularization_range=strengths,
-            seed=seed,
+            **common,
         )
-    else:
-        tuned = attach_regularizers(
-            copy_model(model, seed),
-            attributes,
-            dict.fromkeys(attributes, (strengths[0], strengths[0])),
-        )
-    few = validation.head(2)
-    outputs = tuned(few.X, training=False)
-    tuned.compile(
-        fresh_optimizer(optimizer),
-        resolve_loss(loss_fn),
-        metrics=[fresh_metric(validation_metric, outputs, few.y)],
-    )
-    return tuned
+    return Tuned(uniform(attributes, regularization_range[0]), engine.get_weights())
 
 
 def check_tuner(tuner: str | None) -> str | None:

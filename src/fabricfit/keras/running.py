@@ -17,17 +17,21 @@ import numpy as np
 from fabricfit.attributes import LayerAttributes
 from fabricfit.errors import InfeasibleError, InvalidInputError, InvalidTypeError
 from fabricfit.keras.accounting import Account, deliver
-from fabricfit.keras.builder import build_optimizable_model
+from fabricfit.keras.builder import tune
+from fabricfit.keras.cloning import copy_model
 from fabricfit.keras.config import DEFAULT_DIRECTORY, TMP_DIRECTORY
-from fabricfit.keras.curvature import get_model_gradients, get_model_hessians
 from fabricfit.keras.decisions import Decisions, check_objective, decide
-from fabricfit.keras.masking import Arrays, model_kernels
+from fabricfit.keras.levels import Levels
+from fabricfit.keras.masking import Arrays
 from fabricfit.keras.reading import check_model, kernel_arrays
 from fabricfit.keras.regularization import remove_custom_regularizers
 from fabricfit.keras.result import OptimizationResult
 from fabricfit.keras.settings import OptimizationSettings
+from fabricfit.keras.strengths import Strengths
 from fabricfit.keras.training import (
     Engine,
+    Penalty,
+    Phase,
     TrainingDivergedError,
     better,
     check_against_model,
@@ -40,8 +44,7 @@ from fabricfit.keras.training import (
     resolve_loss,
     train,
 )
-from fabricfit.ranking import get_criterion
-from fabricfit.report import Level, OptimizationReport
+from fabricfit.report import Level, OptimizationReport, Trial
 from fabricfit.run import RunDirectory, resolve_directory
 from fabricfit.scheduler import OptimizationScheduler
 from fabricfit.selection import Objective
@@ -52,9 +55,6 @@ __all__ = ["Run"]
 logger = logging.getLogger(__name__)
 
 WEIGHTS_FILE = "best.weights.h5"
-
-_STREAMED_STATISTICS = 2**14
-"""Samples of a stream on which gradients and curvature are computed."""
 
 _CORRECTIONS = 4
 _MARGIN = 1.25
@@ -86,7 +86,6 @@ class Run:
         self.finish = finish
         self.data = open_data(data[0], "train")
         self.validation = open_data(data[1], "val")
-        self.ranked_on = self.data.arrays(_STREAMED_STATISTICS)
         loss = mean_loss(settings.loss_fn)
         check_against_model(model, self.data, loss)
         outputs = check_against_model(model, self.validation, loss)
@@ -94,6 +93,13 @@ class Run:
         self.metric = fresh_metric(settings.validation_metric, outputs, few.y)
         self.decisions: Decisions = decide(model, attributes, self.objective)
         self.target = make_target(self.decisions, kernel_arrays(model))
+        self.freezing = Levels(
+            self.target,
+            self.decisions.attributes,
+            settings.loss_fn,
+            settings.ranking_metric or "l1",
+            self.data,
+        )
         self.baseline = _engine(model, settings).evaluate(self.validation, self.metric)
         if not np.isfinite(self.baseline):
             raise InvalidInputError(
@@ -103,6 +109,8 @@ class Run:
         self.threshold = None if settings.rtol is None else settings.rtol * self.baseline
         self.rng = np.random.default_rng(settings.seed)
         self.levels: list[Level] = []
+        self.trials: tuple[Trial, ...] = ()
+        self.strengths: Strengths = {}
         self.best: list[np.ndarray] | None = None
         self.best_sparsity = 0.0
 
@@ -126,33 +134,38 @@ class Run:
         return f"levels must reach {self.threshold:.5g}"
 
     def _prepare(self) -> Engine:
-        """Tune the regularizers; return the engine that trains the tuned copy."""
-        settings = self.settings
+        """Choose the regularizers' strengths; return the engine that goes on with them."""
+        settings, attributes = self.settings, self.decisions.attributes
         started = time.perf_counter()
-        tuned = build_optimizable_model(
-            self.original,
-            self.decisions.attributes,
-            settings.optimizer,
+        model = copy_model(self.original, settings.seed)
+        engine = make_engine(
+            model,
             settings.loss_fn,
+            settings.optimizer,
+            attributes,
+            settings.seed,
+            Penalty(model, attributes),
+        )
+        tuned = tune(
+            engine,
+            attributes,
             self.metric,
-            settings.increasing,
+            self.freezing.judge(self.scheduler.upper_bound, self.validation, self.metric),
             self.data,
-            self.validation,
-            settings.batch_size,
-            max(settings.epochs // 2, 1),
-            directory=str(self.folder.path),
             tuner=settings.tuner,
             regularization_range=settings.regularization_range,
+            increasing=settings.increasing,
+            batch_size=settings.batch_size,
+            epochs=max(settings.epochs // 2, 1),
+            directory=str(self.folder.path),
             seed=settings.seed,
+            trials=settings.trials,
         )
+        self.trials = tuned.trials
+        engine.set_weights(tuned.weights)
+        self.strengths = tuned.strengths
         logger.info("prepared in %.1f s (tuner: %s)", time.perf_counter() - started, settings.tuner)
-        return make_engine(
-            tuned,
-            settings.loss_fn,
-            settings.optimizer,
-            self.decisions.attributes,
-            settings.seed,
-        )
+        return engine
 
     def _climb(self, engine: Engine) -> None:
         """Try level after level, as the scheduler says."""
@@ -192,7 +205,7 @@ class Run:
             return Level(sparsity, accepted, metric, tuple(used), epochs, seconds, note)
 
         try:
-            used = self._mask(engine, sparsity)
+            used = self.freezing.freeze(engine, sparsity)
         except InfeasibleError as error:
             logger.warning("%s", error)
             return level(False, np.nan, (), 0, str(error))
@@ -236,33 +249,20 @@ class Run:
             spare = spare + _MARGIN * over
             if attempt < _CORRECTIONS:
                 try:
-                    used = self._mask(engine, level, spare)
+                    used = self.freezing.freeze(engine, level, spare)
                 except InfeasibleError as error:
                     return finished, used, str(error)
         amounts = zip(over, self.objective.units, strict=True)
         named = ", ".join(f"{amount:,.0f} {unit}" for amount, unit in amounts if amount > 0)
         return finished, used, f"trained weights take {named} more than the level allows"
 
-    def _mask(
-        self, engine: Engine, sparsity: float, spare: np.ndarray | None = None
-    ) -> tuple[float, ...]:
-        """Choose what becomes of all weights and freeze those; return the resources that remain."""
-        kernels = model_kernels(engine.model, self.decisions.attributes)
-        chosen = self.target.choose(kernels, sparsity, self._statistics(engine.model), spare)
-        engine.projection.update(chosen.masks, chosen.offsets, chosen.clusters)
-        engine.project_weights()
-        return tuple(float(value) for value in chosen.utilization)
+    def _train(self, engine: Engine, epochs: int, free: bool = False) -> Phase:
+        """Train; group penalties act only while all weights are free to follow them.
 
-    def _statistics(self, model: keras.Model) -> dict[str, dict[str, np.ndarray]]:
-        needs = get_criterion(self.settings.ranking_metric or "l1").needs
-        ways = {"gradients": get_model_gradients, "hessians": get_model_hessians}
-        return {
-            name: ways[name](model, self.settings.loss_fn, self.ranked_on.X, self.ranked_on.y)
-            for name in needs
-        }
-
-    def _train(self, engine: Engine, epochs: int, keep_best: bool = True) -> Any:
+        Where masks have decided, they would do nothing but hold back the weights that stay.
+        """
         engine.reset_optimizer()
+        engine.penalty.assign(self.strengths if free else {})
         return train(
             engine,
             self.data,
@@ -273,7 +273,9 @@ class Run:
             batch_size=self.settings.batch_size,
             rng=self.rng,
             callbacks=self.settings.callbacks or (),
-            keep_best=keep_best,
+            keep_best=not free,
+            patience=self.settings.patience,
+            needed=self.threshold,
         )
 
     def _rewind(self, engine: Engine) -> None:
@@ -283,7 +285,7 @@ class Run:
         good = engine.get_weights()
         engine.projection.release()
         try:
-            self._train(engine, self.settings.rewinding_epochs, keep_best=False)
+            self._train(engine, self.settings.rewinding_epochs, free=True)
         except TrainingDivergedError as error:
             logger.warning("while rewinding, %s; going on with the last good weights", error)
             engine.set_weights(good)
@@ -322,6 +324,7 @@ class Run:
             sparsity=self.best_sparsity,
             levels=tuple(self.levels),
             budget=self.target.budget_limits,
+            trials=self.trials,
         )
         self.folder.write_json("report.json", report.to_dict())
         return OptimizationResult(result, report, self.folder.path)

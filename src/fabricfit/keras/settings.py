@@ -10,7 +10,12 @@ from typing import Any
 import keras
 
 from fabricfit.errors import InvalidInputError, InvalidTypeError, require, unknown_name
-from fabricfit.keras.builder import DEFAULT_REGULARIZATION_RANGE, check_range, check_tuner
+from fabricfit.keras.builder import (
+    DEFAULT_REGULARIZATION_RANGE,
+    TRIALS,
+    check_range,
+    check_tuner,
+)
 from fabricfit.keras.config import DEFAULT_DIRECTORY
 from fabricfit.keras.training import fresh_optimizer, resolve_loss
 from fabricfit.knapsack import Options, implementations
@@ -54,7 +59,10 @@ class OptimizationSettings:
         Folder in which the run makes a new one for its files. The default name stands for the
         platform's cache folder.
     tuner
-        ``'Bayesian'``, ``'Hyperband'``, or ``'Manual'`` and ``None`` for no search.
+        ``'halving'`` tries ``trials`` choices of regularization strengths, judged by the validation
+        metric after pruning to the target (:mod:`fabricfit.keras.halving`). ``'Bayesian'`` and
+        ``'Hyperband'`` are KerasTuner's (extra ``tuner``), judged likewise. ``'Manual'`` and ``None`` do
+        not search.
     knapsack_solver
         See :func:`fabricfit.selection.select_groups`.
     regularization_range
@@ -65,6 +73,12 @@ class OptimizationSettings:
         ``time_limit`` in seconds for one knapsack, and ``scaling_factor``.
     minimum_groups
         Groups that stay in every layer.
+    patience
+        A level's training ends after so many epochs in a row that brought next to nothing, or that left
+        the ``rtol`` out of reach: see :func:`fabricfit.keras.training.phases.train`. With None it always
+        takes all ``epochs``.
+    trials
+        Choices of strengths that ``'halving'`` tries.
     """
 
     batch_size: int
@@ -81,7 +95,7 @@ class OptimizationSettings:
     rewinding_epochs: int = 1
     cutoff_bad_trials: int = 1
     directory: str | os.PathLike[str] = DEFAULT_DIRECTORY
-    tuner: str | None = "Bayesian"
+    tuner: str | None = "halving"
     knapsack_solver: str = "CBC_MIP"
     regularization_range: Sequence[float] = field(
         default_factory=lambda: list(DEFAULT_REGULARIZATION_RANGE)
@@ -89,6 +103,8 @@ class OptimizationSettings:
     seed: int = 0
     knapsack_options: Mapping[str, Any] | None = None
     minimum_groups: int = 1
+    patience: int | None = 2
+    trials: int = TRIALS
 
     def __post_init__(self) -> None:
         for name, least in (
@@ -98,8 +114,12 @@ class OptimizationSettings:
             ("cutoff_bad_trials", 0),
             ("seed", 0),
             ("minimum_groups", 0),
+            ("patience", 1),
+            ("trials", 1),
         ):
             value = getattr(self, name)
+            if value is None and name == "patience":
+                continue
             if isinstance(value, bool) or int(value) != value or value < least:
                 raise InvalidInputError(
                     f"{name} must be a whole number of at least {least}. Received: {name}={value!r}"

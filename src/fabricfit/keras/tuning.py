@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,14 @@ from fabricfit.attributes import LayerAttributes
 from fabricfit.errors import InvalidInputError, require
 from fabricfit.keras.cloning import copy_model
 from fabricfit.keras.regularization import attach_regularizers
+from fabricfit.keras.strengths import Strengths, Trial, Tuned, regularized
 from fabricfit.keras.training import (
     Dataset,
-    Penalty,
-    TrainingDivergedError,
+    Engine,
     better,
     fresh_metric,
     fresh_optimizer,
-    make_engine,
     resolve_loss,
-    train,
 )
 
 keras_tuner = require("keras_tuner", "tuner", "Tuning the regularization strengths")
@@ -68,7 +67,7 @@ class HyperOptimizationModel(keras_tuner.HyperModel):  # type: ignore[name-defin
         self.validation_metric = validation_metric
         self.regularization_range = list(regularization_range)
 
-    def strengths(self, hp: Any) -> dict[str, tuple[float, float]]:
+    def strengths(self, hp: Any) -> Strengths:
         """Return the strengths that ``hp`` chooses: layer -> ``(alpha, beta)``, 0 where there is none."""
         values = self.regularization_range
 
@@ -77,13 +76,10 @@ class HyperOptimizationModel(keras_tuner.HyperModel):  # type: ignore[name-defin
                 return 0.0
             return float(hp.Choice(name, values=values, default=values[len(values) // 2]))
 
-        chosen = {}
-        for name, layer in self.attributes.items():
-            settings = layer.optimization_attributes
-            if layer.optimizable and settings is not None:
-                alpha = choose(f"{name}_alpha", settings.pruning)
-                chosen[name] = (alpha, choose(f"{name}_beta", settings.weight_sharing))
-        return chosen
+        return {
+            name: (choose(f"{name}_alpha", pruning), choose(f"{name}_beta", sharing))
+            for name, (pruning, sharing) in regularized(self.attributes).items()
+        }
 
     def build(self, hp: Any) -> keras.Model:
         """Return a compiled copy of the model with the strengths that ``hp`` chooses."""
@@ -98,32 +94,37 @@ class HyperOptimizationModel(keras_tuner.HyperModel):  # type: ignore[name-defin
 
 def search(
     tuner: str,
-    model: keras.Model,
-    attributes: Mapping[str, LayerAttributes],
-    optimizer: Any,
-    loss_fn: Any,
-    validation_metric: Any,
-    increasing: bool,
+    engine: Engine,
+    hypermodel: HyperOptimizationModel,
+    metric: keras.metrics.Metric,
+    judge: Callable[[Engine], float],
     data: Dataset,
-    validation: Dataset,
     *,
+    increasing: bool,
     batch_size: int,
     epochs: int,
     verbose: bool,
     directory: Path,
-    regularization_range: Sequence[float],
     seed: int,
-) -> keras.Model:
-    """Search for strengths; return the best trial's model, trained.
+) -> Tuned:
+    """Search for strengths with a tuner of KerasTuner.
 
-    The arguments are those of :func:`fabricfit.keras.builder.build_optimizable_model`.
+    Parameters
+    ----------
+    tuner
+        ``'Bayesian'`` or ``'Hyperband'``.
+    engine
+        Trains all trials: the strengths are inputs of its compiled step.
+    hypermodel
+        Names the hyperparameters.
+    metric
+        What the judge measures.
+    judge
+        Returns how good the engine's present weights are.
+    data, increasing, batch_size, epochs, verbose, directory, seed
+        As for :func:`fabricfit.keras.builder.build_optimizable_model`.
     """
-    hypermodel = HyperOptimizationModel(
-        model, attributes, optimizer, loss_fn, validation_metric, regularization_range
-    )
-    few = validation.head(2)
-    metric = fresh_metric(validation_metric, model(few.X, training=False), few.y)
-    trials = _Trials(hypermodel, metric, increasing, data, validation, batch_size, seed)
+    trials = _Trials(engine, hypermodel, metric, judge, increasing, data, batch_size, seed)
     objective = keras_tuner.Objective(f"val_{metric.name}", "max" if increasing else "min")
     kinds: dict[str, Callable[..., Any]] = {"Bayesian": _bayesian, "Hyperband": _hyperband}
     found = kinds[tuner](
@@ -140,7 +141,7 @@ def search(
         # Few trials of a few strengths: the Gaussian process need not converge to be of use.
         warnings.filterwarnings("ignore", module="sklearn", message=".*close to the specified.*")
         found.search(epochs=epochs, verbose=int(verbose))
-    return trials.best_model()
+    return trials.result()
 
 
 class _Trials:
@@ -148,71 +149,65 @@ class _Trials:
 
     def __init__(
         self,
+        engine: Engine,
         hypermodel: HyperOptimizationModel,
         metric: keras.metrics.Metric,
+        judge: Callable[[Engine], float],
         increasing: bool,
         data: Dataset,
-        validation: Dataset,
         batch_size: int,
         seed: int,
     ) -> None:
+        self.engine = engine
         self.hypermodel = hypermodel
         self.metric = metric
+        self.judge = judge
         self.increasing = increasing
         self.data = data
-        self.validation = validation
         self.batch_size = batch_size
         self.seed = seed
-        self.best: tuple[float, Any, list[np.ndarray]] | None = None
-        model = copy_model(hypermodel.model, seed)
-        # One engine for all trials: the strengths are inputs of its compiled step.
-        penalty = Penalty(model, hypermodel.attributes)
-        self._engine = make_engine(
-            model, hypermodel.loss_fn, hypermodel.optimizer, {}, seed, penalty
-        )
-        self._start = self._engine.get_weights()
+        self.best: list[np.ndarray] | None = None
+        self.trials: list[Trial] = []
+        self._start = engine.get_weights()
         self._weights: dict[str, list[np.ndarray]] = {}
 
     def run(self, trial: Any, epochs: int) -> dict[str, float]:
         """Train one trial for some epochs; return its metric."""
-        values, engine = trial.hyperparameters.values, self._engine
+        values, engine = trial.hyperparameters.values, self.engine
+        strengths = self.hypermodel.strengths(trial.hyperparameters)
         # Hyperband goes on with a trial of an earlier round.
         engine.set_weights(self._weights.get(values.get("tuner/trial_id", ""), self._start))
         engine.reset_optimizer()
-        engine.penalty.assign(self.hypermodel.strengths(trial.hyperparameters))
-        try:
-            phase = train(
-                engine,
-                self.data,
-                self.validation,
-                self.metric,
-                increasing=self.increasing,
-                epochs=values.get("tuner/epochs", epochs) - values.get("tuner/initial_epoch", 0),
-                batch_size=self.batch_size,
-                rng=np.random.default_rng(self.seed),  # trials differ by their strengths alone
-                keep_best=False,
-            )
-        except TrainingDivergedError as error:
-            raise keras_tuner.errors.FailedTrialError(str(error)) from error
+        engine.penalty.assign(strengths)
+        rng = np.random.default_rng(self.seed)  # trials differ by their strengths alone
+        total = values.get("tuner/epochs", epochs)
+        loss = metric = 0.0
+        for _ in range(total - values.get("tuner/initial_epoch", 0)):
+            loss = engine.train_epoch(self.data, self.data.order(rng), self.batch_size)
+        metric = self.judge(engine) if np.isfinite(loss) else np.nan
+        if not np.isfinite(metric):
+            self.trials.append(Trial(strengths, total, np.nan))
+            raise keras_tuner.errors.FailedTrialError("the loss or the metric is not finite")
         weights = engine.get_weights()
         if "tuner/epochs" in values:
             self._weights[trial.trial_id] = weights
-        if self.best is None or better(phase.metric, self.best[0], self.increasing):
-            self.best = (phase.metric, trial.hyperparameters, weights)
-        return {f"val_{self.metric.name}": phase.metric}
+        best = next((each for each in self.trials if each.chosen), None)
+        is_best = best is None or better(metric, best.metric, self.increasing)
+        if is_best:
+            self.best = weights
+            self.trials = [replace(each, chosen=False) for each in self.trials]
+        self.trials.append(Trial(strengths, total, metric, is_best))
+        return {f"val_{self.metric.name}": metric}
 
-    def best_model(self) -> keras.Model:
-        """Return the best trial's model, with its strengths and its trained weights."""
+    def result(self) -> Tuned:
+        """Return the best trial's strengths and trained weights."""
         if self.best is None:
             raise InvalidInputError(
                 "every trial of the tuner diverged: lower the learning rate or "
                 "regularization_range."
             )
-        _, hyperparameters, weights = self.best
-        model = self.hypermodel.build(hyperparameters)
-        for variable, value in zip(model.variables, weights, strict=True):
-            variable.assign(value)
-        return model
+        chosen = next(trial for trial in self.trials if trial.chosen)
+        return Tuned(chosen.strengths, self.best, tuple(self.trials))
 
 
 def _bayesian(trials: _Trials, epochs: int, **options: Any) -> Any:

@@ -1,7 +1,7 @@
 """Masked training: an engine for each backend, its data, and what it trains with."""
 
 from fabricfit.keras.training.data import Data, Dataset, Stream, check_against_model, open_data
-from fabricfit.keras.training.engine import Engine, make_engine
+from fabricfit.keras.training.engine import Engine, EngineState, make_engine
 from fabricfit.keras.training.ingredients import (
     fresh_metric,
     fresh_optimizer,
@@ -17,6 +17,7 @@ __all__ = [
     "Data",
     "Dataset",
     "Engine",
+    "EngineState",
     "Penalty",
     "Phase",
     "Projection",

@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -29,9 +30,17 @@ from fabricfit.keras.training.ingredients import (
 from fabricfit.keras.training.penalty import Penalty
 from fabricfit.keras.training.projection import Projection, project
 
-__all__ = ["Engine", "make_engine"]
+__all__ = ["Engine", "EngineState", "make_engine"]
 
 _PREDICTION_BATCH = 4096
+
+
+@dataclass(frozen=True)
+class EngineState:
+    """Where a training stands: weights and states of the model, and those of the optimizer."""
+
+    weights: list[np.ndarray]
+    optimizer: list[np.ndarray]
 
 
 class Engine(ABC):
@@ -74,7 +83,7 @@ class Engine(ABC):
         self.parameters = Parameters(model.trainable_variables, self.optimizer, self.flattens)
         self.optimizer.build(self.parameters.built_on)
         self.projection = Projection(model, attributes or {})
-        self._fresh = [np.array(keras.ops.convert_to_numpy(v)) for v in self.optimizer.variables]
+        self._fresh = _values(self.optimizer.variables)
         self._on_device: WeakKeyDictionary[Data, tuple[Any, Any]] = WeakKeyDictionary()
 
     @abstractmethod
@@ -164,17 +173,24 @@ class Engine(ABC):
 
     def get_weights(self) -> list[np.ndarray]:
         """Return copies of all weights and states of the model."""
-        return [np.array(keras.ops.convert_to_numpy(v)) for v in self.model.variables]
+        return _values(self.model.variables)
 
     def set_weights(self, weights: Sequence[np.ndarray]) -> None:
         """Restore what :meth:`get_weights` returned."""
-        for variable, value in zip(self.model.variables, weights, strict=True):
-            variable.assign(value)
+        _assign(self.model.variables, weights)
+
+    def get_state(self) -> EngineState:
+        """Return copies of all that training changes."""
+        return EngineState(self.get_weights(), _values(self.optimizer.variables))
+
+    def set_state(self, state: EngineState) -> None:
+        """Restore what :meth:`get_state` returned."""
+        self.set_weights(state.weights)
+        _assign(self.optimizer.variables, state.optimizer)
 
     def reset_optimizer(self) -> None:
         """Forget the optimizer's moments, step count and changed learning rate."""
-        for variable, value in zip(self.optimizer.variables, self._fresh, strict=True):
-            variable.assign(value)
+        _assign(self.optimizer.variables, self._fresh)
 
     def inputs(self) -> tuple[Any, Any]:
         """Return masks and strengths as tensors: what a pure step takes besides its state."""
@@ -191,6 +207,15 @@ class Engine(ABC):
         projected = self.projection.weights([v.value for v in variables])
         for position in self.projection.positions:
             variables[position].assign(projected[position])
+
+
+def _values(variables: Sequence[keras.Variable]) -> list[np.ndarray]:
+    return [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
+
+
+def _assign(variables: Sequence[keras.Variable], values: Sequence[np.ndarray]) -> None:
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
 
 
 def make_engine(

@@ -76,9 +76,10 @@ class Penalty:
         return [slot.strengths for slot in self._slots.values()]
 
     def assign(self, strengths: Mapping[str, tuple[float, float]]) -> None:
-        """Take new strengths, layer -> ``(alpha, beta)``, for the steps that follow."""
+        """Take new strengths, layer -> ``(alpha, beta)``, for the steps that follow; none is 0."""
         for name, slot in self._slots.items():
-            for variable, value in zip((slot.alpha, slot.beta), strengths[name], strict=True):
+            values = strengths.get(name, (0.0, 0.0))
+            for variable, value in zip((slot.alpha, slot.beta), values, strict=True):
                 if variable is not None:
                     variable.assign(value)
 

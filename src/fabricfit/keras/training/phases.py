@@ -15,6 +15,10 @@ from fabricfit.keras.training.engine import Engine
 __all__ = ["Phase", "TrainingDivergedError", "better", "train"]
 
 
+_SETTLED = 1e-3
+"""A metric has settled when it changes by less than this part of it."""
+
+
 class TrainingDivergedError(FabricFitError, ArithmeticError):
     """The loss or the metric became NaN or infinite; the weights are of no use."""
 
@@ -52,8 +56,17 @@ def train(
     rng: np.random.Generator,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     keep_best: bool = True,
+    patience: int | None = None,
+    needed: float | None = None,
 ) -> Phase:
-    """Train for some epochs.
+    """Train for some epochs, fewer where more would be for nothing.
+
+    With a patience, the training ends as soon as one of these is true:
+
+    - the metric has settled: in the last ``patience`` epochs the best value has become better by less than
+      one part in a thousand;
+    - it cannot become good enough: if every epoch that is left gained as much as the best of the last
+      ``patience`` ones, ``needed`` would still not be reached.
 
     Parameters
     ----------
@@ -74,6 +87,10 @@ def train(
         ``loss`` and ``val_<metric>`` in the logs, and may set ``model.stop_training``.
     keep_best
         End with the weights of the epoch that was best by the metric, not of the last one.
+    patience
+        Epochs that are looked back on; None to train all.
+    needed
+        What the metric has to reach to be of use, if there is such a value.
 
     Raises
     ------
@@ -83,6 +100,7 @@ def train(
     watchers = keras.callbacks.CallbackList(list(callbacks), model=engine.model)
     engine.model.stop_training = False
     best_metric, best_weights, losses = np.nan, engine.get_weights(), []
+    records: list[float] = []
     watchers.on_train_begin()
     for epoch in range(epochs):
         watchers.on_epoch_begin(epoch)
@@ -96,10 +114,31 @@ def train(
         watchers.on_epoch_end(epoch, {"loss": loss, f"val_{metric.name}": value})
         if not keep_best or np.isnan(best_metric) or better(value, best_metric, increasing):
             best_metric, best_weights = value, engine.get_weights()
-        if engine.model.stop_training:
+        records.append(
+            value if not records or better(value, records[-1], increasing) else records[-1]
+        )
+        if engine.model.stop_training or _is_over(records, epochs, patience, needed, increasing):
             break
     engine.set_weights(best_weights)
     watchers.on_train_end()
     if not losses:
         best_metric = engine.evaluate(validation, metric)
     return Phase(float(best_metric), tuple(losses))
+
+
+def _is_over(
+    records: list[float],
+    epochs: int,
+    patience: int | None,
+    needed: float | None,
+    increasing: bool,
+) -> bool:
+    """Whether to end, given the best metric so far after each epoch: see :func:`train`."""
+    if patience is None or len(records) <= patience:
+        return False
+    gains = np.abs(np.diff(records[-patience - 1 :]))
+    if gains.sum() < _SETTLED * abs(records[-1]):
+        return True
+    left = epochs - len(records)
+    reach = records[-1] + (1 if increasing else -1) * left * gains.max()
+    return needed is not None and better(needed, reach, increasing)

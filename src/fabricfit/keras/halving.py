@@ -1,0 +1,176 @@
+"""Choosing regularization strengths by successive halving, with one compiled engine.
+
+All candidates begin alike: some epochs each. The better half goes on, and so forth, until one or two have
+had all their epochs. What is good is said by a judge; in a run it is the validation metric *after pruning to
+the target*, since the strengths that leave a dense model best are seldom those that leave a pruned one best.
+
+References
+----------
+K. Jamieson, A. Talwalkar, "Non-stochastic best arm identification and hyperparameter optimization", AISTATS
+2016.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from scipy.stats import qmc
+
+from fabricfit.attributes import LayerAttributes
+from fabricfit.errors import InvalidInputError
+from fabricfit.keras.strengths import Strengths, Trial, Tuned, regularized
+from fabricfit.keras.training import Dataset, Engine, TrainingDivergedError, better
+
+__all__ = ["candidates", "halve", "rungs"]
+
+logger = logging.getLogger(__name__)
+
+_KEPT = 2
+"""One of so many candidates goes on to the next rung."""
+
+
+def candidates(
+    attributes: Mapping[str, LayerAttributes], values: Sequence[float], count: int, seed: int
+) -> list[Strengths]:
+    """Return different choices of strengths.
+
+    Parameters
+    ----------
+    attributes
+        Layer -> attributes; layers that may be pruned get a strength for their norms, layers that may
+        be shared one for their variances.
+    values
+        Strengths to choose from.
+    count
+        At most how many choices. One half, rounded up, has the same strength everywhere, from the
+        smallest to the largest; the others are drawn layer by layer, by Latin hypercube sampling, so that
+        each strength takes its turn in each layer.
+    seed
+        Seeds the drawing.
+    """
+    values = sorted(set(values))
+    layers = regularized(attributes)
+    wanted = [(name, kind) for name, both in layers.items() for kind in (0, 1) if both[kind]]
+
+    def spelled(indices: Sequence[int]) -> Strengths:
+        chosen = {name: [0.0, 0.0] for name in layers}
+        for (name, kind), index in zip(wanted, indices, strict=True):
+            chosen[name][kind] = values[index]
+        return {name: (alpha, beta) for name, (alpha, beta) in chosen.items()}
+
+    alike = np.unique(np.linspace(0, len(values) - 1, math.ceil(count / 2)).round().astype(int))
+    rows = [[int(index)] * len(wanted) for index in alike]
+    if len(rows) < count and wanted:
+        drawn = qmc.LatinHypercube(len(wanted), rng=np.random.default_rng(seed))
+        rows += (drawn.random(count - len(rows)) * len(values)).astype(int).tolist()
+    return [spelled(row) for row in {tuple(row): row for row in rows}.values()]
+
+
+def rungs(epochs: int, count: int) -> list[int]:
+    """Return how many epochs a candidate has had at the end of each rung, the last being ``epochs``."""
+    steps = math.ceil(math.log(max(count, 1), _KEPT) - 1e-9)
+    return sorted({math.ceil(epochs / _KEPT**step) for step in range(steps + 1)})
+
+
+def halve(
+    engine: Engine,
+    choices: Sequence[Strengths],
+    data: Dataset,
+    judge: Callable[[Engine], float],
+    *,
+    increasing: bool,
+    epochs: int,
+    batch_size: int,
+    seed: int,
+) -> Tuned:
+    """Train candidates with one engine, rung by rung; return the best one.
+
+    Parameters
+    ----------
+    engine
+        Has a penalty whose strengths are tried; its weights are where all candidates begin. It comes back
+        with weights and strengths of some candidate.
+    choices
+        Strengths to try.
+    data
+        Samples to train on.
+    judge
+        Returns how good the engine's present weights are. It leaves them as they are.
+    increasing
+        Whether more is better.
+    epochs
+        Epochs of the candidates that go all the way.
+    batch_size, seed
+        Samples in a step; seeds the samples' order, which is the same for all.
+
+    Raises
+    ------
+    InvalidInputError
+        Every candidate diverged.
+    """
+    start = engine.get_weights()
+    engine.reset_optimizer()
+    states = dict.fromkeys(range(len(choices)), engine.get_state())
+    scores: dict[int, float] = {}
+    trained = dict.fromkeys(states, 0)
+    ahead = list(states)
+    for number, rung in enumerate(rungs(epochs, len(choices))):
+        for index in ahead:
+            engine.set_state(states[index])
+            engine.penalty.assign(choices[index])
+            scores[index] = _go_on(
+                engine, data, judge, rung - trained[index], batch_size, [seed, number]
+            )
+            trained[index] = rung
+            states[index] = engine.get_state()
+            logger.debug("strengths %d after %d epochs: %.5g", index, rung, scores[index])
+        alive = [index for index in ahead if np.isfinite(scores[index])]
+        if not alive:
+            engine.set_weights(start)
+            raise InvalidInputError(
+                "every trial of the tuner diverged: lower the learning rate or regularization_range."
+            )
+        ahead = _best_first(alive, scores, increasing)[: math.ceil(len(ahead) / _KEPT)]
+        states = {index: states[index] for index in ahead}
+    best = ahead[0]
+    return Tuned(
+        choices[best],
+        states[best].weights,
+        tuple(Trial(each, trained[i], scores[i], i == best) for i, each in enumerate(choices)),
+    )
+
+
+def _go_on(
+    engine: Engine,
+    data: Dataset,
+    judge: Callable[[Engine], float],
+    epochs: int,
+    batch_size: int,
+    seed: list[int],
+) -> float:
+    rng = np.random.default_rng(seed)
+    for _ in range(epochs):
+        if not np.isfinite(engine.train_epoch(data, data.order(rng), batch_size)):
+            return math.nan
+    try:
+        return judge(engine)
+    except TrainingDivergedError:
+        return math.nan
+
+
+def _best_first(indices: list[int], scores: Mapping[int, float], increasing: bool) -> list[int]:
+    ordered: list[int] = []
+    for index in indices:  # the earlier of two that are equally good stays before the other
+        place = next(
+            (
+                i
+                for i, other in enumerate(ordered)
+                if better(scores[index], scores[other], increasing)
+            ),
+            len(ordered),
+        )
+        ordered.insert(place, index)
+    return ordered

@@ -1,0 +1,145 @@
+"""A level of a run, made real in an engine: the choice, the masks, and what they leave of the metric."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from fabricfit.attributes import LayerAttributes
+from fabricfit.errors import InfeasibleError
+from fabricfit.keras.curvature import get_model_gradients, get_model_hessians
+from fabricfit.keras.masking import model_kernels
+from fabricfit.keras.training import Data, Dataset, Engine
+from fabricfit.ranking import get_criterion
+from fabricfit.targets import Target
+
+__all__ = ["Levels"]
+
+_STREAMED = 2**14
+"""Samples of a stream on which gradients and curvature are computed."""
+
+_JUDGED = 2**12
+"""Samples on which they are computed where a choice is only to be judged."""
+
+_ON_THE_WAY = (1.0, 0.75, 0.5)
+_TOO_FAR = (0.95, 0.9, 0.8, 0.65, 0.5, 0.25)
+
+
+class Levels:
+    """Chooses what becomes of an engine's weights at a level, and freezes those.
+
+    Parameters
+    ----------
+    target
+        What a level allows, and what is best there.
+    attributes
+        Layer -> attributes, ``optimizable`` set as decided.
+    loss_fn
+        The loss whose derivatives rank weights.
+    criterion
+        Name of a ranking criterion, or the criterion.
+    data
+        Samples for the derivatives.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        attributes: Mapping[str, LayerAttributes],
+        loss_fn: Any,
+        criterion: Any,
+        data: Dataset,
+    ) -> None:
+        self.target = target
+        self._attributes = attributes
+        self._loss_fn = loss_fn
+        self._needs = get_criterion(criterion).needs
+        self._data = data.arrays(_STREAMED)
+        self._few = _thinned(self._data, _JUDGED)
+
+    def freeze(
+        self, engine: Engine, level: float, spare: np.ndarray | None = None
+    ) -> tuple[float, ...]:
+        """Choose at a level and freeze what is not to train on; return the resources that remain.
+
+        Parameters
+        ----------
+        engine
+            Its present weights are what is chosen from.
+        level
+            How far to go.
+        spare
+            What to leave unused of each resource.
+
+        Raises
+        ------
+        InfeasibleError
+            No choice is within what the level allows.
+        """
+        return self._freeze(engine, level, self._data, spare)
+
+    def judge(
+        self, level: float, validation: Dataset, metric: keras.metrics.Metric
+    ) -> Callable[[Engine], float]:
+        """Return what tells how well an engine's present weights bear pruning: a mean of the metric.
+
+        The weights are pruned to the target and to two levels on the way there, without training. The
+        target alone would not do: without training, a far one leaves nothing but chance of any weights.
+
+        Parameters
+        ----------
+        level
+            The target. Where it cannot be reached, or would leave next to nothing (more than 0.95 of the
+            resources saved), a lower one is taken.
+        validation, metric
+            What is measured, on at most 4,096 of the samples.
+        """
+        few = _thinned(validation.arrays(_STREAMED), _JUDGED)
+        lower = [level, *(each for each in _TOO_FAR if each < level)]
+        if not self.target.is_budget and level > _TOO_FAR[0]:
+            lower = lower[1:]
+
+        def measured(engine: Engine, weights: list[np.ndarray], level: float) -> float:
+            engine.set_weights(weights)
+            self._freeze(engine, level, self._few)
+            return engine.evaluate(few, metric)
+
+        def after_pruning(engine: Engine) -> float:
+            weights = engine.get_weights()
+            try:
+                while True:
+                    try:
+                        values = [measured(engine, weights, f * lower[0]) for f in _ON_THE_WAY]
+                        return float(np.mean(values))
+                    except InfeasibleError:
+                        if len(lower) == 1:
+                            raise
+                        del lower[0]  # for all that is judged after this, too
+            finally:
+                engine.projection.release()
+                engine.set_weights(weights)
+
+        return after_pruning
+
+    def _freeze(
+        self, engine: Engine, level: float, data: Data, spare: np.ndarray | None = None
+    ) -> tuple[float, ...]:
+        kernels = model_kernels(engine.model, self._attributes)
+        chosen = self.target.choose(kernels, level, self._statistics(engine.model, data), spare)
+        engine.projection.update(chosen.masks, chosen.offsets, chosen.clusters)
+        engine.project_weights()
+        return tuple(float(value) for value in chosen.utilization)
+
+    def _statistics(self, model: keras.Model, data: Data) -> dict[str, dict[str, np.ndarray]]:
+        ways = {"gradients": get_model_gradients, "hessians": get_model_hessians}
+        return {name: ways[name](model, self._loss_fn, data.X, data.y) for name in self._needs}
+
+
+def _thinned(data: Data, most: int) -> Data:
+    """Return at most so many of the samples, evenly spaced."""
+    if len(data) <= most:
+        return data
+    return data.take(np.linspace(0, len(data) - 1, most).astype(int))
