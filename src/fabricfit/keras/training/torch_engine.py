@@ -8,7 +8,7 @@ these are run.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
@@ -19,7 +19,7 @@ import torch
 
 from fabricfit.keras.training.data import tensors
 from fabricfit.keras.training.engine import Engine
-from fabricfit.keras.training.torch_tracing import Flat, Traced, tensors_in, threads
+from fabricfit.keras.training.torch_tracing import Flat, Traced, nested, tensors_in, threads
 
 __all__ = ["BackendEngine"]
 
@@ -43,7 +43,7 @@ class BackendEngine(Engine):
         if self.parameters.flat:
             # One vector needs no update of many variables at once, which works in place.
             self.optimizer._backend_update_step = partial(_update_each, self.optimizer)
-        self._programs: dict[Any, Flat | Traced] = {}
+        self._programs: dict[tuple[Any, ...], Flat | Traced] = {}
         self._random = self._seeded()
 
     def reset_optimizer(self) -> None:
@@ -66,49 +66,72 @@ class BackendEngine(Engine):
     @property
     def compilations(self) -> int:
         """How often a training step has been compiled."""
-        return len(self._programs)
+        return sum(name == self._step.__name__ for name, *_ in self._programs)
 
     def step(self, X: Any, y: Any) -> float:
         """Train on one batch."""
-        return self._run([tensors((X, y))])
+        samples = tensors((X, y))
+        return self._run(samples, [tensors_in(samples)])
 
     def _train_resident(self, held: tuple[Any, Any], order: np.ndarray, batch_size: int) -> float:
-        return self._run(_shuffled(held, order, batch_size))
+        return self._run(held, _shuffled(tensors_in(held), order, batch_size))
 
-    def _run(self, batches: Iterable[tuple[Any, Any]]) -> float:
-        """Train on batches of tensors; return the mean loss over the samples."""
+    def _run(self, samples: Any, batches: Iterable[list[torch.Tensor]]) -> float:
+        """Train on batches, given as the leaves of nested samples; return the mean loss."""
         state, inputs = self._state(), self.inputs()
         changing, fixed = tensors_in(state), tensors_in(inputs)
         total: Any = 0.0
-        count, programs = 0, self._programs
+        count = 0
         with ExitStack() as stack:
             stack.enter_context(self._own_random())
-            for X, y in batches:
-                batch = tensors_in((X, y))
-                shapes = tuple(tensor.shape for tensor in batch)
-                if shapes not in programs:
-                    programs[shapes] = self._compiled((state, inputs, X, y))
+            for batch in batches:
+                step = self._program(self._step, (state, inputs), samples, batch)
                 if not count:
-                    stack.enter_context(threads(programs[shapes].parallel))
-                *changing, loss = programs[shapes](*changing, *fixed, *batch)
+                    stack.enter_context(threads(step.parallel))
+                *changing, loss = step(*changing, *fixed, *batch)
                 total = total + loss * len(batch[0])
                 count += len(batch[0])
         self._write(changing)
         return float(total) / count
 
-    def _compiled(self, arguments: tuple[Any, ...]) -> Flat | Traced:
-        step = Flat(self._step, arguments)
-        try:
-            with _unheard("torch._subclasses.fake_tensor"):
-                return step.traced()
-        except Exception as error:  # whatever a layer or a loss may raise without real numbers
-            logger.info("training steps run through Keras' layers: %s", error)
-            return step
-
     def predict_batch(self, X: Any) -> Any:
         """Return the model's outputs for one batch."""
-        with torch.no_grad():
-            return self.model(tensors(X), training=False)
+        owners = (self.model.trainable_variables, self.model.non_trainable_variables)
+        state = tuple([v.value.detach() for v in owner] for owner in owners)
+        inputs = tensors(X)
+        predict = self._program(self._predict, state, (inputs,), tensors_in(inputs))
+        with torch.no_grad(), threads(predict.parallel):
+            outputs = predict(*tensors_in(state), *tensors_in(inputs))
+        return nested(outputs, predict)
+
+    def _program(
+        self,
+        function: Callable[..., Any],
+        state: tuple[Any, ...],
+        samples: tuple[Any, ...],
+        batch: list[torch.Tensor],
+    ) -> Flat | Traced:
+        """Return a function of a state and a batch, traced where that is possible.
+
+        Parameters
+        ----------
+        function
+            Takes the parts of the state, and samples.
+        state, samples
+            Nested as the function takes them.
+        batch
+            The leaves of the samples that are meant: it is for their shapes.
+        """
+        key = (function.__name__, *((tensor.shape, tensor.dtype) for tensor in batch))
+        if key not in self._programs:
+            arguments = (*state, *keras.tree.pack_sequence_as(samples, batch))
+            self._programs[key] = flat = Flat(function, arguments)
+            try:
+                with _unheard("torch._subclasses.fake_tensor"):
+                    self._programs[key] = flat.traced()
+            except Exception as error:  # whatever a layer or a loss may raise without real numbers
+                logger.info("model %r runs through Keras' layers: %s", self.model.name, error)
+        return self._programs[key]
 
     def _state(self) -> _State:
         """Return copies of all that a step changes."""
@@ -124,6 +147,9 @@ class BackendEngine(Engine):
         variables = [*self.model.trainable_variables, *others, *self.optimizer.variables]
         for variable, value in zip(variables, [*weights, *leaves[packed:]], strict=True):
             variable.assign(value)
+
+    def _predict(self, weights: Any, other: Any, X: Any) -> Any:
+        return self.model.stateless_call(weights, other, X, training=False)[0]
 
     def _step(self, state: _State, inputs: Any, X: Any, y: Any) -> tuple[_State, torch.Tensor]:
         (packed, other, moments), (masks, strengths) = state, inputs
@@ -145,14 +171,15 @@ class BackendEngine(Engine):
         return (packed, [value.detach() for value in updated], moments), total.detach()
 
 
-def _shuffled(held: Any, order: np.ndarray, batch_size: int) -> Iterator[tuple[Any, Any]]:
+def _shuffled(
+    held: list[torch.Tensor], order: np.ndarray, batch_size: int
+) -> Iterator[list[torch.Tensor]]:
     """Yield batches in an order; many are picked at once, as far as memory is not a matter."""
     index = keras.ops.convert_to_tensor(order, "int64")
-    size = sum(tensor[:1].nbytes for tensor in keras.tree.flatten(held)) * batch_size
+    size = sum(tensor[:1].nbytes for tensor in held) * batch_size
     for many in torch.split(index, batch_size * max(_PICKED_BYTES // max(size, 1), 1)):
-        leaves = [torch.split(a[many], batch_size) for a in keras.tree.flatten(held)]
-        for parts in zip(*leaves, strict=True):
-            yield keras.tree.pack_sequence_as(held, list(parts))
+        parts = (torch.split(tensor[many], batch_size) for tensor in held)
+        yield from map(list, zip(*parts, strict=True))
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import torch
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree as pytree
 
-__all__ = ["Flat", "Traced", "tensors_in", "threads"]
+__all__ = ["Flat", "Traced", "nested", "tensors_in", "threads"]
 
 _aten = torch.ops.aten
 
@@ -43,6 +43,9 @@ class Flat:
     parallel = True
     """Whether a second thread pays for itself."""
 
+    structure: Any = None
+    """How the results of the last run were nested."""
+
     def __init__(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
         self._function = function
         self._leaves, self._nesting = pytree.tree_flatten(arguments)
@@ -53,7 +56,9 @@ class Flat:
         leaves = list(self._leaves)
         for place, tensor in zip(self._places, given, strict=True):
             leaves[place] = tensor
-        return pytree.tree_leaves(self._function(*pytree.tree_unflatten(leaves, self._nesting)))
+        found = self._function(*pytree.tree_unflatten(leaves, self._nesting))
+        results, self.structure = pytree.tree_flatten(found)
+        return results
 
     def traced(self) -> Traced:
         """Return the operations that the function comes down to.
@@ -66,13 +71,14 @@ class Flat:
         tensors = [self._leaves[place] for place in self._places]
         graph = make_fx(self.__call__, tracing_mode="fake")(*tensors)
         _simplify(graph)
-        return Traced(graph)
+        return Traced(graph, self.structure)
 
 
 class Traced:
     """A list of operations, see :class:`Flat`."""
 
-    def __init__(self, graph: torch.fx.GraphModule) -> None:
+    def __init__(self, graph: torch.fx.GraphModule, structure: Any) -> None:
+        self.structure = structure
         self.parallel = _multiplications(graph) >= PARALLEL_WORK
         self._run = graph.forward
 
@@ -85,6 +91,11 @@ class Traced:
 def tensors_in(arguments: Any) -> list[torch.Tensor]:
     """Return the tensors in nested arguments."""
     return [leaf for leaf in pytree.tree_leaves(arguments) if _is_tensor(leaf)]
+
+
+def nested(results: list[torch.Tensor], program: Flat | Traced) -> Any:
+    """Nest results of a program as its function does."""
+    return pytree.tree_unflatten(results, program.structure)
 
 
 def _is_tensor(leaf: Any) -> bool:
