@@ -41,6 +41,7 @@ def fit(
     *,
     scheduler: OptimizationScheduler | None = None,
     objective: type[FPGAResources] = FPGAResources,
+    reuse: OptimizationResult | None = None,
 ) -> OptimizationResult:
     """Prune, share and round a model's weights until it fits a budget.
 
@@ -68,6 +69,10 @@ def fit(
         :class:`fabricfit.objectives.resources.FPGAResources`, for example
         :class:`fabricfit.objectives.luts.AdderGraphResources`, which takes the LUTs of layers of constants
         from their adder graphs.
+    reuse
+        The result of an earlier run of the same model, data and settings, for another budget: its
+        regularization strengths are not searched for again, and a tighter budget goes on from where the
+        looser one ended.
 
     Returns
     -------
@@ -111,7 +116,7 @@ def fit(
 
     levels = scheduler or PolynomialScheduler(_LEVELS, final_sparsity=1.0)
     data = (train_data, validation_data)
-    result = run(model, attributes, counted, make_target, levels, data, settings, _on_grid)
+    result = run(model, attributes, counted, make_target, levels, data, settings, _on_grid, reuse)
     return replace(result, hls_config=realized.config)
 
 

@@ -22,7 +22,7 @@ from fabricfit.knapsack import GroupedProblem, Options, solve_grouped, solve_kna
 from fabricfit.objectives import ObjectiveEstimator
 from fabricfit.ranking import Criterion, GroupLosses, group_losses
 
-__all__ = ["Costs", "Selection", "measure_costs", "removed_groups", "select_groups"]
+__all__ = ["Costs", "Selection", "allowed_at", "measure_costs", "removed_groups", "select_groups"]
 
 Objective = ObjectiveEstimator | type[ObjectiveEstimator]
 
@@ -188,7 +188,7 @@ def select_groups(
         keep,
         losses,
         _utilization(attributes, objective, removed_groups(keep)),
-        _allowed(baseline, sparsity),
+        allowed_at(baseline, sparsity),
         baseline,
         sum((part.gap for part in parts), 0.0),
     )
@@ -203,7 +203,7 @@ def _select(
     minimum_groups: int,
 ) -> Selection:
     costs = measure_costs(attributes, objective)
-    allowed = _allowed(costs.baseline, sparsity)
+    allowed = allowed_at(costs.baseline, sparsity)
     keep = {name: np.ones(found.loss.size, bool) for name, found in losses.items()}
     utilization = costs.baseline
     names = list(costs.per_group)
@@ -294,7 +294,8 @@ def _refuse_unreachable(
     )
 
 
-def _allowed(baseline: np.ndarray, sparsity: float) -> np.ndarray:
+def allowed_at(baseline: np.ndarray, sparsity: float) -> np.ndarray:
+    """Return what a sparsity allows of resources, whole numbers, shape ``(M,)``."""
     # A whole number that a rounding error makes smaller ((1 - 0.9) * 10 = 0.999…) stays whole.
     return np.floor((1 - sparsity) * baseline + 1e-9 * np.maximum(baseline, 1))
 

@@ -18,7 +18,7 @@ from fabricfit.budget import Budget
 from fabricfit.choices import Choices, ChoiceSolver, Treatment
 from fabricfit.errors import InfeasibleError
 from fabricfit.objectives.resources import FPGAResources
-from fabricfit.selection import Objective, select_groups
+from fabricfit.selection import Objective, allowed_at, select_groups
 
 __all__ = [
     "BudgetTarget",
@@ -123,6 +123,10 @@ class Target(ABC):
         """
         return np.zeros(1)
 
+    @abstractmethod
+    def is_within(self, kernels: Mapping[str, np.ndarray], level: float) -> bool:
+        """Whether kernels, those of all layers, take no more than a level allows."""
+
 
 @dataclass(frozen=True)
 class SparsityTarget(Target):
@@ -160,6 +164,20 @@ class SparsityTarget(Target):
         )
         treatments = selection.treatments(kernels, self.attributes)
         return Chosen(treatments, selection.utilization, selection.gap)
+
+    def is_within(self, kernels: Mapping[str, np.ndarray], level: float) -> bool:
+        """Whether kernels take no more than a level allows, in each layer if that is asked for."""
+        if self.options.get("local"):
+            parts = [({name: self.attributes[name]}, {name: kernels[name]}) for name in kernels]
+        else:
+            parts = [(dict(self.attributes), dict(kernels))]
+        return all(
+            (
+                np.asarray(self.objective.model_use(*part))
+                <= allowed_at(np.asarray(self.objective.model_utilization(part[0], {})), level)
+            ).all()
+            for part in parts
+        )
 
 
 def objective_for(
@@ -280,6 +298,10 @@ class ChoiceTarget(Target):
         over, bound = left < 0, guided + near > limits
         lower = np.minimum(limits, guided) + np.minimum(left, -_LEAST_STEP * allowed)
         return np.where(over, lower, np.where(bound & (left > near), limits + left, limits))
+
+    def is_within(self, kernels: Mapping[str, np.ndarray], level: float) -> bool:
+        """Whether kernels take no more than a level allows."""
+        return not self.excess(kernels, level).any()
 
     def excess(self, kernels: Mapping[str, np.ndarray], level: float) -> np.ndarray:
         """Return by how much kernels take more than a level allows, shape ``(M,)``."""

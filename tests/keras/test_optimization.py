@@ -156,9 +156,10 @@ class Watched(Run):
         self.spoil = set(spoil)
         self.starts = []
 
-    def _try_level(self, engine, sparsity):
+    def _try_level(self, sparsity):
+        engine = self.engine
         self.starts.append(engine.get_weights())
-        level = super()._try_level(engine, sparsity)
+        level = super()._try_level(sparsity)
         if len(self.starts) in self.spoil:  # as if it had gone wrong
             engine.set_weights([np.full_like(w, 7) for w in engine.get_weights()])
             level = type(level)(sparsity, False, 0.0, level.utilization, level.epochs, 0.0)

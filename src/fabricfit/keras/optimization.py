@@ -30,6 +30,8 @@ def optimize(
     train_data: Any,
     validation_data: Any,
     settings: OptimizationSettings,
+    *,
+    reuse: OptimizationResult | None = None,
 ) -> OptimizationResult:
     """Prune and share the weights of a model until its metric says stop.
 
@@ -48,6 +50,10 @@ def optimize(
         Pairs ``(X, y)``, or anything that yields such pairs batch by batch.
     settings
         How it is done.
+    reuse
+        The result of an earlier run of the same model, data and settings (the tolerance, the criterion
+        and such may differ). Its regularization strengths are not searched for again, and where it has
+        already gone a part of the way, this run goes on from there.
 
     Raises
     ------
@@ -55,7 +61,8 @@ def optimize(
         The input cannot be worked with; nothing has been trained or written then.
     """
     data, settings = (train_data, validation_data), settings.ranked_by("l1")
-    return run(model, attributes, objective, sparsity_target(settings), scheduler, data, settings)
+    make_target = sparsity_target(settings)
+    return run(model, attributes, objective, make_target, scheduler, data, settings, reuse=reuse)
 
 
 def sparsity_target(settings: OptimizationSettings) -> Callable[[Decisions, Arrays], Target]:
@@ -91,6 +98,7 @@ def run(
     data: tuple[Any, Any],
     settings: OptimizationSettings,
     finish: Callable[[keras.Model, Mapping[str, LayerAttributes]], keras.Model] | None = None,
+    reuse: OptimizationResult | None = None,
 ) -> OptimizationResult:
     """Go level by level toward a target; the arguments are those of :func:`optimize`.
 
@@ -106,5 +114,5 @@ def run(
     """
     with shown(logging.getLogger("fabricfit") if settings.verbose else None):
         return Run(
-            model, attributes, objective, make_target, scheduler, data, settings, finish
+            model, attributes, objective, make_target, scheduler, data, settings, finish, reuse
         ).go()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import keras
 
+from fabricfit.keras.starting import Start
 from fabricfit.report import Level, OptimizationReport
 
 __all__ = ["OptimizationResult"]
@@ -28,12 +29,15 @@ class OptimizationResult:
     hls_config
         The configuration to convert the model with, so that hls4ml realizes the savings; None where
         the run was not for a budget.
+    start
+        What a further run of the same model and data can begin with: give the result as ``reuse``.
     """
 
     model: keras.Model
     report: OptimizationReport
     directory: Path
     hls_config: dict[str, Any] | None = None
+    start: Start | None = field(default=None, repr=False, compare=False)
 
     @property
     def history(self) -> tuple[Level, ...]:

@@ -27,7 +27,8 @@ from fabricfit.keras.reading import check_model, kernel_arrays
 from fabricfit.keras.regularization import remove_custom_regularizers
 from fabricfit.keras.result import OptimizationResult
 from fabricfit.keras.settings import OptimizationSettings
-from fabricfit.keras.strengths import Strengths
+from fabricfit.keras.starting import Start, fingerprint
+from fabricfit.keras.strengths import Tuned
 from fabricfit.keras.training import (
     Engine,
     Penalty,
@@ -44,7 +45,7 @@ from fabricfit.keras.training import (
     resolve_loss,
     train,
 )
-from fabricfit.report import Level, OptimizationReport, Trial
+from fabricfit.report import Level, OptimizationReport
 from fabricfit.run import RunDirectory, resolve_directory
 from fabricfit.scheduler import OptimizationScheduler
 from fabricfit.selection import Objective
@@ -73,6 +74,7 @@ class Run:
         data: tuple[Any, Any],
         settings: OptimizationSettings,
         finish: Callable[..., keras.Model] | None = None,
+        reuse: OptimizationResult | None = None,
     ) -> None:
         self.original = check_model(model)
         self.objective = check_objective(objective)
@@ -100,7 +102,12 @@ class Run:
             settings.ranking_metric or "l1",
             self.data,
         )
-        self.baseline = _engine(model, settings).evaluate(self.validation, self.metric)
+        self.fingerprint = fingerprint(
+            model, self.decisions.attributes, self.data, self.validation, settings
+        )
+        self.start = _start_of(reuse, self.fingerprint)
+        self.engine = self._make_engine()
+        self.baseline = self.engine.evaluate(self.validation, self.metric)
         if not np.isfinite(self.baseline):
             raise InvalidInputError(
                 f"the model's {self.metric.name} on the validation data is {self.baseline}: check its "
@@ -109,10 +116,9 @@ class Run:
         self.threshold = None if settings.rtol is None else settings.rtol * self.baseline
         self.rng = np.random.default_rng(settings.seed)
         self.levels: list[Level] = []
-        self.trials: tuple[Trial, ...] = ()
-        self.strengths: Strengths = {}
+        self.tuned: Tuned | None = None
         self.best: list[np.ndarray] | None = None
-        self.best_sparsity = 0.0
+        self.best_sparsity, self.best_metric = 0.0, np.nan
 
     def go(self) -> OptimizationResult:
         """Do the run."""
@@ -122,59 +128,82 @@ class Run:
             "baseline %s %.5g; %s; files in %s",
             self.metric.name, self.baseline, self._demand(), self.folder.path,
         )  # fmt: skip
-        if self.target.is_met:
-            return self._finish(None)
-        engine = self._prepare()
-        self._climb(engine)
-        return self._finish(engine)
+        if not self.target.is_met:
+            self._prepare()
+            self._climb()
+        return self._finish()
+
+    def _make_engine(self) -> Engine:
+        """Return what trains and judges a copy of the model, throughout the run."""
+        settings, attributes = self.settings, self.decisions.attributes
+        model = copy_model(self.original, settings.seed)
+        penalty = Penalty(model, attributes)
+        return make_engine(
+            model, settings.loss_fn, settings.optimizer, attributes, settings.seed, penalty
+        )
 
     def _demand(self) -> str:
         if self.threshold is None:
             return "levels are judged by their resources alone"
         return f"levels must reach {self.threshold:.5g}"
 
-    def _prepare(self) -> Engine:
-        """Choose the regularizers' strengths; return the engine that goes on with them."""
-        settings, attributes = self.settings, self.decisions.attributes
-        started = time.perf_counter()
-        model = copy_model(self.original, settings.seed)
-        engine = make_engine(
-            model,
-            settings.loss_fn,
-            settings.optimizer,
-            attributes,
-            settings.seed,
-            Penalty(model, attributes),
-        )
-        tuned = tune(
-            engine,
-            attributes,
-            self.metric,
-            self.freezing.judge(self.scheduler.upper_bound, self.validation, self.metric),
-            self.data,
-            tuner=settings.tuner,
-            regularization_range=settings.regularization_range,
-            increasing=settings.increasing,
-            batch_size=settings.batch_size,
-            epochs=max(settings.epochs // 2, 1),
-            directory=str(self.folder.path),
-            seed=settings.seed,
-            trials=settings.trials,
-        )
-        self.trials = tuned.trials
-        engine.set_weights(tuned.weights)
-        self.strengths = tuned.strengths
-        logger.info("prepared in %.1f s (tuner: %s)", time.perf_counter() - started, settings.tuner)
-        return engine
+    def _prepare(self) -> None:
+        """Choose the regularizers' strengths, and begin with the weights that were trained with them."""
+        settings, started = self.settings, time.perf_counter()
+        if self.start is not None:
+            self.tuned = self.start.tuned
+            logger.info("strengths and weights of an earlier run are used again")
+        else:
+            self.tuned = tune(
+                self.engine,
+                self.decisions.attributes,
+                self.metric,
+                self.freezing.judge(self.scheduler.upper_bound, self.validation, self.metric),
+                self.data,
+                tuner=settings.tuner,
+                regularization_range=settings.regularization_range,
+                increasing=settings.increasing,
+                batch_size=settings.batch_size,
+                epochs=max(settings.epochs // 2, 1),
+                directory=str(self.folder.path),
+                seed=settings.seed,
+                trials=settings.trials,
+            )
+            seconds = time.perf_counter() - started
+            logger.info("prepared in %.1f s (tuner: %s)", seconds, settings.tuner)
+        self.engine.set_weights(self.tuned.weights)
 
-    def _climb(self, engine: Engine) -> None:
+    def _met_before(self, sparsity: float) -> Level | None:
+        """Return a level as already done, where the run that is used again went that far.
+
+        Its weights serve as long as they are on the way to this run's end; if they are beyond it,
+        they have given up more than they need.
+        """
+        if self.start is None or self.start.weights is None:
+            self.start = None
+            return None
+        present = self.engine.get_weights()
+        self.engine.set_weights(self.start.weights)
+        kernels = kernel_arrays(self._finished())
+        met = self.target.is_within(kernels, sparsity)
+        if met and not self.target.is_within(kernels, self.scheduler.upper_bound):
+            metric = self.start.metric
+            used = self.target.objective.model_use(self.decisions.attributes, kernels)
+            good = self._is_good(metric)
+            return Level(sparsity, good, metric, tuple(used), 0, 0.0, "met by the earlier run")
+        self.start = None  # from here on this run goes its own way
+        self.engine.set_weights(self.best or present)
+        return None
+
+    def _climb(self) -> None:
         """Try level after level, as the scheduler says."""
+        engine = self.engine
         good = engine.get_weights()
         bad = 0
         sparsity = self.scheduler.get_sparsity()
         changed, sparsity = (True, sparsity) if sparsity > 0 else self.scheduler.update_step()
         while changed:
-            level = self._try_level(engine, sparsity)
+            level = self._met_before(sparsity) or self._try_level(sparsity)
             self.levels.append(level)
             logger.info(
                 "sparsity %.4g: %s %.5g, %s%s", sparsity, self.metric.name, level.metric,
@@ -183,10 +212,10 @@ class Run:
             )  # fmt: skip
             if level.accepted:
                 bad = 0
-                self._remember(engine, sparsity)
+                self._remember(level)
                 changed, sparsity = self.scheduler.update_step()
-                if changed:
-                    self._rewind(engine)
+                if changed and self.start is None:
+                    self._rewind()
                     good = engine.get_weights()
             else:
                 bad += 1
@@ -196,8 +225,9 @@ class Run:
                 changed, sparsity = self.scheduler.repair_step()
             self.folder.write_json("levels.json", [each.to_dict() for each in self.levels])
 
-    def _try_level(self, engine: Engine, sparsity: float) -> Level:
+    def _try_level(self, sparsity: float) -> Level:
         """Mask for a sparsity and fine-tune."""
+        engine = self.engine
         started = time.perf_counter()
 
         def level(accepted: bool, metric: float, used: Any, epochs: int, note: str = "") -> Level:
@@ -211,29 +241,45 @@ class Run:
             return level(False, np.nan, (), 0, str(error))
         epochs = self.settings.epochs - self.settings.rewinding_epochs
         try:
-            phase = self._train(engine, epochs)
+            phase = self._train(epochs)
         except TrainingDivergedError as error:
             logger.warning(
                 "sparsity %.4g: %s; going back to the last good weights", sparsity, error
             )
             return level(False, np.nan, used, epochs, str(error))
-        finished, kept, excess = self._within(engine, sparsity, used)
+        finished, kept, excess = self._within(sparsity, used)
         metric = phase.metric
         if finished is not engine.model or kept is not used:
-            metric = _engine(finished, self.settings).evaluate(self.validation, self.metric)
-        good_enough = self.threshold is None or not better(
+            metric = self._measure(finished)
+        return level(self._is_good(metric) and not excess, metric, kept, len(phase.losses), excess)
+
+    def _is_good(self, metric: float) -> bool:
+        return self.threshold is None or not better(
             self.threshold, metric, self.settings.increasing
         )
-        return level(good_enough and not excess, metric, kept, len(phase.losses), excess)
 
-    def _finished(self, engine: Engine) -> keras.Model:
+    def _measure(self, model: keras.Model) -> float:
+        """Return the validation metric of a model; one like the run's own is not compiled again."""
+        engine = self.engine
+        shapes = [[tuple(v.shape) for v in each.variables] for each in (model, engine.model)]
+        if shapes[0] != shapes[1]:
+            settings = self.settings
+            other = make_engine(model, settings.loss_fn, "sgd")
+            return other.evaluate(self.validation, self.metric)
+        present = engine.get_weights()
+        engine.set_weights([keras.ops.convert_to_numpy(v) for v in model.variables])
+        value = engine.evaluate(self.validation, self.metric)
+        engine.set_weights(present)
+        return value
+
+    def _finished(self) -> keras.Model:
         """Return the model as it would be handed out now."""
         if self.finish is None:
-            return engine.model
-        return self.finish(engine.model, self.decisions.attributes)
+            return self.engine.model
+        return self.finish(self.engine.model, self.decisions.attributes)
 
     def _within(
-        self, engine: Engine, level: float, used: tuple[float, ...]
+        self, level: float, used: tuple[float, ...]
     ) -> tuple[keras.Model, tuple[float, ...], str]:
         """Choose again, sparing more, where trained weights came to take more than was foreseen.
 
@@ -242,29 +288,30 @@ class Run:
         """
         spare = np.zeros(len(used))
         for attempt in range(_CORRECTIONS + 1):
-            finished = self._finished(engine)
+            finished = self._finished()
             over = self.target.excess(kernel_arrays(finished), level)
             if not over.any():
                 return finished, used, ""
             spare = spare + _MARGIN * over
             if attempt < _CORRECTIONS:
                 try:
-                    used = self.freezing.freeze(engine, level, spare)
+                    used = self.freezing.freeze(self.engine, level, spare)
                 except InfeasibleError as error:
                     return finished, used, str(error)
         amounts = zip(over, self.objective.units, strict=True)
         named = ", ".join(f"{amount:,.0f} {unit}" for amount, unit in amounts if amount > 0)
         return finished, used, f"trained weights take {named} more than the level allows"
 
-    def _train(self, engine: Engine, epochs: int, free: bool = False) -> Phase:
+    def _train(self, epochs: int, free: bool = False) -> Phase:
         """Train; group penalties act only while all weights are free to follow them.
 
         Where masks have decided, they would do nothing but hold back the weights that stay.
         """
-        engine.reset_optimizer()
-        engine.penalty.assign(self.strengths if free else {})
+        assert self.tuned is not None
+        self.engine.reset_optimizer()
+        self.engine.penalty.assign(self.tuned.strengths if free else {})
         return train(
-            engine,
+            self.engine,
             self.data,
             self.validation,
             self.metric,
@@ -278,35 +325,36 @@ class Run:
             needed=self.threshold,
         )
 
-    def _rewind(self, engine: Engine) -> None:
+    def _rewind(self) -> None:
         """Train a little without masks, so that weights pruned too early can come back."""
         if not self.settings.rewinding_epochs:
             return
-        good = engine.get_weights()
-        engine.projection.release()
+        good = self.engine.get_weights()
+        self.engine.projection.release()
         try:
-            self._train(engine, self.settings.rewinding_epochs, free=True)
+            self._train(self.settings.rewinding_epochs, free=True)
         except TrainingDivergedError as error:
             logger.warning("while rewinding, %s; going on with the last good weights", error)
-            engine.set_weights(good)
+            self.engine.set_weights(good)
 
-    def _remember(self, engine: Engine, sparsity: float) -> None:
-        if self.best is None or sparsity >= self.best_sparsity:
-            self.best, self.best_sparsity = engine.get_weights(), sparsity
-            self.folder.write(WEIGHTS_FILE, engine.model.save_weights)
+    def _remember(self, level: Level) -> None:
+        if self.best is None or level.sparsity >= self.best_sparsity:
+            self.best, self.best_sparsity = self.engine.get_weights(), level.sparsity
+            self.best_metric = level.metric
+            self.folder.write(WEIGHTS_FILE, self.engine.model.save_weights)
 
-    def _finish(self, engine: Engine | None) -> OptimizationResult:
+    def _finish(self) -> OptimizationResult:
         """Make the best level's weights a plain model, and count what it saves."""
-        if engine is None or self.best is None:
-            if engine is not None:
+        if self.best is None:
+            if not self.target.is_met:
                 logger.warning(
                     "no sparsity level kept %s good enough (%s): the result is the model as it came in",
                     self.metric.name, self._demand(),
                 )  # fmt: skip
             result = remove_custom_regularizers(self.original)
         else:
-            engine.set_weights(self.best)
-            result = remove_custom_regularizers(engine.model)
+            self.engine.set_weights(self.best)
+            result = remove_custom_regularizers(self.engine.model)
         if self.finish is not None:
             result = self.finish(result, self.decisions.attributes)
         result, account = deliver(self.original, result, self.decisions, self.objective)
@@ -319,15 +367,18 @@ class Run:
             resources_after=account.after,
             metric_name=self.metric.name,
             metric_before=self.baseline,
-            metric_after=_engine(result, self.settings).evaluate(self.validation, self.metric),
+            metric_after=self._measure(result),
             threshold=self.threshold,
             sparsity=self.best_sparsity,
             levels=tuple(self.levels),
             budget=self.target.budget_limits,
-            trials=self.trials,
+            trials=self.tuned.trials if self.tuned else (),
         )
         self.folder.write_json("report.json", report.to_dict())
-        return OptimizationResult(result, report, self.folder.path)
+        start = None
+        if self.tuned is not None:
+            start = Start(self.fingerprint, self.tuned, self.best, self.best_metric)
+        return OptimizationResult(result, report, self.folder.path, start=start)
 
     def _warn_of_excess(self, account: Account) -> None:
         """Say so if units stayed in the model that the objective counts as removed."""
@@ -353,6 +404,14 @@ class Run:
             )
 
 
-def _engine(model: keras.Model, settings: OptimizationSettings) -> Engine:
-    """Return an engine that only evaluates."""
-    return make_engine(model, settings.loss_fn, "sgd")
+def _start_of(reuse: OptimizationResult | None, fingerprint: dict[str, Any]) -> Start | None:
+    """Return what an earlier result offers to begin with, if it was of the same model and data."""
+    if reuse is None:
+        return None
+    if not isinstance(reuse, OptimizationResult):
+        raise InvalidTypeError(
+            f"reuse must be an OptimizationResult, or None. Received: {type(reuse)!r}"
+        )
+    if reuse.start is not None:
+        reuse.start.check(fingerprint)
+    return reuse.start
