@@ -121,6 +121,9 @@ class OptimizationReport:
         All levels in the order in which they were tried.
     budget
         Limits of the resources; None where the run was for a sparsity.
+    derivatives
+        How the second derivatives that ranked the weights were computed, and their relative errors where
+        they are estimates; ``''`` where none were needed.
     trials
         What the search for regularization strengths tried, judged by the validation metric after
         pruning to the target.
@@ -138,6 +141,7 @@ class OptimizationReport:
     levels: tuple[Level, ...]
     budget: tuple[float, ...] | None = None
     trials: tuple[Trial, ...] = ()
+    derivatives: str = ""
 
     @property
     def skipped(self) -> dict[str, str]:
@@ -199,6 +203,8 @@ class OptimizationReport:
             f"{self.metric_name}: {self.metric_before:.4f} before, {self.metric_after:.4f} after"
             + demand
         )
+        if self.derivatives:
+            lines.append(f"ranked by second derivatives: {self.derivatives}")
         return "\n".join(lines)
 
 

@@ -166,10 +166,10 @@ def test_what_is_not_installed_is_asked_for_by_its_extra():
         sys.meta_path.insert(0, Nowhere())
         import fabricfit, fabricfit.keras.builder
         from fabricfit.knapsack import solve_knapsack
-        for tuner in (None, "Manual"):
+        for tuner in (None, "Manual", "halving"):
             fabricfit.OptimizationSettings(8, 2, "sgd", "mse", "mse", False, 2.0, tuner=tuner)
         attempts = (
-            lambda: fabricfit.OptimizationSettings(8, 2, "sgd", "mse", "mse", False, 2.0),
+            lambda: fabricfit.OptimizationSettings(8, 2, "sgd", "mse", "mse", False, 2.0, tuner="Bayesian"),
             lambda: fabricfit.keras.builder.HyperOptimizationModel,
             lambda: solve_knapsack([3.0, 2.0], [[2, 3]], [4], "branch_bound"),
         )

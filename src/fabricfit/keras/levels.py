@@ -10,7 +10,7 @@ import numpy as np
 
 from fabricfit.attributes import LayerAttributes
 from fabricfit.errors import InfeasibleError
-from fabricfit.keras.curvature import get_model_gradients, get_model_hessians
+from fabricfit.keras.curvature import Curvature
 from fabricfit.keras.masking import model_kernels
 from fabricfit.keras.training import Data, Dataset, Engine
 from fabricfit.ranking import get_criterion
@@ -57,6 +57,9 @@ class Levels:
         self._attributes = attributes
         self._loss_fn = loss_fn
         self._needs = get_criterion(criterion).needs
+        self._curvature: Curvature | None = None
+        self.derivatives = ""
+        """How the second derivatives were last computed, and how exactly."""
         self._data = data.arrays(_STREAMED)
         self._few = _thinned(self._data, _JUDGED)
 
@@ -134,8 +137,18 @@ class Levels:
         return tuple(float(value) for value in chosen.utilization)
 
     def _statistics(self, model: keras.Model, data: Data) -> dict[str, dict[str, np.ndarray]]:
-        ways = {"gradients": get_model_gradients, "hessians": get_model_hessians}
-        return {name: ways[name](model, self._loss_fn, data.X, data.y) for name in self._needs}
+        if not self._needs:
+            return {}
+        if self._curvature is None or self._curvature.model is not model:
+            self._curvature = Curvature(model, None, self._loss_fn)
+        found = {}
+        if "gradients" in self._needs:
+            found["gradients"] = self._curvature.gradients(data.X, data.y)
+        if "hessians" in self._needs:
+            diagonal = self._curvature.hessians(data.X, data.y)
+            self.derivatives = diagonal.summary()
+            found["hessians"] = dict(diagonal.values)
+        return found
 
 
 def _thinned(data: Data, most: int) -> Data:

@@ -373,6 +373,7 @@ class Run:
             levels=tuple(self.levels),
             budget=self.target.budget_limits,
             trials=self.tuned.trials if self.tuned else (),
+            derivatives=self.freezing.derivatives,
         )
         self.folder.write_json("report.json", report.to_dict())
         start = None

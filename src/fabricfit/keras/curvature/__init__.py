@@ -3,40 +3,58 @@
 Oracle ranking needs ∂L/∂w, saliency needs ∂²L/∂w², both of the *mean* loss L over a data set and
 for every weight of every kernel. Data is streamed in batches; sums are kept in double precision.
 
-There are two ways to the diagonal. *Gauss–Newton* is exact where the network, up to the activation
-before the loss, is piecewise linear in any one weight, and takes one backward pass for each output.
-*Exact* is true for any smooth network and takes Hessian-vector products: one for each unit of a
-Dense layer, up to one for each weight otherwise. :func:`hessian_method` tells which a model needs.
+There are three ways to the diagonal. *Gauss–Newton* is exact where the network, up to the
+activation before the loss, is piecewise linear in any one weight, and takes one backward pass for
+each output. *Exact* is true for any smooth network and takes Hessian-vector products: one for each
+unit of a Dense layer, up to one for each weight otherwise. *Estimate* takes a few such products,
+along random signs that differ from sample to sample, for what Gauss–Newton leaves out: right on
+average, with an error that it states. :func:`hessian_method` tells what a model needs,
+:class:`HessianDiagonal` what each kernel got.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fabricfit.errors import unknown_name
+from fabricfit.keras.curvature.result import HessianDiagonal
 
 if TYPE_CHECKING:
     import keras
 
+    from fabricfit.keras.curvature.derivatives import Curvature
+
 __all__ = [
+    "Curvature",
+    "HessianDiagonal",
     "get_model_gradients",
     "get_model_hessians",
     "hessian_diagonal",
     "hessian_method",
     "loss_gradients",
+    "model_hessian",
 ]
 
-logger = logging.getLogger(__name__)
 
-_METHODS = ("auto", "gauss-newton", "exact")
+def __getattr__(name: str) -> Any:
+    if name == "Curvature":
+        from fabricfit.keras.curvature.derivatives import Curvature
+
+        return Curvature
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def get_model_gradients(
-    model: keras.Model, loss_fn: Any, X: Any, y: Any, *, batch_size: int | None = None
+    model: keras.Model,
+    loss_fn: Any,
+    X: Any,
+    y: Any,
+    *,
+    batch_size: int | None = None,
+    samples: int | None = None,
+    seed: int = 0,
 ) -> dict[str, np.ndarray]:
     """Return the gradient of the mean loss in every kernel.
 
@@ -56,6 +74,11 @@ def get_model_gradients(
         Targets, as the loss takes them; a list, tuple or dict of arrays for several outputs.
     batch_size
         Samples in a batch; by default as many as fit a memory budget of about 128 MB.
+    samples
+        Most samples to use, to bound the cost: of a larger data set so many are drawn, without
+        replacement, and the loss is their mean. ``None`` for all.
+    seed
+        Of that draw.
 
     Returns
     -------
@@ -69,9 +92,10 @@ def get_model_gradients(
     InvalidTypeError
         The data or the loss is of a kind that cannot be used.
     """
-    from fabricfit.keras.reading import kernels_of
+    from fabricfit.keras.curvature.derivatives import Curvature
 
-    return loss_gradients(model, kernels_of(model), loss_fn, X, y, batch_size=batch_size)
+    curvature = Curvature(model, None, loss_fn, batch_size)
+    return curvature.gradients(X, y, samples=samples, seed=seed)
 
 
 def get_model_hessians(
@@ -82,18 +106,17 @@ def get_model_hessians(
     *,
     batch_size: int | None = None,
     method: str = "auto",
+    samples: int | None = None,
+    probes: int | None = None,
+    seed: int = 0,
 ) -> dict[str, np.ndarray]:
-    """Return the diagonal of the Hessian of the mean loss in every kernel.
+    """Return the values of :func:`model_hessian` alone.
 
     Parameters
     ----------
-    model, loss_fn, X, y, batch_size
-        As for :func:`get_model_gradients`.
-    method
-        ``'auto'`` takes Gauss–Newton where that is exact, see :func:`hessian_method`, else
-        ``'exact'``. ``'gauss-newton'`` on a model with smooth hidden activations leaves out their
-        curvature: an approximation, much faster than the exact diagonal. Kernels that its
-        closed form does not cover (a layer called twice, an unknown layer type) take the exact way.
+    model, loss_fn, X, y, batch_size, method, samples, probes, seed
+        As for :func:`model_hessian`. The ways that the kernels took, and the errors of estimates,
+        are logged.
 
     Returns
     -------
@@ -103,7 +126,74 @@ def get_model_hessians(
     Raises
     ------
     InvalidInputError
-        As for :func:`get_model_gradients`, or ``method`` is unknown.
+        As for :func:`model_hessian`.
+    InvalidTypeError
+        As for :func:`model_hessian`.
+    """
+    found = model_hessian(
+        model,
+        loss_fn,
+        X,
+        y,
+        batch_size=batch_size,
+        method=method,
+        samples=samples,
+        probes=probes,
+        seed=seed,
+    )
+    return dict(found.values)
+
+
+def model_hessian(
+    model: keras.Model,
+    loss_fn: Any,
+    X: Any,
+    y: Any,
+    *,
+    batch_size: int | None = None,
+    method: str = "auto",
+    samples: int | None = None,
+    probes: int | None = None,
+    seed: int = 0,
+) -> HessianDiagonal:
+    """Return the diagonal of the Hessian of the mean loss in every kernel, and how it was got.
+
+    To ask several times, as weights change, keep a :class:`Curvature`: it compiles once.
+
+    Parameters
+    ----------
+    model, loss_fn, X, y, batch_size, samples
+        As for :func:`get_model_gradients`.
+    method
+        ``'auto'`` takes, kernel by kernel, Gauss–Newton where that is exact, see
+        :func:`hessian_method`; else ``'exact'`` where Hessian-vector products times samples times
+        the multiplications of a forward pass are at most
+        :data:`~fabricfit.keras.curvature.derivatives.EXACT_WORK`; else ``'estimate'``. Shapes
+        decide, not a clock.
+
+        ``'estimate'`` adds random probes of the rest to Gauss–Newton. It still takes
+        Gauss–Newton where that is exact, and the exact way where that is no dearer than probes.
+
+        ``'gauss-newton'`` on a model with smooth hidden activations leaves out their curvature:
+        fast, but easily wrong by half of the diagonal. Kernels that its closed form does not
+        cover (a layer called twice, an unknown layer type) go as for ``'auto'``.
+    probes
+        Products along random signs for each sample, 2 or more, for kernels that are estimated: the
+        error falls with the root of samples times probes. ``None`` for 32768 / samples of them, or
+        in kernels that Gauss–Newton does not cover for 262144 / samples; at least 2.
+    seed
+        Of the draw of samples and of the signs: the same seed gives the same estimate.
+
+    Returns
+    -------
+    HessianDiagonal
+        Values, methods and relative errors by layer key. Errors say what the method leaves in the
+        diagonal of the samples that were used, not how far those speak for others.
+
+    Raises
+    ------
+    InvalidInputError
+        As for :func:`get_model_gradients`, or ``method`` is unknown, or ``probes`` is too small.
     InvalidTypeError
         As for :func:`get_model_gradients`.
 
@@ -118,14 +208,14 @@ def get_model_hessians(
 
     F. Dangel, F. Kunstner, P. Hennig, "BackPACK: packing more into backprop", ICLR 2020.
     """
-    from fabricfit.keras.reading import kernels_of
+    from fabricfit.keras.curvature.derivatives import Curvature
 
-    kernels = kernels_of(model)
-    return hessian_diagonal(model, kernels, loss_fn, X, y, batch_size=batch_size, method=method)
+    curvature = Curvature(model, None, loss_fn, batch_size)
+    return curvature.hessians(X, y, method=method, samples=samples, probes=probes, seed=seed)
 
 
 def hessian_method(model: keras.Model) -> str:
-    """Tell which way ``method='auto'`` takes for a model.
+    """Tell whether Gauss–Newton is the whole Hessian diagonal of a model, and if not, why.
 
     Parameters
     ----------
@@ -137,7 +227,9 @@ def hessian_method(model: keras.Model) -> str:
     str
         ``'gauss-newton'``, or ``'exact'`` followed by the reason:
         ``"exact: layer 'dense_1' has the activation 'tanh'"``. A layer type or activation that is
-        not known to be piecewise linear counts as one that is not.
+        not known to be piecewise linear counts as one that is not. Whether kernels of such a model
+        do take the exact way, or an estimate because that costs too much, is for
+        :func:`model_hessian` to say: it depends on the data too.
     """
     from fabricfit.keras.curvature.graph import why_not_piecewise_linear
 
@@ -155,10 +247,9 @@ def loss_gradients(
     batch_size: int | None = None,
 ) -> dict[str, np.ndarray]:
     """Do the work of :func:`get_model_gradients` for a chosen mapping of key -> kernel variable."""
-    from fabricfit.keras.curvature.gradients import kernel_gradients
-    from fabricfit.keras.curvature.problem import Problem
+    from fabricfit.keras.curvature.derivatives import Curvature
 
-    return kernel_gradients(Problem(model, variables, loss_fn, X, y, batch_size))
+    return Curvature(model, variables, loss_fn, batch_size).gradients(X, y)
 
 
 def hessian_diagonal(
@@ -172,23 +263,8 @@ def hessian_diagonal(
     method: str = "auto",
 ) -> dict[str, np.ndarray]:
     """Do the work of :func:`get_model_hessians` for a chosen mapping of key -> kernel variable."""
-    from fabricfit.keras.curvature.exact import exact_diagonal, product_count
-    from fabricfit.keras.curvature.gauss_newton import gauss_newton_diagonal
-    from fabricfit.keras.curvature.problem import Problem
+    from fabricfit.keras.curvature.derivatives import Curvature
 
-    if method not in _METHODS:
-        raise unknown_name("method", method, _METHODS)
-    problem = Problem(model, variables, loss_fn, X, y, batch_size)
-    fitting = hessian_method(model)
-    logger.info("Hessian diagonal of %r: method=%r, fitting is %s", model.name, method, fitting)
-    found: dict[str, np.ndarray] = {}
-    if method == "gauss-newton" or (method == "auto" and fitting == "gauss-newton"):
-        if fitting != "gauss-newton":
-            logger.warning("the Gauss-Newton diagonal is an approximation here (%s)", fitting)
-        found = gauss_newton_diagonal(problem)
-    missing = [key for key in problem.kernels if key not in found]
-    if missing:
-        products = sum(product_count(problem, key) for key in missing)
-        logger.info("%d Hessian-vector products a batch, for %s", products, ", ".join(missing))
-    found.update(exact_diagonal(problem, missing))
-    return problem.finished(found)
+    return dict(
+        Curvature(model, variables, loss_fn, batch_size).hessians(X, y, method=method).values
+    )

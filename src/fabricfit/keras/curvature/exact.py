@@ -18,15 +18,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from functools import partial
 
 import numpy as np
 from keras import ops
 
-from fabricfit.keras.curvature.autodiff import Tensor
+from fabricfit.keras.curvature.autodiff import Pullback, Tensor
 from fabricfit.keras.curvature.problem import Problem
-from fabricfit.keras.curvature.samples import Batch
+from fabricfit.keras.curvature.samples import Batch, Samples
 
-__all__ = ["exact_diagonal", "product_count"]
+__all__ = ["exact_diagonal", "product_count", "slope_in_weights"]
 
 _PRODUCTS = 16
 """Most Hessian-vector products in one compiled step in a layer's pre-activation."""
@@ -37,10 +38,12 @@ _PRODUCTS_IN_WEIGHTS = 4
 _Step = Callable[[list[Tensor], Batch, np.ndarray], Tensor]
 
 
-def exact_diagonal(problem: Problem, keys: Iterable[str]) -> dict[str, np.ndarray]:
+def exact_diagonal(
+    problem: Problem, samples: Samples, keys: Iterable[str]
+) -> dict[str, np.ndarray]:
     """Return the diagonal of the Hessian for some kernels, summed over samples."""
     return {
-        key: _in_activation(problem, key) if key in problem.taps else _in_weights(problem, key)
+        key: (_in_activation if key in problem.taps else _in_weights)(problem, samples, key)
         for key in keys
     }
 
@@ -49,23 +52,39 @@ def product_count(problem: Problem, key: str) -> int:
     """Return how many Hessian-vector products a kernel takes for each batch."""
     if key not in problem.taps:
         return math.prod(problem.kernels[key].shape)
-    p, g, i, f = problem.probe.sizes[key]
+    p, g, i, f = problem.sizes[key]
     return min(p, i) * g * f
 
 
-def _in_activation(problem: Problem, key: str) -> np.ndarray:
-    p, g, i, f = problem.probe.sizes[key]
-    tap, autodiff = problem.taps[key], problem.autodiff
+def _in_activation(problem: Problem, samples: Samples, key: str) -> np.ndarray:
+    p, g, i, f = problem.sizes[key]
     by_position = p <= i
     folded = _PRODUCTS * p * g * (2 * f + i if by_position else 4 * f)
     numbers = problem.numbers_per_sample(2 + _PRODUCTS) + folded
+    step = problem.step(("exact", key), partial(_make_step_in_activation, problem, key))
+    count = (p if by_position else i) * g * f
+    sums = _accumulate(problem, samples, step, count, numbers, _PRODUCTS)
+    matrix = (
+        # (p g f, i): each position adds to the same weights
+        sums.reshape(p, g, f, i).sum(axis=0).transpose(2, 0, 1)
+        if by_position
+        else sums.reshape(i, g, f)
+    )
+    return problem.taps[key].form.kernel(problem.taps[key].layer, matrix)
+
+
+def _make_step_in_activation(problem: Problem, key: str) -> _Step:
+    p, g, i, f = problem.sizes[key]
+    tap, autodiff, curvature = problem.taps[key], problem.autodiff, problem.curvature
+    by_position = p <= i
 
     def step(values: list[Tensor], batch: Batch, index: Tensor) -> Tensor:
         def gradient(shift: list[Tensor]) -> tuple[Tensor, Tensor]:
             def total(shift: list[Tensor]) -> tuple[Tensor, Tensor]:
-                found = problem.run(values, batch.x, {key: tap}, {key: shift[0]}, ())
-                value = problem.loss(batch.y, found.outputs, batch.weights)
-                return value, found.inputs[key]
+                taps, shifts = {key: tap}, {key: shift[0]}
+                found = problem.run(values, batch.x, taps, shifts, problem.heads)
+                z = curvature.join(found.outputs)
+                return curvature.total(z, batch.y, batch.weights), found.inputs[key]
 
             value, inputs, pullback = autodiff.vjp(total, shift, twice=True)
             return pullback(ops.ones_like(value))[0], inputs
@@ -80,14 +99,7 @@ def _in_activation(problem: Problem, key: str) -> np.ndarray:
         along = ops.einsum("npgi,kigf->knpgf", rows, picked)
         return ops.sum(along * autodiff.each(pullback, along)[0], axis=(1, 2, 3, 4))
 
-    sums = _accumulate(problem, step, (p if by_position else i) * g * f, numbers, _PRODUCTS)
-    matrix = (
-        # (p g f, i): each position adds to the same weights
-        sums.reshape(p, g, f, i).sum(axis=0).transpose(2, 0, 1)
-        if by_position
-        else sums.reshape(i, g, f)
-    )
-    return tap.form.kernel(tap.layer, matrix)
+    return step
 
 
 def _at_positions(rows: Tensor, products: Tensor, picked: Tensor) -> Tensor:
@@ -112,40 +124,57 @@ def _at_positions(rows: Tensor, products: Tensor, picked: Tensor) -> Tensor:
     return ops.sum(there * ops.einsum("nqgi,knqg->kngi", rows, within), axis=(1, 2))
 
 
-def _in_weights(problem: Problem, key: str) -> np.ndarray:
+def _in_weights(problem: Problem, samples: Samples, key: str) -> np.ndarray:
     shape = tuple(problem.kernels[key].shape)
-    count, autodiff = math.prod(shape), problem.autodiff
+    numbers = problem.numbers_per_sample(2 * _PRODUCTS_IN_WEIGHTS)
+    step = problem.step(("exact", key), partial(_make_step_in_weights, problem, key))
+    count = math.prod(shape)
+    sums = _accumulate(problem, samples, step, count, numbers, _PRODUCTS_IN_WEIGHTS)
+    return sums.reshape(shape)
+
+
+def _make_step_in_weights(problem: Problem, key: str) -> _Step:
+    shape = tuple(problem.kernels[key].shape)
 
     def step(values: list[Tensor], batch: Batch, index: Tensor) -> Tensor:
-        def gradient(kernel: list[Tensor]) -> tuple[Tensor, None]:
-            def total(kernel: list[Tensor]) -> tuple[Tensor, None]:
-                return problem.total(problem.replaced(values, {key: kernel[0]}), batch), None
-
-            value, _, pullback = autodiff.vjp(total, kernel, twice=True)
-            return pullback(ops.ones_like(value))[0], None
-
-        kernel = values[problem.places[id(problem.kernels[key])]]
-        slope, _, pullback = autodiff.vjp(gradient, [kernel])
-        along = ops.reshape(_unit(index, count, slope), (-1, *shape))
-        products = autodiff.each(pullback, along)[0]
+        slope, pullback = slope_in_weights(problem, key, values, batch)
+        along = ops.reshape(_unit(index, math.prod(shape), slope), (-1, *shape))
+        products = problem.autodiff.each(pullback, along)[0]
         return ops.sum(ops.reshape(products * along, (index.shape[0], -1)), axis=1)
 
-    numbers = problem.numbers_per_sample(2 * _PRODUCTS_IN_WEIGHTS)
-    return _accumulate(problem, step, count, numbers, _PRODUCTS_IN_WEIGHTS).reshape(shape)
+    return step
+
+
+def slope_in_weights(
+    problem: Problem, key: str, values: list[Tensor], batch: Batch
+) -> tuple[Tensor, Pullback]:
+    """Return a batch's gradient in a kernel, and what multiplies by its Hessian."""
+    autodiff = problem.autodiff
+
+    def gradient(kernel: list[Tensor]) -> tuple[Tensor, None]:
+        def total(kernel: list[Tensor]) -> tuple[Tensor, None]:
+            return problem.total(problem.replaced(values, {key: kernel[0]}), batch), None
+
+        value, _, pullback = autodiff.vjp(total, kernel, twice=True)
+        return pullback(ops.ones_like(value))[0], None
+
+    kernel = values[problem.places[id(problem.kernels[key])]]
+    slope, _, pullback = autodiff.vjp(gradient, [kernel])
+    return slope, pullback
 
 
 def _accumulate(
-    problem: Problem, step: _Step, count: int, numbers_per_sample: int, products: int
+    problem: Problem, samples: Samples, step: _Step, count: int, numbers: int, products: int
 ) -> np.ndarray:
     """Add up a step's results over all batches, ``products`` at a time; shape ``(count, …)``."""
-    compiled = problem.autodiff.compiled(step)
     products = min(products, count)
+    values = problem.values()
     sums: np.ndarray | None = None
-    for batch in problem.batches(numbers_per_sample):
+    for batch in problem.batches(samples, numbers):
         found = []
         for start in range(0, count, products):
             index = np.minimum(np.arange(start, start + products, dtype=np.int32), count - 1)
-            part = ops.convert_to_numpy(compiled(problem.values, batch, index))
+            part = ops.convert_to_numpy(step(values, batch, index))
             found.append(part[: count - start].astype(np.float64))
         whole = np.concatenate(found)
         sums = whole if sums is None else sums + whole

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import partial
+
 import keras
 import numpy as np
 from keras import ops
 
 from fabricfit.keras.curvature.autodiff import Tensor
-from fabricfit.keras.curvature.loss_curvature import LossCurvature
 from fabricfit.keras.curvature.problem import Problem
-from fabricfit.keras.curvature.samples import Batch
+from fabricfit.keras.curvature.samples import Batch, Samples
 
 __all__ = ["gauss_newton_diagonal"]
 
@@ -17,18 +19,38 @@ _PASSES = 16
 """Most backward passes in one compiled step: its graph grows with them."""
 
 
-def gauss_newton_diagonal(problem: Problem) -> dict[str, np.ndarray]:
-    """Return the diagonal of sum_n J_n^T H_n J_n for every tapped kernel, summed over samples.
+def gauss_newton_diagonal(
+    problem: Problem, samples: Samples, keys: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """Return the diagonal of sum_n J_n^T H_n J_n for some tapped kernels, summed over samples.
 
     J_n is the Jacobian of the network's outputs, H_n the Hessian of the loss in them, for sample n.
     With H_n = sum_k scale_k v_k v_k^T, one backward pass with the cotangent v_k gives all samples'
     J^T v_k, layer by layer, as an outer product of which only squares are added up.
     """
-    taps, autodiff = problem.taps, problem.autodiff
-    keys = list(taps)
     if not keys:
         return {}
-    curvature = LossCurvature(problem.loss, problem.heads, problem.probe.outputs, autodiff)
+    curvature = problem.curvature
+    compiled = problem.step(("gauss-newton", *keys), partial(_make_step, problem, keys))
+    passes = min(_PASSES, curvature.size)
+    numbers = _numbers_per_sample(problem, passes) + curvature.numbers_per_sample(passes)
+    values = problem.values()
+    sums = [np.zeros(1) for _ in keys]
+    for batch in problem.batches(samples, numbers):
+        for start in range(0, curvature.size, passes):
+            index = np.arange(start, start + passes, dtype=np.int32)
+            used = (index < curvature.size).astype(keras.config.floatx())
+            found = compiled(values, batch, np.minimum(index, curvature.size - 1), used)
+            sums = [old + ops.convert_to_numpy(new) for old, new in zip(sums, found, strict=True)]
+    return {
+        key: problem.taps[key].form.kernel(problem.taps[key].layer, total)
+        for key, total in zip(keys, sums, strict=True)
+    }
+
+
+def _make_step(problem: Problem, keys: Sequence[str]) -> Callable[..., list[Tensor]]:
+    taps = {key: problem.taps[key] for key in keys}
+    curvature, autodiff = problem.curvature, problem.autodiff
 
     def step(values: list[Tensor], batch: Batch, index: Tensor, used: Tensor) -> list[Tensor]:
         def network(shifts: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
@@ -46,24 +68,11 @@ def gauss_newton_diagonal(problem: Problem) -> dict[str, np.ndarray]:
             for key, a, delta in zip(keys, inputs, deltas, strict=True)
         ]
 
-    compiled = autodiff.compiled(step)
-    passes = min(_PASSES, curvature.size)
-    numbers = _numbers_per_sample(problem, passes) + curvature.numbers_per_sample(passes)
-    sums = [np.zeros(1) for _ in keys]
-    for batch in problem.batches(numbers):
-        for start in range(0, curvature.size, passes):
-            index = np.arange(start, start + passes, dtype=np.int32)
-            used = (index < curvature.size).astype(keras.config.floatx())
-            found = compiled(problem.values, batch, np.minimum(index, curvature.size - 1), used)
-            sums = [old + ops.convert_to_numpy(new) for old, new in zip(sums, found, strict=True)]
-    return {
-        key: taps[key].form.kernel(taps[key].layer, total)
-        for key, total in zip(keys, sums, strict=True)
-    }
+    return step
 
 
 def _numbers_per_sample(problem: Problem, passes: int) -> int:
-    sizes = problem.probe.sizes.values()
+    sizes = problem.sizes.values()
     squares = sum(2 * passes * g * i * f for p, g, i, f in sizes if p > 1)
     return problem.numbers_per_sample(passes) + squares
 

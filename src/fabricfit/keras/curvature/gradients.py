@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 from keras import ops
 
 from fabricfit.keras.curvature.autodiff import Tensor
 from fabricfit.keras.curvature.problem import Problem
-from fabricfit.keras.curvature.samples import Batch
+from fabricfit.keras.curvature.samples import Batch, Samples
 
 __all__ = ["kernel_gradients"]
 
 
-def kernel_gradients(problem: Problem) -> dict[str, np.ndarray]:
-    """Return ∂L/∂w of the mean loss L, one array for each kernel and of its shape."""
+def kernel_gradients(problem: Problem, samples: Samples) -> dict[str, np.ndarray]:
+    """Return the derivatives of the loss in every kernel, summed over samples."""
     keys = list(problem.kernels)
-    autodiff = problem.autodiff
+    if not keys:
+        return {}
+    compiled = problem.step("gradients", partial(_make_step, problem))
+    values = problem.values()
+    sums = {key: np.zeros(problem.kernels[key].shape) for key in keys}
+    for batch in problem.batches(samples, problem.numbers_per_sample()):
+        for key, gradient in zip(keys, compiled(values, batch), strict=True):
+            sums[key] += ops.convert_to_numpy(gradient)
+    return sums
+
+
+def _make_step(problem: Problem) -> Callable[..., list[Tensor]]:
+    keys, autodiff = list(problem.kernels), problem.autodiff
 
     def step(values: list[Tensor], batch: Batch) -> list[Tensor]:
         def total(kernels: list[Tensor]) -> tuple[Tensor, None]:
@@ -26,9 +41,4 @@ def kernel_gradients(problem: Problem) -> dict[str, np.ndarray]:
         value, _, pullback = autodiff.vjp(total, present)
         return pullback(ops.ones_like(value))
 
-    compiled = autodiff.compiled(step)
-    sums = {key: np.zeros(problem.kernels[key].shape) for key in keys}
-    for batch in problem.batches(problem.numbers_per_sample()) if keys else ():
-        for key, gradient in zip(keys, compiled(problem.values, batch), strict=True):
-            sums[key] += ops.convert_to_numpy(gradient)
-    return problem.finished(sums)
+    return step

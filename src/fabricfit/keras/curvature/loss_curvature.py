@@ -98,6 +98,28 @@ class LossCurvature:
         flat = [ops.reshape(output, (output.shape[0], -1)) for output in outputs]
         return ops.cast(ops.concatenate(flat, axis=1), keras.config.floatx())
 
+    def total(self, z: Tensor, y: Sequence[Tensor], weights: Tensor) -> Tensor:
+        """Return the loss, summed over samples; of softmax cross-entropy without Keras' clipping.
+
+        Parameters
+        ----------
+        z, y, weights
+            As for :meth:`factors`.
+        """
+        if self._factors != self._of_softmax:
+            return self._loss(y, self._outputs(z), weights)
+        label_sum, targets = self._labels(z, y, weights)
+        return ops.sum(label_sum * ops.logsumexp(z, axis=-1)) - ops.sum(targets * z)
+
+    def gradient(self, z: Tensor, y: Sequence[Tensor], weights: Tensor) -> Tensor:
+        """Return the derivatives of :meth:`total` in the network's outputs, shape ``(n, C)``."""
+
+        def total(primals: list[Tensor]) -> tuple[Tensor, None]:
+            return self.total(primals[0], y, weights), None
+
+        value, _, pullback = self._autodiff.vjp(total, [ops.stop_gradient(z)])
+        return pullback(ops.ones_like(value))[0]
+
     def factors(
         self, z: Tensor, y: Sequence[Tensor], weights: Tensor, index: Tensor
     ) -> tuple[Tensor, Tensor]:
@@ -127,15 +149,22 @@ class LossCurvature:
         self, z: Tensor, y: Sequence[Tensor], weights: Tensor, index: Tensor
     ) -> tuple[Tensor, Tensor]:
         p = ops.softmax(z, axis=-1)
-        label_sum: Tensor = weights
-        if self._loss_class() is keras.losses.CategoricalCrossentropy:
-            smoothing = self._loss_options().get("label_smoothing", 0.0)
-            label_sum = weights * (
-                (1.0 - smoothing) * ops.sum(ops.cast(y[0], z.dtype), axis=-1) + smoothing
-            )
+        label_sum, _ = self._labels(z, y, weights)
         chosen = ops.transpose(ops.take(p, index, axis=1))
         vectors = _basis(index, self.size, z)[:, None, :] - p[None]
         return chosen * label_sum[None], vectors
+
+    def _labels(self, z: Tensor, y: Sequence[Tensor], weights: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the weighted targets of softmax cross-entropy: each sample's sum, and all of them."""
+        weights = ops.cast(weights, z.dtype)
+        if self._loss_class() is keras.losses.CategoricalCrossentropy:
+            smoothing = self._loss_options().get("label_smoothing", 0.0)
+            targets = (1.0 - smoothing) * ops.cast(y[0], z.dtype) + smoothing / self.size
+        else:
+            labels = ops.cast(ops.reshape(y[0], (-1,)), "int32")
+            targets = ops.one_hot(labels, self.size, dtype=z.dtype)
+        targets = targets * weights[:, None]
+        return ops.sum(targets, axis=-1), targets
 
     def _of_elements(
         self, z: Tensor, y: Sequence[Tensor], weights: Tensor, index: Tensor

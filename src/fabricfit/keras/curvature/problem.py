@@ -1,13 +1,12 @@
-"""What is differentiated: a model, a loss and a data set, held together."""
+"""What is differentiated: a model's loss as a function of its kernels, and the steps that do it."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -16,12 +15,13 @@ from keras import ops
 from fabricfit.errors import InvalidInputError
 from fabricfit.keras.curvature.autodiff import Tensor, load_autodiff
 from fabricfit.keras.curvature.graph import Head, graph_calls, model_heads
+from fabricfit.keras.curvature.loss_curvature import LossCurvature
 from fabricfit.keras.curvature.losses import LossSum
 from fabricfit.keras.curvature.matrix import matrix_form
 from fabricfit.keras.curvature.samples import Batch, Samples
 from fabricfit.keras.curvature.taps import Tap, TappedRun, run, run_tapped
 
-__all__ = ["MAX_BATCH", "MEMORY_BUDGET", "Probe", "Problem"]
+__all__ = ["MAX_BATCH", "MEMORY_BUDGET", "MatrixSize", "Problem"]
 
 MAX_BATCH = 2048
 """Most samples in a batch whose size was left to us."""
@@ -30,70 +30,73 @@ MEMORY_BUDGET = 2**25
 """Most numbers that one batch's intermediate results should take, about (128 MB as float32)."""
 
 
-@dataclass(frozen=True)
-class Probe:
-    """What one run of a model tells of its shapes.
+class MatrixSize(NamedTuple):
+    """How large a layer's matrix product is for one sample, see :mod:`.matrix`."""
 
-    Parameters
-    ----------
-    outputs
-        Shape of each output for one sample.
-    sizes
-        For each tapped kernel the positions, groups, inputs and outputs ``(p, g, i, f)`` of its
-        matrix form.
-    per_sample
-        Whether the loss weighs single samples.
-    """
+    positions: int
+    groups: int
+    inputs: int
+    outputs: int
 
-    outputs: list[tuple[int, ...]]
-    sizes: dict[str, tuple[int, int, int, int]]
-    per_sample: bool
+    @property
+    def work(self) -> int:
+        """Multiplications of the forward pass."""
+        return math.prod(self)
 
 
 class Problem:
-    """The mean loss of a model over a data set, as a function of its kernels.
+    """The mean loss of a model as a function of its kernels, for data of one kind.
+
+    It holds no data and no weights: those are arguments of the steps that are compiled for it, so
+    that it serves for as long as the model's layers and the shapes of the data stay what they are.
 
     Parameters
     ----------
     model
         A built model; its state is never written.
-    variables
+    kernels
         Key -> kernel variable.
-    loss_fn
-        As :func:`~fabricfit.keras.curvature.losses.resolve_loss` takes it.
-    X, y
-        As :class:`~fabricfit.keras.curvature.samples.Samples` takes them.
+    loss
+        The loss of all outputs.
+    example
+        A few samples; of them only the kind matters.
     batch_size
         Samples in a batch; ``None`` to choose by memory.
 
     Raises
     ------
     InvalidInputError
-        The data, the batch size or the loss cannot be used.
+        A kernel is not the model's, or not of floating-point numbers; or the loss does not fit.
     """
 
     def __init__(
         self,
         model: keras.Model,
-        variables: Mapping[str, keras.Variable],
-        loss_fn: Any,
-        X: Any,
-        y: Any,
-        batch_size: int | None,
+        kernels: Mapping[str, keras.Variable],
+        loss: LossSum,
+        example: Batch,
+        batch_size: int | None = None,
     ) -> None:
-        if batch_size is not None and (int(batch_size) != batch_size or batch_size < 1):
-            raise InvalidInputError(
-                f"batch_size must be a whole number of at least 1. Received: {batch_size!r}"
-            )
-        self.loss = LossSum(loss_fn)
-        self.samples = Samples(model, X, y)
         self.model = model
-        self.kernels = dict(variables)
+        self.kernels = dict(kernels)
+        self.loss = loss
         self.autodiff = load_autodiff()
         self.variables: list[keras.Variable] = list(model.variables)
         self.places = {id(variable): i for i, variable in enumerate(self.variables)}
-        self._batch_size = None if batch_size is None else int(batch_size)
         self._check_kernels()
+        self._batch_size = batch_size
+        self._calls = graph_calls(model) or []
+        self._steps: dict[Hashable, Callable[..., Any]] = {}
+        # Read from one run what shapes there are: not while a step is traced.
+        found = self.run(self.values(), example.x, self.taps, {}, ())
+        # The matrix products of the tapped kernels.
+        self.sizes = {key: self._size(key, found.inputs[key]) for key in self.taps}
+        # Shape of each output for one sample.
+        self.outputs = [tuple(output.shape[1:]) for output in found.outputs]
+        # Whether the loss weighs single samples.
+        self.per_sample = self.loss.is_per_sample(example.y, found.outputs)
+        # Where the network ends and the loss begins, for each output.
+        self.heads = model_heads(model) or [Head()] * len(self.outputs)
 
     def _check_kernels(self) -> None:
         for key, variable in self.kernels.items():
@@ -105,24 +108,18 @@ class Problem:
                     f"Received: dtype={variable.dtype}"
                 )
 
-    @cached_property
-    def values(self) -> list[Tensor]:
-        """The present values of all variables, in the order of :attr:`variables`."""
-        return [ops.stop_gradient(ops.convert_to_tensor(variable)) for variable in self.variables]
-
-    @cached_property
-    def heads(self) -> list[Head]:
-        """Where the network ends and the loss begins, for each output."""
-        return model_heads(self.model) or [Head()] * len(self.probe.outputs)
+    def _size(self, key: str, inputs: Tensor) -> MatrixSize:
+        tap = self.taps[key]
+        _, p, g, i = tap.form.rows(tap.layer, inputs).shape
+        return MatrixSize(p, g, i, math.prod(self.kernels[key].shape) // (g * i))
 
     @cached_property
     def taps(self) -> dict[str, Tap]:
         """The kernels whose layer is a matrix product that the model calls once."""
-        calls = graph_calls(self.model) or []
-        owners = Counter(id(getattr(call, "kernel", None)) for call in calls)
+        owners = Counter(id(getattr(call, "kernel", None)) for call in self._calls)
         found = {}
         for key, variable in self.kernels.items():
-            layer = next((c for c in calls if getattr(c, "kernel", None) is variable), None)
+            layer = self._owner(variable)
             if layer is None or owners[id(variable)] != 1:
                 continue
             rewritten = getattr(layer, "quantization_mode", None) or getattr(
@@ -133,35 +130,70 @@ class Problem:
                 found[key] = Tap(layer, form)
         return found
 
-    @cached_property
-    def probe(self) -> Probe:
-        """What a run on two samples tells; look at it before tracing, not while."""
-        batch = self.samples.batch(0, 2)
-        found = self.run(self.values, batch.x, self.taps, {}, ())
-        sizes = {}
-        for key, tap in self.taps.items():
-            _, p, g, i = tap.form.rows(tap.layer, found.inputs[key]).shape
-            sizes[key] = (p, g, i, math.prod(self.kernels[key].shape) // (g * i))
-        shapes = [tuple(output.shape[1:]) for output in found.outputs]
-        return Probe(shapes, sizes, self.loss.is_per_sample(batch.y, found.outputs))
+    def _owner(self, variable: keras.Variable) -> Any:
+        return next((c for c in self._calls if getattr(c, "kernel", None) is variable), None)
 
-    def batches(self, numbers_per_sample: int) -> Iterator[Batch]:
+    @cached_property
+    def curvature(self) -> LossCurvature:
+        """The loss as a function of the network's ends."""
+        return LossCurvature(self.loss, self.heads, self.outputs, self.autodiff)
+
+    @cached_property
+    def _all_sizes(self) -> list[MatrixSize]:
+        """The matrix products of all kernels; of those without a tap, what can be guessed."""
+        guessed = [
+            self._guess(variable) for key, variable in self.kernels.items() if key not in self.taps
+        ]
+        return [*self.sizes.values(), *guessed]
+
+    def _guess(self, variable: keras.Variable) -> MatrixSize:
+        count, filters = math.prod(variable.shape), variable.shape[-1] if variable.shape else 1
+        try:
+            shape = self._owner(variable).output.shape
+            positions = max(math.prod(shape[1:]) // filters, 1)
+        except (AttributeError, TypeError, ValueError):  # no owner, no one output, or of any length
+            positions = 1
+        return MatrixSize(positions, 1, count // filters, filters)
+
+    @property
+    def work(self) -> int:
+        """Multiplications that one sample takes in the layers of the kernels, forwards, about."""
+        return sum(size.work for size in self._all_sizes)
+
+    def numbers_per_sample(self, copies: int = 1) -> int:
+        """Estimate the numbers held for one sample when each pre-activation is held so often."""
+        return sum(p * g * (i + 4 * (copies + 2) * f) for p, g, i, f in self._all_sizes)
+
+    def values(self) -> list[Tensor]:
+        """Return the present values of all variables, in the order of :attr:`variables`."""
+        return [ops.stop_gradient(ops.convert_to_tensor(variable)) for variable in self.variables]
+
+    def step(self, name: Hashable, make: Callable[[], Callable[..., Any]]) -> Callable[..., Any]:
+        """Return the compiled step of this name; make it if there is none yet."""
+        if name not in self._steps:
+            self._steps[name] = self.autodiff.compiled(make())
+        return self._steps[name]
+
+    def batches(
+        self, samples: Samples, numbers_per_sample: int, at_most: int | None = None
+    ) -> Iterator[Batch]:
         """Go over the data, in batches of the caller's size or one that keeps to the memory budget.
 
         All are of one size where the loss weighs single samples, so that padding does no harm.
+
+        Parameters
+        ----------
+        samples
+            The data.
+        numbers_per_sample
+            Numbers that the step holds for each sample.
+        at_most
+            Most samples in a batch, if that is limited.
         """
         size = self._batch_size
         if size is None:
             size = int(np.clip(MEMORY_BUDGET // max(numbers_per_sample, 1), 1, MAX_BATCH))
-        return self.samples.batches(size, pad=self.probe.per_sample)
-
-    def numbers_per_sample(self, copies: int = 1) -> int:
-        """Estimate the numbers held for one sample when each pre-activation is held so many times.
-
-        Layers that are not tapped are taken to be as large as those that are.
-        """
-        sizes = self.probe.sizes.values()
-        return sum(p * g * (i + 4 * (copies + 2) * f) for p, g, i, f in sizes)
+        return samples.batches(min(size, at_most or size), pad=self.per_sample)
 
     def run(
         self,
@@ -188,26 +220,5 @@ class Problem:
 
     def zero_shift(self, key: str, batch: Batch) -> Tensor:
         """Return the zero that is added to a tapped layer's pre-activation, ``(n, p, g, f)``."""
-        p, g, _, f = self.probe.sizes[key]
+        p, g, _, f = self.sizes[key]
         return ops.zeros((batch.weights.shape[0], p, g, f), keras.config.floatx())
-
-    def finished(self, found: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Turn sums over samples into means, shaped and ordered as the kernels.
-
-        Raises
-        ------
-        InvalidInputError
-            The loss has no finite derivative at this data and these weights.
-        """
-        result = {}
-        for key, variable in self.kernels.items():
-            mean = (found[key] / self.samples.size).reshape(variable.shape)
-            # A rectifier can swallow the NaN of a weight, on some processors and not on others.
-            kernel = np.asarray(ops.convert_to_numpy(variable))
-            if not (np.isfinite(mean).all() and np.isfinite(kernel).all()):
-                raise InvalidInputError(
-                    f"the loss must have finite derivatives; that for the kernel {key!r} has NaN "
-                    "or infinity. Check the model's weights, the labels and the loss's from_logits"
-                )
-            result[key] = mean.astype(np.float32)
-        return result

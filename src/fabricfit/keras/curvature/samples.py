@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from typing import Any, NamedTuple
 
 import keras
@@ -10,7 +10,7 @@ import numpy as np
 
 from fabricfit.errors import InvalidInputError, InvalidTypeError
 
-__all__ = ["Batch", "Samples"]
+__all__ = ["Batch", "Samples", "whole_number"]
 
 
 class Batch(NamedTuple):
@@ -26,7 +26,7 @@ class Batch(NamedTuple):
 
 
 class Samples:
-    """Inputs and targets of a model, checked before any work begins.
+    """Inputs and targets of a model, checked before any work begins; all of them or some.
 
     Parameters
     ----------
@@ -36,16 +36,22 @@ class Samples:
         Array of shape ``(samples, …)``; a list, tuple or dict of arrays for several inputs.
     y
         Array of shape ``(samples, …)``; a list, tuple or dict of arrays for several outputs.
+    most
+        Most samples to use; of more, so many are drawn without replacement.
+    seed
+        Of that draw.
 
     Raises
     ------
     InvalidInputError
-        There is no sample, lengths differ, or a value is not finite.
+        There is no sample, lengths differ, a value is not finite, or ``most`` is no positive number.
     InvalidTypeError
         The data is not numeric.
     """
 
-    def __init__(self, model: keras.Model, X: Any, y: Any) -> None:
+    def __init__(
+        self, model: keras.Model, X: Any, y: Any, most: int | None = None, seed: int = 0
+    ) -> None:
         self._x = _arrays("X", X, len(getattr(model, "inputs", None) or ()))
         targets = _arrays("y", y, len(getattr(model, "outputs", None) or ()))
         if isinstance(targets, dict) and set(targets) == set(getattr(model, "output_names", ())):
@@ -58,9 +64,21 @@ class Samples:
                 "X and y must hold the same number of samples. Received arrays of the shapes: "
                 f"{[leaf.shape for leaf in leaves]}"
             )
-        self.size = lengths.pop()
-        if not self.size:
+        count = lengths.pop()
+        if not count:
             raise InvalidInputError("X and y must hold at least one sample. Received: none")
+        most = whole_number("samples", most)
+        self._used: np.ndarray | None = None
+        if most is not None and most < count:
+            self._used = np.sort(np.random.default_rng(seed).choice(count, most, replace=False))
+        self.size = count if self._used is None else len(self._used)
+
+    @property
+    def kind(self) -> Hashable:
+        """What a compiled step depends on: structure, shapes and types, but for the samples."""
+        structure = tuple(self._x) if isinstance(self._x, dict) else type(self._x)
+        leaves = [*keras.tree.flatten(self._x), *self._y]
+        return structure, tuple((leaf.shape[1:], leaf.dtype.str) for leaf in leaves), len(self._y)
 
     def batch(self, start: int, size: int, *, pad: bool = True) -> Batch:
         """Return the samples from ``start`` on, padded to ``size`` by the first of them."""
@@ -70,6 +88,8 @@ class Samples:
         if pad and count < size:
             index = np.concatenate([index, np.full(size - count, start)])
             weights = np.concatenate([weights, np.zeros(size - count, np.float32)])
+        if self._used is not None:
+            index = self._used[index]
         x = keras.tree.map_structure(lambda leaf: leaf[index], self._x)
         return Batch(x, [leaf[index] for leaf in self._y], weights)
 
@@ -86,6 +106,23 @@ class Samples:
         size = min(size, self.size)
         for start in range(0, self.size, size):
             yield self.batch(start, size, pad=pad)
+
+
+def whole_number(name: str, value: Any, least: int = 1) -> int | None:
+    """Return a whole number of at least so much, or ``None`` for the ``None`` of an option.
+
+    Raises
+    ------
+    InvalidInputError
+        It is neither.
+    """
+    if value is None:
+        return None
+    if int(value) != value or value < least:
+        raise InvalidInputError(
+            f"{name} must be a whole number of at least {least}. Received: {value!r}"
+        )
+    return int(value)
 
 
 def _arrays(name: str, data: Any, expected: int) -> Any:

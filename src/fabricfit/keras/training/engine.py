@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -22,17 +22,19 @@ from fabricfit.attributes import LayerAttributes
 from fabricfit.keras.training.data import Data, Dataset, samples_in, tensors
 from fabricfit.keras.training.flattening import Parameters
 from fabricfit.keras.training.ingredients import (
-    fresh_metric,
     fresh_optimizer,
     mean_loss,
     resolve_loss,
 )
+from fabricfit.keras.training.judging import Judge
 from fabricfit.keras.training.penalty import Penalty
 from fabricfit.keras.training.projection import Projection, project
 
 __all__ = ["Engine", "EngineState", "make_engine"]
 
 _PREDICTION_BATCH = 4096
+_MOST_AT_ONCE = 2**15
+_NUMBERS_AT_ONCE = 2**22
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,8 @@ class Engine(ABC):
         self.projection = Projection(model, attributes or {})
         self._fresh = _values(self.optimizer.variables)
         self._on_device: WeakKeyDictionary[Data, tuple[Any, Any]] = WeakKeyDictionary()
+        self._judges: WeakKeyDictionary[keras.metrics.Metric, Judge] = WeakKeyDictionary()
+        self._predict = self.compiled(self.forward)
 
     @abstractmethod
     def step(self, X: Any, y: Any) -> float:
@@ -137,8 +141,20 @@ class Engine(ABC):
         return self._on_device[data]
 
     @abstractmethod
+    def forward_state(self) -> Any:
+        """Return what a prediction depends on, as far as :meth:`forward` does not know it."""
+
+    @abstractmethod
+    def forward(self, state: Any, X: Any) -> Any:
+        """Return the model's outputs, as a pure function."""
+
+    @abstractmethod
+    def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a pure function of nested tensors, compiled once for each way these are shaped."""
+
     def predict_batch(self, X: Any) -> Any:
         """Return the model's outputs for one batch, as tensors."""
+        return self._predict(self.forward_state(), tensors(X))
 
     def predict(self, X: Any, batch_size: int = _PREDICTION_BATCH) -> Any:
         """Return the model's outputs as NumPy arrays."""
@@ -153,23 +169,21 @@ class Engine(ABC):
 
     def evaluate(self, data: Dataset, metric: keras.metrics.Metric) -> float:
         """Return a metric over all samples; with several outputs, its mean over the outputs."""
-        own: list[keras.metrics.Metric] = []
-        for X, y in self._evaluated(data):
-            targets, outputs = (keras.tree.flatten(part) for part in (y, self.predict_batch(X)))
-            own = own or [fresh_metric(metric) for _ in outputs]
-            for each, target, prediction in zip(own, targets, outputs, strict=True):
-                each.update_state(target, prediction)
-        values = [np.mean(keras.ops.convert_to_numpy(each.result())) for each in own]
-        return float(np.mean(values))
+        if metric not in self._judges:
+            self._judges[metric] = Judge(self, metric)
+        return self._judges[metric](self._evaluated(data))
 
     def _evaluated(self, data: Dataset) -> Iterator[tuple[Any, Any]]:
         if isinstance(data, Data) and data.resident:
-            held = self._held(data)
-            for start in range(0, len(data), _PREDICTION_BATCH):
-                part = slice(start, start + _PREDICTION_BATCH)
+            held, size = self._held(data), _at_once(data)
+            if size >= len(data):
+                yield held
+                return
+            for start in range(0, len(data), size):
+                part = slice(start, start + size)
                 yield keras.tree.map_structure(lambda tensor, i=part: tensor[i], held)
         else:
-            yield from data.batches(_PREDICTION_BATCH)
+            yield from map(tensors, data.batches(_PREDICTION_BATCH))
 
     def get_weights(self) -> list[np.ndarray]:
         """Return copies of all weights and states of the model."""
@@ -207,6 +221,12 @@ class Engine(ABC):
         projected = self.projection.weights([v.value for v in variables])
         for position in self.projection.positions:
             variables[position].assign(projected[position])
+
+
+def _at_once(data: Data) -> int:
+    """Return how many samples are predicted in one go: many small ones."""
+    numbers = sum(array[:1].size for array in keras.tree.flatten(data.X))
+    return min(max(_NUMBERS_AT_ONCE // max(numbers, 1), 1), _MOST_AT_ONCE)
 
 
 def _values(variables: Sequence[keras.Variable]) -> list[np.ndarray]:

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from fabricfit.errors import InvalidInputError
-from fabricfit.keras.training.data import Data, Dataset, samples_in, tensors
+from fabricfit.keras.training.data import Data, Dataset, samples_in
 from fabricfit.keras.training.engine import Engine
 
 __all__ = ["BackendEngine"]
@@ -48,9 +48,17 @@ class BackendEngine(Engine):
     def _train_resident(self, held: Any, order: Any, batch_size: int) -> float:
         raise NotImplementedError  # pragma: no cover: an epoch is one call of fit
 
-    def predict_batch(self, X: Any) -> Any:
-        """Return the model's outputs for one batch."""
-        return self.model(tensors(X), training=False)
+    def forward_state(self) -> tuple[()]:
+        """Return nothing: Keras sees to it."""
+        return ()
+
+    def forward(self, state: tuple[()], X: Any) -> Any:
+        """Return the model's outputs."""
+        return self.model(X, training=False)
+
+    def compiled(self, function: Any) -> Any:
+        """Return a function as it is."""
+        return function
 
     def _prepare(self) -> None:
         """Compile before the first step, and wherever JAX has taken strengths for constants."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -12,6 +14,7 @@ from fabricfit.keras.training.engine import Engine
 
 __all__ = ["BackendEngine"]
 
+_QUICKLY = {"xla_backend_optimization_level": 0}
 _State = tuple[list[Any], list[Any], list[Any]]
 
 
@@ -23,14 +26,19 @@ class BackendEngine(Engine):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self._compiled_step = jax.jit(self._step, donate_argnums=0)
-        self._compiled_picking_step = jax.jit(self._picking_step, donate_argnums=0)
-        self._compiled_predict = jax.jit(self._predict)
+        compiled = partial(jax.jit, donate_argnums=0)
+        self._compiled_step = compiled(self._step)
+        self._compiled_picking_step = compiled(self._picking_step)
+        # What is left at the end of an epoch is one step: compiling it well would take longer.
+        self._compiled_last_step = compiled(self._picking_step, compiler_options=_QUICKLY)
+        self._compiled_copy = self.compiled(self._copy)
+        self._compiled_unpack = self.compiled(self.parameters.unpack)
 
     @property
     def compilations(self) -> int:
         """How often a training step has been compiled."""
-        return self._compiled_step._cache_size() + self._compiled_picking_step._cache_size()
+        steps = (self._compiled_step, self._compiled_picking_step, self._compiled_last_step)
+        return sum(step._cache_size() for step in steps)
 
     def step(self, X: Any, y: Any) -> float:
         """Train on one batch."""
@@ -43,36 +51,48 @@ class BackendEngine(Engine):
         index = order.astype(np.int32)
         for start in range(0, len(order), batch_size):
             part = index[start : start + batch_size]
-            state, loss = self._compiled_picking_step(state, inputs, held, part)
+            whole = len(part) == batch_size
+            step = self._compiled_picking_step if whole else self._compiled_last_step
+            state, loss = step(state, inputs, held, part)
             losses.append((loss, len(part)))
         self._write(state)
         return float(sum(float(loss) * count for loss, count in losses) / len(order))
 
-    def predict_batch(self, X: Any) -> Any:
-        """Return the model's outputs for one batch."""
+    def forward_state(self) -> tuple[list[Any], list[Any]]:
+        """Return the values of all weights and states."""
         owners = (self.model.trainable_variables, self.model.non_trainable_variables)
-        return self._compiled_predict(*([v.value for v in owner] for owner in owners), X)
+        weights, other = ([v.value for v in owner] for owner in owners)
+        return weights, other
+
+    def forward(self, state: tuple[list[Any], list[Any]], X: Any) -> Any:
+        """Return the model's outputs."""
+        return self.model.stateless_call(*state, X, training=False)[0]
+
+    def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a jitted function: of those besides the step, none runs often."""
+        return jax.jit(function, compiler_options=_QUICKLY)
 
     def _state(self) -> _State:
         """Return copies of all that a step changes, since their memory is given away."""
-        owners = (self.model.trainable_variables, self.model.non_trainable_variables)
-        weights, other = ([v.value.copy() for v in owner] for owner in owners)
-        moments = [v.value.copy() for v in self.optimizer.variables]
-        return self.parameters.pack(weights), other, moments
+        return self._compiled_copy(
+            self.forward_state(), [v.value for v in self.optimizer.variables]
+        )
+
+    def _copy(self, state: tuple[list[Any], list[Any]], moments: list[Any]) -> _State:
+        weights, other = state
+        other, moments = jax.tree.map(jax.numpy.copy, (other, moments))
+        return jax.tree.map(jax.numpy.copy, self.parameters.pack(weights)), other, moments
 
     def _write(self, state: _State) -> None:
         packed, other, moments = state
         owners = (
-            (self.model.trainable_variables, self.parameters.unpack(packed)),
+            (self.model.trainable_variables, self._compiled_unpack(packed)),
             (self.model.non_trainable_variables, other),
             (self.optimizer.variables, moments),
         )
         for variables, values in owners:
             for variable, value in zip(variables, values, strict=True):
                 variable.assign(value)
-
-    def _predict(self, trainable: list[Any], other: list[Any], X: Any) -> Any:
-        return self.model.stateless_call(trainable, other, X, training=False)[0]
 
     def _picking_step(
         self, state: _State, inputs: Any, held: Any, index: Any

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -22,12 +23,9 @@ class BackendEngine(Engine):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        # TensorFlow warns of retracing by a function's code; a partial is a function of its own.
-        compiled = partial(tf.function, reduce_retracing=True)
-        self._compiled_epoch = compiled(partial(self._epoch))
-        self._compiled_stream = compiled(partial(self._stream))
-        self._compiled_step = compiled(partial(self._step))
-        self._compiled_predict = compiled(partial(self._predict))
+        self._compiled_epoch = self.compiled(self._epoch)
+        self._compiled_stream = self.compiled(self._stream)
+        self._compiled_step = self.compiled(self._step)
 
     @property
     def compilations(self) -> int:
@@ -48,9 +46,19 @@ class BackendEngine(Engine):
             return float(self._compiled_stream(data.source))
         return super()._train_stream(data, order, batch_size)
 
-    def predict_batch(self, X: Any) -> Any:
-        """Return the model's outputs for one batch."""
-        return self._compiled_predict(_tensors(X))
+    def forward_state(self) -> tuple[()]:
+        """Return nothing: weights are variables."""
+        return ()
+
+    @tf.autograph.experimental.do_not_convert
+    def forward(self, state: tuple[()], X: Any) -> Any:
+        """Return the model's outputs."""
+        return self.model(X, training=False)
+
+    def compiled(self, function: Callable[..., Any]) -> Any:
+        """Return a function as a graph."""
+        # TensorFlow warns of retracing by a function's code; a partial is a function of its own.
+        return tf.function(partial(function), reduce_retracing=True)
 
     def _epoch(self, X: Any, y: Any, order: tf.Tensor, batch_size: tf.Tensor) -> tf.Tensor:
         count = tf.size(order, tf.int64)
@@ -69,10 +77,6 @@ class BackendEngine(Engine):
             total += tf.cast(self._step(batch_X, batch_y), tf.float32) * samples
             count += samples
         return total / count
-
-    @tf.autograph.experimental.do_not_convert
-    def _predict(self, X: Any) -> Any:
-        return self.model(X, training=False)
 
     @tf.autograph.experimental.do_not_convert
     def _step(self, X: Any, y: Any) -> tf.Tensor:

@@ -39,11 +39,11 @@ class BackendEngine(Engine):
     """
 
     def __init__(self, *args: Any) -> None:
+        self._programs: dict[tuple[Any, ...], Flat | Traced] = {}
         super().__init__(*args)
         if self.parameters.flat:
             # One vector needs no update of many variables at once, which works in place.
             self.optimizer._backend_update_step = partial(_update_each, self.optimizer)
-        self._programs: dict[tuple[Any, ...], Flat | Traced] = {}
         self._random = self._seeded()
 
     def reset_optimizer(self) -> None:
@@ -66,7 +66,7 @@ class BackendEngine(Engine):
     @property
     def compilations(self) -> int:
         """How often a training step has been compiled."""
-        return sum(name == self._step.__name__ for name, *_ in self._programs)
+        return sum(function == self._step for function, *_ in self._programs)
 
     def step(self, X: Any, y: Any) -> float:
         """Train on one batch."""
@@ -94,15 +94,26 @@ class BackendEngine(Engine):
         self._write(changing)
         return float(total) / count
 
-    def predict_batch(self, X: Any) -> Any:
-        """Return the model's outputs for one batch."""
+    def forward_state(self) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+        """Return the values of all weights and states."""
         owners = (self.model.trainable_variables, self.model.non_trainable_variables)
-        state = tuple([v.value.detach() for v in owner] for owner in owners)
-        inputs = tensors(X)
-        predict = self._program(self._predict, state, (inputs,), tensors_in(inputs))
-        with torch.no_grad(), threads(predict.parallel):
-            outputs = predict(*tensors_in(state), *tensors_in(inputs))
-        return nested(outputs, predict)
+        weights, other = ([v.value.detach() for v in owner] for owner in owners)
+        return weights, other
+
+    def forward(self, state: Any, X: Any) -> Any:
+        """Return the model's outputs."""
+        return self.model.stateless_call(*state, X, training=False)[0]
+
+    def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a function that is traced, where that is possible."""
+
+        def run(*arguments: Any) -> Any:
+            given = tensors_in(arguments)
+            program = self._program(function, arguments, (), given)
+            with torch.no_grad(), threads(program.parallel):
+                return nested(program(*given), program)
+
+        return run
 
     def _program(
         self,
@@ -120,11 +131,12 @@ class BackendEngine(Engine):
         state, samples
             Nested as the function takes them.
         batch
-            The leaves of the samples that are meant: it is for their shapes.
+            The leaves of the samples that are meant, or of all: they are for their shapes.
         """
-        key = (function.__name__, *((tensor.shape, tensor.dtype) for tensor in batch))
+        key = (function, *((tensor.shape, tensor.dtype) for tensor in batch))
         if key not in self._programs:
-            arguments = (*state, *keras.tree.pack_sequence_as(samples, batch))
+            parts = keras.tree.pack_sequence_as(samples, batch) if samples else ()
+            arguments = (*state, *parts)
             self._programs[key] = flat = Flat(function, arguments)
             try:
                 with _unheard("torch._subclasses.fake_tensor"):
@@ -135,8 +147,7 @@ class BackendEngine(Engine):
 
     def _state(self) -> _State:
         """Return copies of all that a step changes."""
-        owners = (self.model.trainable_variables, self.model.non_trainable_variables)
-        weights, other = ([v.value.detach().clone() for v in owner] for owner in owners)
+        weights, other = ([value.clone() for value in part] for part in self.forward_state())
         moments = [v.value.detach().clone() for v in self.optimizer.variables]
         return self.parameters.pack(weights), other, moments
 
@@ -147,9 +158,6 @@ class BackendEngine(Engine):
         variables = [*self.model.trainable_variables, *others, *self.optimizer.variables]
         for variable, value in zip(variables, [*weights, *leaves[packed:]], strict=True):
             variable.assign(value)
-
-    def _predict(self, weights: Any, other: Any, X: Any) -> Any:
-        return self.model.stateless_call(weights, other, X, training=False)[0]
 
     def _step(self, state: _State, inputs: Any, X: Any, y: Any) -> tuple[_State, torch.Tensor]:
         (packed, other, moments), (masks, strengths) = state, inputs

@@ -1,0 +1,50 @@
+"""What is known of a Hessian's diagonal, and how well."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["HessianDiagonal"]
+
+
+@dataclass(frozen=True)
+class HessianDiagonal:
+    """The diagonal of a Hessian, with the way that each kernel took and the error that it left.
+
+    Parameters
+    ----------
+    values
+        Layer key -> ∂²L/∂w² for each weight, float32, of the kernel's shape.
+    methods
+        Layer key -> ``'gauss-newton'``, ``'exact'`` or ``'estimate'``.
+    errors
+        Layer key -> relative error, the root mean square of the error over that of the diagonal,
+        both over the kernel's weights. 0 where the way is exact (up to rounding); one standard
+        error for an estimate, ``inf`` where its noise hides the diagonal; ``nan`` where
+        Gauss–Newton was asked for and is an approximation, whose error nobody measured.
+    """
+
+    values: Mapping[str, np.ndarray]
+    methods: Mapping[str, str]
+    errors: Mapping[str, float]
+
+    def summary(self) -> str:
+        """Name the kernels of each method, with the errors that are not 0, in one line."""
+        parts = []
+        for method in dict.fromkeys(self.methods.values()):
+            keys = [key for key, taken in self.methods.items() if taken == method]
+            parts.append(f"{method}: {', '.join(self._named(key) for key in keys)}")
+        return "; ".join(parts) or "no kernels"
+
+    def _named(self, key: str) -> str:
+        error = self.errors[key]
+        return key if error == 0 else f"{key} ({_percent(error)})"
+
+
+def _percent(error: float) -> str:
+    if np.isnan(error):
+        return "error not measured"
+    return "lost in noise" if np.isinf(error) else f"±{100 * error:.1f} %"
