@@ -63,10 +63,10 @@ def train(
 
     With a patience, the training ends as soon as one of these is true:
 
-    - the metric has settled: in the last ``patience`` epochs the best value has become better by less than
-      one part in a thousand;
-    - it cannot become good enough: if every epoch that is left gained as much as the best of the last
-      ``patience`` ones, ``needed`` would still not be reached.
+    - the metric is good enough, and has settled: in the last ``patience`` epochs its best value has become
+      better by less than one part in a thousand;
+    - it cannot become good enough: if every epoch that is left gained as much as the best one so far,
+      ``needed`` would still not be reached.
 
     Parameters
     ----------
@@ -136,9 +136,9 @@ def _is_over(
     """Whether to end, given the best metric so far after each epoch: see :func:`train`."""
     if patience is None or len(records) <= patience:
         return False
-    gains = np.abs(np.diff(records[-patience - 1 :]))
-    if gains.sum() < _SETTLED * abs(records[-1]):
-        return True
+    best, gains = records[-1], np.abs(np.diff(records))
+    if needed is None or not better(needed, best, increasing):
+        return bool(gains[-patience:].sum() < _SETTLED * abs(best))
     left = epochs - len(records)
-    reach = records[-1] + (1 if increasing else -1) * left * gains.max()
-    return needed is not None and better(needed, reach, increasing)
+    reach = best + (1 if increasing else -1) * left * gains.max()
+    return better(needed, reach, increasing)
