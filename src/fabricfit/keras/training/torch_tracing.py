@@ -15,7 +15,7 @@ __all__ = ["Flat", "Traced", "nested", "tensors_in", "threads"]
 
 _aten = torch.ops.aten
 
-PARALLEL_WORK = 5e7
+PARALLEL_WORK = 1e8
 """Multiplications from which a second thread pays for itself."""
 
 _SAME = (_aten.detach.default, _aten.alias.default, _aten.lift_fresh_copy.default)
