@@ -18,7 +18,7 @@ QUICK   := not slow
 export OMP_NUM_THREADS ?= 1
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test test-all test-core test-backends test-qkeras test-install lint types docs-check format clean
+.PHONY: demo test test-all test-core test-backends test-qkeras test-install lint types docs-check bench format clean
 .DELETE_ON_ERROR:
 
 demo: $(DEMO)/.ready
@@ -50,6 +50,10 @@ format: $(DEV)/.ready
 
 types: $(DEV)/.ready
 	$(DEV)/bin/python -m mypy
+
+# Against named rivals, one after the other: BENCH=--quick for a first look.
+bench: $(DEV)/.ready
+	env -u OMP_NUM_THREADS $(DEV)/bin/python -m benchmarks $(BENCH)
 
 docs-check: $(DEV)/.ready
 	KERAS_BACKEND=tensorflow $(DEV)/bin/python $(PYTEST) tests/docs
