@@ -88,6 +88,18 @@ def test_the_result_is_pruned_plain_and_reported(trained, data, tmp_path):
     assert "total" in str(report) and json.dumps(report.to_dict())
 
 
+def test_one_compilation_serves_the_search_and_all_levels(trained, data, tmp_path):
+    chosen = settings(tmp_path, tuner="halving", trials=4, regularization_range=[1e-5, 1e-3, 1e-2])
+    one = Run(
+        trained, get_attributes_from_keras_model(trained), ParameterEstimator, sparsity_target(chosen),
+        ConstantScheduler(0, 0.8, 0.2), data, chosen,
+    )  # fmt: skip
+    result = one.go()
+    assert len(result.history) == 4 and len(result.report.trials) == 4
+    shapes = 2  # of batches: whole ones, and what is left of 300 samples
+    assert one.engine.compilations == (1 if keras.backend.backend() == "tensorflow" else shapes)
+
+
 def test_nothing_of_the_callers_is_changed(trained, data, tmp_path):
     optimizer, loss = keras.optimizers.Adam(0.01), keras.losses.get(LOSS)
     metric = keras.metrics.SparseCategoricalAccuracy(name="mine")

@@ -42,8 +42,26 @@ def optimizable(model, structure="pattern", **settings):
     return attributes
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adam", "adamw"])
+OPTIMIZERS = {
+    "sgd": lambda: keras.optimizers.SGD(0.01),
+    "momentum": lambda: keras.optimizers.SGD(0.01, momentum=0.9, nesterov=True),
+    "adam": lambda: keras.optimizers.Adam(0.001),
+    "schedule": lambda: keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.01, 10)),
+    "clipped by value": lambda: keras.optimizers.Adam(0.001, clipvalue=0.01),
+    "clipped in all": lambda: keras.optimizers.Adam(0.001, global_clipnorm=0.1),
+    "clipped one by one": lambda: keras.optimizers.Adam(0.001, clipnorm=0.1),
+    "adamw": lambda: keras.optimizers.AdamW(0.001),
+    "rmsprop": lambda: keras.optimizers.RMSprop(0.001),
+    "adagrad": lambda: keras.optimizers.Adagrad(0.01),
+    "nadam": lambda: keras.optimizers.Nadam(0.001),
+    "lion": lambda: keras.optimizers.Lion(0.001),
+    "lamb": lambda: keras.optimizers.Lamb(0.001),
+}
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_an_epoch_is_that_of_keras_fit(optimizer):
+    make, optimizer = OPTIMIZERS[optimizer], OPTIMIZERS[optimizer]()
     X, y = blobs(100)
     model = mlp()
     model.layers[0].kernel.regularizer = DenseRegularizer(0.01, norm=2, structure_type="structured")
@@ -51,11 +69,27 @@ def test_an_epoch_is_that_of_keras_fit(optimizer):
     reference.layers[0].kernel.regularizer = model.layers[0].kernel.regularizer
     engine = make_engine(model, LOSS, optimizer)
     losses = [engine.train_epoch(Data(X, y), np.arange(100), 32) for _ in range(3)]
-    reference.compile(optimizer, LOSS)
+    reference.compile(make(), LOSS)
     history = reference.fit(X, y, batch_size=32, epochs=3, shuffle=False, verbose=0)
     np.testing.assert_allclose(losses, history.history["loss"], rtol=2e-4)
     for ours, theirs in zip(weights_of(model), weights_of(reference), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=2e-3, atol=2e-5)
+
+
+def test_constraints_hold_as_in_keras_fit():
+    X, y = blobs(96)
+    results = []
+    for _ in range(2):
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential(
+            [keras.Input((6,)), L.Dense(8, kernel_constraint="unit_norm"), L.Dense(3, "softmax")]
+        )
+        results.append(model)
+    make_engine(results[0], LOSS, "adam").train_epoch(Data(X, y), np.arange(96), 32)
+    results[1].compile("adam", LOSS)
+    results[1].fit(X, y, batch_size=32, shuffle=False, verbose=0)
+    for ours, theirs in zip(*map(weights_of, results), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=2e-4, atol=1e-6)
 
 
 def test_normalization_statistics_and_dropout_train_too():
@@ -89,6 +123,40 @@ def test_training_is_random_by_its_seed_alone():
         results.append(kernel_of(model, model.layers[0].name))
     np.testing.assert_array_equal(results[0], results[1])
     assert not np.array_equal(results[0], results[2])
+
+
+@pytest.mark.parametrize("kind", ["area", "own", "in arrays"])
+def test_metrics_of_any_kind_are_counted(kind):
+    X, y = blobs(300)
+    y = (y > 0).astype("float32")[:, None]
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((6,)), L.Dense(1, activation="sigmoid")])
+
+    def in_arrays(target, output):  # cannot be compiled
+        found = keras.ops.convert_to_numpy(output)
+        return np.mean(np.abs(np.asarray(keras.ops.convert_to_numpy(target)) - found))
+
+    def own(target, output):
+        return keras.ops.mean(keras.ops.abs(target - output), axis=-1)
+
+    metric = {
+        "area": lambda: keras.metrics.AUC(num_thresholds=20),
+        "own": lambda: fresh_metric(own),
+        "in arrays": lambda: fresh_metric(in_arrays),
+    }[kind]()
+    engine = make_engine(model, "binary_crossentropy", "sgd")
+    values = []
+    for _ in range(2):
+        found = [
+            engine.evaluate(data, metric) for data in (Data(X, y), Data(X, y, resident_limit=1))
+        ]
+        reference = fresh_metric(metric)
+        reference.update_state(y, outputs_of(model, X))
+        expected = float(keras.ops.convert_to_numpy(reference.result()))
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+        values.append(expected)
+        engine.train_epoch(Data(X, y), np.arange(300), 100)
+    assert values[0] != values[1]
 
 
 def test_predictions_and_metrics_are_those_of_keras():

@@ -26,6 +26,7 @@ __all__ = ["BackendEngine"]
 logger = logging.getLogger(__name__)
 
 _PICKED_BYTES = 2**24
+_OF_BACKEND = "torch_parallel_optimizer"
 _State = tuple[list[torch.Tensor], list[torch.Tensor], list[torch.Tensor]]
 
 
@@ -41,7 +42,7 @@ class BackendEngine(Engine):
     def __init__(self, *args: Any) -> None:
         self._programs: dict[tuple[Any, ...], Flat | Traced] = {}
         super().__init__(*args)
-        if self.parameters.flat:
+        if self.parameters.flat and not _does_more(self.optimizer):
             # One vector needs no update of many variables at once, which works in place.
             self.optimizer._backend_update_step = partial(_update_each, self.optimizer)
         self._random = self._seeded()
@@ -199,6 +200,14 @@ def _unheard(name: str) -> Iterator[None]:
         yield
     finally:
         others.disabled = before
+
+
+def _does_more(optimizer: keras.optimizers.Optimizer) -> bool:
+    """Whether an optimizer's step is more than an update of each variable, as that of Nadam is."""
+    return any(
+        "_backend_update_step" in vars(kind) and kind.__module__.split(".")[-1] != _OF_BACKEND
+        for kind in type(optimizer).__mro__[: -len(keras.optimizers.Optimizer.__mro__)]
+    )
 
 
 def _update_each(
