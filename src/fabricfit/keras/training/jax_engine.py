@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
@@ -10,6 +10,7 @@ import jax
 import keras
 import numpy as np
 
+from fabricfit.keras.training.data import Dataset, samples_in
 from fabricfit.keras.training.engine import Engine
 
 __all__ = ["BackendEngine"]
@@ -42,21 +43,32 @@ class BackendEngine(Engine):
 
     def step(self, X: Any, y: Any) -> float:
         """Train on one batch."""
-        state, loss = self._compiled_step(self._state(), self.inputs(), X, y)
-        self._write(state)
-        return float(loss)
+        return self._run([(self._compiled_step, (X, y), samples_in(X))])
 
     def _train_resident(self, held: tuple[Any, Any], order: np.ndarray, batch_size: int) -> float:
+        def steps() -> Iterator[tuple[Any, tuple[Any, ...], int]]:
+            index = order.astype(np.int32)
+            for start in range(0, len(order), batch_size):
+                part = index[start : start + batch_size]
+                whole = len(part) == batch_size
+                step = self._compiled_picking_step if whole else self._compiled_last_step
+                yield step, (held, part), len(part)
+
+        return self._run(steps())
+
+    def _train_stream(self, data: Dataset, order: np.ndarray | None, batch_size: int) -> float:
+        pairs = data.batches(batch_size, order)
+        return self._run((self._compiled_step, pair, samples_in(pair[0])) for pair in pairs)
+
+    def _run(self, steps: Iterable[tuple[Any, tuple[Any, ...], int]]) -> float:
+        """Take compiled steps, each on what it is given besides state and inputs; return the mean loss."""
         inputs, state, losses = self.inputs(), self._state(), []
-        index = order.astype(np.int32)
-        for start in range(0, len(order), batch_size):
-            part = index[start : start + batch_size]
-            whole = len(part) == batch_size
-            step = self._compiled_picking_step if whole else self._compiled_last_step
-            state, loss = step(state, inputs, held, part)
-            losses.append((loss, len(part)))
+        for step, samples, count in steps:
+            state, loss = step(state, inputs, *samples)
+            losses.append((loss, count))
         self._write(state)
-        return float(sum(float(loss) * count for loss, count in losses) / len(order))
+        total = sum(count for _, count in losses)
+        return float(sum(float(loss) * count for loss, count in losses) / total)
 
     def forward_state(self) -> tuple[list[Any], list[Any]]:
         """Return the values of all weights and states."""

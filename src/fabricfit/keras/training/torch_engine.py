@@ -7,6 +7,7 @@ these are run.
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -17,7 +18,7 @@ import keras
 import numpy as np
 import torch
 
-from fabricfit.keras.training.data import tensors
+from fabricfit.keras.training.data import Dataset, tensors
 from fabricfit.keras.training.engine import Engine
 from fabricfit.keras.training.torch_tracing import Flat, Traced, nested, tensors_in, threads
 
@@ -76,6 +77,11 @@ class BackendEngine(Engine):
 
     def _train_resident(self, held: tuple[Any, Any], order: np.ndarray, batch_size: int) -> float:
         return self._run(held, _shuffled(tensors_in(held), order, batch_size))
+
+    def _train_stream(self, data: Dataset, order: np.ndarray | None, batch_size: int) -> float:
+        pairs = map(tensors, data.batches(batch_size, order))
+        first = next(pairs)
+        return self._run(first, map(tensors_in, itertools.chain([first], pairs)))
 
     def _run(self, samples: Any, batches: Iterable[list[torch.Tensor]]) -> float:
         """Train on batches, given as the leaves of nested samples; return the mean loss."""
