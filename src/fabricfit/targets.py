@@ -74,6 +74,9 @@ class Target(ABC):
 
     objective: Objective
 
+    decides_each_weight = False
+    """Whether a choice is made weight by weight, which takes seconds in a large layer."""
+
     @property
     def is_met(self) -> bool:
         """Whether the model needs no optimization."""
@@ -216,6 +219,8 @@ class ChoiceTarget(Target):
     reasons
         Layer -> why it is not optimized, for the message of an error.
     """
+
+    decides_each_weight = True
 
     def __init__(
         self,

@@ -91,6 +91,7 @@ class Levels:
 
         The weights are pruned to the target and to two levels on the way there, without training. The
         target alone would not do: without training, a far one leaves nothing but chance of any weights.
+        Only where a choice is made weight by weight it has to do, since that takes long.
 
         Parameters
         ----------
@@ -100,6 +101,7 @@ class Levels:
         validation, metric
             What is measured, on at most 4,096 of the samples.
         """
+        parts = _ON_THE_WAY[:1] if self.target.decides_each_weight else _ON_THE_WAY
         few = _thinned(validation.arrays(_STREAMED), _JUDGED)
         lower = [level, *(each for each in _TOO_FAR if each < level)]
         if not self.target.is_budget and level > _TOO_FAR[0]:
@@ -115,7 +117,7 @@ class Levels:
             try:
                 while True:
                     try:
-                        values = [measured(engine, weights, f * lower[0]) for f in _ON_THE_WAY]
+                        values = [measured(engine, weights, f * lower[0]) for f in parts]
                         return float(np.mean(values))
                     except InfeasibleError:
                         if len(lower) == 1:
