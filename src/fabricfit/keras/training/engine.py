@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -30,7 +30,7 @@ from fabricfit.keras.training.judging import Judge
 from fabricfit.keras.training.penalty import Penalty
 from fabricfit.keras.training.projection import Projection, project
 
-__all__ = ["Engine", "EngineState", "make_engine"]
+__all__ = ["Engine", "EngineState", "assign_all", "make_engine"]
 
 _PREDICTION_BATCH = 4096
 _MOST_AT_ONCE = 2**15
@@ -158,9 +158,8 @@ class Engine(ABC):
 
     def predict(self, X: Any, batch_size: int = _PREDICTION_BATCH) -> Any:
         """Return the model's outputs as NumPy arrays."""
-        count = len(keras.tree.flatten(X)[0])
         parts = []
-        for start in range(0, count, batch_size):
+        for start in range(0, samples_in(X), batch_size):
             batch = keras.tree.map_structure(lambda a, s=start: a[s : s + batch_size], X)
             parts.append(
                 keras.tree.map_structure(keras.ops.convert_to_numpy, self.predict_batch(batch))
@@ -191,7 +190,7 @@ class Engine(ABC):
 
     def set_weights(self, weights: Sequence[np.ndarray]) -> None:
         """Restore what :meth:`get_weights` returned."""
-        _assign(self.model.variables, weights)
+        assign_all(self.model.variables, weights)
 
     def get_state(self) -> EngineState:
         """Return copies of all that training changes."""
@@ -200,11 +199,11 @@ class Engine(ABC):
     def set_state(self, state: EngineState) -> None:
         """Restore what :meth:`get_state` returned."""
         self.set_weights(state.weights)
-        _assign(self.optimizer.variables, state.optimizer)
+        assign_all(self.optimizer.variables, state.optimizer)
 
     def reset_optimizer(self) -> None:
         """Forget the optimizer's moments, step count and changed learning rate."""
-        _assign(self.optimizer.variables, self._fresh)
+        assign_all(self.optimizer.variables, self._fresh)
 
     def inputs(self) -> tuple[Any, Any]:
         """Return masks and strengths as tensors: what a pure step takes besides its state."""
@@ -233,7 +232,8 @@ def _values(variables: Sequence[keras.Variable]) -> list[np.ndarray]:
     return [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
 
 
-def _assign(variables: Sequence[keras.Variable], values: Sequence[np.ndarray]) -> None:
+def assign_all(variables: Iterable[keras.Variable], values: Iterable[Any]) -> None:
+    """Give each variable its value."""
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
 

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from fabricfit.keras.training.data import Dataset, samples_in
-from fabricfit.keras.training.engine import Engine
+from fabricfit.keras.training.engine import Engine, assign_all
 
 __all__ = ["BackendEngine"]
 
@@ -103,8 +103,7 @@ class BackendEngine(Engine):
             (self.optimizer.variables, moments),
         )
         for variables, values in owners:
-            for variable, value in zip(variables, values, strict=True):
-                variable.assign(value)
+            assign_all(variables, values)
 
     def _picking_step(
         self, state: _State, inputs: Any, held: Any, index: Any

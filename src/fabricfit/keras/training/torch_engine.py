@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from fabricfit.keras.training.data import Dataset, tensors
-from fabricfit.keras.training.engine import Engine
+from fabricfit.keras.training.engine import Engine, assign_all
 from fabricfit.keras.training.torch_tracing import Flat, Traced, nested, tensors_in, threads
 
 __all__ = ["BackendEngine"]
@@ -163,8 +163,7 @@ class BackendEngine(Engine):
         others, packed = self.model.non_trainable_variables, len(self.parameters.built_on)
         weights = self.parameters.unpack(leaves[:packed])
         variables = [*self.model.trainable_variables, *others, *self.optimizer.variables]
-        for variable, value in zip(variables, [*weights, *leaves[packed:]], strict=True):
-            variable.assign(value)
+        assign_all(variables, [*weights, *leaves[packed:]])
 
     def _step(self, state: _State, inputs: Any, X: Any, y: Any) -> tuple[_State, torch.Tensor]:
         (packed, other, moments), (masks, strengths) = state, inputs
