@@ -152,6 +152,30 @@ class Engine(ABC):
     def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Return a pure function of nested tensors, compiled once for each way these are shaped."""
 
+    def objective(
+        self, weights: list[Any], other: list[Any], strengths: Any, X: Any, y: Any
+    ) -> tuple[Any, list[Any]]:
+        """Return what a step lessens, as a pure function: the loss and all penalties.
+
+        Parameters
+        ----------
+        weights, other
+            Values of the model's trainable and other variables.
+        strengths
+            Those of the group penalties, see :meth:`inputs`.
+        X, y
+            A batch.
+
+        Returns
+        -------
+        tuple
+            A scalar, and the new values of the other variables.
+        """
+        outputs, updated, penalties = self.model.stateless_call(
+            weights, other, X, training=True, return_losses=True
+        )
+        return self.loss(y, outputs) + sum(penalties) + self.penalty(weights, strengths), updated
+
     def predict_batch(self, X: Any) -> Any:
         """Return the model's outputs for one batch, as tensors."""
         return self._predict(self.forward_state(), tensors(X))

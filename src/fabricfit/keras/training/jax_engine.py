@@ -114,15 +114,9 @@ class BackendEngine(Engine):
     def _step(self, state: _State, inputs: Any, X: Any, y: Any) -> tuple[_State, Any]:
         (packed, other, moments), (masks, strengths) = state, inputs
 
-        def total(weights: list[Any]) -> tuple[Any, Any]:
-            outputs, updated, penalties = self.model.stateless_call(
-                weights, other, X, training=True, return_losses=True
-            )
-            penalty = sum(penalties) + self.penalty(weights, strengths)
-            return self.loss(y, outputs) + penalty, updated
-
-        differentiated = jax.value_and_grad(total, has_aux=True)
-        (loss, updated), gradients = differentiated(self.parameters.unpack(packed))
+        differentiated = jax.value_and_grad(self.objective, has_aux=True)
+        weights = self.parameters.unpack(packed)
+        (loss, updated), gradients = differentiated(weights, other, strengths, X, y)
         slopes = self.projected(self.parameters.pack(gradients), masks)
         packed, moments = self.optimizer.stateless_apply(moments, slopes, packed)
         packed = self.projected(packed, masks, constants=True)

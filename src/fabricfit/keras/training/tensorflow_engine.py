@@ -11,21 +11,22 @@ import numpy as np
 import tensorflow as tf
 
 from fabricfit.keras.training.data import Dataset, Stream
-from fabricfit.keras.training.engine import Engine
+from fabricfit.keras.training.engine import Engine, assign_all
 
 __all__ = ["BackendEngine"]
 
 
 class BackendEngine(Engine):
-    """One ``tf.function`` for each shape of data; weights, masks and strengths are variables in it."""
+    """One ``tf.function`` for each shape of data; weights, masks and strengths are variables in it.
 
-    flattens = False  # the graph's executor begins small operations fast enough
+    What the optimizer takes as one vector is put together when an epoch begins, and taken apart when it ends.
+    """
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self._compiled_epoch = self.compiled(self._epoch)
         self._compiled_stream = self.compiled(self._stream)
-        self._compiled_step = self.compiled(self._step)
+        self._compiled_step = self.compiled(self._single_step)
 
     @property
     def compilations(self) -> int:
@@ -50,7 +51,6 @@ class BackendEngine(Engine):
         """Return nothing: weights are variables."""
         return ()
 
-    @tf.autograph.experimental.do_not_convert
     def forward(self, state: tuple[()], X: Any) -> Any:
         """Return the model's outputs."""
         return self.model(X, training=False)
@@ -58,36 +58,67 @@ class BackendEngine(Engine):
     def compiled(self, function: Callable[..., Any]) -> Any:
         """Return a function as a graph."""
         # TensorFlow warns of retracing by a function's code; a partial is a function of its own.
-        return tf.function(partial(function), reduce_retracing=True)
+        return tf.function(partial(function), reduce_retracing=True, autograph=False)
 
     def _epoch(self, X: Any, y: Any, order: tf.Tensor, batch_size: tf.Tensor) -> tf.Tensor:
-        count = tf.size(order, tf.int64)
-        total = tf.zeros(())
-        for start in tf.range(tf.constant(0, tf.int64), count, batch_size):
+        count, inputs = tf.size(order, tf.int64), self.inputs()
+
+        def batch(start: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             index = order[start : start + batch_size]
-            batch_X, batch_y = tf.nest.map_structure(lambda a, i=index: tf.gather(a, i), (X, y))
-            loss = self._step(batch_X, batch_y)
-            total += tf.cast(loss, tf.float32) * tf.cast(tf.size(index), tf.float32)
+            picked = tf.nest.map_structure(lambda tensor: tf.gather(tensor, index), (X, y))
+            loss = tf.cast(self._step(inputs, *picked), tf.float32)
+            return start + batch_size, total + loss * tf.cast(tf.size(index), tf.float32)
+
+        self._begin()
+        start = tf.zeros((), tf.int64)
+        _, total = tf.while_loop(lambda start, _: start < count, batch, (start, tf.zeros(())))
+        self._end()
         return total / tf.cast(count, tf.float32)
 
     def _stream(self, dataset: tf.data.Dataset) -> tf.Tensor:
-        total, count = tf.zeros(()), tf.zeros(())
-        for batch_X, batch_y in dataset:
-            samples = tf.cast(tf.shape(tf.nest.flatten(batch_X)[0])[0], tf.float32)
-            total += tf.cast(self._step(batch_X, batch_y), tf.float32) * samples
-            count += samples
+        inputs = self.inputs()
+
+        def batch(sums: tuple[tf.Tensor, tf.Tensor], pair: Any) -> tuple[tf.Tensor, tf.Tensor]:
+            samples = tf.cast(tf.shape(tf.nest.flatten(pair)[0])[0], tf.float32)
+            loss = tf.cast(self._step(inputs, *pair), tf.float32)
+            return sums[0] + loss * samples, sums[1] + samples
+
+        self._begin()
+        total, count = dataset.reduce((tf.zeros(()), tf.zeros(())), batch)
+        self._end()
         return total / count
 
-    @tf.autograph.experimental.do_not_convert
-    def _step(self, X: Any, y: Any) -> tf.Tensor:
-        variables = self.model.trainable_variables
-        with tf.GradientTape() as tape:
-            loss = self.loss(y, self.model(X, training=True))
-            total = loss + sum(self.model.losses) + self.penalty([v.value for v in variables])
-        gradients = tape.gradient(total, [v.value for v in variables])
-        self.optimizer.apply(self.projection.gradients(gradients), variables)
-        self.project_weights()
-        return total
+    def _single_step(self, X: Any, y: Any) -> tf.Tensor:
+        self._begin()
+        loss = self._step(self.inputs(), X, y)
+        self._end()
+        return loss
+
+    def _begin(self) -> None:
+        """Put the weights together, if the optimizer wants them so."""
+        if self.parameters.flat:
+            weights = [variable.value for variable in self.model.trainable_variables]
+            assign_all(self.parameters.built_on, self.parameters.pack(weights))
+
+    def _end(self) -> None:
+        """Give the model what :meth:`_begin` took."""
+        if self.parameters.flat:
+            packed = [variable.value for variable in self.parameters.built_on]
+            assign_all(self.model.trainable_variables, self.parameters.unpack(packed))
+
+    def _step(self, inputs: tuple[Any, Any], X: Any, y: Any) -> tf.Tensor:
+        masks, strengths = inputs
+        packed, others = self.parameters.built_on, self.model.non_trainable_variables
+        weights = self.parameters.unpack([tf.convert_to_tensor(v.value) for v in packed])
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(weights)
+            loss, updated = self.objective(weights, [v.value for v in others], strengths, X, y)
+        missing = tf.UnconnectedGradients("zero" if self.parameters.flat else "none")
+        slopes = self.parameters.pack(tape.gradient(loss, weights, unconnected_gradients=missing))
+        self.optimizer.apply(self.projected(slopes, masks), packed)
+        values = self.projected([variable.value for variable in packed], masks, constants=True)
+        assign_all([*packed, *others], [*values, *updated])
+        return loss
 
 
 def _tensors(arrays: Any) -> Any:

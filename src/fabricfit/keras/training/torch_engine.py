@@ -169,10 +169,7 @@ class BackendEngine(Engine):
         (packed, other, moments), (masks, strengths) = state, inputs
         weights = [w.detach().requires_grad_() for w in self.parameters.unpack(packed)]
         with torch.enable_grad():
-            outputs, updated, penalties = self.model.stateless_call(
-                weights, other, X, training=True, return_losses=True
-            )
-            total = self.loss(y, outputs) + sum(penalties) + self.penalty(weights, strengths)
+            total, updated = self.objective(weights, other, strengths, X, y)
             gradients = torch.autograd.grad(total, weights, allow_unused=True)
         with torch.no_grad():
             slopes = [
