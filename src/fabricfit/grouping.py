@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -84,12 +84,13 @@ class Grouping:
     @classmethod
     def from_attributes(cls, shape: Sequence[int], attributes: OptimizationAttributes) -> Grouping:
         """Return the grouping of a kernel of this shape that the attributes describe."""
-        return cls(
+        return _grouping(
+            cls,
             tuple(shape),
             attributes.structure_type,
             attributes.pattern_offset,
             attributes.consecutive_patterns,
-            attributes.block_shape,
+            tuple(attributes.block_shape),
         )
 
     @cached_property
@@ -258,6 +259,12 @@ class Grouping:
             if xp is not np
             else (sums / self.member_counts)
         )
+
+
+@lru_cache(maxsize=1024)
+def _grouping(kind: type[Grouping], *fields: Any) -> Grouping:
+    """Return a grouping; those of a model's layers are asked for again and again."""
+    return kind(*fields)
 
 
 def as_structure(value: SUPPORTED_STRUCTURES | str) -> SUPPORTED_STRUCTURES:

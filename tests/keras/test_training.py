@@ -411,8 +411,8 @@ def test_several_inputs_and_outputs():
     X, y = blobs(64)
     inputs, targets = [X, X[:, :2]], [y[:, None] * 1.0, y[:, None] * 2.0]
     data = Data(inputs, targets)
-    check_against_model(model, data, mean_loss("mse"))
     engine = make_engine(model, "mse", keras.optimizers.Adam(0.01))
+    check_against_model(engine, data)
     losses = [engine.train_epoch(data, np.arange(64), 16) for _ in range(5)]
     assert losses[-1] < losses[0]
     assert np.isfinite(engine.evaluate(data, fresh_metric("mse")))
@@ -587,7 +587,7 @@ def test_data_that_cannot_be_trained_on_are_refused(X, y, message):
 )
 def test_data_that_do_not_suit_the_model_are_refused(X, y, loss, message):
     with pytest.raises(InvalidInputError, match=message):
-        check_against_model(mlp(), Data(X, y), mean_loss(loss))
+        check_against_model(make_engine(mlp(), loss, "sgd"), Data(X, y))
 
 
 @pytest.mark.parametrize("what", ["loss", "optimizer", "metric"])

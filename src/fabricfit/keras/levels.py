@@ -82,7 +82,12 @@ class Levels:
         InfeasibleError
             No choice is within what the level allows.
         """
-        return self._freeze(engine, level, self._data, spare)
+        kernels = model_kernels(engine.model, self._attributes)
+        statistics = self._statistics(engine.model, self._data)
+        chosen = self.target.choose(kernels, level, statistics, spare)
+        engine.projection.update(chosen.masks, chosen.offsets, chosen.clusters)
+        engine.set_weights(engine.projection.treated(engine.get_weights(), chosen.treatments))
+        return tuple(float(value) for value in chosen.utilization)
 
     def judge(
         self, level: float, validation: Dataset, metric: keras.metrics.Metric
@@ -107,36 +112,28 @@ class Levels:
         if not self.target.is_budget and level > _TOO_FAR[0]:
             lower = lower[1:]
 
-        def measured(engine: Engine, weights: list[np.ndarray], level: float) -> float:
-            engine.set_weights(weights)
-            self._freeze(engine, level, self._few)
-            return engine.evaluate(few, metric)
-
         def after_pruning(engine: Engine) -> float:
             weights = engine.get_weights()
+            kernels = model_kernels(engine.model, self._attributes)
+            statistics = self._statistics(engine.model, self._few)
+
+            def measured(level: float) -> float:
+                chosen = self.target.choose(kernels, level, statistics)
+                engine.set_weights(engine.projection.treated(weights, chosen.treatments))
+                return engine.evaluate(few, metric)
+
             try:
                 while True:
                     try:
-                        values = [measured(engine, weights, f * lower[0]) for f in parts]
-                        return float(np.mean(values))
+                        return float(np.mean([measured(part * lower[0]) for part in parts]))
                     except InfeasibleError:
                         if len(lower) == 1:
                             raise
                         del lower[0]  # for all that is judged after this, too
             finally:
-                engine.projection.release()
                 engine.set_weights(weights)
 
         return after_pruning
-
-    def _freeze(
-        self, engine: Engine, level: float, data: Data, spare: np.ndarray | None = None
-    ) -> tuple[float, ...]:
-        kernels = model_kernels(engine.model, self._attributes)
-        chosen = self.target.choose(kernels, level, self._statistics(engine.model, data), spare)
-        engine.projection.update(chosen.masks, chosen.offsets, chosen.clusters)
-        engine.project_weights()
-        return tuple(float(value) for value in chosen.utilization)
 
     def _statistics(self, model: keras.Model, data: Data) -> dict[str, dict[str, np.ndarray]]:
         if not self._needs:

@@ -40,7 +40,6 @@ from fabricfit.keras.training import (
     fresh_optimizer,
     is_builtin,
     make_engine,
-    mean_loss,
     open_data,
     resolve_loss,
     train,
@@ -88,12 +87,12 @@ class Run:
         self.finish = finish
         self.data = open_data(data[0], "train")
         self.validation = open_data(data[1], "val")
-        loss = mean_loss(settings.loss_fn)
-        check_against_model(model, self.data, loss)
-        outputs = check_against_model(model, self.validation, loss)
+        self.decisions: Decisions = decide(model, attributes, self.objective)
+        self.engine = self._make_engine()
+        check_against_model(self.engine, self.data)
+        outputs = check_against_model(self.engine, self.validation)
         few = self.validation.head(8)
         self.metric = fresh_metric(settings.validation_metric, outputs, few.y)
-        self.decisions: Decisions = decide(model, attributes, self.objective)
         self.target = make_target(self.decisions, kernel_arrays(model))
         self.freezing = Levels(
             self.target,
@@ -106,7 +105,6 @@ class Run:
             model, self.decisions.attributes, self.data, self.validation, settings
         )
         self.start = _start_of(reuse, self.fingerprint)
-        self.engine = self._make_engine()
         self.baseline = self.engine.evaluate(self.validation, self.metric)
         if not np.isfinite(self.baseline):
             raise InvalidInputError(

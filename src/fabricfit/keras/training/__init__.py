@@ -1,6 +1,7 @@
 """Masked training: an engine for each backend, its data, and what it trains with."""
 
-from fabricfit.keras.training.data import Data, Dataset, Stream, check_against_model, open_data
+from fabricfit.keras.training.checks import check_against_model
+from fabricfit.keras.training.data import Data, Dataset, Stream, open_data
 from fabricfit.keras.training.engine import Engine, EngineState, make_engine
 from fabricfit.keras.training.ingredients import (
     fresh_metric,

@@ -89,6 +89,7 @@ class Engine(ABC):
         self._on_device: WeakKeyDictionary[Data, tuple[Any, Any]] = WeakKeyDictionary()
         self._judges: WeakKeyDictionary[keras.metrics.Metric, Judge] = WeakKeyDictionary()
         self._predict = self.compiled(self.forward)
+        self._loss = self.compiled(self.loss)
 
     @abstractmethod
     def step(self, X: Any, y: Any) -> float:
@@ -190,6 +191,10 @@ class Engine(ABC):
             )
         return keras.tree.map_structure(lambda *p: np.concatenate(p), *parts)
 
+    def loss_of(self, y: Any, outputs: Any) -> float:
+        """Return the loss of predictions, both as arrays; it is compiled as a step's is."""
+        return float(keras.ops.convert_to_numpy(self._loss(*tensors((y, outputs)))))
+
     def evaluate(self, data: Dataset, metric: keras.metrics.Metric) -> float:
         """Return a metric over all samples; with several outputs, its mean over the outputs."""
         if metric not in self._judges:
@@ -231,7 +236,7 @@ class Engine(ABC):
 
     def inputs(self) -> tuple[Any, Any]:
         """Return masks and strengths as tensors: what a pure step takes besides its state."""
-        return self.projection.packed_state(self.parameters), self.penalty.state
+        return self.projection.packed(self.projection.state, self.parameters), self.penalty.state
 
     def projected(self, packed: list[Any], masks: Any, *, constants: bool = False) -> list[Any]:
         """Project what an optimizer takes or gives, by the masks of :meth:`inputs`."""

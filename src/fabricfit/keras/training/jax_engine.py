@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -15,6 +15,9 @@ from fabricfit.keras.training.engine import Engine, assign_all
 
 __all__ = ["BackendEngine"]
 
+_WELL = {
+    "xla_backend_optimization_level": 1
+}  # more takes longer to compile, and gains nothing here
 _QUICKLY = {"xla_backend_optimization_level": 0}
 _State = tuple[list[Any], list[Any], list[Any]]
 
@@ -22,7 +25,9 @@ _State = tuple[list[Any], list[Any], list[Any]]
 class BackendEngine(Engine):
     """The step is a pure function of weights, optimizer state, masks and a batch.
 
-    The memory of what it changes is used again for what it returns.
+    The memory of what it changes is used again for what it returns. All whole batches of an epoch are one
+    loop, which XLA compiles, but not where the model has convolutions: inside loops their gradients are
+    many times slower.
     """
 
     def __init__(self, *args: Any) -> None:
@@ -30,15 +35,22 @@ class BackendEngine(Engine):
         compiled = partial(jax.jit, donate_argnums=0)
         self._compiled_step = compiled(self._step)
         self._compiled_picking_step = compiled(self._picking_step)
+        self._compiled_steps = compiled(self._steps, compiler_options=_WELL)
         # What is left at the end of an epoch is one step: compiling it well would take longer.
         self._compiled_last_step = compiled(self._picking_step, compiler_options=_QUICKLY)
-        self._compiled_copy = self.compiled(self._copy)
+        self._compiled_begin = self.compiled(self._begin)
         self._compiled_unpack = self.compiled(self.parameters.unpack)
+        self._loops: bool | None = None
 
     @property
     def compilations(self) -> int:
         """How often a training step has been compiled."""
-        steps = (self._compiled_step, self._compiled_picking_step, self._compiled_last_step)
+        steps = (
+            self._compiled_step,
+            self._compiled_picking_step,
+            self._compiled_steps,
+            self._compiled_last_step,
+        )
         return sum(step._cache_size() for step in steps)
 
     def step(self, X: Any, y: Any) -> float:
@@ -46,25 +58,39 @@ class BackendEngine(Engine):
         return self._run([(self._compiled_step, (X, y), samples_in(X))])
 
     def _train_resident(self, held: tuple[Any, Any], order: np.ndarray, batch_size: int) -> float:
-        def steps() -> Iterator[tuple[Any, tuple[Any, ...], int]]:
-            index = order.astype(np.int32)
-            for start in range(0, len(order), batch_size):
-                part = index[start : start + batch_size]
-                whole = len(part) == batch_size
-                step = self._compiled_picking_step if whole else self._compiled_last_step
-                yield step, (held, part), len(part)
+        index = order.astype(np.int32)
+        whole = len(order) - len(order) % batch_size
+        batches = index[:whole].reshape(-1, batch_size)
+        runs: list[tuple[Any, tuple[Any, ...], int]] = []
+        if len(batches) and self._can_loop(held[0]):
+            runs = [(self._compiled_steps, (held, batches), whole)]
+        else:
+            runs = [(self._compiled_picking_step, (held, part), batch_size) for part in batches]
+        if whole < len(order):
+            last = index[whole:]
+            runs.append((self._compiled_last_step, (held, last), len(last)))
+        return self._run(runs)
 
-        return self._run(steps())
+    def _can_loop(self, X: Any) -> bool:
+        """Whether a loop of steps is worth compiling: whether the model has no convolutions."""
+        if self._loops is None:
+            few = keras.tree.map_structure(lambda array: array[:1], X)
+            program = jax.make_jaxpr(self.forward)(self.forward_state(), few)
+            self._loops = "conv_general_dilated" not in str(program)
+        return self._loops
 
     def _train_stream(self, data: Dataset, order: np.ndarray | None, batch_size: int) -> float:
         pairs = data.batches(batch_size, order)
         return self._run((self._compiled_step, pair, samples_in(pair[0])) for pair in pairs)
 
-    def _run(self, steps: Iterable[tuple[Any, tuple[Any, ...], int]]) -> float:
+    def _run(self, runs: Iterable[tuple[Any, tuple[Any, ...], int]]) -> float:
         """Take compiled steps, each on what it is given besides state and inputs; return the mean loss."""
-        inputs, state, losses = self.inputs(), self._state(), []
-        for step, samples, count in steps:
-            state, loss = step(state, inputs, *samples)
+        moments = [v.value for v in self.optimizer.variables]
+        raw = (self.projection.state, self.penalty.state)
+        state, inputs = self._compiled_begin(self.forward_state(), moments, *raw)
+        losses = []
+        for run, samples, count in runs:
+            state, loss = run(state, inputs, *samples)
             losses.append((loss, count))
         self._write(state)
         total = sum(count for _, count in losses)
@@ -84,16 +110,14 @@ class BackendEngine(Engine):
         """Return a jitted function: of those besides the step, none runs often."""
         return jax.jit(function, compiler_options=_QUICKLY)
 
-    def _state(self) -> _State:
-        """Return copies of all that a step changes, since their memory is given away."""
-        return self._compiled_copy(
-            self.forward_state(), [v.value for v in self.optimizer.variables]
-        )
-
-    def _copy(self, state: tuple[list[Any], list[Any]], moments: list[Any]) -> _State:
+    def _begin(
+        self, state: tuple[list[Any], list[Any]], moments: list[Any], masks: Any, strengths: Any
+    ) -> tuple[_State, tuple[Any, Any]]:
+        """Return copies of all that a step changes, since their memory is given away, and its inputs."""
         weights, other = state
-        other, moments = jax.tree.map(jax.numpy.copy, (other, moments))
-        return jax.tree.map(jax.numpy.copy, self.parameters.pack(weights)), other, moments
+        packed = self.parameters.pack(weights)
+        copies = jax.tree.map(jax.numpy.copy, (packed, other, moments))
+        return copies, (self.projection.packed(masks, self.parameters), strengths)
 
     def _write(self, state: _State) -> None:
         packed, other, moments = state
@@ -104,6 +128,13 @@ class BackendEngine(Engine):
         )
         for variables, values in owners:
             assign_all(variables, values)
+
+    def _steps(self, state: _State, inputs: Any, held: Any, batches: Any) -> tuple[_State, Any]:
+        def step(state: _State, index: Any) -> tuple[_State, Any]:
+            return self._picking_step(state, inputs, held, index)
+
+        state, losses = jax.lax.scan(step, state, batches)
+        return state, jax.numpy.mean(losses)
 
     def _picking_step(
         self, state: _State, inputs: Any, held: Any, index: Any

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
+from fabricfit.keras.training.data import tensors
 from fabricfit.keras.training.ingredients import fresh_metric
 
 if TYPE_CHECKING:
@@ -38,52 +39,54 @@ class Judge:
         outputs = len(keras.tree.flatten(engine.model.outputs))
         self._own = [fresh_metric(metric) for _ in range(outputs)]
         self._compiled = engine.compiled(self._update)
+        self._fresh: list[list[Any]] | None = None
         self._sound: bool | None = None
 
     def __call__(self, batches: Iterable[tuple[Any, Any]]) -> float:
         """Return the metric over batches of inputs and targets, the mean over the outputs."""
-        for each in self._own:
-            each.reset_state()
-        values: list[list[Any]] | None = None
+        values, results = self._fresh, None
         for X, y in batches:
             if self._sound is None:
-                self._try(X, y)
+                values = self._try(X, y)
             if self._sound:
-                values = values or self._values()
-                values = self._compiled(self._engine.forward_state(), values, X, y)
+                values, results = self._compiled(self._engine.forward_state(), values, X, y)
             else:
                 self._count(self._engine.predict_batch(X), y)
-        if values is not None:
-            for each, state in zip(self._own, values, strict=True):
-                for variable, value in zip(each.variables, state, strict=True):
-                    variable.assign(value)
-        results = [np.mean(keras.ops.convert_to_numpy(each.result())) for each in self._own]
-        return float(np.mean(results))
+        if results is None:
+            results = [each.result() for each in self._own]
+            self._reset()
+        return float(np.mean([np.mean(keras.ops.convert_to_numpy(each)) for each in results]))
 
-    def _values(self) -> list[list[Any]]:
-        return [[variable.value for variable in each.variables] for each in self._own]
-
-    def _try(self, X: Any, y: Any) -> None:
-        """Find out whether the metric can be compiled."""
+    def _try(self, X: Any, y: Any) -> list[list[Any]]:
+        """Find out whether the metric can be compiled; return what its variables begin with."""
         if not all(each.variables for each in self._own):  # some are made by the first update
             self._count(self._engine.predict_batch(X), y)
-            for each in self._own:
-                each.reset_state()
+        self._reset()
+        self._fresh = [[tensors(np.array(v)) for v in each.variables] for each in self._own]
         try:
-            self._compiled(self._engine.forward_state(), self._values(), X, y)
+            self._compiled(self._engine.forward_state(), self._fresh, X, y)
             self._sound = True
         except Exception as error:  # whatever a user's metric may raise in a graph
             logger.info("metric %r is not compiled: %s", self._own[0].name, error)
             self._sound = False
+        return self._fresh
 
-    def _update(self, state: Any, values: list[list[Any]], X: Any, y: Any) -> list[list[Any]]:
+    def _reset(self) -> None:
+        for each in self._own:
+            each.reset_state()
+
+    def _update(
+        self, state: Any, values: list[list[Any]], X: Any, y: Any
+    ) -> tuple[list[list[Any]], list[Any]]:
         outputs = keras.tree.flatten(self._engine.forward(state, X))
-        return [
+        updated = [
             list(each.stateless_update_state(own, target, output))
             for each, own, target, output in zip(
                 self._own, values, keras.tree.flatten(y), outputs, strict=True
             )
         ]
+        pairs = zip(self._own, updated, strict=True)
+        return updated, [each.stateless_result(own) for each, own in pairs]
 
     def _count(self, outputs: Any, y: Any) -> None:
         flat = (keras.tree.flatten(y), keras.tree.flatten(outputs))

@@ -7,7 +7,7 @@ traced, so new masks need no new compilation and can never be stale.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 from keras import ops
 
 from fabricfit.attributes import LayerAttributes
+from fabricfit.choices import Treatment
 from fabricfit.config import SUPPORTED_STRUCTURES
 from fabricfit.errors import InvalidInputError
 from fabricfit.grouping import Grouping
@@ -69,6 +70,8 @@ class Projection:
 
     def __init__(self, model: keras.Model, attributes: Mapping[str, LayerAttributes]) -> None:
         positions = {id(v): i for i, v in enumerate(model.trainable_variables)}
+        places = {id(v): i for i, v in enumerate(model.variables)}
+        self._places = [places[id(v)] for v in model.trainable_variables]
         self._slots: dict[str, _Slot] = {}
         self._bias_slots: dict[str, _Slot] = {}
         self._groupings: dict[str, Grouping] = {}
@@ -105,11 +108,11 @@ class Projection:
         """Which of the model's trainable variables are projected."""
         return [slot.position for slot in self._all_slots]
 
-    def packed_state(self, parameters: Parameters) -> list[tuple[Any, ...]]:
-        """Return the current masks for tensors that an optimizer takes packed."""
-        slots = {slot.position: slot.state for slot in self._all_slots}
+    def packed(self, state: list[tuple[Any, ...]], parameters: Parameters) -> list[tuple[Any, ...]]:
+        """Return what :attr:`state` holds, for tensors that an optimizer takes packed."""
+        slots = dict(zip(self.positions, state, strict=True))
         if not (parameters.flat and slots):
-            return self.state
+            return state
         whole, first = [], 1
         for position, shape in enumerate(parameters.shapes):
             mask, constant, cluster, share = slots.get(position, (None,) * 4)
@@ -200,8 +203,28 @@ class Projection:
                     "do not allow it."
                 )
             if name in self._bias_slots:
-                alive = (mask != 0) | (cluster != 0)
-                self._bias_slots[name].mask.assign(alive.reshape(-1, shape[-1]).any(axis=0))
+                self._bias_slots[name].mask.assign(_alive(mask, cluster))
+
+    def treated(
+        self, weights: Sequence[np.ndarray], treatments: Mapping[str, Treatment]
+    ) -> list[np.ndarray]:
+        """Return what treatments make of weights, without freezing anything.
+
+        Parameters
+        ----------
+        weights
+            In the order of the model's variables.
+        treatments
+            Layer -> what becomes of its kernel.
+        """
+        found = list(weights)
+        for name, treatment in treatments.items():
+            place = self._places[self._slots[name].position]
+            found[place] = treatment.apply(found[place])
+            if name in self._bias_slots:
+                place = self._places[self._bias_slots[name].position]
+                found[place] = found[place] * _alive(treatment.mask, treatment.cluster)
+        return found
 
     def _by_group(self, name: str, mask: np.ndarray, offset: np.ndarray) -> np.ndarray:
         """Give the weights of shared groups their group's number, and all others 0."""
@@ -242,6 +265,12 @@ def project(
             result = result + constant
         projected[position] = result
     return projected
+
+
+def _alive(mask: np.ndarray, cluster: np.ndarray) -> np.ndarray:
+    """Return which units of a kernel have weights that train."""
+    trains = (mask != 0) | (cluster != 0)
+    return trains.reshape(-1, mask.shape[-1]).any(axis=0)
 
 
 def _common_values(tensor: Any, cluster: Any, share: Any) -> Any:
