@@ -62,7 +62,9 @@ class Judge:
         if not all(each.variables for each in self._own):  # some are made by the first update
             self._count(self._engine.predict_batch(X), y)
         self._reset()
-        self._fresh = [[tensors(np.array(v)) for v in each.variables] for each in self._own]
+        self._fresh = [
+            [tensors(keras.ops.convert_to_numpy(v)) for v in each.variables] for each in self._own
+        ]
         try:
             self._compiled(self._engine.forward_state(), self._fresh, X, y)
             self._sound = True

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +14,8 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree as pytree
 
 __all__ = ["Flat", "Traced", "nested", "tensors_in", "threads"]
+
+logger = logging.getLogger(__name__)
 
 _aten = torch.ops.aten
 
@@ -71,21 +75,33 @@ class Flat:
         tensors = [self._leaves[place] for place in self._places]
         graph = make_fx(self.__call__, tracing_mode="fake")(*tensors)
         _simplify(graph)
-        return Traced(graph, self.structure)
+        return Traced(graph, self.structure, tensors)
 
 
 class Traced:
-    """A list of operations, see :class:`Flat`."""
+    """A list of operations, see :class:`Flat`.
 
-    def __init__(self, graph: torch.fx.GraphModule, structure: Any) -> None:
+    Parameters
+    ----------
+    graph
+        The operations.
+    structure
+        How their results are nested.
+    examples
+        Tensors to run them on.
+    """
+
+    def __init__(
+        self, graph: torch.fx.GraphModule, structure: Any, examples: list[torch.Tensor]
+    ) -> None:
         self.structure = structure
         self.parallel = _multiplications(graph) >= PARALLEL_WORK
-        self._run = graph.forward
+        self._run = _without_python(graph, examples)
 
     def __call__(self, *given: torch.Tensor) -> list[torch.Tensor]:
         """Run them."""
         with torch.no_grad():
-            return self._run(*given)
+            return list(self._run(*given))
 
 
 def tensors_in(arguments: Any) -> list[torch.Tensor]:
@@ -114,6 +130,34 @@ def threads(parallel: bool) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def _without_python(
+    graph: torch.fx.GraphModule, examples: list[torch.Tensor]
+) -> Callable[..., Any]:
+    """Return the operations of a graph as a TorchScript program, which begins each twice as fast.
+
+    Where PyTorch has no TorchScript any more, or cannot write one of the operations in it, it is the graph.
+    So it is where an operation changes tensors in a list: TorchScript takes the change for needless.
+    """
+    if any(_changes_list(node) for node in graph.graph.nodes):
+        return graph.forward
+    try:
+        with warnings.catch_warnings(), torch.random.fork_rng(devices=[]), torch.no_grad():
+            warnings.simplefilter("ignore")
+            return torch.jit.trace(
+                lambda *tensors: tuple(graph(*tensors)), tuple(examples), check_trace=False
+            )
+    except Exception as error:  # whatever TorchScript may not know
+        logger.debug("no TorchScript: %s", error)
+        return graph.forward
+
+
+def _changes_list(node: torch.fx.Node) -> bool:
+    schema = getattr(node.target, "_schema", None)
+    return bool(schema and schema.is_mutable) and not any(
+        isinstance(first, torch.fx.Node) for first in node.args[:1]
+    )
 
 
 def _simplify(module: torch.fx.GraphModule) -> None:
