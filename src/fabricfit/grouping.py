@@ -81,11 +81,10 @@ class Grouping:
                 f"Received: shape={self.shape}"
             )
 
-    @classmethod
-    def from_attributes(cls, shape: Sequence[int], attributes: OptimizationAttributes) -> Grouping:
+    @staticmethod
+    def from_attributes(shape: Sequence[int], attributes: OptimizationAttributes) -> Grouping:
         """Return the grouping of a kernel of this shape that the attributes describe."""
         return _grouping(
-            cls,
             tuple(shape),
             attributes.structure_type,
             attributes.pattern_offset,
@@ -262,9 +261,9 @@ class Grouping:
 
 
 @lru_cache(maxsize=1024)
-def _grouping(kind: type[Grouping], *fields: Any) -> Grouping:
+def _grouping(*fields: Any) -> Grouping:
     """Return a grouping; those of a model's layers are asked for again and again."""
-    return kind(*fields)
+    return Grouping(*fields)
 
 
 def as_structure(value: SUPPORTED_STRUCTURES | str) -> SUPPORTED_STRUCTURES:
