@@ -181,7 +181,7 @@ class GroupLosses:
     Parameters
     ----------
     loss
-        Shape ``(n_groups,)``, float64.
+        Shape ``(n_groups,)``, float64; float32 where every group is a single weight of that type.
     shared
         Shape ``(n_groups,)``, bool: the treatment is sharing, not pruning.
     """
@@ -224,7 +224,10 @@ def group_losses(
     loss = weight_loss(kernel, metric, statistics, layer)
 
     def total(change: np.ndarray) -> np.ndarray:
-        return grouping.to_groups(loss(change)).sum(axis=1, dtype=np.float64)
+        losses = loss(change)
+        if grouping.group_size == 1 and losses.dtype == np.float32:
+            return losses.reshape(-1)
+        return grouping.to_groups(losses).sum(axis=1, dtype=np.float64)
 
     prune = total(-kernel)
     if not attributes.weight_sharing:

@@ -8,6 +8,7 @@ until the objective's own count agrees.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -168,11 +169,11 @@ def select_groups(
         raise InvalidInputError(
             f"sparsity must be a fraction between 0 and 1. Received: sparsity={sparsity!r}"
         )
-    losses = {
-        name: _losses(name, layer, kernels, metric, statistics or {})
-        for name, layer in attributes.items()
-        if layer.optimizable and layer.weight_shape
-    }
+    names = [n for n, layer in attributes.items() if layer.optimizable and layer.weight_shape]
+    # The largest first: what it needs in passing is memory for the others.
+    order = sorted(names, key=lambda name: -math.prod(attributes[name].weight_shape))
+    found = {n: _losses(n, attributes[n], kernels, metric, statistics or {}) for n in order}
+    losses = {name: found[name] for name in names}
     solver = partial(
         _solve, solver=knapsack_solver, options={**DEFAULT_OPTIONS, **(knapsack_options or {})}
     )

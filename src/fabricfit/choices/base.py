@@ -45,10 +45,11 @@ class Treatment:
         keep, shared
             Which groups stay, and which of the others share their mean, each of shape ``(n_groups,)``.
         """
-        mask = np.ascontiguousarray(grouping.spread(keep.astype(kernel.dtype)))
+        mask = grouping.spread(keep).astype(kernel.dtype, order="C")
         gone = shared & ~keep
         if not gone.any():
-            return cls(mask, np.zeros_like(kernel), np.zeros(kernel.shape, np.int32))
+            nothing = np.zeros(kernel.shape, kernel.dtype)  # zeros_like would touch all its memory
+            return cls(mask, nothing, np.zeros(kernel.shape, np.int32))
         numbers = np.where(gone, np.arange(1, gone.size + 1), 0).astype(np.int32)
         means = np.where(gone, grouping.means(kernel), 0).astype(kernel.dtype)
         offset, cluster = (np.ascontiguousarray(grouping.spread(each)) for each in (means, numbers))

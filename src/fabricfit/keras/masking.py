@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from fabricfit.attributes import LayerAttributes
-from fabricfit.keras.reading import check_model, kernel_arrays
+from fabricfit.keras.reading import check_model, kernel_arrays, kernel_views
 from fabricfit.ranking import Criterion
 from fabricfit.selection import Objective, select_groups
 
@@ -81,7 +81,7 @@ def get_model_masks(
         An argument is out of range, or a statistic is missing or does not fit.
     """
     check_model(keras_model, "keras_model")
-    kernels = model_kernels(keras_model, model_attributes)
+    kernels = _optimizable(kernel_views(keras_model), model_attributes)
     selection = select_groups(
         kernels,
         model_attributes,
@@ -103,8 +103,12 @@ def model_kernels(
     model: keras.Model, attributes: Mapping[str, LayerAttributes]
 ) -> dict[str, np.ndarray]:
     """Return the kernels of all optimizable layers as NumPy arrays, by layer."""
+    return _optimizable(kernel_arrays(model), attributes)
+
+
+def _optimizable(kernels: Arrays, attributes: Mapping[str, LayerAttributes]) -> Arrays:
     return {
         name: kernel
-        for name, kernel in kernel_arrays(model).items()
+        for name, kernel in kernels.items()
         if name in attributes and attributes[name].optimizable
     }

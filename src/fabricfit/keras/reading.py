@@ -19,6 +19,7 @@ __all__ = [
     "describe_model",
     "functional_graph",
     "kernel_arrays",
+    "kernel_views",
     "kernels_of",
     "named_layers",
     "output_layers",
@@ -128,6 +129,21 @@ def kernel_arrays(model: keras.Model) -> dict[str, np.ndarray]:
         name: np.asarray(keras.ops.convert_to_numpy(kernel))
         for name, kernel in kernels_of(model).items()
     }
+
+
+def kernel_views(model: keras.Model) -> dict[str, np.ndarray]:
+    """Return kernels as :func:`kernel_arrays` does, but copied only where the backend cannot share them.
+
+    They are for reading, before the model is changed.
+    """
+    return {name: _view(kernel) for name, kernel in kernels_of(model).items()}
+
+
+def _view(kernel: Any) -> np.ndarray:
+    try:
+        return np.asarray(keras.ops.stop_gradient(kernel.value))
+    except (AttributeError, RuntimeError, TypeError, ValueError):
+        return np.asarray(keras.ops.convert_to_numpy(kernel))
 
 
 def describe_model(model: keras.Model) -> dict[str, LayerAttributes]:

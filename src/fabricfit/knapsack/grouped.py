@@ -97,7 +97,7 @@ def _check_floors(problem: GroupedProblem) -> None:
 def _result(problem: GroupedProblem, choice: list[np.ndarray], gap: float) -> KnapsackResult:
     counts = np.array([np.count_nonzero(mask) for mask in choice], np.int64)
     pairs = zip(problem.values, choice, strict=True)
-    value = math.fsum(float(values[mask].sum()) for values, mask in pairs)
+    value = math.fsum(_sum(values, mask) for values, mask in pairs)
     bound = value + gap
     return KnapsackResult(
         value=value,
@@ -108,6 +108,10 @@ def _result(problem: GroupedProblem, choice: list[np.ndarray], gap: float) -> Kn
         bound=bound,
         status="optimal" if bound == value else "feasible",
     )
+
+
+def _sum(values: np.ndarray, mask: np.ndarray) -> float:
+    return float(np.sum(values, where=mask, dtype=np.float64))
 
 
 class _Classes:
@@ -143,17 +147,18 @@ class _Classes:
 
 def _ladder(problem: GroupedProblem, members: np.ndarray) -> Ladder:
     """Put layers together; what must stay is worth infinity, what must not, less than nothing."""
-    parts = []
-    for layer in members:
-        values = problem.values[layer]
-        floor, ceiling = int(problem.floors[layer]), int(problem.ceilings[layer])
-        if floor or ceiling < values.size:
-            allowed, forced = top_mask(values, ceiling), top_mask(values, floor)
-            values = np.where(allowed, values, -1.0)
-            values[forced] = np.inf
-        parts.append(values)
-    low, high = int(problem.floors[members].sum()), int(problem.ceilings[members].sum())
-    return Ladder(parts[0] if len(parts) == 1 else np.concatenate(parts), low, high)
+    parts = [problem.values[layer] for layer in members]
+    floors, ceilings = problem.floors[members], problem.ceilings[members]
+    together = np.concatenate(parts)
+    ends = np.cumsum([part.size for part in parts])[:-1]
+    for own, values, floor, ceiling in zip(
+        np.split(together, ends), parts, floors.tolist(), ceilings.tolist(), strict=True
+    ):
+        if ceiling < values.size:
+            own[~top_mask(values, ceiling)] = -1
+        if floor:
+            own[top_mask(values, floor)] = np.inf
+    return Ladder(together, int(floors.sum()), int(ceilings.sum()))
 
 
 def _whole_values(problem: GroupedProblem) -> bool:
@@ -161,7 +166,7 @@ def _whole_values(problem: GroupedProblem) -> bool:
         for part in (values[:1000], values[1000:]):
             if (part != np.floor(part)).any():
                 return False
-    return math.fsum(float(values.sum()) for values in problem.values) < _WHOLE
+    return math.fsum(float(values.sum(dtype=np.float64)) for values in problem.values) < _WHOLE
 
 
 def _solve_classes(

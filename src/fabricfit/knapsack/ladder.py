@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 __all__ = ["Ladder", "top_mask"]
 
 _SORT_ALL = 1 << 13
 """An array up to this length is sorted as a whole."""
+
+_PIECE = 1 << 18
+_SAMPLE = 1 << 15
+_REACH = 450
+"""So many places of a sample to either side hold a rank nearly always: five standard deviations."""
 
 
 class Ladder:
@@ -19,8 +26,8 @@ class Ladder:
     Parameters
     ----------
     values
-        Shape ``(n,)``, in any order. ``inf`` marks an item that is always kept, -1 one that never
-        is.
+        Shape ``(n,)``, in any order, floats of 32 or 64 bits. ``inf`` marks an item that is always
+        kept, -1 one that never is.
     low, high
         Least and largest number of items that may be kept. ``high`` may be lowered later;
         ``ceiling`` remembers the first one.
@@ -34,7 +41,7 @@ class Ladder:
         self._first = 0
         self._window = np.empty(0)
         if self.size <= _SORT_ALL:
-            self._window = np.sort(values)[::-1]
+            self._window = _falling(values)
 
     @property
     def positive(self) -> int:
@@ -44,10 +51,15 @@ class Ladder:
     def focus(self, top: float, bottom: float) -> tuple[int, int]:
         """Sort the values in ``(bottom, top]``; return the ranks where they begin and end."""
         if self._window.size < self.size:
-            above = int(np.count_nonzero(self.values > top))
-            inside = self.values[(self.values <= top) & (self.values > bottom)]
-            self._first, self._window = above, np.sort(inside)[::-1]
-            return above, above + inside.size
+            # Prices have 64 bits: they must not be rounded to the values' 32 before they are compared.
+            above, inside = 0, []
+            for _, part in _pieces(self.values):
+                within = part <= np.float64(top)
+                above += part.size - int(np.count_nonzero(within))
+                within &= part > np.float64(bottom)
+                inside.append(part[within])
+            self._first, self._window = above, _falling(np.concatenate(inside))
+            return above, above + self._window.size
         falling = -self._window
         return (
             int(np.searchsorted(falling, -top, "left")),
@@ -60,21 +72,35 @@ class Ladder:
         if window.size and (window.size == self.size or window[-1] <= price < window[0]):
             count = self._first + int(np.searchsorted(-window, -price, "left"))
         else:
-            count = int(np.count_nonzero(self.values > price))
+            count = int(np.count_nonzero(self.values > np.float64(price)))
         return min(max(count, self.low), self.high)
 
     def ranks(self, start: int, stop: int) -> np.ndarray:
         """Return the values of ranks ``start`` to ``stop - 1``, largest first."""
         if start >= stop:
             return np.empty(0)
-        if start < self._first or stop > self._first + self._window.size:
+        if not self._holds(start, stop):
             room = 2 * (stop - start)
             first, last = max(start - room, 0), min(stop + room, self.size)
-            cuts = [cut for cut in (self.size - last, self.size - first) if 0 < cut < self.size]
-            ordered = np.partition(self.values, cuts) if cuts else self.values
-            part = ordered[self.size - last : self.size - first]
-            self._first, self._window = first, np.sort(part)[::-1]
+            self._guess(first, last)
+            if not self._holds(first, last):
+                cuts = [cut for cut in (self.size - last, self.size - first) if 0 < cut < self.size]
+                ordered = np.partition(self.values, cuts) if cuts else self.values
+                part = ordered[self.size - last : self.size - first]
+                self._first, self._window = first, _falling(part)
         return self._window[start - self._first : stop - self._first]
+
+    def _holds(self, start: int, stop: int) -> bool:
+        return self._first <= start and stop <= self._first + self._window.size
+
+    def _guess(self, start: int, stop: int) -> None:
+        """Sort a window that holds some ranks in all likelihood, by a sample; nothing is copied."""
+        rng = np.random.default_rng(0)
+        sample = _falling(self.values[rng.integers(0, self.size, _SAMPLE)])
+        above = start * _SAMPLE // self.size - _REACH
+        below = -(-stop * _SAMPLE // self.size) + _REACH
+        top = np.inf if above < 0 else float(sample[above])
+        self.focus(top, -np.inf if below >= _SAMPLE else float(sample[below]))
 
     def keep(self, count: int) -> np.ndarray:
         """Mark the best ``count`` items, the first ones among equals; shape ``(n,)``, bool."""
@@ -97,11 +123,29 @@ def top_mask(values: np.ndarray, count: int, last: float | None = None) -> np.nd
     """
     if count <= 0 or count >= values.size:
         return np.full(values.size, count > 0)
+    if last is None and count == 1:
+        mask = np.zeros(values.size, bool)
+        mask[np.argmax(values)] = True
+        return mask
     if last is None:
         place = values.size - count
         last = np.partition(values, place)[place]
     mask = values > last
     missing = count - int(np.count_nonzero(mask))
-    if missing:
-        mask[np.flatnonzero(values == last)[:missing]] = True
+    for start, part in _pieces(values):
+        if not missing:
+            break
+        equal = np.flatnonzero(part == last)[:missing]
+        mask[start + equal] = True
+        missing -= equal.size
     return mask
+
+
+def _pieces(values: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield pieces of an array, and where they begin: what is computed of one needs little memory."""
+    for start in range(0, values.size, _PIECE):
+        yield start, values[start : start + _PIECE]
+
+
+def _falling(values: np.ndarray) -> np.ndarray:
+    return np.sort(values)[::-1].astype(np.float64, copy=False)

@@ -69,7 +69,7 @@ def _samples(ladders: Sequence[Ladder], total: int) -> tuple[list[Ladder], np.nd
         if size < ladder.size:
             drawn = drawn[rng.integers(0, ladder.size, size)]
         weight = ladder.size / size
-        low = min(round(ladder.low / weight), size)
+        low = int(np.count_nonzero(np.isinf(drawn)))  # those that must stay, as many as were drawn
         samples.append(Ladder(drawn, low, max(round(ladder.high / weight), low)))
         weights.append(weight)
     return samples, np.array(weights)

@@ -82,7 +82,10 @@ class GroupedProblem:
 
     def __post_init__(self) -> None:
         set_ = object.__setattr__
-        values = [finite_array(f"values[{i}]", v, ("n_items",)) for i, v in enumerate(self.values)]
+        values = [
+            finite_array(f"values[{i}]", each, ("n_items",), keep_single=True)
+            for i, each in enumerate(self.values)
+        ]
         capacity = finite_array("capacity", self.capacity, ("M",), allow_infinity=True)
         costs = np.asarray(self.costs)
         if not values and not costs.size:
@@ -254,9 +257,14 @@ def exact_use(counts: np.ndarray, costs: np.ndarray) -> np.ndarray:
 
 
 def finite_array(
-    name: str, received: Any, shape: tuple[int | str, ...], *, allow_infinity: bool = False
+    name: str,
+    received: Any,
+    shape: tuple[int | str, ...],
+    *,
+    allow_infinity: bool = False,
+    keep_single: bool = False,
 ) -> np.ndarray:
-    """Return an array of finite, non-negative 64-bit floats.
+    """Return an array of finite, non-negative floats of 64 bits.
 
     Parameters
     ----------
@@ -268,12 +276,15 @@ def finite_array(
         The expected shape; a text stands for any length.
     allow_infinity
         Whether ``inf`` is accepted.
+    keep_single
+        Whether floats of 32 bits stay what they are: there may be millions.
     """
     try:
         array = np.asarray(received)
         if array.dtype.kind not in "biuf" and array.size:
             raise TypeError
-        array = array.astype(np.float64, copy=False)
+        if not (keep_single and array.dtype == np.float32):
+            array = array.astype(np.float64, copy=False)
     except (TypeError, ValueError):
         raise InvalidInputError(f"{name} must hold real numbers. Received: {received!r}") from None
     fits = len(array.shape) == len(shape) and all(
