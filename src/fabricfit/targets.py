@@ -99,6 +99,8 @@ class Target(ABC):
         level: float,
         statistics: Mapping[str, Mapping[str, np.ndarray]] | None = None,
         spare: np.ndarray | None = None,
+        *,
+        roughly: bool = False,
     ) -> Chosen:
         """Choose what becomes of the weights at a level.
 
@@ -112,6 +114,8 @@ class Target(ABC):
             ``'gradients'`` and ``'hessians'``: layer -> array, as far as the ranking needs them.
         spare
             What to leave unused of each resource, shape ``(M,)``.
+        roughly
+            Whether any good choice within the limits will do, where the best one takes long.
 
         Raises
         ------
@@ -155,6 +159,8 @@ class SparsityTarget(Target):
         level: float,
         statistics: Mapping[str, Mapping[str, np.ndarray]] | None = None,
         spare: np.ndarray | None = None,
+        *,
+        roughly: bool = False,
     ) -> Chosen:
         """Choose the groups that stay."""
         selection = select_groups(
@@ -256,6 +262,8 @@ class ChoiceTarget(Target):
         level: float,
         statistics: Mapping[str, Mapping[str, np.ndarray]] | None = None,
         spare: np.ndarray | None = None,
+        *,
+        roughly: bool = False,
     ) -> Chosen:
         """Choose for every weight, so that the level's limits are kept and well used.
 
@@ -277,7 +285,7 @@ class ChoiceTarget(Target):
             if (used <= allowed).all() and (best is None or found.loss < best[0]):
                 best = found.loss, Chosen(treatments, used, found.gap)
             moved = self._moved(limits, found.used, allowed - used, allowed)
-            if (moved == limits).all() or (best and attempt + 1 >= _ROUNDS):
+            if (moved == limits).all() or (best and (roughly or attempt + 1 >= _ROUNDS)):
                 break
             limits = moved
         if best is None:

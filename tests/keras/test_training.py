@@ -12,6 +12,7 @@ from fabricfit.keras.cloning import copy_model
 from fabricfit.keras.regularizers import DenseRegularizer
 from fabricfit.keras.training import (
     Data,
+    Penalty,
     Stream,
     TrainingDivergedError,
     check_against_model,
@@ -401,6 +402,34 @@ def test_a_loss_by_name_is_a_mean():
     for loss in (LOSS, keras.losses.SparseCategoricalCrossentropy()):
         value = float(keras.ops.convert_to_numpy(mean_loss(loss)(y, p)))
         assert value == pytest.approx(np.log(3), rel=1e-5)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "clipped in all", "lamb"])
+def test_group_penalties_are_those_of_regularizers_in_fit(optimizer):
+    """Also where the weights are one vector, and the norms' slopes are added to it."""
+    make = OPTIMIZERS[optimizer]
+    X, y = blobs(100)
+    model = mlp()
+    reference = copy_model(model)
+    attributes = optimizable(model, weight_sharing=True)
+    strengths = {"fc1": (0.03, 0.2), "fc2": (0.01, 0.0)}
+    engine = make_engine(model, LOSS, make(), attributes, 0, Penalty(model, attributes))
+    engine.penalty.assign(strengths)
+    losses = [engine.train_epoch(Data(X, y), np.arange(100), 32) for _ in range(2)]
+    attached = Penalty(reference, attributes)
+    attached.assign(strengths)
+    attached.attach()
+    reference.compile(make(), LOSS)
+    history = reference.fit(X, y, batch_size=32, epochs=2, shuffle=False, verbose=0)
+    np.testing.assert_allclose(losses, history.history["loss"], rtol=2e-4)
+    for ours, theirs in zip(weights_of(model), weights_of(reference), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=2e-3, atol=2e-5)
+    engine.penalty.assign({})
+    plain = make_engine(mlp(), LOSS, make())
+    plain.set_weights(engine.get_weights())
+    engine.reset_optimizer()
+    epochs = [each.train_epoch(Data(X, y), np.arange(100), 32) for each in (engine, plain)]
+    assert epochs[0] == pytest.approx(epochs[1], rel=1e-5)
 
 
 def test_several_inputs_and_outputs():

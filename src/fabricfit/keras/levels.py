@@ -118,7 +118,7 @@ class Levels:
             statistics = self._statistics(engine.model, self._few)
 
             def measured(level: float) -> float:
-                chosen = self.target.choose(kernels, level, statistics)
+                chosen = self.target.choose(kernels, level, statistics, roughly=True)
                 engine.set_weights(engine.projection.treated(weights, chosen.treatments))
                 return engine.evaluate(few, metric)
 

@@ -154,16 +154,16 @@ class Engine(ABC):
         """Return a pure function of nested tensors, compiled once for each way these are shaped."""
 
     def objective(
-        self, weights: list[Any], other: list[Any], strengths: Any, X: Any, y: Any
+        self, weights: list[Any], other: list[Any], inputs: tuple[Any, Any], X: Any, y: Any
     ) -> tuple[Any, list[Any]]:
-        """Return what a step lessens, as a pure function: the loss and all penalties.
+        """Return what a step lessens, as a pure function: the loss and penalties.
 
         Parameters
         ----------
         weights, other
             Values of the model's trainable and other variables.
-        strengths
-            Those of the group penalties, see :meth:`inputs`.
+        inputs
+            See :meth:`inputs`.
         X, y
             A batch.
 
@@ -172,6 +172,7 @@ class Engine(ABC):
         tuple
             A scalar, and the new values of the other variables.
         """
+        _, (strengths, _) = inputs
         outputs, updated, penalties = self.model.stateless_call(
             weights, other, X, training=True, return_losses=True
         )
@@ -236,7 +237,38 @@ class Engine(ABC):
 
     def inputs(self) -> tuple[Any, Any]:
         """Return masks and strengths as tensors: what a pure step takes besides its state."""
-        return self.projection.packed(self.projection.state, self.parameters), self.penalty.state
+        return self.packed_inputs(self.projection.state, self.penalty.state)
+
+    def packed_inputs(self, masks: Any, strengths: Any) -> tuple[Any, Any]:
+        """Return the inputs that states of projection and penalty come to, as a pure function."""
+        packed = self.projection.packed(masks, self.parameters)
+        return packed, self.penalty.packed(strengths, self.parameters)
+
+    def slopes(
+        self, loss: Any, gradients: list[Any], packed: list[Any], inputs: tuple[Any, Any]
+    ) -> tuple[Any, list[Any]]:
+        """Return what the optimizer takes of an :meth:`objective`, as a pure function.
+
+        Parameters
+        ----------
+        loss, gradients
+            Of the objective.
+        packed
+            The weights, as the optimizer takes them.
+        inputs
+            See :meth:`inputs`.
+
+        Returns
+        -------
+        tuple
+            The loss, and the slopes of what is not frozen; norms of packed weights are added to both.
+        """
+        masks, (_, norms) = inputs
+        slopes = self.parameters.pack(gradients)
+        if norms is not None:
+            loss = loss + keras.ops.sum(norms * keras.ops.abs(packed[0]))
+            slopes = [slopes[0] + norms * keras.ops.sign(packed[0])]
+        return loss, self.projected(slopes, masks)
 
     def projected(self, packed: list[Any], masks: Any, *, constants: bool = False) -> list[Any]:
         """Project what an optimizer takes or gives, by the masks of :meth:`inputs`."""
@@ -258,7 +290,7 @@ def _at_once(data: Data) -> int:
 
 
 def _values(variables: Sequence[keras.Variable]) -> list[np.ndarray]:
-    return [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
+    return [keras.ops.convert_to_numpy(variable) for variable in variables]
 
 
 def assign_all(variables: Iterable[keras.Variable], values: Iterable[Any]) -> None:

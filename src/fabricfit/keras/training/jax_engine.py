@@ -117,7 +117,7 @@ class BackendEngine(Engine):
         weights, other = state
         packed = self.parameters.pack(weights)
         copies = jax.tree.map(jax.numpy.copy, (packed, other, moments))
-        return copies, (self.projection.packed(masks, self.parameters), strengths)
+        return copies, self.packed_inputs(masks, strengths)
 
     def _write(self, state: _State) -> None:
         packed, other, moments = state
@@ -143,12 +143,12 @@ class BackendEngine(Engine):
         return self._step(state, inputs, X, y)
 
     def _step(self, state: _State, inputs: Any, X: Any, y: Any) -> tuple[_State, Any]:
-        (packed, other, moments), (masks, strengths) = state, inputs
+        packed, other, moments = state
 
         differentiated = jax.value_and_grad(self.objective, has_aux=True)
         weights = self.parameters.unpack(packed)
-        (loss, updated), gradients = differentiated(weights, other, strengths, X, y)
-        slopes = self.projected(self.parameters.pack(gradients), masks)
+        (loss, updated), gradients = differentiated(weights, other, inputs, X, y)
+        loss, slopes = self.slopes(loss, gradients, packed, inputs)
         packed, moments = self.optimizer.stateless_apply(moments, slopes, packed)
-        packed = self.projected(packed, masks, constants=True)
+        packed = self.projected(packed, inputs[0], constants=True)
         return (packed, updated, moments), loss

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
+from keras import ops
 
 from fabricfit.attributes import LayerAttributes
 from fabricfit.grouping import Grouping
 from fabricfit.keras.layers import find_handler
 from fabricfit.keras.reading import named_layers
 from fabricfit.keras.regularizers import group_norms, group_variances
+from fabricfit.keras.training.flattening import Parameters
 
 __all__ = ["Penalty"]
 
@@ -82,6 +84,34 @@ class Penalty:
             for variable, value in zip((slot.alpha, slot.beta), values, strict=True):
                 if variable is not None:
                     variable.assign(value)
+
+    def packed(
+        self, state: list[tuple[Any, Any]], parameters: Parameters
+    ) -> tuple[list[tuple[Any, Any]], Any]:
+        """Return what :attr:`state` holds, for weights that an optimizer takes packed.
+
+        Norms of groups add up to one of single weights. With all weights in one vector it takes a few
+        operations, instead of as many for each layer.
+
+        Returns
+        -------
+        tuple
+            The state without the norms' strengths, and those for each number of the vector. None where
+            the weights are not packed: the state is then what it was.
+        """
+        if not (parameters.flat and state):
+            return state, None
+        alphas = {
+            slot.position: alpha
+            for slot, (alpha, _) in zip(self._slots.values(), state, strict=True)
+            if alpha is not None
+        }
+        dtype = parameters.built_on[0].dtype
+        spread = [
+            ops.broadcast_to(ops.cast(alphas.get(position, 0.0), dtype), shape)
+            for position, shape in enumerate(parameters.shapes)
+        ]
+        return [(None, beta) for _, beta in state], parameters.pack(spread)[0]
 
     def __call__(self, weights: list[Any], state: list[tuple[Any, Any]] | None = None) -> Any:
         """Return the penalty of the model's trainable weights, a scalar.

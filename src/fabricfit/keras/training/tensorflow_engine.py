@@ -107,16 +107,17 @@ class BackendEngine(Engine):
             assign_all(self.model.trainable_variables, self.parameters.unpack(packed))
 
     def _step(self, inputs: tuple[Any, Any], X: Any, y: Any) -> tf.Tensor:
-        masks, strengths = inputs
         packed, others = self.parameters.built_on, self.model.non_trainable_variables
         weights = self.parameters.unpack([tf.convert_to_tensor(v.value) for v in packed])
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(weights)
-            loss, updated = self.objective(weights, [v.value for v in others], strengths, X, y)
+            loss, updated = self.objective(weights, [v.value for v in others], inputs, X, y)
         missing = tf.UnconnectedGradients("zero" if self.parameters.flat else "none")
-        slopes = self.parameters.pack(tape.gradient(loss, weights, unconnected_gradients=missing))
-        self.optimizer.apply(self.projected(slopes, masks), packed)
-        values = self.projected([variable.value for variable in packed], masks, constants=True)
+        gradients = tape.gradient(loss, weights, unconnected_gradients=missing)
+        values = [variable.value for variable in packed]
+        loss, slopes = self.slopes(loss, gradients, values, inputs)
+        self.optimizer.apply(slopes, packed)
+        values = self.projected([variable.value for variable in packed], inputs[0], constants=True)
         assign_all([*packed, *others], [*values, *updated])
         return loss
 

@@ -166,19 +166,19 @@ class BackendEngine(Engine):
         assign_all(variables, [*weights, *leaves[packed:]])
 
     def _step(self, state: _State, inputs: Any, X: Any, y: Any) -> tuple[_State, torch.Tensor]:
-        (packed, other, moments), (masks, strengths) = state, inputs
+        packed, other, moments = state
         weights = [w.detach().requires_grad_() for w in self.parameters.unpack(packed)]
         with torch.enable_grad():
-            total, updated = self.objective(weights, other, strengths, X, y)
+            total, updated = self.objective(weights, other, inputs, X, y)
             gradients = torch.autograd.grad(total, weights, allow_unused=True)
         with torch.no_grad():
-            slopes = [
+            gradients = [
                 torch.zeros_like(weight) if slope is None and self.parameters.flat else slope
                 for slope, weight in zip(gradients, weights, strict=True)
             ]
-            slopes = self.projected(self.parameters.pack(slopes), masks)
+            total, slopes = self.slopes(total, gradients, packed, inputs)
             packed, moments = self.optimizer.stateless_apply(moments, slopes, packed)
-            packed = self.projected(packed, masks, constants=True)
+            packed = self.projected(packed, inputs[0], constants=True)
         return (packed, [value.detach() for value in updated], moments), total.detach()
 
 
