@@ -174,7 +174,7 @@ def test_an_impossible_budget_is_refused_before_anything_is_done(
 ):
     from fabricfit.keras import running
 
-    for name in ("tune", "make_engine", "train"):
+    for name in ("tune", "train"):
         monkeypatch.setattr(running, name, lambda *_, **__: pytest.fail("it was trained"))
     with pytest.raises(InfeasibleError) as caught:
         fabricfit.fit(trained, config(), Budget(dsp=3), *data, settings(tmp_path))

@@ -221,9 +221,16 @@ def test_nothing_is_trained_for_nothing(trained, data, tmp_path):
         def on_epoch_end(self, epoch, logs=None):
             Count.epochs += 1
 
-    run(trained, data, tmp_path, callbacks=[Count()], epochs=4, rewinding_epochs=1)
+    options = {"epochs": 4, "rewinding_epochs": 1, "callbacks": [Count()]}
+    run(trained, data, tmp_path, patience=None, **options)
     # Two levels of three masked epochs, one rewinding between them: none at sparsity 0, none after.
     assert Count.epochs == 3 + 1 + 3
+    Count.epochs = 0
+    result = run(trained, data, tmp_path, **options)
+    first, second = result.history
+    # On the way, a level ends when it is as good as the model was.
+    assert first.epochs < 3 or first.metric < result.report.metric_before
+    assert Count.epochs == first.epochs + 1 + second.epochs
 
 
 def test_a_target_that_fails_says_so_and_returns_the_input(trained, data, tmp_path, caplog):

@@ -239,7 +239,9 @@ class Run:
             return level(False, np.nan, (), 0, str(error))
         epochs = self.settings.epochs - self.settings.rewinding_epochs
         try:
-            phase = self._train(epochs)
+            # On the way to the target, what is as good as before the run is good enough.
+            enough = self.baseline if sparsity < self.scheduler.upper_bound else None
+            phase = self._train(epochs, enough=enough)
         except TrainingDivergedError as error:
             logger.warning(
                 "sparsity %.4g: %s; going back to the last good weights", sparsity, error
@@ -300,7 +302,7 @@ class Run:
         named = ", ".join(f"{amount:,.0f} {unit}" for amount, unit in amounts if amount > 0)
         return finished, used, f"trained weights take {named} more than the level allows"
 
-    def _train(self, epochs: int, free: bool = False) -> Phase:
+    def _train(self, epochs: int, free: bool = False, enough: float | None = None) -> Phase:
         """Train; group penalties act only while all weights are free to follow them.
 
         Where masks have decided, they would do nothing but hold back the weights that stay.
@@ -321,6 +323,7 @@ class Run:
             keep_best=not free,
             patience=self.settings.patience,
             needed=self.threshold,
+            enough=enough,
         )
 
     def _rewind(self) -> None:

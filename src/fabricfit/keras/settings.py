@@ -74,8 +74,9 @@ class OptimizationSettings:
     minimum_groups
         Groups that stay in every layer.
     patience
-        A level's training ends after so many epochs in a row that brought next to nothing, or when the
-        ``rtol`` is out of reach: see :func:`fabricfit.keras.training.phases.train`. With None it always
+        A level's training ends after so many epochs in a row that brought next to nothing, when the
+        ``rtol`` is out of reach, or when, on the way to the target, the metric is what it was before the
+        run: see :func:`fabricfit.keras.training.phases.train`. With None it always
         takes all ``epochs``.
     trials
         Choices of strengths that ``'halving'`` tries.

@@ -44,7 +44,7 @@ def check_against_model(engine: Engine, data: Dataset) -> Any:
             f"X_{data.name} must have the shape of the model's inputs, one sample of it: "
             f"{expected}. Received: {received}"
         )
-    predictions = engine.predict(few.X)
+    predictions = engine.outputs_of(few.X)
     _check_labels(data if isinstance(data, Data) else few, predictions)
     try:
         value = engine.loss_of(few.y, predictions)

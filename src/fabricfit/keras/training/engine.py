@@ -89,7 +89,6 @@ class Engine(ABC):
         self._on_device: WeakKeyDictionary[Data, tuple[Any, Any]] = WeakKeyDictionary()
         self._judges: WeakKeyDictionary[keras.metrics.Metric, Judge] = WeakKeyDictionary()
         self._predict = self.compiled(self.forward)
-        self._loss = self.compiled(self.loss)
 
     @abstractmethod
     def step(self, X: Any, y: Any) -> float:
@@ -178,6 +177,10 @@ class Engine(ABC):
         )
         return self.loss(y, outputs) + sum(penalties) + self.penalty(weights, strengths), updated
 
+    def compiled_for_once(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a pure function for a call or two: as it is, where that takes less time."""
+        return function
+
     def predict_batch(self, X: Any) -> Any:
         """Return the model's outputs for one batch, as tensors."""
         return self._predict(self.forward_state(), tensors(X))
@@ -192,9 +195,15 @@ class Engine(ABC):
             )
         return keras.tree.map_structure(lambda *p: np.concatenate(p), *parts)
 
+    def outputs_of(self, X: Any) -> Any:
+        """Return the model's outputs for a few samples, as arrays, without compiling for long."""
+        found = self.compiled_for_once(self.forward)(self.forward_state(), tensors(X))
+        return keras.tree.map_structure(keras.ops.convert_to_numpy, found)
+
     def loss_of(self, y: Any, outputs: Any) -> float:
-        """Return the loss of predictions, both as arrays; it is compiled as a step's is."""
-        return float(keras.ops.convert_to_numpy(self._loss(*tensors((y, outputs)))))
+        """Return the loss of a few predictions, both as arrays, without compiling for long."""
+        found = self.compiled_for_once(self.loss)(*tensors((y, outputs)))
+        return float(keras.ops.convert_to_numpy(found))
 
     def evaluate(self, data: Dataset, metric: keras.metrics.Metric) -> float:
         """Return a metric over all samples; with several outputs, its mean over the outputs."""

@@ -110,6 +110,10 @@ class BackendEngine(Engine):
         """Return a jitted function: of those besides the step, none runs often."""
         return jax.jit(function, compiler_options=_QUICKLY)
 
+    def compiled_for_once(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a jitted function: as it is, each of its operations would be compiled by itself."""
+        return self.compiled(function)
+
     def _begin(
         self, state: tuple[list[Any], list[Any]], moments: list[Any], masks: Any, strengths: Any
     ) -> tuple[_State, tuple[Any, Any]]:

@@ -58,11 +58,13 @@ def train(
     keep_best: bool = True,
     patience: int | None = None,
     needed: float | None = None,
+    enough: float | None = None,
 ) -> Phase:
     """Train for some epochs, fewer where more would be for nothing.
 
     With a patience, the training ends as soon as one of these is true:
 
+    - the metric is ``enough``;
     - the metric is good enough, and has settled: in the last ``patience`` epochs its best value has become
       better by less than one part in a thousand;
     - it cannot become good enough: if every epoch that is left gained as much as the best one so far,
@@ -91,6 +93,8 @@ def train(
         Epochs that are looked back on; None to train all.
     needed
         What the metric has to reach to be of use, if there is such a value.
+    enough
+        What is as good as anybody asks for here, if there is such a value.
 
     Raises
     ------
@@ -117,7 +121,12 @@ def train(
         records.append(
             value if not records or better(value, records[-1], increasing) else records[-1]
         )
-        if engine.model.stop_training or _is_over(records, epochs, patience, needed, increasing):
+        if engine.model.stop_training:
+            break
+        if patience is not None and (
+            (enough is not None and not better(enough, records[-1], increasing))
+            or _is_over(records, epochs, patience, needed, increasing)
+        ):
             break
     engine.set_weights(best_weights)
     watchers.on_train_end()
@@ -129,12 +138,15 @@ def train(
 def _is_over(
     records: list[float],
     epochs: int,
-    patience: int | None,
+    patience: int,
     needed: float | None,
     increasing: bool,
 ) -> bool:
-    """Whether to end, given the best metric so far after each epoch: see :func:`train`."""
-    if patience is None or len(records) <= patience:
+    """Whether the metric has settled, or cannot become good enough: see :func:`train`.
+
+    The records are the best metric so far after each epoch.
+    """
+    if len(records) <= patience:
         return False
     best, gains = records[-1], np.abs(np.diff(records))
     if needed is None or not better(needed, best, increasing):
