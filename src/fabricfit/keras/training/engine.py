@@ -85,10 +85,10 @@ class Engine(ABC):
         self.parameters = Parameters(model.trainable_variables, self.optimizer, self.flattens)
         self.optimizer.build(self.parameters.built_on)
         self.projection = Projection(model, attributes or {})
-        self._fresh = _values(self.optimizer.variables)
+        self._fresh = self.values_of(self.optimizer.variables)
         self._on_device: WeakKeyDictionary[Data, tuple[Any, Any]] = WeakKeyDictionary()
         self._judges: WeakKeyDictionary[keras.metrics.Metric, Judge] = WeakKeyDictionary()
-        self._predict = self.compiled(self.forward)
+        self._predict = self.compiled(self.forward, batches=1)
 
     @abstractmethod
     def step(self, X: Any, y: Any) -> float:
@@ -149,8 +149,16 @@ class Engine(ABC):
         """Return the model's outputs, as a pure function."""
 
     @abstractmethod
-    def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Return a pure function of nested tensors, compiled once for each way these are shaped."""
+    def compiled(self, function: Callable[..., Any], batches: int = 0) -> Callable[..., Any]:
+        """Return a pure function of nested tensors, compiled once for each way these are shaped.
+
+        Parameters
+        ----------
+        function
+            What is compiled.
+        batches
+            So many of its last arguments are batches, of any number of samples.
+        """
 
     def objective(
         self, weights: list[Any], other: list[Any], inputs: tuple[Any, Any], X: Any, y: Any
@@ -223,26 +231,34 @@ class Engine(ABC):
         else:
             yield from map(tensors, data.batches(_PREDICTION_BATCH))
 
+    def values_of(self, variables: Sequence[keras.Variable]) -> list[np.ndarray]:
+        """Return copies of variables' values."""
+        return [keras.ops.convert_to_numpy(variable) for variable in variables]
+
+    def assign(self, variables: Sequence[keras.Variable], values: Sequence[np.ndarray]) -> None:
+        """Give each variable its value."""
+        assign_all(variables, values)
+
     def get_weights(self) -> list[np.ndarray]:
         """Return copies of all weights and states of the model."""
-        return _values(self.model.variables)
+        return self.values_of(self.model.variables)
 
     def set_weights(self, weights: Sequence[np.ndarray]) -> None:
         """Restore what :meth:`get_weights` returned."""
-        assign_all(self.model.variables, weights)
+        self.assign(self.model.variables, weights)
 
     def get_state(self) -> EngineState:
         """Return copies of all that training changes."""
-        return EngineState(self.get_weights(), _values(self.optimizer.variables))
+        return EngineState(self.get_weights(), self.values_of(self.optimizer.variables))
 
     def set_state(self, state: EngineState) -> None:
         """Restore what :meth:`get_state` returned."""
         self.set_weights(state.weights)
-        assign_all(self.optimizer.variables, state.optimizer)
+        self.assign(self.optimizer.variables, state.optimizer)
 
     def reset_optimizer(self) -> None:
         """Forget the optimizer's moments, step count and changed learning rate."""
-        assign_all(self.optimizer.variables, self._fresh)
+        self.assign(self.optimizer.variables, self._fresh)
 
     def inputs(self) -> tuple[Any, Any]:
         """Return masks and strengths as tensors: what a pure step takes besides its state."""
@@ -296,10 +312,6 @@ def _at_once(data: Data) -> int:
     """Return how many samples are predicted in one go: many small ones."""
     numbers = sum(array[:1].size for array in keras.tree.flatten(data.X))
     return min(max(_NUMBERS_AT_ONCE // max(numbers, 1), 1), _MOST_AT_ONCE)
-
-
-def _values(variables: Sequence[keras.Variable]) -> list[np.ndarray]:
-    return [keras.ops.convert_to_numpy(variable) for variable in variables]
 
 
 def assign_all(variables: Iterable[keras.Variable], values: Iterable[Any]) -> None:

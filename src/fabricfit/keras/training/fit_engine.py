@@ -56,7 +56,7 @@ class BackendEngine(Engine):
         """Return the model's outputs."""
         return self.model(X, training=False)
 
-    def compiled(self, function: Any) -> Any:
+    def compiled(self, function: Any, batches: int = 0) -> Any:
         """Return a function as it is."""
         return function
 

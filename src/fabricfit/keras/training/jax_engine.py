@@ -106,7 +106,7 @@ class BackendEngine(Engine):
         """Return the model's outputs."""
         return self.model.stateless_call(*state, X, training=False)[0]
 
-    def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
+    def compiled(self, function: Callable[..., Any], batches: int = 0) -> Callable[..., Any]:
         """Return a jitted function: of those besides the step, none runs often."""
         return jax.jit(function, compiler_options=_QUICKLY)
 

@@ -38,7 +38,7 @@ class Judge:
         self._engine = engine
         outputs = len(keras.tree.flatten(engine.model.outputs))
         self._own = [fresh_metric(metric) for _ in range(outputs)]
-        self._compiled = engine.compiled(self._update)
+        self._compiled = engine.compiled(self._update, batches=2)
         self._fresh: list[list[Any]] | None = None
         self._sound: bool | None = None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -47,6 +47,15 @@ class BackendEngine(Engine):
             return float(self._compiled_stream(data.source))
         return super()._train_stream(data, order, batch_size)
 
+    def values_of(self, variables: Sequence[keras.Variable]) -> list[np.ndarray]:
+        """Return copies of variables' values, without a tensor on the way."""
+        return [np.array(variable.value) for variable in variables]
+
+    def assign(self, variables: Sequence[keras.Variable], values: Sequence[np.ndarray]) -> None:
+        """Give each variable its value, without looking at it in between."""
+        for variable, value in zip(variables, values, strict=True):
+            variable.value.assign(value, read_value=False)
+
     def forward_state(self) -> tuple[()]:
         """Return nothing: weights are variables."""
         return ()
@@ -55,10 +64,20 @@ class BackendEngine(Engine):
         """Return the model's outputs."""
         return self.model(X, training=False)
 
-    def compiled(self, function: Callable[..., Any]) -> Any:
-        """Return a function as a graph."""
+    def compiled(self, function: Callable[..., Any], batches: int = 0) -> Any:
+        """Return a function as a graph, one for any number of samples."""
         # TensorFlow warns of retracing by a function's code; a partial is a function of its own.
-        return tf.function(partial(function), reduce_retracing=True, autograph=False)
+        graph = tf.function(partial(function), reduce_retracing=True, autograph=False)
+        if not batches:
+            return graph
+
+        def run(*arguments: Any) -> Any:
+            if not graph.experimental_get_tracing_count():
+                last = tf.nest.map_structure(_of_any_length, arguments[-batches:])
+                graph.get_concrete_function(*arguments[:-batches], *last)
+            return graph(*arguments)
+
+        return run
 
     def _epoch(self, X: Any, y: Any, order: tf.Tensor, batch_size: tf.Tensor) -> tf.Tensor:
         count, inputs = tf.size(order, tf.int64), self.inputs()
@@ -120,6 +139,10 @@ class BackendEngine(Engine):
         values = self.projected([variable.value for variable in packed], inputs[0], constants=True)
         assign_all([*packed, *others], [*values, *updated])
         return loss
+
+
+def _of_any_length(batch: Any) -> tf.TensorSpec:
+    return tf.TensorSpec([None, *batch.shape[1:]], batch.dtype)
 
 
 def _tensors(arrays: Any) -> Any:

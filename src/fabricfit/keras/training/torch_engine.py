@@ -111,7 +111,7 @@ class BackendEngine(Engine):
         """Return the model's outputs."""
         return self.model.stateless_call(*state, X, training=False)[0]
 
-    def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
+    def compiled(self, function: Callable[..., Any], batches: int = 0) -> Callable[..., Any]:
         """Return a function that is traced, where that is possible."""
 
         def run(*arguments: Any) -> Any:
