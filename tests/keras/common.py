@@ -5,7 +5,8 @@ from __future__ import annotations
 import keras
 import numpy as np
 
-from fabricfit.attributes import OptimizationAttributes
+from fabricfit.attributes import OptimizationAttributes, get_attributes_from_keras_model
+from fabricfit.keras.training import Penalty, make_engine
 from fabricfit.objectives import ParameterEstimator
 
 L = keras.layers
@@ -22,6 +23,24 @@ def kernel_of(model, name):
 def outputs_of(model, X):
     tensors = model(X, training=False)
     return keras.tree.map_structure(lambda t: np.array(keras.ops.convert_to_numpy(t)), tensors)
+
+
+def described(model, **changes):
+    """Attributes of a model whose units may all be pruned."""
+    attributes = get_attributes_from_keras_model(model)
+    for layer in attributes.values():
+        if layer.weight_shape:
+            layer.optimizable = True
+            options = {"pruning": True, **changes}
+            layer.optimization_attributes = OptimizationAttributes("structured", **options)
+    return attributes
+
+
+def engine_for(model, attributes):
+    """An engine with penalties."""
+    return make_engine(
+        model, "sparse_categorical_crossentropy", "adam", attributes, 0, Penalty(model, attributes)
+    )
 
 
 def mlp(inputs=6, hidden=8, outputs=3, activation="relu", seed=0):

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fabricfit.attributes import OptimizationAttributes, get_attributes_from_keras_model
+from fabricfit.attributes import get_attributes_from_keras_model
 from fabricfit.errors import InvalidInputError
 from fabricfit.keras.decisions import decide
 from fabricfit.keras.halving import candidates, halve, rungs
@@ -19,29 +19,15 @@ from fabricfit.keras.optimization import sparsity_target
 from fabricfit.keras.reading import kernel_arrays
 from fabricfit.keras.settings import OptimizationSettings
 from fabricfit.keras.strengths import uniform
-from fabricfit.keras.training import Data, Penalty, fresh_metric, make_engine
+from fabricfit.keras.training import Data, fresh_metric, make_engine
 from fabricfit.objectives import ParameterEstimator
 
-from .common import blobs, kernel_of, mlp, weights_of
+from .common import blobs, described, engine_for, kernel_of, mlp, weights_of
 
 pytestmark = pytest.mark.keras
 
 LOSS = "sparse_categorical_crossentropy"
 VALUES = [0.0, 1e-3, 1e-2, 0.1, 1.0]
-
-
-def described(model, **changes):
-    attributes = get_attributes_from_keras_model(model)
-    for layer in attributes.values():
-        if layer.weight_shape:
-            layer.optimizable = True
-            options = {"pruning": True, **changes}
-            layer.optimization_attributes = OptimizationAttributes("structured", **options)
-    return attributes
-
-
-def engine_for(model, attributes):
-    return make_engine(model, LOSS, "adam", attributes, 0, Penalty(model, attributes))
 
 
 @given(st.integers(1, 40), st.integers(1, 200))

@@ -115,18 +115,18 @@ def halve(
     engine.reset_optimizer()
     states = dict.fromkeys(range(len(choices)), engine.get_state())
     scores: dict[int, float] = {}
-    trained = dict.fromkeys(states, 0)
-    ahead = list(states)
+    epochs_of = dict.fromkeys(states, 0)
+    ahead, done = list(states), 0
     for number, rung in enumerate(rungs(epochs, len(choices))):
-        for index in ahead:
-            engine.set_state(states[index])
-            engine.penalty.assign(choices[index])
-            scores[index] = _go_on(
-                engine, data, judge, rung - trained[index], batch_size, [seed, number]
-            )
-            trained[index] = rung
-            states[index] = engine.get_state()
+        rng = np.random.default_rng([seed, number])
+        orders = [data.order(rng) for _ in range(rung - done)]
+        candidates = ((states[index], choices[index]) for index in ahead)
+        trained = engine.train_candidates(candidates, data, orders, batch_size)
+        for index, (state, loss) in zip(ahead, trained, strict=True):
+            scores[index] = _score(engine, judge) if np.isfinite(loss) else math.nan
+            states[index], epochs_of[index] = state, rung
             logger.debug("strengths %d after %d epochs: %.5g", index, rung, scores[index])
+        done = rung
         alive = [index for index in ahead if np.isfinite(scores[index])]
         if not alive:
             engine.set_weights(start)
@@ -139,22 +139,11 @@ def halve(
     return Tuned(
         choices[best],
         states[best].weights,
-        tuple(Trial(each, trained[i], scores[i], i == best) for i, each in enumerate(choices)),
+        tuple(Trial(each, epochs_of[i], scores[i], i == best) for i, each in enumerate(choices)),
     )
 
 
-def _go_on(
-    engine: Engine,
-    data: Dataset,
-    judge: Callable[[Engine], float],
-    epochs: int,
-    batch_size: int,
-    seed: list[int],
-) -> float:
-    rng = np.random.default_rng(seed)
-    for _ in range(epochs):
-        if not np.isfinite(engine.train_epoch(data, data.order(rng), batch_size)):
-            return math.nan
+def _score(engine: Engine, judge: Callable[[Engine], float]) -> float:
     try:
         return judge(engine)
     except TrainingDivergedError:

@@ -19,6 +19,7 @@ import keras
 import numpy as np
 
 from fabricfit.attributes import LayerAttributes
+from fabricfit.keras.strengths import Strengths
 from fabricfit.keras.training.data import Data, Dataset, samples_in, tensors
 from fabricfit.keras.training.flattening import Parameters
 from fabricfit.keras.training.ingredients import (
@@ -28,7 +29,7 @@ from fabricfit.keras.training.ingredients import (
 )
 from fabricfit.keras.training.judging import Judge
 from fabricfit.keras.training.penalty import Penalty
-from fabricfit.keras.training.projection import Projection, project
+from fabricfit.keras.training.projection import Projection
 
 __all__ = ["Engine", "EngineState", "assign_all", "make_engine"]
 
@@ -81,7 +82,7 @@ class Engine(ABC):
         self.seed = seed
         self.plain_loss = resolve_loss(loss_fn)
         self.loss = mean_loss(self.plain_loss)
-        self.optimizer = fresh_optimizer(optimizer)
+        self.optimizer = self._usable(fresh_optimizer(optimizer))
         self.parameters = Parameters(model.trainable_variables, self.optimizer, self.flattens)
         self.optimizer.build(self.parameters.built_on)
         self.projection = Projection(model, attributes or {})
@@ -89,6 +90,10 @@ class Engine(ABC):
         self._on_device: WeakKeyDictionary[Data, tuple[Any, Any]] = WeakKeyDictionary()
         self._judges: WeakKeyDictionary[keras.metrics.Metric, Judge] = WeakKeyDictionary()
         self._predict = self.compiled(self.forward, batches=1)
+
+    def _usable(self, optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
+        """Return a new optimizer in the way the engine needs it."""
+        return optimizer
 
     @abstractmethod
     def step(self, X: Any, y: Any) -> float:
@@ -99,6 +104,7 @@ class Engine(ABC):
     def compilations(self) -> int:
         """How often a training step has been compiled: once for each way the data are shaped."""
 
+    @abstractmethod
     def train_epoch(self, data: Dataset, order: np.ndarray | None, batch_size: int) -> float:
         """Train on all samples once.
 
@@ -117,22 +123,40 @@ class Engine(ABC):
         float
             Mean loss over the samples, as seen while training.
         """
-        if isinstance(data, Data) and data.resident and order is not None:
-            return self._train_resident(self._held(data), order, batch_size)
-        return self._train_stream(data, order, batch_size)
 
-    @abstractmethod
-    def _train_resident(self, held: tuple[Any, Any], order: np.ndarray, batch_size: int) -> float:
-        """Train on samples that are on the device."""
+    def train_candidates(
+        self,
+        candidates: Iterable[tuple[EngineState, Strengths]],
+        data: Dataset,
+        orders: Sequence[np.ndarray | None],
+        batch_size: int,
+    ) -> Iterator[tuple[EngineState, float]]:
+        """Train several candidates, each by itself.
 
-    def _train_stream(self, data: Dataset, order: np.ndarray | None, batch_size: int) -> float:
-        """Train on batches as they come."""
-        total, count = 0.0, 0
-        for X, y in data.batches(batch_size, order):
-            samples = samples_in(X)
-            total += self.step(X, y) * samples
-            count += samples
-        return total / count
+        Parameters
+        ----------
+        candidates
+            Where each begins, and the strengths of its penalties.
+        data, batch_size
+            As for :meth:`train_epoch`.
+        orders
+            An order for each epoch, the same for all candidates.
+
+        Yields
+        ------
+        tuple
+            Where a candidate came to, in the order in which they were given, and the last loss: not
+            finite if it diverged. The engine then holds that candidate's weights.
+        """
+        for state, strengths in candidates:
+            self.set_state(state)
+            self.penalty.assign(strengths)
+            loss = 0.0
+            for order in orders:
+                loss = self.train_epoch(data, order, batch_size)
+                if not np.isfinite(loss):
+                    break
+            yield self.get_state(), loss
 
     def _held(self, data: Data) -> tuple[Any, Any]:
         """Return the samples as tensors; they are sent to the device but once."""
@@ -159,31 +183,6 @@ class Engine(ABC):
         batches
             So many of its last arguments are batches, of any number of samples.
         """
-
-    def objective(
-        self, weights: list[Any], other: list[Any], inputs: tuple[Any, Any], X: Any, y: Any
-    ) -> tuple[Any, list[Any]]:
-        """Return what a step lessens, as a pure function: the loss and penalties.
-
-        Parameters
-        ----------
-        weights, other
-            Values of the model's trainable and other variables.
-        inputs
-            See :meth:`inputs`.
-        X, y
-            A batch.
-
-        Returns
-        -------
-        tuple
-            A scalar, and the new values of the other variables.
-        """
-        _, (strengths, _) = inputs
-        outputs, updated, penalties = self.model.stateless_call(
-            weights, other, X, training=True, return_losses=True
-        )
-        return self.loss(y, outputs) + sum(penalties) + self.penalty(weights, strengths), updated
 
     def compiled_for_once(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Return a pure function for a call or two: as it is, where that takes less time."""
@@ -260,46 +259,6 @@ class Engine(ABC):
         """Forget the optimizer's moments, step count and changed learning rate."""
         self.assign(self.optimizer.variables, self._fresh)
 
-    def inputs(self) -> tuple[Any, Any]:
-        """Return masks and strengths as tensors: what a pure step takes besides its state."""
-        return self.packed_inputs(self.projection.state, self.penalty.state)
-
-    def packed_inputs(self, masks: Any, strengths: Any) -> tuple[Any, Any]:
-        """Return the inputs that states of projection and penalty come to, as a pure function."""
-        packed = self.projection.packed(masks, self.parameters)
-        return packed, self.penalty.packed(strengths, self.parameters)
-
-    def slopes(
-        self, loss: Any, gradients: list[Any], packed: list[Any], inputs: tuple[Any, Any]
-    ) -> tuple[Any, list[Any]]:
-        """Return what the optimizer takes of an :meth:`objective`, as a pure function.
-
-        Parameters
-        ----------
-        loss, gradients
-            Of the objective.
-        packed
-            The weights, as the optimizer takes them.
-        inputs
-            See :meth:`inputs`.
-
-        Returns
-        -------
-        tuple
-            The loss, and the slopes of what is not frozen; norms of packed weights are added to both.
-        """
-        masks, (_, norms) = inputs
-        slopes = self.parameters.pack(gradients)
-        if norms is not None:
-            loss = loss + keras.ops.sum(norms * keras.ops.abs(packed[0]))
-            slopes = [slopes[0] + norms * keras.ops.sign(packed[0])]
-        return loss, self.projected(slopes, masks)
-
-    def projected(self, packed: list[Any], masks: Any, *, constants: bool = False) -> list[Any]:
-        """Project what an optimizer takes or gives, by the masks of :meth:`inputs`."""
-        positions = list(range(len(masks))) if self.parameters.flat else self.projection.positions
-        return project(packed, positions, masks, constants=constants)
-
     def project_weights(self) -> None:
         """Set frozen weights to their values and shared ones to their mean, now."""
         variables = self.model.trainable_variables
@@ -330,7 +289,16 @@ def make_engine(
 ) -> Engine:
     """Return the engine for a model on the active backend; the arguments are those of :class:`Engine`."""
     name = keras.backend.backend()
-    if type(model).train_step is not keras.Model.train_step:
+    if type(model).train_step is not keras.Model.train_step or not _is_pure(optimizer):
         name = "fit"
     module = importlib.import_module(f"fabricfit.keras.training.{name}_engine")
     return module.BackendEngine(model, loss_fn, optimizer, attributes, seed, penalty)
+
+
+def _is_pure(optimizer: Any) -> bool:
+    """Whether an optimizer can be used as a pure function."""
+    if keras.backend.backend() != "tensorflow":
+        return True
+    from fabricfit.keras.training.tensorflow_optimizer import is_pure
+
+    return is_pure(fresh_optimizer(optimizer))

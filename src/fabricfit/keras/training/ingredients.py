@@ -68,10 +68,15 @@ def fresh_optimizer(optimizer: Any) -> keras.optimizers.Optimizer:
     Raises
     ------
     InvalidInputError
-        Keras knows no optimizer by this name.
+        Keras knows no optimizer by this name, or it scales the loss.
     InvalidTypeError
         It is no optimizer of Keras 3.
     """
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        raise InvalidInputError(
+            "optimizer must not scale the loss, since masks act on the slopes as they are. Received: a "
+            f"LossScaleOptimizer; give its inner optimizer {optimizer.inner_optimizer.name!r} instead."
+        )
     if isinstance(optimizer, keras.optimizers.Optimizer):
         return type(optimizer).from_config(optimizer.get_config())
     if isinstance(optimizer, str | dict):

@@ -10,8 +10,9 @@ import jax
 import keras
 import numpy as np
 
-from fabricfit.keras.training.data import Dataset, samples_in
-from fabricfit.keras.training.engine import Engine, assign_all
+from fabricfit.keras.training.data import samples_in
+from fabricfit.keras.training.engine import assign_all
+from fabricfit.keras.training.pure_engine import PureEngine, State
 
 __all__ = ["BackendEngine"]
 
@@ -19,10 +20,9 @@ _WELL = {
     "xla_backend_optimization_level": 1
 }  # more takes longer to compile, and gains nothing here
 _QUICKLY = {"xla_backend_optimization_level": 0}
-_State = tuple[list[Any], list[Any], list[Any]]
 
 
-class BackendEngine(Engine):
+class BackendEngine(PureEngine):
     """The step is a pure function of weights, optimizer state, masks and a batch.
 
     The memory of what it changes is used again for what it returns. All whole batches of an epoch are one
@@ -38,7 +38,7 @@ class BackendEngine(Engine):
         self._compiled_steps = compiled(self._steps, compiler_options=_WELL)
         # What is left at the end of an epoch is one step: compiling it well would take longer.
         self._compiled_last_step = compiled(self._picking_step, compiler_options=_QUICKLY)
-        self._compiled_begin = self.compiled(self._begin)
+        self._compiled_copies = self.compiled(self._copies)
         self._compiled_unpack = self.compiled(self.parameters.unpack)
         self._loops: bool | None = None
 
@@ -53,11 +53,9 @@ class BackendEngine(Engine):
         )
         return sum(step._cache_size() for step in steps)
 
-    def step(self, X: Any, y: Any) -> float:
-        """Train on one batch."""
-        return self._run([(self._compiled_step, (X, y), samples_in(X))])
-
-    def _train_resident(self, held: tuple[Any, Any], order: np.ndarray, batch_size: int) -> float:
+    def _pass(
+        self, state: State, inputs: Any, held: tuple[Any, Any], order: np.ndarray, batch_size: int
+    ) -> tuple[State, float]:
         index = order.astype(np.int32)
         whole = len(order) - len(order) % batch_size
         batches = index[:whole].reshape(-1, batch_size)
@@ -69,7 +67,17 @@ class BackendEngine(Engine):
         if whole < len(order):
             last = index[whole:]
             runs.append((self._compiled_last_step, (held, last), len(last)))
-        return self._run(runs)
+        return _run(runs, state, inputs)
+
+    def _follow(
+        self, state: State, inputs: Any, pairs: Iterable[tuple[Any, Any]]
+    ) -> tuple[State, float]:
+        runs = ((self._compiled_step, pair, samples_in(pair[0])) for pair in pairs)
+        return _run(runs, state, inputs)
+
+    def _lanes(self, *_: Any) -> int:
+        """Return one: XLA runs one program after the other on CPUs, and with all cores."""
+        return 1
 
     def _can_loop(self, X: Any) -> bool:
         """Whether a loop of steps is worth compiling: whether the model has no convolutions."""
@@ -78,23 +86,6 @@ class BackendEngine(Engine):
             program = jax.make_jaxpr(self.forward)(self.forward_state(), few)
             self._loops = "conv_general_dilated" not in str(program)
         return self._loops
-
-    def _train_stream(self, data: Dataset, order: np.ndarray | None, batch_size: int) -> float:
-        pairs = data.batches(batch_size, order)
-        return self._run((self._compiled_step, pair, samples_in(pair[0])) for pair in pairs)
-
-    def _run(self, runs: Iterable[tuple[Any, tuple[Any, ...], int]]) -> float:
-        """Take compiled steps, each on what it is given besides state and inputs; return the mean loss."""
-        moments = [v.value for v in self.optimizer.variables]
-        raw = (self.projection.state, self.penalty.state)
-        state, inputs = self._compiled_begin(self.forward_state(), moments, *raw)
-        losses = []
-        for run, samples, count in runs:
-            state, loss = run(state, inputs, *samples)
-            losses.append((loss, count))
-        self._write(state)
-        total = sum(count for _, count in losses)
-        return float(sum(float(loss) * count for loss, count in losses) / total)
 
     def forward_state(self) -> tuple[list[Any], list[Any]]:
         """Return the values of all weights and states."""
@@ -114,16 +105,22 @@ class BackendEngine(Engine):
         """Return a jitted function: as it is, each of its operations would be compiled by itself."""
         return self.compiled(function)
 
-    def _begin(
+    def _begin(self) -> tuple[State, Any]:
+        moments = [v.value for v in self.optimizer.variables]
+        raw = (self.projection.state, self.penalty.state)
+        begun: tuple[State, Any] = self._compiled_copies(self.forward_state(), moments, *raw)
+        return begun
+
+    def _copies(
         self, state: tuple[list[Any], list[Any]], moments: list[Any], masks: Any, strengths: Any
-    ) -> tuple[_State, tuple[Any, Any]]:
+    ) -> tuple[State, tuple[Any, Any]]:
         """Return copies of all that a step changes, since their memory is given away, and its inputs."""
         weights, other = state
         packed = self.parameters.pack(weights)
         copies = jax.tree.map(jax.numpy.copy, (packed, other, moments))
         return copies, self.packed_inputs(masks, strengths)
 
-    def _write(self, state: _State) -> None:
+    def _write(self, state: State) -> None:
         packed, other, moments = state
         owners = (
             (self.model.trainable_variables, self._compiled_unpack(packed)),
@@ -133,20 +130,18 @@ class BackendEngine(Engine):
         for variables, values in owners:
             assign_all(variables, values)
 
-    def _steps(self, state: _State, inputs: Any, held: Any, batches: Any) -> tuple[_State, Any]:
-        def step(state: _State, index: Any) -> tuple[_State, Any]:
+    def _steps(self, state: State, inputs: Any, held: Any, batches: Any) -> tuple[State, Any]:
+        def step(state: State, index: Any) -> tuple[State, Any]:
             return self._picking_step(state, inputs, held, index)
 
         state, losses = jax.lax.scan(step, state, batches)
         return state, jax.numpy.mean(losses)
 
-    def _picking_step(
-        self, state: _State, inputs: Any, held: Any, index: Any
-    ) -> tuple[_State, Any]:
+    def _picking_step(self, state: State, inputs: Any, held: Any, index: Any) -> tuple[State, Any]:
         X, y = keras.tree.map_structure(lambda array: array[index], held)
         return self._step(state, inputs, X, y)
 
-    def _step(self, state: _State, inputs: Any, X: Any, y: Any) -> tuple[_State, Any]:
+    def _step(self, state: State, inputs: Any, X: Any, y: Any) -> tuple[State, Any]:
         packed, other, moments = state
 
         differentiated = jax.value_and_grad(self.objective, has_aux=True)
@@ -156,3 +151,15 @@ class BackendEngine(Engine):
         packed, moments = self.optimizer.stateless_apply(moments, slopes, packed)
         packed = self.projected(packed, inputs[0], constants=True)
         return (packed, updated, moments), loss
+
+
+def _run(
+    runs: Iterable[tuple[Any, tuple[Any, ...], int]], state: State, inputs: Any
+) -> tuple[State, float]:
+    """Take compiled steps, each on its samples, of which it has so many; return the mean loss."""
+    losses = []
+    for run, samples, count in runs:
+        state, loss = run(state, inputs, *samples)
+        losses.append((loss, count))
+    total = sum(count for _, count in losses)
+    return state, float(sum(float(loss) * count for loss, count in losses) / total)

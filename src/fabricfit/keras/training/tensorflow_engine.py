@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -10,14 +10,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from fabricfit.keras.training.data import Dataset, Stream
-from fabricfit.keras.training.engine import Engine, assign_all
+from fabricfit.keras.training.data import Dataset, Stream, samples_in
+from fabricfit.keras.training.pure_engine import PureEngine, State, cores
+from fabricfit.keras.training.tensorflow_optimizer import without_distribution
 
 __all__ = ["BackendEngine"]
 
 
-class BackendEngine(Engine):
-    """One ``tf.function`` for each shape of data; weights, masks and strengths are variables in it.
+class BackendEngine(PureEngine):
+    """One ``tf.function`` for each shape of data; weights, masks and strengths are arguments of it.
 
     What the optimizer takes as one vector is put together when an epoch begins, and taken apart when it ends.
     """
@@ -28,30 +29,49 @@ class BackendEngine(Engine):
         self._compiled_stream = self.compiled(self._stream)
         self._compiled_step = self.compiled(self._single_step)
 
+    def _usable(self, optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
+        return without_distribution(optimizer)
+
     @property
     def compilations(self) -> int:
         """How often a training step has been compiled."""
         steps = (self._compiled_epoch, self._compiled_stream, self._compiled_step)
         return sum(step.experimental_get_tracing_count() for step in steps)
 
-    def step(self, X: Any, y: Any) -> float:
-        """Train on one batch."""
-        return float(self._compiled_step(*_tensors((X, y))))
-
-    def _train_resident(self, held: tuple[Any, Any], order: np.ndarray, batch_size: int) -> float:
-        index = tf.convert_to_tensor(order, tf.int64)
-        return float(self._compiled_epoch(*held, index, tf.constant(batch_size, tf.int64)))
-
-    def _train_stream(self, data: Dataset, order: np.ndarray | None, batch_size: int) -> float:
+    def train_epoch(self, data: Dataset, order: np.ndarray | None, batch_size: int) -> float:
+        """Train on all samples once; a ``tf.data.Dataset`` is gone over within the graph."""
         if isinstance(data, Stream) and isinstance(data.source, tf.data.Dataset):
-            return float(self._compiled_stream(data.source))
-        return super()._train_stream(data, order, batch_size)
+            state, loss = self._compiled_stream(*self._begin(), data.source)
+            return self._written(state, float(loss))
+        return super().train_epoch(data, order, batch_size)
+
+    def _pass(
+        self, state: State, inputs: Any, held: tuple[Any, Any], order: np.ndarray, batch_size: int
+    ) -> tuple[State, float]:
+        state, loss = self._compiled_epoch(state, inputs, *held, *_sizes(order, batch_size))
+        return state, float(loss)
+
+    def _follow(
+        self, state: State, inputs: Any, pairs: Iterable[tuple[Any, Any]]
+    ) -> tuple[State, float]:
+        total, count = 0.0, 0
+        for X, y in pairs:
+            state, loss = self._compiled_step(state, inputs, *_tensors((X, y)))
+            total, count = total + float(loss) * samples_in(X), count + samples_in(X)
+        return state, total / count
+
+    def _lanes(self, state: State, inputs: Any, held: tuple[Any, Any], batch_size: int) -> int:
+        """Return one where a graph depends on more than its arguments, such as a random generator."""
+        sizes = _sizes(np.arange(samples_in(held[0])), batch_size)
+        graph = self._compiled_epoch.get_concrete_function(state, inputs, *held, *sizes).graph
+        depends = any(op.op_def.is_stateful for op in graph.get_operations())
+        return 1 if depends or tf.config.list_logical_devices("GPU") else cores()
 
     def values_of(self, variables: Sequence[keras.Variable]) -> list[np.ndarray]:
         """Return copies of variables' values, without a tensor on the way."""
-        return [np.array(variable.value) for variable in variables]
+        return [variable.value.numpy() for variable in variables]
 
-    def assign(self, variables: Sequence[keras.Variable], values: Sequence[np.ndarray]) -> None:
+    def assign(self, variables: Sequence[keras.Variable], values: Sequence[Any]) -> None:
         """Give each variable its value, without looking at it in between."""
         for variable, value in zip(variables, values, strict=True):
             variable.value.assign(value, read_value=False)
@@ -79,66 +99,78 @@ class BackendEngine(Engine):
 
         return run
 
-    def _epoch(self, X: Any, y: Any, order: tf.Tensor, batch_size: tf.Tensor) -> tf.Tensor:
-        count, inputs = tf.size(order, tf.int64), self.inputs()
+    @property
+    def _changing(self) -> tuple[list[keras.Variable], ...]:
+        owner = self.model
+        return owner.trainable_variables, owner.non_trainable_variables, self.optimizer.variables
 
-        def batch(start: tf.Tensor, total: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def _begin(self) -> tuple[State, Any]:
+        weights, other, moments = (_tensors([v.value for v in part]) for part in self._changing)
+        return (weights, other, moments), _tensors((self.projection.state, self.penalty.state))
+
+    def _write(self, state: State) -> None:
+        for variables, values in zip(self._changing, state, strict=True):
+            self.assign(variables, values)
+
+    def _epoch(
+        self, state: State, inputs: Any, X: Any, y: Any, order: tf.Tensor, batch_size: tf.Tensor
+    ) -> tuple[State, tf.Tensor]:
+        count = tf.size(order, tf.int64)
+        state, inputs = self._packed(state), self.packed_inputs(*inputs)
+
+        def batch(start: tf.Tensor, total: tf.Tensor, state: State) -> tuple[Any, ...]:
             index = order[start : start + batch_size]
             picked = tf.nest.map_structure(lambda tensor: tf.gather(tensor, index), (X, y))
-            loss = tf.cast(self._step(inputs, *picked), tf.float32)
-            return start + batch_size, total + loss * tf.cast(tf.size(index), tf.float32)
+            state, loss = self._step(state, inputs, *picked)
+            return start + batch_size, total + loss * tf.cast(tf.size(index), tf.float32), state
 
-        self._begin()
-        start = tf.zeros((), tf.int64)
-        _, total = tf.while_loop(lambda start, _: start < count, batch, (start, tf.zeros(())))
-        self._end()
-        return total / tf.cast(count, tf.float32)
+        loop = (tf.zeros((), tf.int64), tf.zeros(()), state)
+        _, total, state = tf.while_loop(lambda start, *_: start < count, batch, loop)
+        return self._unpacked(state), total / tf.cast(count, tf.float32)
 
-    def _stream(self, dataset: tf.data.Dataset) -> tf.Tensor:
-        inputs = self.inputs()
+    def _stream(
+        self, state: State, inputs: Any, dataset: tf.data.Dataset
+    ) -> tuple[State, tf.Tensor]:
+        state, inputs = self._packed(state), self.packed_inputs(*inputs)
 
-        def batch(sums: tuple[tf.Tensor, tf.Tensor], pair: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        def batch(sums: tuple[Any, ...], pair: Any) -> tuple[Any, ...]:
+            total, count, *leaves = sums
             samples = tf.cast(tf.shape(tf.nest.flatten(pair)[0])[0], tf.float32)
-            loss = tf.cast(self._step(inputs, *pair), tf.float32)
-            return sums[0] + loss * samples, sums[1] + samples
+            updated, loss = self._step(tf.nest.pack_sequence_as(state, leaves), inputs, *pair)
+            return total + loss * samples, count + samples, *tf.nest.flatten(updated)
 
-        self._begin()
-        total, count = dataset.reduce((tf.zeros(()), tf.zeros(())), batch)
-        self._end()
-        return total / count
+        sums = dataset.reduce((tf.zeros(()), tf.zeros(()), *tf.nest.flatten(state)), batch)
+        state = tf.nest.pack_sequence_as(state, sums[2:])
+        return self._unpacked(state), sums[0] / sums[1]
 
-    def _single_step(self, X: Any, y: Any) -> tf.Tensor:
-        self._begin()
-        loss = self._step(self.inputs(), X, y)
-        self._end()
-        return loss
+    def _single_step(self, state: State, inputs: Any, X: Any, y: Any) -> tuple[State, tf.Tensor]:
+        state, loss = self._step(self._packed(state), self.packed_inputs(*inputs), X, y)
+        return self._unpacked(state), loss
 
-    def _begin(self) -> None:
-        """Put the weights together, if the optimizer wants them so."""
-        if self.parameters.flat:
-            weights = [variable.value for variable in self.model.trainable_variables]
-            assign_all(self.parameters.built_on, self.parameters.pack(weights))
+    def _packed(self, state: State) -> State:
+        weights, other, moments = state
+        return self.parameters.pack(weights), other, moments
 
-    def _end(self) -> None:
-        """Give the model what :meth:`_begin` took."""
-        if self.parameters.flat:
-            packed = [variable.value for variable in self.parameters.built_on]
-            assign_all(self.model.trainable_variables, self.parameters.unpack(packed))
+    def _unpacked(self, state: State) -> State:
+        packed, other, moments = state
+        return self.parameters.unpack(packed), other, moments
 
-    def _step(self, inputs: tuple[Any, Any], X: Any, y: Any) -> tf.Tensor:
-        packed, others = self.parameters.built_on, self.model.non_trainable_variables
-        weights = self.parameters.unpack([tf.convert_to_tensor(v.value) for v in packed])
+    def _step(self, state: State, inputs: Any, X: Any, y: Any) -> tuple[State, tf.Tensor]:
+        packed, other, moments = state
+        weights = self.parameters.unpack(packed)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(weights)
-            loss, updated = self.objective(weights, [v.value for v in others], inputs, X, y)
+            loss, updated = self.objective(weights, other, inputs, X, y)
         missing = tf.UnconnectedGradients("zero" if self.parameters.flat else "none")
         gradients = tape.gradient(loss, weights, unconnected_gradients=missing)
-        values = [variable.value for variable in packed]
-        loss, slopes = self.slopes(loss, gradients, values, inputs)
-        self.optimizer.apply(slopes, packed)
-        values = self.projected([variable.value for variable in packed], inputs[0], constants=True)
-        assign_all([*packed, *others], [*values, *updated])
-        return loss
+        loss, slopes = self.slopes(loss, _tensors(gradients), packed, inputs)
+        packed, moments = self.optimizer.stateless_apply(moments, slopes, packed)
+        packed = self.projected(packed, inputs[0], constants=True)
+        return (packed, updated, moments), tf.cast(loss, tf.float32)
+
+
+def _sizes(order: np.ndarray, batch_size: int) -> tuple[tf.Tensor, tf.Tensor]:
+    return tf.convert_to_tensor(order, tf.int64), tf.constant(batch_size, tf.int64)
 
 
 def _of_any_length(batch: Any) -> tf.TensorSpec:
@@ -146,4 +178,9 @@ def _of_any_length(batch: Any) -> tf.TensorSpec:
 
 
 def _tensors(arrays: Any) -> Any:
-    return keras.tree.map_structure(tf.convert_to_tensor, arrays)
+    """Return nested arrays, variables or slices as tensors; a ``None`` stays."""
+    return keras.tree.map_structure(
+        lambda array: None if array is None else tf.convert_to_tensor(array),
+        arrays,
+        none_is_leaf=True,
+    )

@@ -18,8 +18,9 @@ import keras
 import numpy as np
 import torch
 
-from fabricfit.keras.training.data import Dataset, tensors
-from fabricfit.keras.training.engine import Engine, assign_all
+from fabricfit.keras.training.data import tensors
+from fabricfit.keras.training.engine import assign_all
+from fabricfit.keras.training.pure_engine import PureEngine, State, cores
 from fabricfit.keras.training.torch_tracing import Flat, Traced, nested, tensors_in, threads
 
 __all__ = ["BackendEngine"]
@@ -28,10 +29,9 @@ logger = logging.getLogger(__name__)
 
 _PICKED_BYTES = 2**24
 _OF_BACKEND = "torch_parallel_optimizer"
-_State = tuple[list[torch.Tensor], list[torch.Tensor], list[torch.Tensor]]
 
 
-class BackendEngine(Engine):
+class BackendEngine(PureEngine):
     """The step is a pure function of weights, optimizer state, masks and a batch.
 
     A step that cannot be traced, since what it does depends on the values of tensors, runs through Keras.
@@ -70,36 +70,43 @@ class BackendEngine(Engine):
         """How often a training step has been compiled."""
         return sum(function == self._step for function, *_ in self._programs)
 
-    def step(self, X: Any, y: Any) -> float:
-        """Train on one batch."""
-        samples = tensors((X, y))
-        return self._run(samples, [tensors_in(samples)])
+    def _pass(
+        self, state: State, inputs: Any, held: tuple[Any, Any], order: np.ndarray, batch_size: int
+    ) -> tuple[State, float]:
+        return self._run(state, inputs, held, _shuffled(tensors_in(held), order, batch_size))
 
-    def _train_resident(self, held: tuple[Any, Any], order: np.ndarray, batch_size: int) -> float:
-        return self._run(held, _shuffled(tensors_in(held), order, batch_size))
-
-    def _train_stream(self, data: Dataset, order: np.ndarray | None, batch_size: int) -> float:
-        pairs = map(tensors, data.batches(batch_size, order))
+    def _follow(
+        self, state: State, inputs: Any, pairs: Iterable[tuple[Any, Any]]
+    ) -> tuple[State, float]:
+        pairs = map(tensors, pairs)
         first = next(pairs)
-        return self._run(first, map(tensors_in, itertools.chain([first], pairs)))
+        batches = map(tensors_in, itertools.chain([first], pairs))
+        return self._run(state, inputs, first, batches)
 
-    def _run(self, samples: Any, batches: Iterable[list[torch.Tensor]]) -> float:
+    def _lanes(self, state: State, inputs: Any, held: tuple[Any, Any], batch_size: int) -> int:
+        """Return one for a step that keeps all cores busy, takes much Python, or draws random numbers."""
+        batch = [tensor[:batch_size] for tensor in tensors_in(held)]
+        step = self._program(self._step, (state, inputs), held, batch)
+        return 1 if step.parallel or step.draws else cores()
+
+    def _run(
+        self, state: State, inputs: Any, samples: Any, batches: Iterable[list[torch.Tensor]]
+    ) -> tuple[State, float]:
         """Train on batches, given as the leaves of nested samples; return the mean loss."""
-        state, inputs = self._state(), self.inputs()
         changing, fixed = tensors_in(state), tensors_in(inputs)
         total: Any = 0.0
         count = 0
         with ExitStack() as stack:
-            stack.enter_context(self._own_random())
             for batch in batches:
                 step = self._program(self._step, (state, inputs), samples, batch)
                 if not count:
                     stack.enter_context(threads(step.parallel))
+                    if step.draws:
+                        stack.enter_context(self._own_random())
                 *changing, loss = step(*changing, *fixed, *batch)
                 total = total + loss * len(batch[0])
                 count += len(batch[0])
-        self._write(changing)
-        return float(total) / count
+        return keras.tree.pack_sequence_as(state, changing), float(total) / count
 
     def forward_state(self) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
         """Return the values of all weights and states."""
@@ -152,20 +159,18 @@ class BackendEngine(Engine):
                 logger.info("model %r runs through Keras' layers: %s", self.model.name, error)
         return self._programs[key]
 
-    def _state(self) -> _State:
-        """Return copies of all that a step changes."""
+    def _begin(self) -> tuple[State, Any]:
         weights, other = ([value.clone() for value in part] for part in self.forward_state())
         moments = [v.value.detach().clone() for v in self.optimizer.variables]
-        return self.parameters.pack(weights), other, moments
+        return (self.parameters.pack(weights), other, moments), self.inputs()
 
-    def _write(self, leaves: list[torch.Tensor]) -> None:
-        """Take what a step changed, as the leaves of :meth:`_state`."""
-        others, packed = self.model.non_trainable_variables, len(self.parameters.built_on)
-        weights = self.parameters.unpack(leaves[:packed])
+    def _write(self, state: State) -> None:
+        packed, other, moments = state
+        others = self.model.non_trainable_variables
         variables = [*self.model.trainable_variables, *others, *self.optimizer.variables]
-        assign_all(variables, [*weights, *leaves[packed:]])
+        assign_all(variables, [*self.parameters.unpack(packed), *other, *moments])
 
-    def _step(self, state: _State, inputs: Any, X: Any, y: Any) -> tuple[_State, torch.Tensor]:
+    def _step(self, state: State, inputs: Any, X: Any, y: Any) -> tuple[State, torch.Tensor]:
         packed, other, moments = state
         weights = [w.detach().requires_grad_() for w in self.parameters.unpack(packed)]
         with torch.enable_grad():

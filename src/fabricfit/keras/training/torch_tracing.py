@@ -47,6 +47,9 @@ class Flat:
     parallel = True
     """Whether a second thread pays for itself."""
 
+    draws = True
+    """Whether it may draw random numbers."""
+
     structure: Any = None
     """How the results of the last run were nested."""
 
@@ -96,6 +99,7 @@ class Traced:
     ) -> None:
         self.structure = structure
         self.parallel = _multiplications(graph) >= PARALLEL_WORK
+        self.draws = any(map(_is_random, graph.graph.nodes))
         self._run = _without_python(graph, examples)
 
     def __call__(self, *given: torch.Tensor) -> list[torch.Tensor]:
@@ -151,6 +155,10 @@ def _without_python(
     except Exception as error:  # whatever TorchScript may not know
         logger.debug("no TorchScript: %s", error)
         return graph.forward
+
+
+def _is_random(node: torch.fx.Node) -> bool:
+    return torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
 
 
 def _changes_list(node: torch.fx.Node) -> bool:
