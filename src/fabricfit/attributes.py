@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from fabricfit.config import SUPPORTED_STRUCTURES
 from fabricfit.errors import InvalidInputError
 from fabricfit.grouping import Grouping, as_structure
+from fabricfit.layout import Layout, standard_layout
 from fabricfit.precision import Precision, parse_precision
 
 if TYPE_CHECKING:
@@ -132,13 +134,14 @@ class LayerAttributes:
     Parameters
     ----------
     name
-        The layer's name: its key in every dictionary of masks, offsets and attributes.
+        The layer's name: its key in every dictionary of masks, offsets and attributes. A kernel of a layer
+        with several goes by the layer's name and its own, ``'lstm/recurrent_kernel'``.
     layer_type
         The layer's class.
     inbound_layers
         Names of the layers whose output this one receives.
     weight_shape
-        Shape of the kernel, output axis last; ``()`` where there is no kernel.
+        Shape of the kernel; ``()`` where there is none, or several, each with attributes of its own.
     input_shape, output_shape
         Shapes without the batch axis.
     optimizable
@@ -151,6 +154,17 @@ class LayerAttributes:
     consumers
         Names of the layers with kernels that receive this layer's units, each with the number of
         kernel rows that one unit feeds (more than 1 behind a Flatten).
+    layout
+        Which axes of the kernel are rows, columns and units; None where the last one makes the results,
+        one for each unit.
+    unit_classes
+        A number for each unit, the same for units (of other kernels, too) that can only be removed
+        together; -1 for a unit that has to stay. Empty where that is not known.
+    row_classes
+        Such numbers of the channels that the kernel receives.
+    scales
+        Layer and variable, of a batch normalization behind the kernel -> the unit that each of its numbers
+        is of, -1 for another kernel's. They are zero where the unit is pruned.
     """
 
     name: str
@@ -165,6 +179,10 @@ class LayerAttributes:
     )
     args: dict[str, Any] = field(default_factory=dict)
     consumers: dict[str, int] = field(default_factory=dict, kw_only=True)
+    layout: Layout | None = field(default=None, kw_only=True)
+    unit_classes: tuple[int, ...] = field(default=(), kw_only=True)
+    row_classes: tuple[int, ...] = field(default=(), kw_only=True)
+    scales: dict[tuple[str, str], tuple[int, ...]] = field(default_factory=dict, kw_only=True)
 
     def update_args(self, updates: Mapping[str, Any]) -> None:
         """Add to what objectives may know of this layer."""
@@ -181,7 +199,71 @@ class LayerAttributes:
         """
         if not self.weight_shape or self.optimization_attributes is None:
             raise InvalidInputError(f"layer {self.name!r} has no kernel that is cut into groups.")
-        return Grouping.from_attributes(self.weight_shape, self.optimization_attributes)
+        return Grouping.from_attributes(
+            self.weight_shape, self.optimization_attributes, self.layout
+        )
+
+    @property
+    def axes(self) -> Layout:
+        """Which axes of the kernel are rows, columns and units: :attr:`layout`, or the standard one."""
+        return self.layout or standard_layout(self.weight_shape)
+
+    @property
+    def layer_name(self) -> str:
+        """Name of the layer, also where these are the attributes of one of its kernels."""
+        return str(self.args.get("layer_name", self.name))
+
+    @property
+    def multiplies(self) -> bool:
+        """Whether there is a kernel that inputs are multiplied by: not a table of embeddings."""
+        return bool(self.weight_shape) and bool(self.args.get("multiplies", True))
+
+    @property
+    def is_convolution(self) -> bool:
+        """Whether hls4ml builds it as a convolution, as it does a Dense layer on several axes.
+
+        The products of a recurrent layer are dense ones, step by step.
+        """
+        if "is_convolution" in self.args:
+            return bool(self.args["is_convolution"])
+        return len(self.weight_shape) > 2 or len(self.input_shape) > 1
+
+    @property
+    def positions(self) -> int:
+        """How often the kernel is applied to one sample: pixels, steps, or once.
+
+        An axis of unknown length counts once, so that results are then for each of its entries.
+        """
+        if "positions" in self.args:
+            return int(self.args["positions"])
+        known = [int(length) for length in self.output_shape if length]
+        units = self.axes.n_columns
+        if known and known[-1] == units:
+            return math.prod(known[:-1])
+        if known and known[0] == units:
+            return math.prod(known[1:])
+        return max(math.prod(known) // units, 1)
+
+    def resized(self, rows: int, units: int) -> LayerAttributes:
+        """Return what a kernel of fewer rows and units would be described as."""
+        columns = self.axes.n_columns // self.axes.n_units * units
+        args = {**self.args, "positions": self.positions, "is_convolution": self.is_convolution}
+        hls = args.get("hls4ml_attributes")
+        if hls is not None:
+            args["hls4ml_attributes"] = replace(hls, n_in=rows, n_out=columns)
+        return replace(
+            self,
+            weight_shape=(rows, columns),
+            layout=None,
+            args=args,
+            consumers={},
+            unit_classes=(),
+        )
+
+    @property
+    def matrix_shape(self) -> tuple[int, int]:
+        """Rows (inputs) and columns (results) of the kernel seen as a matrix."""
+        return self.axes.n_rows, self.axes.n_columns
 
 
 def canonical_strategy(strategy: str) -> str:
@@ -262,7 +344,7 @@ def get_attributes_from_keras_model_and_hls4ml_config(
 
     described = get_attributes_from_keras_model(model)
     for attributes in described.values():
-        if attributes.weight_shape:
+        if attributes.multiplies:
             found = read_hls4ml_attributes(config, attributes)
             attributes.update_args({"hls4ml_attributes": found})
     return described

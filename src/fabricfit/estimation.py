@@ -218,7 +218,8 @@ def estimate_layers(
     """
     layers = []
     for name, layer in attributes.items():
-        found = [_with_kernel(layer, kernels[name], family)] if name in kernels else []
+        multiplies = layer.multiplies and name in kernels
+        found = [_with_kernel(layer, kernels[name], family)] if multiplies else []
         parts = layer.args.get("matrices", ())
         found += [_with_kernel(part, matrix, family) for part, matrix in parts]
         layers += found or [_without(layer)]
@@ -233,7 +234,7 @@ def estimate_layers(
 def _with_kernel(layer: LayerAttributes, kernel: np.ndarray, family: str) -> LayerEstimate:
     product: Product = product_of(layer, family)
     precision = hls4ml_attributes(layer).weight_precision
-    work = Work.of(product, quantize(kernel, precision, as_built=True))
+    work = Work.of(product, quantize(layer.axes.matrix(kernel), precision, as_built=True))
     resources = product_resources(product, work, family) + other_resources(layer)
     interval, latency = product_interval(product, work), product_latency(product, work)
     note = layer.args.get("note", "")

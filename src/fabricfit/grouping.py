@@ -1,10 +1,9 @@
 """Kernel tensor <-> groups: the one definition behind masks, norms, regularizers and offsets.
 
 A **group** is a set of weights that one piece of hardware serves, so that it is pruned or shared as a
-whole. A :class:`Grouping` turns a kernel of shape ``(..., n_out)`` into a matrix of shape
-``(n_groups, group_size)`` and back, exactly. It uses only ``reshape``, ``transpose`` and ``pad``, which
-NumPy and ``keras.ops`` spell alike: pass ``xp=keras.ops`` and the same code runs inside a compiled
-training step.
+whole. A :class:`Grouping` turns a kernel into a matrix of shape ``(n_groups, group_size)`` and back,
+exactly. It uses only ``reshape``, ``transpose`` and ``pad``, which NumPy and ``keras.ops`` spell alike: pass
+``xp=keras.ops`` and the same code runs inside a compiled training step.
 
 The order of a pattern is the order in which hls4ml's Resource strategy stores a layer's weights: the
 output axis first, then flattened. With a reuse factor RF, run *m* of RF consecutive weights is what
@@ -23,6 +22,7 @@ import numpy as np
 
 from fabricfit.config import SUPPORTED_STRUCTURES
 from fabricfit.errors import InvalidInputError, InvalidTypeError
+from fabricfit.layout import Layout, standard_layout
 
 if TYPE_CHECKING:
     from fabricfit.attributes import OptimizationAttributes
@@ -40,7 +40,7 @@ class Grouping:
     Parameters
     ----------
     shape
-        Shape of the kernel, output axis last: Dense ``(n_in, n_out)``, Conv2D ``(H, W, C, F)``.
+        Shape of the kernel: Dense ``(n_in, n_out)``, Conv2D ``(H, W, C, F)``.
     structure
         A :class:`~fabricfit.config.SUPPORTED_STRUCTURES` member or its value (``"pattern"``).
     pattern_offset
@@ -48,8 +48,10 @@ class Grouping:
     consecutive_patterns
         Neighbouring patterns that form one group, for example one block of memory words.
     block_shape
-        Rows (inputs) and columns (outputs) of a block of the kernel seen as a matrix
-        ``(prod(shape[:-1]), shape[-1])``. Used by ``BLOCK``.
+        Rows (inputs) and columns (outputs) of a block of the kernel seen as a matrix. Used by ``BLOCK``.
+    layout
+        Which axes are rows, columns and units. Without one the last axis makes the results, one for each
+        unit.
 
     Raises
     ------
@@ -62,6 +64,7 @@ class Grouping:
     pattern_offset: int = 1
     consecutive_patterns: int = 1
     block_shape: tuple[int, int] = (1, 1)
+    layout: Layout | None = None
 
     def __post_init__(self) -> None:
         set_ = object.__setattr__
@@ -75,21 +78,29 @@ class Grouping:
                 f"block_shape must be two numbers (rows, columns). Received: {self.block_shape}"
             )
         least = 1 if self.structure is SUPPORTED_STRUCTURES.UNSTRUCTURED else 2
-        if len(self.shape) < least:
+        if self.layout is None and len(self.shape) < least:
             raise InvalidInputError(
                 f"a {self.structure.value} grouping needs a kernel of at least {least} axes. "
                 f"Received: shape={self.shape}"
             )
+        if math.prod(self._layout.axes) != self.size:
+            raise InvalidInputError(
+                f"the layout is of other kernels than those of shape {self.shape}. "
+                f"Received: {self.layout}"
+            )
 
     @staticmethod
-    def from_attributes(shape: Sequence[int], attributes: OptimizationAttributes) -> Grouping:
-        """Return the grouping of a kernel of this shape that the attributes describe."""
+    def from_attributes(
+        shape: Sequence[int], attributes: OptimizationAttributes, layout: Layout | None = None
+    ) -> Grouping:
+        """Return the grouping of a kernel of this shape and layout that the attributes describe."""
         return _grouping(
             tuple(shape),
             attributes.structure_type,
             attributes.pattern_offset,
             attributes.consecutive_patterns,
             tuple(attributes.block_shape),
+            layout,
         )
 
     @cached_property
@@ -103,17 +114,23 @@ class Grouping:
         return -(-self.size // self.pattern_offset)
 
     @cached_property
+    def _layout(self) -> Layout:
+        return self.layout or standard_layout(self.shape)
+
+    @cached_property
     def _matrix(self) -> tuple[int, int]:
-        return self.size // self.shape[-1], self.shape[-1]
+        return self._layout.n_rows, self._layout.n_columns
 
     @cached_property
-    def _to_front(self) -> tuple[int, ...]:
-        last = len(self.shape) - 1
-        return (last, *range(last))
-
-    @cached_property
-    def _to_back(self) -> tuple[int, ...]:
-        return (*range(1, len(self.shape)), 0)
+    def _order(self) -> tuple[int, ...]:
+        """Order of the layout's axes in which groups are consecutive."""
+        match self.structure:
+            case SUPPORTED_STRUCTURES.STRUCTURED:
+                return self._layout.by_unit
+            case SUPPORTED_STRUCTURES.PATTERN:
+                return self._layout.by_result
+            case _:
+                return self._layout.by_input
 
     @cached_property
     def _blocks(self) -> tuple[int, int]:
@@ -127,7 +144,7 @@ class Grouping:
             case SUPPORTED_STRUCTURES.UNSTRUCTURED:
                 return 1
             case SUPPORTED_STRUCTURES.STRUCTURED:
-                return self._matrix[0]
+                return self.size // self._layout.n_units
             case SUPPORTED_STRUCTURES.PATTERN:
                 return min(self.pattern_length * self.consecutive_patterns, self.size)
             case SUPPORTED_STRUCTURES.BLOCK:
@@ -184,14 +201,14 @@ class Grouping:
             case SUPPORTED_STRUCTURES.BLOCK:
                 (n_in, n_out), (rows, columns) = self._matrix, self.block_shape
                 down, across = self._blocks
-                matrix = xp.reshape(kernel, (n_in, n_out))
+                matrix = self._layout.ordered(kernel, self._order, (n_in, n_out), xp)
                 if not self.is_exact:
                     edge = ((0, down * rows - n_in), (0, across * columns - n_out))
                     matrix = xp.pad(matrix, edge)
                 blocks = xp.reshape(matrix, (down, rows, across, columns))
                 return xp.reshape(xp.transpose(blocks, (0, 2, 1, 3)), (-1, self.group_size))
             case _:
-                flat = xp.reshape(xp.transpose(kernel, self._to_front), (self.size,))
+                flat = self._layout.ordered(kernel, self._order, (self.size,), xp)
                 if not self.is_exact:
                     flat = xp.pad(flat, ((0, self.n_groups * self.group_size - self.size),))
                 return xp.reshape(flat, (self.n_groups, self.group_size))
@@ -225,11 +242,10 @@ class Grouping:
                 matrix = xp.reshape(
                     xp.transpose(blocks, (0, 2, 1, 3)), (down * rows, across * columns)
                 )
-                return xp.reshape(matrix[:n_in, :n_out], self.shape)
+                return self._layout.restored(matrix[:n_in, :n_out], self._order, self.shape, xp)
             case _:
                 flat = xp.reshape(groups, (self.n_groups * self.group_size,))[: self.size]
-                turned = xp.reshape(flat, (self.shape[-1], *self.shape[:-1]))
-                return xp.transpose(turned, self._to_back)
+                return self._layout.restored(flat, self._order, self.shape, xp)
 
     def spread(self, per_group: Any, xp: Any = np) -> Any:
         """Give every weight its group's number.

@@ -43,6 +43,7 @@ import numpy as np
 from fabricfit.attributes import OptimizationAttributes
 from fabricfit.errors import InvalidInputError, unknown_name
 from fabricfit.grouping import Grouping
+from fabricfit.layout import Layout
 
 __all__ = [
     "Criterion",
@@ -196,6 +197,7 @@ def group_losses(
     metric: str | Criterion = "l1",
     statistics: Mapping[str, np.ndarray] | None = None,
     layer: str = "kernel",
+    layout: Layout | None = None,
 ) -> GroupLosses:
     """Rank the groups of a kernel.
 
@@ -211,6 +213,8 @@ def group_losses(
         ``'gradients'`` and ``'hessians'`` in the kernel's shape, as far as the criterion needs them.
     layer
         What to call the kernel in an error.
+    layout
+        Which axes are rows, columns and units, if not the standard ones.
 
     Raises
     ------
@@ -220,7 +224,7 @@ def group_losses(
     if not (attributes.pruning or attributes.weight_sharing):
         raise InvalidInputError(f"layer {layer!r}: neither pruning nor weight_sharing is allowed.")
     kernel = np.asarray(kernel)
-    grouping = Grouping.from_attributes(kernel.shape, attributes)
+    grouping = Grouping.from_attributes(kernel.shape, attributes, layout)
     loss = weight_loss(kernel, metric, statistics, layer)
 
     def total(change: np.ndarray) -> np.ndarray:

@@ -18,6 +18,7 @@ import numpy as np
 
 from fabricfit.attributes import LayerAttributes
 from fabricfit.choices import Treatment
+from fabricfit.coupling import bundle_units, is_coupled, reduced_sizes
 from fabricfit.errors import InfeasibleError, InvalidInputError
 from fabricfit.knapsack import GroupedProblem, Options, solve_grouped, solve_knapsack
 from fabricfit.objectives import ObjectiveEstimator
@@ -180,6 +181,7 @@ def select_groups(
     options = (sparsity, objective, solver, minimum_groups)
     if not local:
         return _select(attributes, losses, *options)
+    _refuse_ties(attributes, objective)
     parts = [
         _select({name: attributes[name]}, {name: found}, *options) for name, found in losses.items()
     ]
@@ -195,6 +197,82 @@ def select_groups(
     )
 
 
+class _ByLayer:
+    """The groups of each layer as items that cost the same."""
+
+    def __init__(
+        self,
+        attributes: Mapping[str, LayerAttributes],
+        losses: Mapping[str, GroupLosses],
+        objective: Objective,
+        minimum_groups: int,
+    ) -> None:
+        self._attributes = attributes
+        self._objective = objective
+        self._sizes = {name: found.loss.size for name, found in losses.items()}
+        found = measure_costs(attributes, objective)
+        self.baseline = found.baseline
+        self.names = list(found.per_group)
+        self.values = [losses[name].loss for name in self.names]
+        self.costs = [found.per_group[name] for name in self.names]
+        self.floors = np.array([min(minimum_groups, value.size) for value in self.values], int)
+
+    def keep(self, choice: list[np.ndarray]) -> dict[str, np.ndarray]:
+        """Return which groups of each layer stay."""
+        everything = {name: np.ones(size, bool) for name, size in self._sizes.items()}
+        return everything | dict(zip(self.names, choice, strict=True))
+
+    def utilization(self, choice: list[np.ndarray]) -> np.ndarray:
+        """Return what is taken when a choice of items stays."""
+        return _utilization(self._attributes, self._objective, removed_groups(self.keep(choice)))
+
+
+class _ByClass:
+    """Units that can only be removed together as items; those of a bundle cost the same."""
+
+    def __init__(
+        self,
+        attributes: Mapping[str, LayerAttributes],
+        losses: Mapping[str, GroupLosses],
+        objective: Objective,
+        minimum_groups: int,
+    ) -> None:
+        self._attributes = attributes
+        self._objective = objective
+        self._sizes = {name: found.loss.size for name, found in losses.items()}
+        # What has no second class to stand for it stays: no layer may vanish.
+        self._bundles = [each for each in bundle_units(attributes) if each.classes.size > 1]
+        self.names = [bundle.name for bundle in self._bundles]
+        self.values = [
+            np.sum([losses[n].loss[units].sum(axis=1) for n, units in each.members.items()], axis=0)
+            for each in self._bundles
+        ]
+        self.floors = np.array(
+            [min(max(minimum_groups, 1), value.size) for value in self.values], int
+        )
+        everything = [np.ones(value.size, bool) for value in self.values]
+        self.baseline = self.utilization(everything)
+        self.costs = []
+        for index, value in enumerate(self.values):
+            one = np.arange(value.size) == 0
+            rest = [one if i == index else kept for i, kept in enumerate(everything)]
+            self.costs.append((self.baseline - self.utilization(rest)) / (value.size - 1))
+
+    def keep(self, choice: list[np.ndarray]) -> dict[str, np.ndarray]:
+        """Return which units of each layer stay."""
+        keep = {name: np.ones(size, bool) for name, size in self._sizes.items()}
+        for bundle, kept in zip(self._bundles, choice, strict=True):
+            for name, units in bundle.members.items():
+                keep[name][units[~kept].reshape(-1)] = False
+        return keep
+
+    def utilization(self, choice: list[np.ndarray]) -> np.ndarray:
+        """Return what is taken when a choice of items stays."""
+        gone = [b.classes[~kept] for b, kept in zip(self._bundles, choice, strict=True)]
+        sizes = reduced_sizes(self._attributes, np.concatenate(gone) if gone else ())
+        return np.asarray(self._objective.reduced_utilization(self._attributes, sizes), np.float64)
+
+
 def _select(
     attributes: Mapping[str, LayerAttributes],
     losses: Mapping[str, GroupLosses],
@@ -203,32 +281,34 @@ def _select(
     solve: Callable[..., tuple[list[np.ndarray], float]],
     minimum_groups: int,
 ) -> Selection:
-    costs = measure_costs(attributes, objective)
-    allowed = allowed_at(costs.baseline, sparsity)
-    keep = {name: np.ones(found.loss.size, bool) for name, found in losses.items()}
-    utilization = costs.baseline
-    names = list(costs.per_group)
-    floors = np.array([min(minimum_groups, losses[name].loss.size) for name in names], int)
-    fixed = costs.baseline - sum(
-        (losses[name].loss.size * costs.per_group[name] for name in names),
-        np.zeros_like(costs.baseline),
+    coupled = objective.removes_units and any(map(is_coupled, attributes.values()))
+    items = (_ByClass if coupled else _ByLayer)(attributes, losses, objective, minimum_groups)
+    allowed = allowed_at(items.baseline, sparsity)
+    choice = [np.ones(value.size, bool) for value in items.values]
+    utilization = items.baseline
+    fixed = items.baseline - sum(
+        (value.size * cost for value, cost in zip(items.values, items.costs, strict=True)),
+        np.zeros_like(items.baseline),
     )
     capacity = allowed - fixed
+    least = sum(
+        (cost * floor for cost, floor in zip(items.costs, items.floors, strict=True)),
+        np.zeros_like(items.baseline),
+    )
     gap = 0.0
     for _ in range(_ROUNDS):
         if (utilization <= allowed).all():
-            return Selection(keep, dict(losses), utilization, allowed, costs.baseline, gap)
-        _refuse_unreachable(attributes, objective, losses, names, floors, allowed, sparsity)
-        if (
-            capacity < sum(costs.per_group[n] * f for n, f in zip(names, floors, strict=True))
-        ).any():
-            choice = [_best(losses[name].loss, k) for name, k in zip(names, floors, strict=True)]
+            keep = items.keep(choice)
+            return Selection(keep, dict(losses), utilization, allowed, items.baseline, gap)
+        floor_choice = [
+            _best(value, floor) for value, floor in zip(items.values, items.floors, strict=True)
+        ]
+        _refuse_unreachable(attributes, objective, items, floor_choice, allowed, sparsity)
+        if (capacity < least).any():
+            choice = floor_choice
         else:
-            values = [losses[name].loss for name in names]
-            matrix = np.array([costs.per_group[name] for name in names])
-            choice, gap = solve(values, matrix, capacity, floors)
-        keep.update(zip(names, choice, strict=True))
-        utilization = _utilization(attributes, objective, removed_groups(keep))
+            choice, gap = solve(items.values, np.array(items.costs), capacity, items.floors)
+        utilization = items.utilization(choice)
         capacity = capacity - np.where(
             utilization > allowed, np.maximum(utilization - allowed, 1), 0
         )
@@ -271,14 +351,12 @@ def _best(loss: np.ndarray, count: int) -> np.ndarray:
 def _refuse_unreachable(
     attributes: Mapping[str, LayerAttributes],
     objective: Objective,
-    losses: Mapping[str, GroupLosses],
-    names: list[str],
-    floors: np.ndarray,
+    items: _ByLayer | _ByClass,
+    floor_choice: list[np.ndarray],
     allowed: np.ndarray,
     sparsity: float,
 ) -> None:
-    most = {n: losses[n].loss.size - int(f) for n, f in zip(names, floors, strict=True)}
-    least = _utilization(attributes, objective, most)
+    least = items.utilization(floor_choice)
     if (least <= allowed).all():
         return
     units = getattr(objective, "units", ()) or [f"resource {i}" for i in range(least.size)]
@@ -290,9 +368,18 @@ def _refuse_unreachable(
     raise InfeasibleError(
         f"sparsity {sparsity:g} cannot be reached by {_named(objective)} in "
         f"{', '.join(map(repr, attributes))}: {missed}. Kept in any case: "
-        f"{int(floors.max(initial=0))} group(s) of each optimizable layer (minimum_groups), and "
+        f"{int(items.floors.max(initial=0))} group(s) of each optimizable layer (minimum_groups), and "
         "all layers that cannot be optimized. Lower the sparsity or minimum_groups."
     )
+
+
+def _refuse_ties(attributes: Mapping[str, LayerAttributes], objective: Objective) -> None:
+    tied = [each.name for each in bundle_units(attributes) if len(each.members) > 1]
+    if objective.removes_units and tied:
+        raise InvalidInputError(
+            "local=True chooses in every layer by itself, but units of some layers can only be removed "
+            f"together: {'; '.join(tied)}. Use local=False."
+        )
 
 
 def allowed_at(baseline: np.ndarray, sparsity: float) -> np.ndarray:
@@ -328,7 +415,7 @@ def _losses(
         raise InvalidInputError(f"the kernel of layer {name!r} holds NaN or infinite weights.")
     own = {kind: by_layer[name] for kind, by_layer in statistics.items() if name in by_layer}
     assert layer.optimization_attributes is not None
-    return group_losses(kernel, layer.optimization_attributes, metric, own, name)
+    return group_losses(kernel, layer.optimization_attributes, metric, own, name, layer.layout)
 
 
 def _answer(values: object, method: str, layer: str, dimensions: int | None) -> np.ndarray:

@@ -8,7 +8,14 @@ from fabricfit.attributes import (
     get_attributes_from_keras_model_and_hls4ml_config,
 )
 from fabricfit.errors import InvalidInputError
-from fabricfit.keras.layers import LayerHandler, base, find_handler, reason_to_skip, register_layer
+from fabricfit.keras.layers import (
+    Kernel,
+    LayerHandler,
+    base,
+    find_handler,
+    reason_to_skip,
+    register_layer,
+)
 from fabricfit.keras.reading import kernels_of, named_layers, output_layers
 from fabricfit.keras.regularizers import DenseRegularizer
 
@@ -79,10 +86,20 @@ def test_a_shared_layer_appears_once_and_feeds_no_one():
 
 def test_layers_with_weights_but_no_kernel_are_no_obstacle():
     model = keras.Sequential(
-        [keras.Input((5, 3)), L.LayerNormalization(), L.LSTM(4), L.BatchNormalization(), L.Dense(2)]
+        [
+            keras.Input((5, 3)),
+            L.LayerNormalization(name="norm"),
+            L.LSTM(4, name="lstm"),
+            L.BatchNormalization(),
+            L.Dense(2, name="out"),
+        ]
     )
-    assert list(kernels_of(model)) == [model.layers[-1].name]
-    assert "LSTM is not a supported layer type" in reason_to_skip(model.layers[1])
+    assert list(kernels_of(model)) == ["lstm/kernel", "lstm/recurrent_kernel", "out"]
+    assert "LayerNormalization is not a supported layer type" in reason_to_skip(model.layers[0])
+    found = get_attributes_from_keras_model(model)
+    assert found["lstm"].weight_shape == () and found["lstm/kernel"].layer_name == "lstm"
+    assert found["lstm/recurrent_kernel"].weight_shape == (4, 16)
+    assert found["lstm/recurrent_kernel"].axes.n_units == 4
 
 
 def test_an_unbuilt_model_is_refused_with_the_way_out():
@@ -117,6 +134,9 @@ def test_a_user_can_add_a_layer_type():
         def handles(self, layer_type):
             return layer_type is Twice
 
+        def kernels(self, layer):
+            return (Kernel(layer.kernel, layer),)
+
     model = keras.Sequential([keras.Input((4,)), Twice(3)])
     assert "not a supported layer type" in reason_to_skip(model.layers[0])
     handler = register_layer(TwiceHandler())
@@ -131,7 +151,12 @@ def test_a_user_can_add_a_layer_type():
     "layer, reason",
     [
         (L.Conv2D(4, 3, groups=2), "grouped convolution"),
-        (L.DepthwiseConv2D(3), "DepthwiseConv2D is not a supported"),
+        (L.LayerNormalization(), "LayerNormalization is not a supported"),
+        (
+            L.TimeDistributed(L.LayerNormalization()),
+            "the LayerNormalization in it is not a supported",
+        ),
+        (L.TimeDistributed(L.Conv1D(4, 3, groups=2)), "Conv1D in it: it is a grouped convolution"),
         (L.Conv2D(4, 3, trainable=False), "frozen"),
         (L.ReLU(), "no weights"),
     ],

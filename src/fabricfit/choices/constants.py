@@ -17,6 +17,7 @@ import numpy as np
 from fabricfit.choices.base import Response, Treatment
 from fabricfit.choices.segments import Runs, cheapest_runs
 from fabricfit.errors import InvalidInputError
+from fabricfit.layout import Layout, standard_layout
 
 __all__ = ["ConstantChoices", "ConstantLevel", "ConstantPrices"]
 
@@ -71,7 +72,7 @@ class ConstantChoices:
     Parameters
     ----------
     kernel
-        The weights, outputs last.
+        The weights.
     prices
         What each takes, by what it is.
     loss
@@ -80,6 +81,8 @@ class ConstantChoices:
         What the layer takes without any weight, shape ``(M,)``.
     minimum_weights
         Weights that are not zeroed in any case: those that would lose most.
+    layout
+        Which axes of the kernel are inputs and outputs, if not the standard ones.
     """
 
     def __init__(
@@ -89,11 +92,13 @@ class ConstantChoices:
         loss: Callable[[np.ndarray], np.ndarray],
         fixed: np.ndarray,
         minimum_weights: int = 1,
+        layout: Layout | None = None,
     ) -> None:
         self.fixed = np.asarray(fixed, float)
         self.prices = prices
         self._kernel = kernel
-        matrix = np.asarray(kernel, np.float64).reshape(-1, kernel.shape[-1])
+        self._layout = layout or standard_layout(kernel.shape)
+        matrix = self._layout.matrix(np.asarray(kernel, np.float64))
         self._order = np.argsort(matrix, axis=1, kind="stable")
         values = np.take_along_axis(matrix, self._order, axis=1)
         self._constants = np.stack([_nearest(level.values, values) for level in prices.levels])
@@ -102,8 +107,8 @@ class ConstantChoices:
             """Lose by a change that is given in sorted order."""
             plain = np.empty_like(matrix)
             np.put_along_axis(plain, self._order, np.broadcast_to(change, matrix.shape), axis=1)
-            losses = np.asarray(loss(plain.reshape(kernel.shape)), np.float64)
-            return np.take_along_axis(losses.reshape(matrix.shape), self._order, axis=1)
+            losses = np.asarray(loss(self._layout.kernel(plain, kernel.shape)), np.float64)
+            return np.take_along_axis(self._layout.matrix(losses), self._order, axis=1)
 
         self._losses = np.stack([sorted_loss(each - values) for each in self._constants])
         self._hold(minimum_weights)
@@ -179,7 +184,7 @@ class ConstantChoices:
     def _unsorted(self, values: np.ndarray) -> np.ndarray:
         plain = np.empty_like(values)
         np.put_along_axis(plain, self._order, values, axis=1)
-        return plain.reshape(self._kernel.shape)
+        return self._layout.kernel(plain, self._kernel.shape)
 
 
 def _nearest(constants: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -93,17 +93,19 @@ def realize(
     named = inner.setdefault("LayerName", {})
     strategies = set()
     for name, layer in attributes.items():
-        if not layer.weight_shape:
+        if not layer.multiplies:
             continue
         product = realized_product(layer, family)
         _refuse(name, product)
         section = _section(inner, layer)
         remarks += _remarks(layer, product)
         strategies.add(product.strategy)
-        section |= {"Strategy": _NAMES[product.strategy], "ReuseFactor": product.reuse_factor}
+        section["Strategy"] = _NAMES[product.strategy]
+        if layer.layer_name == name:  # the kernels of others have one reuse factor together
+            section["ReuseFactor"] = product.reuse_factor
         if product.convolution:
             section["ParallelizationFactor"] = hls4ml_attributes(layer).parallelization_factor
-        named[_key(named, name)] = section
+        named[_key(named, layer.layer_name)] = section
     if "resource_unrolled" in strategies and inner.get("Model"):
         # hls4ml pipelines a model as a whole only if no layer, with a kernel or without, says Resource.
         inner["Model"] |= {"Strategy": _NAMES["resource_unrolled"]}
@@ -149,7 +151,7 @@ def _section(inner: dict[str, Any], layer: LayerAttributes) -> dict[str, Any]:
     A section by name hides the others from some of hls4ml's look-ups, so it must hold what they said.
     """
     named = inner["LayerName"]
-    found = named.get(_key(named, layer.name))
+    found = named.get(_key(named, layer.layer_name))
     if found is not None:
         return dict(found)
     types = inner.get("LayerType") or {}

@@ -16,8 +16,7 @@ import numpy as np
 
 from fabricfit.attributes import LayerAttributes, canonical_strategy
 from fabricfit.keras.cloning import copy_model
-from fabricfit.keras.layers import find_handler
-from fabricfit.keras.reading import named_layers
+from fabricfit.keras.reading import named_kernels
 from fabricfit.objectives.products import hls4ml_attributes
 from fabricfit.precision import Precision, dequantize, quantize
 
@@ -69,22 +68,19 @@ def snap_model(
         Layer -> :class:`SnappedLayer`.
     """
     snapped, changes = copy_model(model), {}
-    for name, layer in named_layers(snapped).items():
-        handler, described = find_handler(layer), attributes.get(name)
-        own = "hls4ml_attributes"
-        if handler is None or described is None or own not in described.args:
-            continue
-        if handler.kernel_precision(layer) is not None:
+    for name, kernel in named_kernels(snapped).items():
+        described, own = attributes.get(name), "hls4ml_attributes"
+        if described is None or own not in described.args or kernel.precision is not None:
             continue
         hls = hls4ml_attributes(described)
-        changes[name] = _snap(handler.kernel(layer), hls.weight_precision)
+        changes[name] = _snap(kernel.variable, hls.weight_precision)
         if changes[name].clipped:
             logger.warning(
                 "layer %r: %d weights are beyond %s and were clipped. Give its weights more integer "
                 "bits.",
                 name, changes[name].clipped, hls.weight_precision,
             )  # fmt: skip
-        bias, precision = handler.bias(layer), hls.bias_precision
+        bias, precision = kernel.bias, hls.bias_precision
         if canonical_strategy(hls.strategy) == "distributed_arithmetic":
             precision = precision or hls.output_precision  # hls4ml adds biases as they are
         if bias is not None and precision is not None:

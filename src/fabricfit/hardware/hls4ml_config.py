@@ -82,7 +82,7 @@ def read_hls4ml_attributes(
             f"layer {name!r} has no kernel of two or more axes that hls4ml could multiply by. "
             f"Received: weight_shape={shape}"
         )
-    n_in, n_out = math.prod(shape[:-1]), shape[-1]
+    n_in, n_out = layer_attributes.matrix_shape
     asked = layer.whole_number("ReuseFactor")
     strategy = layer.strategy
     built = effective_strategy(strategy, asked, layer.io_type, layer.is_convolution)
@@ -150,7 +150,7 @@ class _LayerConfig:
         io_type = read_io_type(config)
         sections = {}
         for kind, key in (
-            ("LayerName", attributes.name),
+            ("LayerName", attributes.layer_name),
             ("LayerType", attributes.layer_type.__name__),
         ):
             sections.update(_find_section(hls_config, kind, key))
@@ -192,8 +192,7 @@ class _LayerConfig:
     @cached_property
     def is_convolution(self) -> bool:
         """Whether hls4ml makes it a convolution, as it does with a Dense layer on several axes."""
-        kernel, inputs = self.attributes.weight_shape, self.attributes.input_shape
-        return len(kernel) > 2 or len(inputs) > 1
+        return self.attributes.is_convolution
 
     def instead(self, key: str, asked: int, used: int) -> str:
         """Say what becomes of a factor that hls4ml cannot build."""
@@ -207,7 +206,9 @@ class _LayerConfig:
 
     @cached_property
     def weight_precision(self) -> Precision:
-        value, where = _find_precision(self.sections, "weight")
+        value, where = _find_precision(
+            self.sections, str(self.attributes.args.get("weight_name", "weight"))
+        )
         if _is_auto(value) and self.attributes.args.get("quantizer_precision") is not None:
             return self.attributes.args["quantizer_precision"]
         return self._parse(value, where, "weight")

@@ -1,7 +1,7 @@
 """What the Keras rooms support, as the older names say it.
 
 ``SUPPORTED_LAYERS`` and ``SUPPORTED_METRICS`` are read off the registries each time they are asked for:
-they show what users have registered, and QKeras' layers once QKeras is imported.
+they show what users have registered, and the layers of QKeras and HGQ2 once these are imported.
 """
 
 from __future__ import annotations
@@ -25,10 +25,14 @@ def _supported_layers() -> tuple[type, ...]:
 
     from fabricfit.keras.layers import handlers
 
-    candidates = [keras.layers.Dense, keras.layers.Conv2D]
-    quantized = sys.modules.get("qkeras")
-    candidates += [getattr(quantized, name, None) for name in ("QDense", "QConv2D")]
-    return tuple(kind for kind in candidates if kind and any(h.handles(kind) for h in handlers()))
+    homes = [keras.layers, *(sys.modules.get(name) for name in ("qkeras", "hgq.layers"))]
+    kinds = {
+        kind: None
+        for home in homes
+        for kind in vars(home or object).values()
+        if isinstance(kind, type)
+    }
+    return tuple(kind for kind in kinds if any(each.handles(kind) for each in handlers()))
 
 
 def __getattr__(name: str) -> Any:

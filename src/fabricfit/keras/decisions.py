@@ -7,13 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import keras
+import numpy as np
 
 from fabricfit.attributes import LayerAttributes
 from fabricfit.config import SUPPORTED_STRUCTURES
+from fabricfit.coupling import is_coupled
 from fabricfit.errors import InvalidInputError, InvalidTypeError
 from fabricfit.grouping import Grouping
 from fabricfit.keras.layers import reason_to_skip
 from fabricfit.keras.reading import kernels_of, named_layers, output_layers
+from fabricfit.keras.surgery.coupling import Coupling, couple_units
 from fabricfit.objectives import ObjectiveEstimator
 from fabricfit.selection import Objective, measure_costs
 
@@ -61,17 +64,24 @@ def decide(
     layers, kernels = named_layers(model), kernels_of(model)
     _check_names(attributes, layers, kernels)
     outputs = output_layers(model)
+    coupling = couple_units(model) if objective.removes_units else None
     decided: dict[str, LayerAttributes] = {}
     skipped: dict[str, str] = {}
     for name, given in attributes.items():
         own = replace(given, args=dict(given.args), optimizable=False)
-        reason = reason_to_skip(layers[name])
+        layer = layers[given.layer_name]
+        reason = reason_to_skip(layer)
         if not reason:
-            own, reason = _ask(own, objective, name in outputs)
+            is_output = given.layer_name in outputs and not given.args.get("inner", False)
+            own, reason = _ask(own, objective, is_output)
+        if coupling is not None and own.weight_shape:
+            own, reason = _coupled(own, coupling, reason)
         decided[name] = own
-        if reason and layers[name].weights:
+        if reason and layer.weights and "kernels" not in given.args:
             skipped[name] = reason
             logger.info("layer %r stays as it is: %s", name, reason)
+    if coupling is not None:
+        _assign_scales(decided, coupling)
     result = Decisions(decided, skipped, objective)
     if not result.optimized:
         reasons = "; ".join(f"{name!r}: {reason}" for name, reason in skipped.items())
@@ -80,6 +90,37 @@ def decide(
             f"{getattr(objective, '__name__', type(objective).__name__)}. {reasons}"
         )
     return result
+
+
+def _coupled(
+    layer: LayerAttributes, coupling: Coupling, reason: str
+) -> tuple[LayerAttributes, str]:
+    """Tell a kernel what its units and channels are tied to; refuse it where all of them have to stay."""
+    units = coupling.units.get(layer.name)
+    if units is None:
+        why = reason or "it is not known which units of other layers belong to its own"
+        return replace(layer, optimizable=False), why
+    rows = coupling.rows.get(layer.name, np.empty(0, int))
+    layer = replace(layer, unit_classes=tuple(units.tolist()), row_classes=tuple(rows.tolist()))
+    if layer.optimizable and is_coupled(layer) and (units < 0).all():
+        return replace(layer, optimizable=False), coupling.reasons[layer.name]
+    return layer, reason
+
+
+def _assign_scales(decided: Mapping[str, LayerAttributes], coupling: Coupling) -> None:
+    """Give each number of a batch normalization to one of the kernels that make its unit."""
+    for variable, classes in coupling.scales.items():
+        free = np.array(classes)
+        for layer in decided.values():
+            if not is_coupled(layer):
+                continue
+            unit_of = {
+                number: unit for unit, number in enumerate(layer.unit_classes) if number >= 0
+            }
+            found = np.array([unit_of.get(int(number), -1) for number in free])
+            if (found >= 0).any():
+                layer.scales = {**layer.scales, variable: tuple(found.tolist())}
+                free = np.where(found >= 0, -1, free)
 
 
 def check_objective(objective: Objective) -> Objective:
@@ -119,7 +160,7 @@ def _ask(
         return layer, "the objective allows neither pruning nor weight sharing"
     if (
         not settings.pruning
-        and Grouping.from_attributes(layer.weight_shape, settings).group_size == 1
+        and Grouping.from_attributes(layer.weight_shape, settings, layer.layout).group_size == 1
     ):
         return layer, "a group of one weight has nothing to share"
     wanted = replace(layer, optimizable=True, optimization_attributes=settings)
@@ -135,7 +176,7 @@ def _check_names(
     layers: Mapping[str, keras.layers.Layer],
     kernels: Mapping[str, keras.Variable],
 ) -> None:
-    unknown = sorted(set(attributes) - set(layers))
+    unknown = sorted(set(attributes) - set(layers) - set(kernels))
     if unknown:
         raise InvalidInputError(
             f"model_attributes name layers that the model does not have: {unknown}. "

@@ -31,8 +31,8 @@ def estimate(
 ) -> ModelEstimate:
     """Estimate the resources and the timing of a model, without training or synthesis.
 
-    Any layer counts. Those that fabricfit does not optimize have wider error bars and a note: recurrent
-    layers, separable convolutions and attention are counted as a dense layer for each of their matrices.
+    Any layer counts. Those that fabricfit does not know have wider error bars and a note: they are counted as
+    a dense layer for each of their matrices.
 
     Parameters
     ----------

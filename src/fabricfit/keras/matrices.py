@@ -1,7 +1,7 @@
-"""Layers that multiply by several matrices: counted, though their weights are not optimized.
+"""Layers of no known family that multiply by matrices: counted, though their weights are not optimized.
 
-Recurrent layers, separable convolutions and attention hold their matrices in more than one variable. Each is
-described as if it were a dense layer of its own, so that what the model takes is not said to be less.
+Each matrix is described as if it were a dense layer of its own, so that what the model takes is not said to
+be less.
 """
 
 from __future__ import annotations
@@ -22,9 +22,7 @@ __all__ = ["describe_matrices"]
 _NO_PRODUCT = (keras.layers.Embedding, keras.layers.PReLU, keras.layers.Normalization)
 """Layers whose weights of several axes are looked up, or work on each number by itself."""
 
-_NOTE = (
-    "layers of several kernels are counted as a dense layer for each, without their steps and gates"
-)
+_NOTE = "layers of no known family are counted as a dense layer for each of their matrices"
 
 
 def describe_matrices(
@@ -44,7 +42,8 @@ def describe_matrices(
     """
     kernels = kernels_of(model)
     for name, layer in named_layers(model).items():
-        if name in kernels or isinstance(layer, _NO_PRODUCT):
+        counted = name in kernels or "kernels" in attributes[name].args
+        if counted or isinstance(layer, _NO_PRODUCT):
             continue
         found = []
         for variable in layer.weights:

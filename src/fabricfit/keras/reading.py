@@ -12,7 +12,7 @@ import numpy as np
 
 from fabricfit.attributes import LayerAttributes, OptimizationAttributes
 from fabricfit.errors import InvalidInputError, InvalidTypeError
-from fabricfit.keras.layers import find_handler
+from fabricfit.keras.layers import Kernel, find_handler
 
 __all__ = [
     "check_model",
@@ -21,6 +21,7 @@ __all__ = [
     "kernel_arrays",
     "kernel_views",
     "kernels_of",
+    "named_kernels",
     "named_layers",
     "output_layers",
 ]
@@ -108,26 +109,46 @@ def _walk(model: keras.Model, prefix: str) -> Iterator[tuple[str, keras.layers.L
             yield path, layer
 
 
-def kernels_of(model: keras.Model) -> dict[str, keras.Variable]:
-    """Return the kernels of all layers that have one, by layer name.
+def named_kernels(model: keras.Model) -> dict[str, Kernel]:
+    """Return what is grouped of all layers of registered families.
 
-    Layers of a registered family give the kernel that their handler names; any other layer with a
-    ``kernel`` variable gives that.
+    Returns
+    -------
+    dict
+        The layer's name, or for one of several kernels ``'<layer>/<kernel>'`` -> kernel.
     """
-    kernels = {}
+    found = {}
     for name, layer in named_layers(model).items():
         handler = find_handler(layer)
-        kernel = handler.kernel(layer) if handler else getattr(layer, "kernel", None)
-        if isinstance(kernel, keras.Variable):
-            kernels[name] = kernel
+        for kernel in handler.kernels(layer) if handler is not None else ():
+            found[f"{name}/{kernel.part}" if kernel.part else name] = kernel
+    return found
+
+
+def kernels_of(model: keras.Model) -> dict[str, keras.Variable]:
+    """Return the kernels of all layers that have one, by the keys of :func:`named_kernels`.
+
+    A layer of no registered family that has a ``kernel`` variable gives that.
+    """
+    known = {name: kernel.variable for name, kernel in named_kernels(model).items()}
+    kernels: dict[str, keras.Variable] = {}
+    for name, layer in named_layers(model).items():
+        if find_handler(layer) is not None:
+            own = (key for key in known if key == name or key.startswith(f"{name}/"))
+            kernels |= {key: known[key] for key in own}
+        elif isinstance(getattr(layer, "kernel", None), keras.Variable):
+            kernels[name] = layer.kernel
     return kernels
 
 
 def kernel_arrays(model: keras.Model) -> dict[str, np.ndarray]:
-    """Return the kernels of all layers that have one as NumPy arrays, by layer name."""
+    """Return the kernels of all layers that have one as NumPy arrays, as the layers multiply by them."""
+    known = named_kernels(model)
     return {
-        name: np.asarray(keras.ops.convert_to_numpy(kernel))
-        for name, kernel in kernels_of(model).items()
+        name: known[name].used()
+        if name in known
+        else np.asarray(keras.ops.convert_to_numpy(variable))
+        for name, variable in kernels_of(model).items()
     }
 
 
@@ -136,7 +157,13 @@ def kernel_views(model: keras.Model) -> dict[str, np.ndarray]:
 
     They are for reading, before the model is changed.
     """
-    return {name: _view(kernel) for name, kernel in kernels_of(model).items()}
+    known = named_kernels(model)
+    return {
+        name: known[name].used()
+        if name in known and known[name].quantizer is not None
+        else _view(variable)
+        for name, variable in kernels_of(model).items()
+    }
 
 
 def _view(kernel: Any) -> np.ndarray:
@@ -147,35 +174,39 @@ def _view(kernel: Any) -> np.ndarray:
 
 
 def describe_model(model: keras.Model) -> dict[str, LayerAttributes]:
-    """Build the :class:`~fabricfit.attributes.LayerAttributes` of every layer."""
+    """Build the :class:`~fabricfit.attributes.LayerAttributes` of every layer and kernel.
+
+    A layer of several kernels has attributes without a kernel, and each of its kernels has its own.
+    """
     check_model(model)
     layers = named_layers(model)
     names = {id(layer): name for name, layer in layers.items()}
-    kernels = kernels_of(model)
+    known, kernels = named_kernels(model), kernels_of(model)
     after = _nodes_after(model)
     outputs = {id(t) for t in keras.tree.flatten(functional_graph(model).outputs)}
     described = {}
     for name, layer in layers.items():
-        kernel = kernels.get(name)
+        own = kernels.get(name)
         described[name] = LayerAttributes(
             name,
             type(layer),
             _inbound(layer, names),
-            tuple(kernel.shape) if kernel is not None else (),
+            tuple(own.shape) if own is not None else (),
             _shape(layer, "input"),
             _shape(layer, "output"),
             False,
             OptimizationAttributes(),
-            {},
-            consumers=_consumers(layer, names, after, outputs) if kernel is not None else {},
+            _args_of(layer),
+            consumers=_consumers(layer, names, after, outputs) if own is not None else {},
         )
-        handler = find_handler(layer)
-        precision = handler.kernel_precision(layer) if handler else None
-        if precision is not None:
-            described[name].args["quantizer_precision"] = precision
-        activation = getattr(getattr(layer, "activation", None), "__name__", "")
-        if activation not in ("", "linear"):
-            described[name].args["activation"] = activation
+        if name in known:
+            described[name].layout = known[name].layout
+            described[name].update_args(_args_of_kernel(known[name]))
+        parts = tuple(key for key, kernel in known.items() if key == f"{name}/{kernel.part}")
+        for key in parts:
+            described[key] = _describe_part(key, described[name], known[key])
+        if parts:
+            described[name].args["kernels"] = parts
     for attributes in described.values():
         # A Sequential model does not list its input among its layers.
         sources = [
@@ -189,6 +220,46 @@ def describe_model(model: keras.Model) -> dict[str, LayerAttributes]:
                 name: described[name] for name in attributes.consumers
             }
     return described
+
+
+def _args_of(layer: keras.layers.Layer) -> dict[str, Any]:
+    activation = getattr(getattr(layer, "activation", None), "__name__", "")
+    return {} if activation in ("", "linear") else {"activation": activation}
+
+
+def _args_of_kernel(kernel: Kernel) -> dict[str, Any]:
+    args: dict[str, Any] = {}
+    if kernel.precision is not None:
+        args["quantizer_precision"] = kernel.precision
+    if kernel.positions is not None:
+        args["positions"] = kernel.positions
+    if not kernel.multiplies:
+        args["multiplies"] = False
+    if kernel.inner:
+        args["inner"] = True
+    if kernel.dense:
+        args["is_convolution"] = False
+    if kernel.strategies:
+        args["strategies"] = kernel.strategies
+    if kernel.weight_name != "weight":
+        args["weight_name"] = kernel.weight_name
+    return args
+
+
+def _describe_part(key: str, layer: LayerAttributes, kernel: Kernel) -> LayerAttributes:
+    """Describe one of several kernels of a layer."""
+    return LayerAttributes(
+        key,
+        layer.layer_type,
+        list(layer.inbound_layers),
+        kernel.shape,
+        layer.input_shape,
+        layer.output_shape,
+        False,
+        OptimizationAttributes(),
+        {"layer_name": layer.name, **_args_of_kernel(kernel)},
+        layout=kernel.layout,
+    )
 
 
 def output_layers(model: keras.Model) -> set[str]:
@@ -302,9 +373,11 @@ def _consumers(
         for node in after.get(id(tensor), ()):
             operation = node.operation
             kind = type(operation).__name__
-            if id(operation) in names and find_handler(operation) is not None:
-                if len(operation._inbound_nodes) == 1:
-                    rows = repeats * math.prod(operation.kernel.shape[:-2])
+            handler = find_handler(operation)
+            if id(operation) in names and handler is not None:
+                kernels = handler.kernels(operation)
+                if len(operation._inbound_nodes) == 1 and [k.layout for k in kernels] == [None]:
+                    rows = repeats * math.prod(kernels[0].shape[:-2])
                     found[names[id(operation)]] = found.get(names[id(operation)], 0) + rows
             elif kind in _UNIT_WISE:
                 pending += [(out, repeats) for out in node.outputs]

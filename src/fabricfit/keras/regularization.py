@@ -9,8 +9,8 @@ import keras
 
 from fabricfit.attributes import LayerAttributes
 from fabricfit.keras.cloning import copy_model
-from fabricfit.keras.layers import find_handler
-from fabricfit.keras.reading import check_model, named_layers
+from fabricfit.keras.layers import Kernel, find_handler
+from fabricfit.keras.reading import check_model, named_kernels, named_layers
 from fabricfit.keras.regularizers import GroupRegularizer
 
 __all__ = ["attach_regularizers", "remove_custom_regularizers"]
@@ -32,24 +32,25 @@ def attach_regularizers(
     strengths
         Layer -> ``(alpha, beta)``, the weights of the norms and of the variances.
     """
-    for name, layer in named_layers(model).items():
-        described, handler = attributes.get(name), find_handler(layer)
-        if described is None or not described.optimizable or handler is None:
+    classes = _regularizers(model)
+    for name, kernel in named_kernels(model).items():
+        described = attributes.get(name)
+        if described is None or not described.optimizable:
             continue
         settings = described.optimization_attributes
         assert settings is not None
         alpha, beta = strengths[name]
-        regularizer = handler.regularizer(
+        regularizer = classes[id(kernel.variable)](
             alpha=alpha if settings.pruning else 0.0,
             beta=beta if settings.weight_sharing else 0.0,
             structure_type=settings.structure_type,
             block_shape=settings.block_shape,
             pattern_offset=settings.pattern_offset,
             consecutive_patterns=settings.consecutive_patterns,
-            base=_without_ours(layer.kernel_regularizer),
+            base=_without_ours(getattr(kernel.owner, kernel.regularizer)),
+            layout=described.layout,
         )
-        layer.kernel_regularizer = regularizer
-        handler.kernel(layer).regularizer = regularizer
+        _set(kernel, regularizer)
     return model
 
 
@@ -68,13 +69,26 @@ def remove_custom_regularizers(model: keras.Model) -> keras.Model:
         had before, if any. It saves and loads where fabricfit is not installed.
     """
     plain = copy_model(check_model(model))
-    for layer in named_layers(plain).values():
-        ours = getattr(layer, "kernel_regularizer", None)
-        handler = find_handler(layer)
-        if isinstance(ours, GroupRegularizer) and handler is not None:
-            layer.kernel_regularizer = ours.base
-            handler.kernel(layer).regularizer = ours.base
+    for kernel in named_kernels(plain).values():
+        ours = getattr(kernel.owner, kernel.regularizer, None)
+        if isinstance(ours, GroupRegularizer):
+            _set(kernel, ours.base)
     return plain
+
+
+def _set(kernel: Kernel, regularizer: Any) -> None:
+    setattr(kernel.owner, kernel.regularizer, regularizer)
+    kernel.variable.regularizer = regularizer
+
+
+def _regularizers(model: keras.Model) -> dict[int, type[GroupRegularizer]]:
+    """Return the regularizer class of each kernel, by the variable's id."""
+    return {
+        id(kernel.variable): handler.regularizer
+        for layer in named_layers(model).values()
+        if (handler := find_handler(layer)) is not None
+        for kernel in handler.kernels(layer)
+    }
 
 
 def _without_ours(regularizer: Any) -> Any:

@@ -7,12 +7,13 @@ r"""Regularizers that draw the weights of a group together: towards zero, or tow
 over the groups g of the kernel; with p = 2 the first term is the group lasso of Yuan and Lin (2006), as
 used for networks by Wen et al. (2016), arXiv:1608.03665.
 
-Importing this module registers the two classes with Keras under the package name ``fabricfit``, so that a
+Importing this module registers the classes with Keras under the package name ``fabricfit``, so that a
 model that still carries them can be saved and loaded.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -21,6 +22,7 @@ from keras import ops
 from fabricfit.config import SUPPORTED_STRUCTURES
 from fabricfit.errors import InvalidInputError, InvalidTypeError
 from fabricfit.grouping import Grouping, as_structure
+from fabricfit.layout import Layout
 
 __all__ = [
     "Conv2DRegularizer",
@@ -31,6 +33,7 @@ __all__ = [
 ]
 
 
+@keras.saving.register_keras_serializable(package="fabricfit")
 class GroupRegularizer(keras.regularizers.Regularizer):
     """Penalty on the norms and on the spreads of groups of weights.
 
@@ -48,6 +51,9 @@ class GroupRegularizer(keras.regularizers.Regularizer):
         Shape of the groups, see :class:`fabricfit.grouping.Grouping`.
     base
         A regularizer whose penalty is added: the one that the layer had before.
+    layout
+        Which axes of the kernel are rows, columns and units, if not the standard ones: a
+        :class:`fabricfit.layout.Layout` or its fields.
     """
 
     def __init__(
@@ -61,6 +67,7 @@ class GroupRegularizer(keras.regularizers.Regularizer):
         consecutive_patterns: int = 1,
         *,
         base: Any = None,
+        layout: Layout | Mapping[str, Any] | None = None,
     ) -> None:
         for name, value in (("alpha", alpha), ("beta", beta)):
             if not 0 <= float(value) < float("inf"):
@@ -80,6 +87,9 @@ class GroupRegularizer(keras.regularizers.Regularizer):
         self.pattern_offset = int(pattern_offset)
         self.consecutive_patterns = int(consecutive_patterns)
         self.base = base
+        if isinstance(layout, Mapping):
+            layout = Layout(**{name: tuple(axes) for name, axes in layout.items()})
+        self.layout = layout
 
     def __call__(self, weights: Any) -> Any:
         """Return the penalty of a kernel, a scalar."""
@@ -89,6 +99,7 @@ class GroupRegularizer(keras.regularizers.Regularizer):
             self.pattern_offset,
             self.consecutive_patterns,
             self.block_shape,
+            self.layout,
         )
         penalty = ops.zeros((), weights.dtype)
         if self.base is not None:
@@ -101,7 +112,7 @@ class GroupRegularizer(keras.regularizers.Regularizer):
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments as plain strings and numbers, safe for JSON."""
-        config = {
+        config: dict[str, Any] = {
             "alpha": self.alpha,
             "beta": self.beta,
             "norm": self.norm,
@@ -112,6 +123,8 @@ class GroupRegularizer(keras.regularizers.Regularizer):
         }
         if self.base is not None:
             config["base"] = keras.regularizers.serialize(self.base)
+        if self.layout is not None:
+            config["layout"] = {name: list(axes) for name, axes in vars(self.layout).items()}
         return config
 
 
@@ -126,7 +139,7 @@ class Conv2DRegularizer(GroupRegularizer):
 
     Parameters
     ----------
-    alpha, beta, norm, structure_type, pattern_offset, consecutive_patterns, base
+    alpha, beta, norm, structure_type, pattern_offset, consecutive_patterns, base, layout
         As for :class:`GroupRegularizer`.
     block_shape
         Rows (of height × width × channels) and columns (filters) of a block.
@@ -143,6 +156,7 @@ class Conv2DRegularizer(GroupRegularizer):
         *,
         block_shape: tuple[int, int] = (1, 1),
         base: Any = None,
+        layout: Layout | Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(
             alpha,
@@ -153,6 +167,7 @@ class Conv2DRegularizer(GroupRegularizer):
             pattern_offset,
             consecutive_patterns,
             base=base,
+            layout=layout,
         )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ import numpy as np
 
 from fabricfit.attributes import LayerAttributes, OptimizationAttributes
 from fabricfit.choices import Choices, Treatment
+from fabricfit.coupling import gone_classes, is_coupled, reduced_sizes
 from fabricfit.errors import InvalidInputError
 from fabricfit.grouping import Grouping
 
@@ -235,10 +235,40 @@ class ObjectiveEstimator(ABC):
         Returns
         -------
         list of float
-            By default :meth:`model_utilization` without the groups that :func:`saved_groups` counts.
+            By default :meth:`model_utilization` without the groups that :func:`saved_groups` counts; where
+            units are removed, what is left of all kernels that they touch.
         """
+        if cls.removes_units and any(map(is_coupled, attributes.values())):
+            sizes = reduced_sizes(attributes, gone_classes(attributes, kernels))
+            return list(map(float, cls.reduced_utilization(attributes, sizes)))
         saved = {name: saved_groups(kernel, attributes[name]) for name, kernel in kernels.items()}
         return list(map(float, cls.model_utilization(attributes, saved)))
+
+    @objective_method
+    def reduced_utilization(
+        cls,  # noqa: N805
+        attributes: Mapping[str, LayerAttributes],
+        sizes: Mapping[str, tuple[int, int]],
+    ) -> list[int]:
+        """Return what the model takes when its kernels are smaller.
+
+        Parameters
+        ----------
+        attributes
+            Layer name -> attributes.
+        sizes
+            Layer name -> rows and units that are left, of layers that are smaller.
+
+        Returns
+        -------
+        list of int
+            By default what :meth:`model_utilization` says of layers of these sizes.
+        """
+        smaller = {
+            name: layer.resized(*sizes[name]) if name in sizes else layer
+            for name, layer in attributes.items()
+        }
+        return cls.model_utilization(smaller, {})
 
     @objective_method
     def layer_choices(
@@ -376,26 +406,6 @@ def prunes(layer_attributes: LayerAttributes, log: logging.Logger, resource: str
             resource,
         )
     return chosen.pruning and not chosen.weight_sharing
-
-
-def matrix_shape(layer_attributes: LayerAttributes) -> tuple[int, int]:
-    """Return the rows (inputs) and columns (units) of a layer's kernel seen as a matrix."""
-    shape = layer_attributes.weight_shape
-    return math.prod(shape[:-1]), shape[-1]
-
-
-def output_positions(layer_attributes: LayerAttributes) -> int:
-    """Return how often a layer applies its kernel to one sample: pixels, steps, or 1.
-
-    An axis of unknown length counts once, so that results are then for each of its entries.
-    """
-    known = [int(length) for length in layer_attributes.output_shape if length]
-    units = layer_attributes.weight_shape[-1]
-    if known and known[-1] == units:
-        return math.prod(known[:-1])
-    if known and known[0] == units:
-        return math.prod(known[1:])
-    return max(math.prod(known) // units, 1)
 
 
 def _check_removed(name: str, removed: int) -> None:

@@ -11,8 +11,6 @@ from fabricfit.config import SUPPORTED_STRUCTURES
 from fabricfit.objectives.base import (
     ObjectiveEstimator,
     check_removed,
-    matrix_shape,
-    output_positions,
     prunes,
 )
 
@@ -89,7 +87,7 @@ class GPUFLOPEstimator(ObjectiveEstimator):
         rows_gone: Counter[str] = Counter()
         for name, layer in attributes.items():
             for consumer, rows in layer.consumers.items():
-                rows_gone[consumer] += rows * (layer.weight_shape[-1] - left[name])
+                rows_gone[consumer] += rows * (layer.axes.n_units - left[name])
         return [
             sum(
                 _flops(layer, units=left[name], rows_gone=rows_gone[name])
@@ -100,7 +98,7 @@ class GPUFLOPEstimator(ObjectiveEstimator):
     @classmethod
     def reason(cls, layer_attributes: LayerAttributes) -> str:
         """Say why a layer is not optimizable."""
-        if not layer_attributes.weight_shape:
+        if not layer_attributes.multiplies:
             return "the layer has no kernel."
         if len(layer_attributes.weight_shape) < 2:
             return "the layer's kernel has no units that could be removed."
@@ -109,17 +107,17 @@ class GPUFLOPEstimator(ObjectiveEstimator):
 
 def _flops(layer_attributes: LayerAttributes, units: int | None = None, rows_gone: int = 0) -> int:
     """Operations of a layer with so many units left and so many rows of its kernel gone."""
-    if not layer_attributes.weight_shape:
+    if not layer_attributes.multiplies:
         return 0
-    n_in, n_out = matrix_shape(layer_attributes)
+    n_in, n_out = layer_attributes.matrix_shape
     rows = max(n_in - rows_gone, 0)
-    return output_positions(layer_attributes) * (n_out if units is None else units) * (2 * rows + 1)
+    return layer_attributes.positions * (n_out if units is None else units) * (2 * rows + 1)
 
 
 def _units_left(layer_attributes: LayerAttributes, removed: int) -> int:
-    if not layer_attributes.weight_shape:
+    if not layer_attributes.multiplies:
         return 0
-    units = layer_attributes.weight_shape[-1]
+    units = layer_attributes.axes.n_units
     gone = removed if removed and _by_unit(layer_attributes) else 0
     return max(units - gone, 0)
 

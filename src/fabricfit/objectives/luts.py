@@ -24,7 +24,7 @@ from fabricfit.hardware.adders import adder_graph_lut, bit_operations
 from fabricfit.hardware.dsp import DEFAULT_INPUT_WIDTH
 from fabricfit.hardware.fabric import product_lut
 from fabricfit.hardware.product import Product
-from fabricfit.objectives.base import ObjectiveEstimator, matrix_shape
+from fabricfit.objectives.base import ObjectiveEstimator
 from fabricfit.objectives.constants import constants_of
 from fabricfit.objectives.products import hls4ml_attributes, weight_format
 from fabricfit.objectives.resources import FPGAResources
@@ -56,7 +56,7 @@ class AdderGraphResources(FPGAResources):
     def layer_use(self, layer_attributes: LayerAttributes, kernel: np.ndarray) -> list[float]:
         """Return what the layer takes with these very weights, in the cost of their graph."""
         used = super().layer_use(layer_attributes, kernel)
-        if "lut" not in self.resources or not layer_attributes.weight_shape:
+        if "lut" not in self.resources or not layer_attributes.multiplies:
             return used
         product = self.product(layer_attributes)
         if product.by_adders:
@@ -85,7 +85,8 @@ class AdderGraphResources(FPGAResources):
     def _lut_of_graph(self, layer_attributes: LayerAttributes, kernel: np.ndarray) -> float:
         product = self.product(layer_attributes)
         precision = hls4ml_attributes(layer_attributes).weight_precision
-        found = adder_graph_lut(quantize(kernel, precision, as_built=True), product.input_width)
+        matrix = layer_attributes.axes.matrix(kernel)
+        found = adder_graph_lut(quantize(matrix, precision, as_built=True), product.input_width)
         return product.copies * found
 
     def _lut_by_digits(self, layer_attributes: LayerAttributes, kernel: np.ndarray) -> float:
@@ -109,7 +110,7 @@ class BitOperations(ObjectiveEstimator):
         cls, layer_attributes: LayerAttributes
     ) -> tuple[bool, OptimizationAttributes | None]:
         """Every layer with a kernel is, weight by weight."""
-        if not layer_attributes.weight_shape:
+        if not layer_attributes.multiplies:
             return False, None
         settings = OptimizationAttributes(
             SUPPORTED_STRUCTURES.UNSTRUCTURED, pruning=True, constants=True
@@ -119,13 +120,13 @@ class BitOperations(ObjectiveEstimator):
     @classmethod
     def layer_resources(cls, layer_attributes: LayerAttributes) -> list[int]:
         """Return what the layer takes if all bits of all weights are set."""
-        n_in, n_out = matrix_shape(layer_attributes) if layer_attributes.weight_shape else (0, 0)
+        n_in, n_out = layer_attributes.matrix_shape if layer_attributes.multiplies else (0, 0)
         return [n_in * n_out * cls.layer_savings(layer_attributes)[0]]
 
     @classmethod
     def layer_savings(cls, layer_attributes: LayerAttributes) -> list[int]:
         """Return what a weight takes all of whose bits are set."""
-        if not layer_attributes.weight_shape:
+        if not layer_attributes.multiplies:
             return [0]
         precision = weight_format(layer_attributes)
         return [(precision.width - precision.signed) * _input_bits(layer_attributes)]
@@ -133,7 +134,7 @@ class BitOperations(ObjectiveEstimator):
     @classmethod
     def layer_use(cls, layer_attributes: LayerAttributes, kernel: np.ndarray) -> list[float]:
         """Return what the layer takes with these very weights."""
-        if not layer_attributes.weight_shape:
+        if not layer_attributes.multiplies:
             return [0.0]
         integers = quantize(kernel, weight_format(layer_attributes), as_built=True)
         return [float(bit_operations(integers, _input_bits(layer_attributes)))]
@@ -176,7 +177,9 @@ class BitOperations(ObjectiveEstimator):
         kept = np.array([inputs * _usual_bits(quantize(kernel, precision))])
         prices = ConstantPrices(tuple(levels), kept, np.zeros(1))
         loss = weight_loss(kernel, metric, statistics, layer_attributes.name)
-        return ConstantChoices(kernel, prices, loss, np.zeros(1), minimum_groups)
+        return ConstantChoices(
+            kernel, prices, loss, np.zeros(1), minimum_groups, layer_attributes.layout
+        )
 
 
 def _usual_bits(integers: np.ndarray) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from fabricfit.attributes import LayerAttributes, hls4mlAttributes
+from fabricfit.attributes import LayerAttributes, canonical_strategy, hls4mlAttributes
 from fabricfit.config import SUPPORTED_STRUCTURES
 from fabricfit.errors import InvalidInputError
 from fabricfit.hardware.bram import weight_bram18
@@ -12,7 +12,6 @@ from fabricfit.hardware.dsp import DEFAULT_INPUT_WIDTH, dsps_per_multiplier
 from fabricfit.hardware.families import DEFAULT_FAMILY, Family, find_family
 from fabricfit.hardware.product import Product
 from fabricfit.hardware.reuse import effective_strategy, legal_reuse_factor
-from fabricfit.objectives.base import output_positions
 from fabricfit.precision import FixedPrecision, fixed_point
 
 __all__ = [
@@ -21,6 +20,7 @@ __all__ = [
     "product_of",
     "realized_product",
     "weight_format",
+    "why_not_built",
 ]
 
 _BY_PATTERN = ("resource", "resource_unrolled")
@@ -58,6 +58,19 @@ def weight_format(layer_attributes: LayerAttributes) -> FixedPrecision:
     )
 
 
+def why_not_built(layer_attributes: LayerAttributes) -> str:
+    """Say why hls4ml does not build a layer so that its pruned weights save anything, or ``''``."""
+    known = layer_attributes.args.get("strategies")
+    asked = canonical_strategy(hls4ml_attributes(layer_attributes).strategy)
+    if not known or asked in known:
+        return ""
+    kind = layer_attributes.layer_type.__name__
+    return (
+        f"hls4ml has no code for {kind} with the strategy {asked!r} that leaves out pruned weights. "
+        f"Use {' or '.join(map(repr, known))}."
+    )
+
+
 def product_of(layer_attributes: LayerAttributes, family: str | Family = DEFAULT_FAMILY) -> Product:
     """Read a layer's matrix product off its attributes.
 
@@ -77,16 +90,17 @@ def product_of(layer_attributes: LayerAttributes, family: str | Family = DEFAULT
         The attributes were read without a configuration.
     """
     hls = hls4ml_attributes(layer_attributes)
-    convolution = len(layer_attributes.weight_shape) > 2 or len(layer_attributes.input_shape) > 1
     strategy = find_family(family).built(
-        effective_strategy(hls.strategy, hls.reuse_factor, hls.io_type, convolution)
+        effective_strategy(
+            hls.strategy, hls.reuse_factor, hls.io_type, layer_attributes.is_convolution
+        )
     )
     weight = hls.weight_precision.width
     known = hls.input_precision
     inputs = known.width if known is not None else DEFAULT_INPUT_WIDTH
     total = hls.accumulator_precision
     widest = weight + inputs + (hls.n_in - 1).bit_length()
-    positions = output_positions(layer_attributes)
+    positions = layer_attributes.positions
     return Product(
         hls.n_in,
         hls.n_out,
@@ -99,7 +113,7 @@ def product_of(layer_attributes: LayerAttributes, family: str | Family = DEFAULT
         hls.io_type,
         min(hls.parallelization_factor, positions) if hls.io_type == "io_parallel" else 1,
         positions,
-        convolution,
+        layer_attributes.is_convolution,
         bool(layer_attributes.args.get("reads_model_input", False)),
     )
 
@@ -184,9 +198,12 @@ class MatrixProduct:
         members are consecutive; of a block those in one column are.
         """
         groups = layer_attributes.grouping
+        if groups.structure is SUPPORTED_STRUCTURES.STRUCTURED:
+            rows = self.product.n_in
+            return groups.group_size // rows * self._whole_runs(rows)
         if groups.structure is SUPPORTED_STRUCTURES.BLOCK:
             rows, columns = groups.block_shape
-            columns = min(columns, layer_attributes.weight_shape[-1])
+            columns = min(columns, self.product.n_out)
             return columns * self._whole_runs(min(rows, self.product.n_in))
         return self._whole_runs(groups.group_size)
 

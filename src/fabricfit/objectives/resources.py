@@ -43,7 +43,12 @@ from fabricfit.hardware.product import Product, Work
 from fabricfit.objectives.base import ObjectiveEstimator, check_removed, left_over
 from fabricfit.objectives.constants import constants_of
 from fabricfit.objectives.others import other_resources
-from fabricfit.objectives.products import hls4ml_attributes, realized_product, weight_format
+from fabricfit.objectives.products import (
+    hls4ml_attributes,
+    realized_product,
+    weight_format,
+    why_not_built,
+)
 from fabricfit.precision import FixedPrecision, quantize
 from fabricfit.ranking import group_losses, weight_loss
 
@@ -103,7 +108,8 @@ class FPGAResources(ObjectiveEstimator):
     def work(self, layer_attributes: LayerAttributes, kernel: np.ndarray) -> Work:
         """Return what a kernel leaves to do, its weights quantized first."""
         precision = hls4ml_attributes(layer_attributes).weight_precision
-        return Work.of(self.product(layer_attributes), quantize(kernel, precision, as_built=True))
+        integers = quantize(layer_attributes.axes.matrix(kernel), precision, as_built=True)
+        return Work.of(self.product(layer_attributes), integers)
 
     def _use(self, layer_attributes: LayerAttributes, work: Work) -> np.ndarray:
         found = self.estimate(layer_attributes, work)
@@ -111,7 +117,7 @@ class FPGAResources(ObjectiveEstimator):
 
     def layer_use(self, layer_attributes: LayerAttributes, kernel: np.ndarray) -> list[float]:
         """Return what the layer takes with these very weights, its activation included."""
-        if layer_attributes.weight_shape:
+        if layer_attributes.multiplies:
             return self._use(layer_attributes, self.work(layer_attributes, kernel)).tolist()
         found = other_resources(layer_attributes)
         used = np.array([found[name].value for name in self.resources])
@@ -140,10 +146,11 @@ class FPGAResources(ObjectiveEstimator):
         array of shape ``(M,)``
         """
         product = self.product(layer_attributes)
-        treated = treatment.apply(kernel)
+        matrix = layer_attributes.axes.matrix
+        treated = matrix(treatment.apply(kernel))
         if product.time_multiplexed:
             return self._use(layer_attributes, Work.of(product, (treated != 0).astype(np.int64)))
-        own = (treatment.mask != 0) | (treatment.cluster > 0)
+        own = matrix((treatment.mask != 0) | (treatment.cluster > 0))
         precision = hls4ml_attributes(layer_attributes).weight_precision
         settled = Work.of(product, quantize(np.where(own, 0, treated), precision))
         full = Work.full(product)
@@ -177,8 +184,10 @@ class FPGAResources(ObjectiveEstimator):
 
     def reason(self, layer_attributes: LayerAttributes) -> str:
         """Say why a layer is not optimizable."""
-        if not layer_attributes.weight_shape:
+        if not layer_attributes.multiplies:
             return "the layer has no kernel."
+        if reason := why_not_built(layer_attributes):
+            return reason
         product = self.product(layer_attributes)
         if product.time_multiplexed and product.strategy != "resource_unrolled":
             if product.convolution and product.io_type == "io_parallel":
@@ -198,13 +207,13 @@ class FPGAResources(ObjectiveEstimator):
 
     def layer_resources(self, layer_attributes: LayerAttributes) -> list[int]:
         """Return what the whole layer takes at most, whatever its weights."""
-        if not layer_attributes.weight_shape:
+        if not layer_attributes.multiplies:
             return [0] * len(self.units)
         return _whole(self._use(layer_attributes, Work.full(self.product(layer_attributes))))
 
     def layer_savings(self, layer_attributes: LayerAttributes) -> list[int]:
         """Return what one group saves, on average over all of the layer's."""
-        if not layer_attributes.weight_shape:
+        if not layer_attributes.multiplies:
             return [0] * len(self.units)
         groups = layer_attributes.grouping.n_groups
         least = self._use(layer_attributes, _no_work())
@@ -213,7 +222,7 @@ class FPGAResources(ObjectiveEstimator):
     def layer_utilization(self, layer_attributes: LayerAttributes, removed: int) -> list[int]:
         """Return what the groups that are left take, whichever they are."""
         check_removed({layer_attributes.name: layer_attributes}, {layer_attributes.name: removed})
-        if not removed or not layer_attributes.weight_shape:
+        if not removed or not layer_attributes.multiplies:
             return self.layer_resources(layer_attributes)
         product, grouping = self.product(layer_attributes), layer_attributes.grouping
         full = Work.full(product)
@@ -241,13 +250,15 @@ class FPGAResources(ObjectiveEstimator):
         if product.time_multiplexed:
             grouping = layer_attributes.grouping
             full = self._use(layer_attributes, Work.full(product))
-            losses = group_losses(kernel, settings, metric, statistics, name)
+            losses = group_losses(
+                kernel, settings, metric, statistics, name, layer_attributes.layout
+            )
             saved = (full - empty) / grouping.n_groups
             return GroupChoices(kernel, grouping, losses, saved, empty, minimum_groups)
         precision = weight_format(layer_attributes)
         prices = self._prices(product, precision, self.lut_scale(layer_attributes, kernel))
         loss = weight_loss(kernel, metric, statistics, name)
-        return ConstantChoices(kernel, prices, loss, empty, minimum_groups)
+        return ConstantChoices(kernel, prices, loss, empty, minimum_groups, layer_attributes.layout)
 
     def lut_scale(self, layer_attributes: LayerAttributes, kernel: np.ndarray) -> float:
         """Return what the prices of single weights in LUTs are multiplied by, in a layer of constants."""

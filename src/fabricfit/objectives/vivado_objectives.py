@@ -19,11 +19,9 @@ from fabricfit.objectives.base import (
     ObjectiveEstimator,
     check_removed,
     left_over,
-    matrix_shape,
-    output_positions,
     prunes,
 )
-from fabricfit.objectives.products import MatrixProduct, hls4ml_attributes
+from fabricfit.objectives.products import MatrixProduct, hls4ml_attributes, why_not_built
 
 __all__ = ["VivadoDSPEstimator", "VivadoFFEstimator", "VivadoMultiObjectiveEstimator"]
 
@@ -64,7 +62,7 @@ class VivadoDSPEstimator(ObjectiveEstimator):
     @classmethod
     def layer_resources(cls, layer_attributes: LayerAttributes) -> list[int]:
         """Return the DSPs of the layer."""
-        if not layer_attributes.weight_shape:
+        if not layer_attributes.multiplies:
             return [0]
         product = MatrixProduct.of(layer_attributes)
         return [product.multipliers * product.dsps]
@@ -77,8 +75,10 @@ class VivadoDSPEstimator(ObjectiveEstimator):
     @classmethod
     def reason(cls, layer_attributes: LayerAttributes) -> str:
         """Say why a layer is not optimizable."""
-        if not layer_attributes.weight_shape:
+        if not layer_attributes.multiplies:
             return _NO_KERNEL
+        if reason := why_not_built(layer_attributes):
+            return reason
         product = MatrixProduct.of(layer_attributes)
         if product.strategy == "distributed_arithmetic":
             return _ADDERS
@@ -119,7 +119,7 @@ class VivadoMultiObjectiveEstimator(ObjectiveEstimator):
     @classmethod
     def layer_resources(cls, layer_attributes: LayerAttributes) -> list[int]:
         """Return the DSPs and RAMB18 of the layer."""
-        if not layer_attributes.weight_shape:
+        if not layer_attributes.multiplies:
             return [0, 0]
         product = MatrixProduct.of(layer_attributes)
         return [product.multipliers * product.dsps, product.bram18(product.multipliers)]
@@ -141,7 +141,7 @@ class VivadoMultiObjectiveEstimator(ObjectiveEstimator):
     def layer_utilization(cls, layer_attributes: LayerAttributes, removed: int) -> list[int]:
         """Return what the patterns that are left take, their words packed without gaps."""
         check_removed({layer_attributes.name: layer_attributes}, {layer_attributes.name: removed})
-        if not removed or not layer_attributes.weight_shape:
+        if not removed or not layer_attributes.multiplies:
             return cls.layer_resources(layer_attributes)
         product = MatrixProduct.of(layer_attributes)
         saved = _multipliers_saved(layer_attributes)
@@ -151,8 +151,10 @@ class VivadoMultiObjectiveEstimator(ObjectiveEstimator):
     @classmethod
     def reason(cls, layer_attributes: LayerAttributes) -> str:
         """Say why a layer is not optimizable."""
-        if not layer_attributes.weight_shape:
+        if not layer_attributes.multiplies:
             return _NO_KERNEL
+        if reason := why_not_built(layer_attributes):
+            return reason
         product = MatrixProduct.of(layer_attributes)
         if product.strategy == "distributed_arithmetic":
             return _ADDERS
@@ -193,9 +195,9 @@ class VivadoFFEstimator(ObjectiveEstimator):
     @classmethod
     def layer_resources(cls, layer_attributes: LayerAttributes) -> list[int]:
         """Return the bits of weights and results that the layer keeps in flip-flops."""
-        if not layer_attributes.weight_shape:
+        if not layer_attributes.multiplies:
             return [0]
-        n_in, n_out = matrix_shape(layer_attributes)
+        n_in, n_out = layer_attributes.matrix_shape
         weights = n_in * n_out * _weight_bits(layer_attributes)
         return [weights + n_out * _bits_per_unit(layer_attributes)]
 
@@ -215,7 +217,7 @@ class VivadoFFEstimator(ObjectiveEstimator):
     @classmethod
     def reason(cls, layer_attributes: LayerAttributes) -> str:
         """Say why a layer is not optimizable."""
-        if not layer_attributes.weight_shape:
+        if not layer_attributes.multiplies:
             return _NO_KERNEL
         if _weight_bits(layer_attributes) or _bits_per_unit(layer_attributes):
             return ""
@@ -235,7 +237,7 @@ def _multipliers_saved(layer_attributes: LayerAttributes) -> int:
 
 
 def _dsps(layer_attributes: LayerAttributes) -> int:
-    return MatrixProduct.of(layer_attributes).dsps if layer_attributes.weight_shape else 0
+    return MatrixProduct.of(layer_attributes).dsps if layer_attributes.multiplies else 0
 
 
 def _warn_nothing_saved(
@@ -264,5 +266,5 @@ def _weight_bits(layer_attributes: LayerAttributes) -> int:
 def _bits_per_unit(layer_attributes: LayerAttributes) -> int:
     """Flip-flops for the results of one unit."""
     hls = hls4ml_attributes(layer_attributes)
-    positions = output_positions(layer_attributes)
+    positions = layer_attributes.positions
     return output_registers(positions, hls.output_precision.width, hls.io_type)

@@ -1,7 +1,18 @@
 """Layer families: one small file each, registered by type."""
 
-from fabricfit.keras.layers import conv, dense, qkeras
+from fabricfit.keras.layers import (
+    attention,
+    conv,
+    dense,
+    depthwise,
+    einsum,
+    embedding,
+    qkeras,
+    recurrent,
+    wrappers,
+)
 from fabricfit.keras.layers.base import (
+    Kernel,
     LayerHandler,
     find_handler,
     handlers,
@@ -10,12 +21,19 @@ from fabricfit.keras.layers.base import (
 )
 
 __all__ = [
+    "Kernel",
     "LayerHandler",
+    "attention",
     "conv",
     "dense",
+    "depthwise",
+    "einsum",
+    "embedding",
     "find_handler",
     "handlers",
     "qkeras",
     "reason_to_skip",
+    "recurrent",
     "register_layer",
+    "wrappers",
 ]

@@ -3,21 +3,113 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
 
+from fabricfit.keras.regularizers import GroupRegularizer
+from fabricfit.layout import Layout
 from fabricfit.precision import FixedPrecision
 
-__all__ = ["LayerHandler", "find_handler", "handlers", "reason_to_skip", "register_layer"]
+__all__ = [
+    "Kernel",
+    "LayerHandler",
+    "find_handler",
+    "handlers",
+    "reason_to_skip",
+    "register_layer",
+]
+
+
+CONSTANTS_ONLY = ("latency", "distributed_arithmetic")
+"""Strategies that make every weight a constant in the logic."""
+
+
+@dataclass(frozen=True, eq=False)
+class Kernel:
+    """One tensor of weights of a layer that is cut into groups, and what belongs to it.
+
+    Parameters
+    ----------
+    variable
+        The weights.
+    owner
+        The layer, or the cell or layer inside it, that holds them.
+    part
+        What to call them beside the layer's name where the layer has several: ``'recurrent_kernel'``.
+    bias
+        The bias of their results, if there is one.
+    layout
+        Which axes are rows, columns and units; None where the last one makes the results, one for each
+        unit.
+    bias_layout
+        Which axes of the bias are units, if it is not one number for each.
+    regularizer
+        The owner's attribute that holds their regularizer.
+    weight_name
+        What hls4ml calls them in a configuration's precisions.
+    quantizer
+        What the layer makes of them before it multiplies, if it quantizes them itself.
+    precision
+        The number format that the quantizer gives them, where that is known.
+    bits
+        Bit-widths of single weights that are trained with them: zero where a weight is pruned.
+    multiplies
+        Whether inputs are multiplied by them; a table is looked up.
+    dense
+        Whether hls4ml multiplies by them as a dense layer does, whatever the axes: step by step, or sum by
+        sum.
+    strategies
+        The only strategies with which hls4ml builds them so that pruned weights save something; all that
+        it knows without.
+    positions
+        How often they are applied to one sample; None where the layer's results tell.
+    inner
+        Whether their results stay inside the layer.
+    """
+
+    variable: keras.Variable
+    owner: Any
+    part: str = ""
+    bias: keras.Variable | None = None
+    layout: Layout | None = None
+    bias_layout: Layout | None = None
+    regularizer: str = "kernel_regularizer"
+    weight_name: str = "weight"
+    quantizer: Callable[[Any], Any] | None = None
+    precision: FixedPrecision | None = None
+    bits: tuple[keras.Variable, ...] = ()
+    multiplies: bool = True
+    dense: bool = False
+    strategies: tuple[str, ...] = ()
+    positions: int | None = None
+    inner: bool = False
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the weights."""
+        return tuple(self.variable.shape)
+
+    def used(self) -> np.ndarray:
+        """Return the weights as the layer multiplies by them: quantized, if it quantizes them."""
+        value = self.variable.value
+        if self.quantizer is not None:
+            value = self.quantizer(value)
+        array: np.ndarray = np.asarray(keras.ops.convert_to_numpy(value))
+        return array
 
 
 class LayerHandler(ABC):
-    """One family of layers whose kernel can be pruned and shared.
+    """One family of layers whose weights can be pruned and shared.
 
     Subclass it for a layer type of your own and hand an instance to :func:`register_layer`.
     """
+
+    regularizer: type[GroupRegularizer] = GroupRegularizer
+    """The regularizer class for the kernels."""
 
     @abstractmethod
     def handles(self, layer_type: type) -> bool:
@@ -27,26 +119,13 @@ class LayerHandler(ABC):
         a pruned weight means.
         """
 
-    def kernel(self, layer: keras.layers.Layer) -> keras.Variable:
-        """Return the weights that are grouped, output axis last."""
-        return layer.kernel
+    @abstractmethod
+    def kernels(self, layer: Any) -> tuple[Kernel, ...]:
+        """Return the weights that are cut into groups: one kernel for most layers."""
 
-    def bias(self, layer: keras.layers.Layer) -> keras.Variable | None:
-        """Return the bias, one number for each output unit, if there is one."""
-        return getattr(layer, "bias", None)
-
-    def refusal(self, layer: keras.layers.Layer) -> str:
+    def refusal(self, layer: Any) -> str:
         """Return why this very layer cannot be optimized, or ``''``."""
         return ""
-
-    def kernel_precision(self, layer: keras.layers.Layer) -> FixedPrecision | None:
-        """Return the number format that the layer itself gives its kernel, if it does."""
-        return None
-
-    @property
-    @abstractmethod
-    def regularizer(self) -> Any:
-        """The regularizer class for the kernel."""
 
 
 _HANDLERS: list[LayerHandler] = []
@@ -63,12 +142,12 @@ def handlers() -> tuple[LayerHandler, ...]:
     return tuple(_HANDLERS)
 
 
-def find_handler(layer: keras.layers.Layer) -> LayerHandler | None:
+def find_handler(layer: Any) -> LayerHandler | None:
     """Return the handler of a layer's type, if there is one."""
     return next((found for found in _HANDLERS if found.handles(type(layer))), None)
 
 
-def reason_to_skip(layer: keras.layers.Layer) -> str:
+def reason_to_skip(layer: Any) -> str:
     """Return why a layer with weights cannot be optimized, or ``''`` if it can.
 
     Every reason names what stands in the way, for the report that the user reads.
@@ -88,7 +167,9 @@ def reason_to_skip(layer: keras.layers.Layer) -> str:
     reason = handler.refusal(layer)
     if reason:
         return reason
-    kernel = np.asarray(keras.ops.convert_to_numpy(handler.kernel(layer)))
-    if not np.isfinite(kernel).all():
-        return "its kernel holds NaN or infinite weights"
+    for kernel in handler.kernels(layer):
+        if not kernel.variable.trainable:
+            return "its kernel is frozen (trainable=False)"
+        if not np.isfinite(keras.ops.convert_to_numpy(kernel.variable)).all():
+            return "its kernel holds NaN or infinite weights"
     return ""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 
-from fabricfit.keras.layers.base import LayerHandler, register_layer
+from fabricfit.keras.layers.base import Kernel, LayerHandler, register_layer
 from fabricfit.keras.regularizers import DenseRegularizer
 
-__all__ = ["DenseHandler"]
+__all__ = ["DenseHandler", "why_not_its_own"]
 
 
 class DenseHandler(LayerHandler):
@@ -19,13 +21,22 @@ class DenseHandler(LayerHandler):
         """Tell whether this is Dense itself."""
         return layer_type is keras.layers.Dense
 
-    def refusal(self, layer: keras.layers.Layer) -> str:
+    def kernels(self, layer: Any) -> tuple[Kernel, ...]:
+        """Return the kernel."""
+        return (Kernel(layer.kernel, layer, bias=layer.bias),)
+
+    def refusal(self, layer: Any) -> str:
         """Refuse a layer whose kernel is not its own float tensor."""
-        if getattr(layer, "lora_enabled", False):
-            return "LoRA is enabled, so that its kernel is a sum"
-        if getattr(layer, "quantization_mode", None):
-            return f"Keras has quantized it to {layer.quantization_mode}, which cannot be trained"
-        return ""
+        return why_not_its_own(layer)
+
+
+def why_not_its_own(layer: Any) -> str:
+    """Say why a layer's kernel is not a float tensor of its own, or ``''`` where it is."""
+    if getattr(layer, "lora_enabled", False):
+        return "LoRA is enabled, so that its kernel is a sum"
+    if getattr(layer, "quantization_mode", None):
+        return f"Keras has quantized it to {layer.quantization_mode}, which cannot be trained"
+    return ""
 
 
 register_layer(DenseHandler())

@@ -20,7 +20,7 @@ from fabricfit.keras.surgery import families  # noqa: F401 - registers the rules
 from fabricfit.keras.surgery.graph import Call, Graph, Tensor
 from fabricfit.keras.surgery.propagation import Constants, Cut, Rule, rule_for
 
-__all__ = ["Decision", "decide"]
+__all__ = ["Decision", "Problem", "decide"]
 
 _OUTPUT = "the model returns them"
 _FLOOR = "at least one unit of a layer stays"
@@ -49,6 +49,11 @@ class Decision:
         """Return what is taken away around a call."""
         return _cut(call, self.kept, self.constants)
 
+    def shrinks(self, call: Call) -> bool:
+        """Return whether something inside a layer goes, though its units may stay."""
+        rule = rule_for(call.layer)
+        return rule is not None and _obstacle(call) is None and rule.shrinks(call)
+
     def removed(self, call: Call) -> np.ndarray:
         """Return the indices of the units that a layer loses."""
         return np.flatnonzero(~self.kept[call.output.index])
@@ -58,7 +63,7 @@ def decide(graph: Graph) -> Decision:
     """Choose every unit that can be removed without changing what the model computes."""
     blocked: dict[int, str] = {}
     while True:
-        problem = _Problem(graph, blocked)
+        problem = Problem(graph, blocked)
         kept = problem.solve()
         refused = problem.refusals(kept)
         if not refused:
@@ -67,7 +72,7 @@ def decide(graph: Graph) -> Decision:
 
 
 @dataclass
-class _Problem:
+class Problem:
     """The classes of a graph, who blocks them, and the search for those that may go."""
 
     graph: Graph
@@ -91,15 +96,51 @@ class _Problem:
         self.constants = self._propagate()
         self.classes = self._classes()
         self.n_classes = int(self.classes.max(initial=-1)) + 1
+        self._inner: dict[int, tuple[int, int]] = {}
+        for index, rule in self.rules.items():
+            stop = self.n_classes + rule.inner_units(self.graph.calls[index])
+            self._inner[index] = (self.n_classes, stop)
+            self.n_classes = stop
         self.pins = list(self._pins())
 
     def _calls(self) -> Iterator[tuple[Call, Rule]]:
         for index, rule in self.rules.items():
             yield self.graph.calls[index], rule
 
-    def _of(self, tensor: Tensor) -> np.ndarray:
+    def classes_of(self, tensor: Tensor) -> np.ndarray:
         """Return the class of each unit of a tensor."""
         return self.classes[self.starts[tensor.index] : self.starts[tensor.index + 1]]
+
+    def inner_classes(self, index: int) -> np.ndarray:
+        """Return the class of each unit inside a call: of heads, for example."""
+        start, stop = self._inner[index]
+        return np.arange(start, stop)
+
+    def held(self, silenced: tuple[Constants, ...]) -> dict[int, str]:
+        """Return the classes that have to stay even if their weights are zero, each with a reason.
+
+        Parameters
+        ----------
+        silenced
+            What the units of each tensor are when all weights are zero.
+        """
+        found = {int(unit): why for units, why in self.pins for unit in units}
+
+        def hold(units: np.ndarray, why: str) -> None:
+            for unit in units:
+                found.setdefault(int(unit), why)
+
+        for call, rule in self._calls():
+            own = silenced[call.output.index]
+            if rule.has_own_units:
+                why = f"{call.name!r} does not rest at one value when its weights are zero"
+                hold(self.classes_of(call.output)[np.isnan(own)], why)
+            for port, tensor in enumerate(call.inputs):
+                known = silenced[tensor.index]
+                free = rule.dispensable(call, port, known, np.ones(own.shape, bool))
+                why = rule.why_constants_matter(call)
+                hold(self.classes_of(tensor)[~free & ~np.isnan(known)], why)
+        return found
 
     def _propagate(self) -> tuple[Constants, ...]:
         constants = [np.full(tensor.units or 0, np.nan) for tensor in self.graph.tensors]
@@ -115,6 +156,8 @@ class _Problem:
             for link in rule.links(call):
                 source = self.starts[call.inputs[link.port].index]
                 ends.append((source + link.inputs, self.starts[call.output.index] + link.outputs))
+            first, second = (self.starts[call.output.index] + units for units in rule.ties(call))
+            ends.append((first, second))
         sources, targets = (np.concatenate(side) for side in zip(*ends, strict=True))
         n_slots = int(self.starts[-1])
         if n_slots == 0:
@@ -125,25 +168,31 @@ class _Problem:
     def _pins(self) -> Iterator[tuple[np.ndarray, str]]:
         """Yield classes that have to stay whatever happens, with the reason."""
         for index in self.graph.outputs:
-            yield self._of(self.graph.tensors[index]), _OUTPUT
+            yield self.classes_of(self.graph.tensors[index]), _OUTPUT
         for index, why in self.obstacles.items():
             call = self.graph.calls[index]
             for tensor in (*call.inputs, *call.outputs):
-                yield self._of(tensor), why
+                yield self.classes_of(tensor), why
         for call, rule in self._calls():
             why_pinned = rule.pins_output(call)
             if why_pinned is not None:
-                yield self._of(call.output), why_pinned
+                yield self.classes_of(call.output), why_pinned
 
     def _objections(self, stays: np.ndarray) -> Iterator[tuple[np.ndarray, str]]:
         """Yield classes that layers need while the classes ``stays`` are there."""
         for call, rule in self._calls():
-            for tensor in call.inputs:
-                constants, units = self.constants[tensor.index], self._of(tensor)
-                needed = ~rule.dispensable(call, constants, stays[self._of(call.output)])
+            for port, tensor in enumerate(call.inputs):
+                constants, units = self.constants[tensor.index], self.classes_of(tensor)
+                needed = ~rule.dispensable(
+                    call, port, constants, stays[self.classes_of(call.output)]
+                )
                 varies = np.isnan(constants)
                 yield units[needed & varies], f"{call.name!r} uses what becomes of them"
                 yield units[needed & ~varies], rule.why_constants_matter(call)
+            if rule.has_own_units:
+                own = self.classes_of(call.output)
+                needed = rule.needs_of_its_own(call, self.constants[call.output.index], stays[own])
+                yield own[needed], f"{call.name!r} uses them itself, from step to step"
 
     def solve(self) -> tuple[np.ndarray, ...]:
         """Return, for each tensor, which units stay."""
@@ -153,12 +202,12 @@ class _Problem:
             for needed, _ in (*self.pins, *self._objections(stays)):
                 new[needed] = True
             for call, rule in self._calls():
-                units = self._of(call.output)
+                units = self.classes_of(call.output)
                 if rule.has_own_units and not new[units].any():
                     # One that stayed so far: what was removed before relied on the others' absence.
                     new[units[stays[units]][0]] = True
             if (new == stays).all():
-                return tuple(stays[self._of(tensor)] for tensor in self.graph.tensors)
+                return tuple(stays[self.classes_of(tensor)] for tensor in self.graph.tensors)
             stays = new
 
     def refusals(self, kept: tuple[np.ndarray, ...]) -> dict[int, str]:
@@ -176,17 +225,19 @@ class _Problem:
         """Return, for each layer, why units of it that do no work stay."""
         stays = np.zeros(self.n_classes, bool)
         for tensor, mask in zip(self.graph.tensors, kept, strict=True):
-            stays[self._of(tensor)] = mask
+            stays[self.classes_of(tensor)] = mask
         holders = [*self.pins, *self._objections(stays)]
         reasons = {}
         for index, call in enumerate(self.graph.calls):
             # Also of layers that are blocked themselves, as far as their family is known.
             rule = rule_for(call.layer)
-            if rule is None or len(call.outputs) != 1 or not hasattr(call.layer, "kernel"):
+            if rule is None or len(call.outputs) != 1:
+                continue
+            if not (rule.has_own_units or hasattr(call.layer, "kernel")):
                 continue
             if index in self.obstacles and not _has_readable_kernel(call, rule):
                 continue
-            idle = self._of(call.output)[rule.zero_units(call) & kept[call.output.index]]
+            idle = self.classes_of(call.output)[rule.zero_units(call) & kept[call.output.index]]
             if idle.size:
                 reasons[call.name] = f"{idle.size} zero unit(s) stay: " + (
                     "; ".join(_unique(why for held, why in holders if np.isin(idle, held).any()))
@@ -202,7 +253,7 @@ def _obstacle(call: Call) -> str | None:
         if not call.inputs:
             return "they are the model's input"
         return f"{call.name!r} ({kind}) is not known to work unit by unit"
-    if len(call.outputs) != 1 or not call.plain:
+    if len(call.outputs) != 1 or not rule.is_plain(call):
         return f"{call.name!r} ({kind}) is called with more than its input tensors"
     if any(tensor.units is None for tensor in (*call.inputs, *call.outputs)):
         return f"the number of units around {call.name!r} is not known"

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import keras
 import numpy as np
@@ -24,6 +24,7 @@ __all__ = [
     "Link",
     "Replacement",
     "Rule",
+    "Wiring",
     "apply_elementwise",
     "only_zero",
     "public_layers",
@@ -85,6 +86,13 @@ class Replacement:
     weights: list[np.ndarray] = field(default_factory=list)
 
 
+class Wiring(NamedTuple):
+    """What a kernel receives and makes, as a number for each channel and unit."""
+
+    rows: np.ndarray | None
+    units: np.ndarray
+
+
 class Rule:
     """How units pass through the layers of one family.
 
@@ -100,6 +108,14 @@ class Rule:
 
     shareable = True
     """Whether a layer that is applied several times is understood."""
+
+    def is_plain(self, call: Call) -> bool:
+        """Return whether the layer is called with nothing that this rule does not know of."""
+        return call.plain
+
+    def shrinks(self, call: Call) -> bool:
+        """Return whether something inside the layer can go, whatever becomes of its units."""
+        return False
 
     def obstacle(self, call: Call) -> str | None:
         """Say why nothing around this call can be removed, if so."""
@@ -118,12 +134,58 @@ class Rule:
         units = np.arange(call.output.units or 0)
         return [Link(port, units, units) for port in range(len(call.inputs))]
 
-    def dispensable(self, call: Call, constants: Constants, kept_output: np.ndarray) -> np.ndarray:
-        """Return, for each unit of the input, whether this layer can do without it, shape (units,).
+    def ties(self, call: Call) -> tuple[np.ndarray, np.ndarray]:
+        """Return which output units can only be removed together: two arrays of equal length."""
+        return np.empty(0, int), np.empty(0, int)
+
+    def dispensable(
+        self, call: Call, port: int, constants: Constants, kept_output: np.ndarray
+    ) -> np.ndarray:
+        """Return, for each unit of an input, whether this layer can do without it, shape (units,).
 
         Layers that tie their units have nothing to say here.
         """
         return np.ones(constants.shape, bool)
+
+    def needs_of_its_own(
+        self, call: Call, constants: Constants, kept_output: np.ndarray
+    ) -> np.ndarray:
+        """Return which of its own output units the layer itself listens to, shape (units,).
+
+        So recurrent layers do; ``constants`` are what the output units are.
+        """
+        return np.zeros(constants.shape, bool)
+
+    def inner_units(self, call: Call) -> int:
+        """Return how many units the layer has inside, such as heads, that no tensor carries."""
+        return 0
+
+    def wiring(
+        self,
+        call: Call,
+        inputs: tuple[np.ndarray, ...],
+        output: np.ndarray,
+        inner: np.ndarray,
+    ) -> dict[str, Wiring]:
+        """Return between which units the layer's kernels stand.
+
+        Parameters
+        ----------
+        call
+            The call.
+        inputs, output, inner
+            Some number for each unit: of the tensors, and of what is inside.
+
+        Returns
+        -------
+        dict
+            Name of the kernel, ``''`` for the only one -> the numbers of what it receives and makes.
+        """
+        return {}
+
+    def scales(self, call: Call) -> list[Any]:
+        """Return variables of one number for each output unit, at zero for a unit that does no work."""
+        return []
 
     def why_constants_matter(self, call: Call) -> str:
         """Say why this layer may be unable to do without a unit that is constant."""

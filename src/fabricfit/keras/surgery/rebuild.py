@@ -112,7 +112,7 @@ class _Maker:
         rule = rule_for(call.layer)
         if rule is not None and call.outputs and not call.node.is_input:
             cut = self._decision.cut(call)
-            if cut.changes:
+            if cut.changes or self._decision.shrinks(call):
                 return rule.replacement(call, cut)
         get_weights = getattr(call.layer, "get_weights", list)
         return Replacement(weights=get_weights())

@@ -15,8 +15,7 @@ from keras import ops
 
 from fabricfit.attributes import LayerAttributes
 from fabricfit.grouping import Grouping
-from fabricfit.keras.layers import find_handler
-from fabricfit.keras.reading import named_layers
+from fabricfit.keras.reading import named_kernels
 from fabricfit.keras.regularizers import group_norms, group_variances
 from fabricfit.keras.training.flattening import Parameters
 
@@ -59,11 +58,11 @@ class Penalty:
         self._variables = list(model.trainable_variables)
         positions = {id(v): i for i, v in enumerate(self._variables)}
         self._slots: dict[str, _Slot] = {}
-        for name, layer in named_layers(model).items():
-            described, handler = attributes.get(name), find_handler(layer)
-            if described is None or not described.optimizable or handler is None:
+        for name, found in named_kernels(model).items():
+            described, kernel = attributes.get(name), found.variable
+            if described is None or not described.optimizable:
                 continue
-            settings, kernel = described.optimization_attributes, handler.kernel(layer)
+            settings = described.optimization_attributes
             assert settings is not None
             self._slots[name] = _Slot(
                 positions[id(kernel)],

@@ -7,8 +7,9 @@ traced, so new masks need no new compilation and can never be stale.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import keras
@@ -20,9 +21,10 @@ from fabricfit.choices import Treatment
 from fabricfit.config import SUPPORTED_STRUCTURES
 from fabricfit.errors import InvalidInputError
 from fabricfit.grouping import Grouping
-from fabricfit.keras.layers import find_handler
-from fabricfit.keras.reading import named_layers
+from fabricfit.keras.layers import Kernel
+from fabricfit.keras.reading import named_kernels, named_layers
 from fabricfit.keras.training.flattening import Parameters
+from fabricfit.layout import Layout
 
 __all__ = ["Projection", "project"]
 
@@ -58,7 +60,8 @@ class Projection:
     That of the updated weights does the same and puts constants in their places; it removes what an
     optimizer's momentum or weight decay moved.
 
-    Where whole units are pruned (STRUCTURED), their biases are frozen at zero with them.
+    Where whole units are pruned (STRUCTURED), their biases are frozen at zero with them; so are trained
+    bit-widths of pruned weights.
 
     Parameters
     ----------
@@ -73,14 +76,15 @@ class Projection:
         places = {id(v): i for i, v in enumerate(model.variables)}
         self._places = [places[id(v)] for v in model.trainable_variables]
         self._slots: dict[str, _Slot] = {}
-        self._bias_slots: dict[str, _Slot] = {}
+        self._followers: dict[str, list[tuple[_Slot, _Following]]] = {}
+        self._follower_slots: dict[int, _Slot] = {}
         self._groupings: dict[str, Grouping] = {}
-        for name, layer in named_layers(model).items():
-            described = attributes.get(name)
-            handler = find_handler(layer)
-            if described is None or not described.optimizable or handler is None:
+        layers = named_layers(model)
+        for name, found in named_kernels(model).items():
+            described, kernel = attributes.get(name), found.variable
+            if described is None or not described.optimizable:
                 continue
-            kernel, settings = handler.kernel(layer), described.optimization_attributes
+            settings = described.optimization_attributes
             assert settings is not None
             grouped = settings.weight_sharing and described.grouping.group_size > 1
             if grouped:
@@ -93,10 +97,16 @@ class Projection:
                 _fixed(zeros, "int32") if sharing else None,
                 _fixed(zeros, kernel.dtype) if sharing else None,
             )
-            bias = handler.bias(layer)
-            if bias is not None and settings.structure_type is SUPPORTED_STRUCTURES.STRUCTURED:
-                ones = _fixed(np.ones(bias.shape), bias.dtype)
-                self._bias_slots[name] = _Slot(positions[id(bias)], ones)
+            by_unit = settings.structure_type is SUPPORTED_STRUCTURES.STRUCTURED
+            scales: list[tuple[keras.Variable, _Following]] = [
+                (_variable(layers[layer], variable), partial(_by_index, described.axes, units))
+                for (layer, variable), units in described.scales.items()
+            ]
+            self._followers[name] = [
+                (self._shared_slot(v, positions), following)
+                for v, following in (*_followers(found, described.axes, by_unit), *scales)
+                if id(v) in positions
+            ]
 
     @property
     def state(self) -> list[tuple[Any, ...]]:
@@ -133,7 +143,15 @@ class Projection:
 
     @property
     def _all_slots(self) -> list[_Slot]:
-        return [*self._slots.values(), *self._bias_slots.values()]
+        return [*self._slots.values(), *self._follower_slots.values()]
+
+    def _shared_slot(self, variable: keras.Variable, positions: Mapping[int, int]) -> _Slot:
+        """Return the slot of a variable that follows kernels: several may have a say in it."""
+        position = positions[id(variable)]
+        if position not in self._follower_slots:
+            ones = _fixed(np.ones(variable.shape), variable.dtype)
+            self._follower_slots[position] = _Slot(position, ones)
+        return self._follower_slots[position]
 
     def gradients(self, tensors: list[Any]) -> list[Any]:
         """Project gradients of the model's trainable variables, in their order; a ``None`` stays."""
@@ -179,6 +197,7 @@ class Projection:
                 f"masks name layers that are not optimizable: {sorted(unknown)}. "
                 f"Expected: {sorted(self._slots)}"
             )
+        followed: dict[int, Any] = {}
         for name, slot in self._slots.items():
             shape = tuple(slot.mask.shape)
             mask = np.asarray(masks.get(name, np.ones(shape)))
@@ -202,8 +221,11 @@ class Projection:
                     f"offsets give weights of layer {name!r} values of their own; its attributes "
                     "do not allow it."
                 )
-            if name in self._bias_slots:
-                self._bias_slots[name].mask.assign(_alive(mask, cluster))
+            for follower, following in self._followers[name]:
+                trains = following((mask != 0) | (cluster != 0))
+                followed[follower.position] = followed.get(follower.position, True) & trains
+        for position, slot in self._follower_slots.items():
+            slot.mask.assign(np.asarray(followed[position]))
 
     def treated(
         self, weights: Sequence[np.ndarray], treatments: Mapping[str, Treatment]
@@ -221,9 +243,10 @@ class Projection:
         for name, treatment in treatments.items():
             place = self._places[self._slots[name].position]
             found[place] = treatment.apply(found[place])
-            if name in self._bias_slots:
-                place = self._places[self._bias_slots[name].position]
-                found[place] = found[place] * _alive(treatment.mask, treatment.cluster)
+            trains = (treatment.mask != 0) | (treatment.cluster != 0)
+            for follower, following in self._followers[name]:
+                place = self._places[follower.position]
+                found[place] = found[place] * following(trains)
         return found
 
     def _by_group(self, name: str, mask: np.ndarray, offset: np.ndarray) -> np.ndarray:
@@ -267,10 +290,49 @@ def project(
     return projected
 
 
-def _alive(mask: np.ndarray, cluster: np.ndarray) -> np.ndarray:
-    """Return which units of a kernel have weights that train."""
-    trains = (mask != 0) | (cluster != 0)
-    return trains.reshape(-1, mask.shape[-1]).any(axis=0)
+_Following = Callable[[np.ndarray], np.ndarray]
+"""From which weights of a kernel train to which numbers of another variable do."""
+
+
+def _followers(
+    kernel: Kernel, axes: Layout, by_unit: bool
+) -> Iterator[tuple[keras.Variable, _Following]]:
+    """Yield the variables that are frozen at zero with a kernel's weights."""
+    for bits in kernel.bits:
+        yield bits, partial(_same, tuple(bits.shape))
+    if by_unit and kernel.bias is not None:
+        shape = tuple(kernel.bias.shape)
+        own = kernel.bias_layout or Layout(
+            shape, (), tuple(range(len(shape))), tuple(range(len(shape)))
+        )
+        yield kernel.bias, partial(_unit_by_unit, axes, own, shape)
+
+
+def _same(shape: tuple[int, ...], trains: np.ndarray) -> np.ndarray:
+    """Follow weight by weight, where one number serves several weights as long as one of them trains."""
+    axes = tuple(i for i, length in enumerate(shape) if length != trains.shape[i])
+    return np.asarray(trains.any(axis=axes, keepdims=True)) if axes else trains
+
+
+def _unit_by_unit(
+    axes: Layout, own: Layout, shape: tuple[int, ...], trains: np.ndarray
+) -> np.ndarray:
+    """Follow unit by unit: a bias trains while any weight of its unit does."""
+    alive = axes.ordered(trains, axes.by_unit, (axes.n_units, -1), np).any(axis=1)
+    each = np.broadcast_to(alive[:, None], (own.n_units, math.prod(shape) // own.n_units))
+    spread: np.ndarray = own.restored(each, own.by_unit, shape, np)
+    return spread
+
+
+def _variable(layer: Any, name: str) -> keras.Variable:
+    return next(variable for variable in layer.weights if variable.name == name)
+
+
+def _by_index(axes: Layout, units: tuple[int, ...], trains: np.ndarray) -> np.ndarray:
+    """Follow the units of given numbers; -1 trains."""
+    alive = axes.ordered(trains, axes.by_unit, (axes.n_units, -1), np).any(axis=1)
+    index = np.array(units)
+    return np.where(index < 0, True, alive[index])
 
 
 def _common_values(tensor: Any, cluster: Any, share: Any) -> Any:

@@ -15,6 +15,7 @@ from fabricfit.keras.surgery.propagation import (
     Link,
     Replacement,
     Rule,
+    Wiring,
     only_zero,
     register,
     to_numpy,
@@ -53,6 +54,15 @@ class Depthwise(Rule):
     def zero_units(self, call: Call) -> np.ndarray:
         kernel = to_numpy(call.layer.kernel)
         return (kernel.reshape(-1, call.output.units or 1) == 0).all(axis=0)
+
+    def wiring(
+        self,
+        call: Call,
+        inputs: tuple[np.ndarray, ...],
+        output: np.ndarray,
+        inner: np.ndarray,
+    ) -> dict[str, Wiring]:
+        return {"": Wiring(None, output)}
 
     def replacement(self, call: Call, cut: Cut) -> Replacement:
         kernel, *bias = call.layer.get_weights()

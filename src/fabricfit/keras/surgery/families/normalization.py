@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
 
@@ -45,6 +47,9 @@ class BatchNorm(_PerUnit):
         if not isinstance(axis, int) or axis % rank != rank - 1:
             return f"{call.name!r} normalizes axis {axis}, not the last one"
         return super().obstacle(call)
+
+    def scales(self, call: Call) -> list[Any]:
+        return [each for each in (call.layer.gamma, call.layer.beta) if each is not None]
 
     def constants(self, call: Call, inputs: tuple[Constants, ...]) -> Constants:
         layer = call.layer

@@ -16,12 +16,14 @@ from fabricfit.keras.surgery.propagation import (
     Link,
     Replacement,
     Rule,
+    Wiring,
     only_zero,
+    public_layers,
     register,
     to_numpy,
 )
 
-__all__ = ["Product", "plain_kernel_obstacle"]
+__all__ = ["Product", "SeparableProduct", "TransposedProduct", "plain_kernel_obstacle"]
 
 
 @register
@@ -62,7 +64,9 @@ class Product(Rule):
         sums = bias + np.where(varies, 0.0, known) @ kernel.sum(axis=0)
         return activate(call.layer.activation, np.where(constant, sums, np.nan))
 
-    def dispensable(self, call: Call, constants: Constants, kept_output: np.ndarray) -> np.ndarray:
+    def dispensable(
+        self, call: Call, port: int, constants: Constants, kept_output: np.ndarray
+    ) -> np.ndarray:
         kernel, _ = self.used_weights(call.layer)
         unused = (kernel[..., kept_output] == 0).all(axis=(0, 2))
         return unused | ~np.isnan(self._seen(call, constants))
@@ -74,24 +78,38 @@ class Product(Rule):
     def zero_units(self, call: Call) -> np.ndarray:
         return (self.used_weights(call.layer)[0] == 0).all(axis=(0, 1))
 
+    def wiring(
+        self,
+        call: Call,
+        inputs: tuple[np.ndarray, ...],
+        output: np.ndarray,
+        inner: np.ndarray,
+    ) -> dict[str, Wiring]:
+        return {"": Wiring(inputs[0], output)}
+
+    def smaller_kernels(
+        self, layer: Any, rows: np.ndarray, columns: np.ndarray
+    ) -> list[np.ndarray]:
+        """Return the layer's kernels without input and output units."""
+        return [layer.get_weights()[0][..., rows, :][..., columns]]
+
     def replacement(self, call: Call, cut: Cut) -> Replacement:
         layer, rows, columns = call.layer, cut.kept_inputs[0], cut.kept_output
-        weights = layer.get_weights()
-        kernel = weights[0][..., rows, :][..., columns]
+        kernels = self.smaller_kernels(layer, rows, columns)
         size = "units" if "units" in layer.get_config() else "filters"
         config: dict[str, Any] = {size: int(columns.sum())}
 
         folded = self._folded(call, cut)[columns]
         if layer.use_bias:
-            bias = weights[1][columns]
+            bias = layer.get_weights()[-1][columns]
         elif folded.any():
             config["use_bias"] = True
-            bias = np.zeros(folded.shape, kernel.dtype)
+            bias = np.zeros(folded.shape, kernels[0].dtype)
         else:
-            return Replacement(config, [kernel])
+            return Replacement(config, kernels)
         # No detour by float64 where nothing is added: the other biases stay as they are to the bit.
         bias = np.where(folded == 0, bias, (bias.astype(np.float64) + folded).astype(bias.dtype))
-        return Replacement(config, [kernel, bias])
+        return Replacement(config, [*kernels, bias])
 
     def used_weights(self, layer: Any) -> tuple[np.ndarray, np.ndarray]:
         """Return the kernel as ``(taps, n_in, n_out)`` and the bias, as the layer applies them."""
@@ -108,6 +126,70 @@ class Product(Rule):
         gone = np.where(cut.kept_inputs[0], 0.0, self._seen(call, cut.constants[0]))
         # What varies and is removed meets nothing but zeros.
         return np.nan_to_num(gone) @ kernel.sum(axis=0)
+
+
+@register
+class TransposedProduct(Product):
+    """A transposed convolution: a kernel of shape ``(…, n_out, n_in)``.
+
+    Near the borders fewer inputs meet, so that only the constant 0 is the same everywhere.
+    """
+
+    handles = public_layers(("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose"))
+
+    def used_weights(self, layer: Any) -> tuple[np.ndarray, np.ndarray]:
+        kernel = np.swapaxes(to_numpy(layer.kernel), -1, -2)
+        bias = to_numpy(layer.bias) if layer.use_bias else np.zeros(kernel.shape[-1])
+        return kernel.reshape(-1, *kernel.shape[-2:]), bias
+
+    def smaller_kernels(
+        self, layer: Any, rows: np.ndarray, columns: np.ndarray
+    ) -> list[np.ndarray]:
+        return [layer.get_weights()[0][..., columns, :][..., rows]]
+
+    def why_constants_matter(self, call: Call) -> str:
+        return f"{call.name!r} adds up fewer inputs near the border than inside"
+
+    def _seen(self, call: Call, constants: Constants) -> Constants:
+        return only_zero(constants)
+
+
+@register
+class SeparableProduct(Product):
+    """A depthwise convolution and a pointwise one behind it, which together are one product."""
+
+    handles = public_layers(("SeparableConv1D", "SeparableConv2D"))
+
+    def obstacle(self, call: Call) -> str | None:
+        return plain_kernel_obstacle(call, "depthwise_kernel", "pointwise_kernel")
+
+    def used_weights(self, layer: Any) -> tuple[np.ndarray, np.ndarray]:
+        depthwise, pointwise = to_numpy(layer.depthwise_kernel), to_numpy(layer.pointwise_kernel)
+        inputs, multiplier = depthwise.shape[-2:]
+        pointwise = pointwise.reshape(inputs, multiplier, -1)
+        kernel = np.einsum("tim,imo->tio", depthwise.reshape(-1, inputs, multiplier), pointwise)
+        bias = to_numpy(layer.bias) if layer.use_bias else np.zeros(kernel.shape[-1])
+        return kernel, bias
+
+    def smaller_kernels(
+        self, layer: Any, rows: np.ndarray, columns: np.ndarray
+    ) -> list[np.ndarray]:
+        depthwise, pointwise = layer.get_weights()[:2]
+        between = np.repeat(rows, depthwise.shape[-1])
+        return [depthwise[..., rows, :], pointwise[..., between, :][..., columns]]
+
+    def wiring(
+        self,
+        call: Call,
+        inputs: tuple[np.ndarray, ...],
+        output: np.ndarray,
+        inner: np.ndarray,
+    ) -> dict[str, Wiring]:
+        between = np.repeat(inputs[0], call.layer.depth_multiplier)
+        return {
+            "depthwise_kernel": Wiring(None, between),
+            "pointwise_kernel": Wiring(between, output),
+        }
 
 
 def plain_kernel_obstacle(call: Call, *names: str) -> str | None:

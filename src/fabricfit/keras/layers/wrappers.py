@@ -1,0 +1,72 @@
+"""Layers that apply another one: its kernels are theirs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import keras
+
+from fabricfit.keras.layers.base import (
+    Kernel,
+    LayerHandler,
+    find_handler,
+    register_layer,
+)
+
+__all__ = ["BidirectionalHandler", "TimeDistributedHandler"]
+
+
+class TimeDistributedHandler(LayerHandler):
+    """``keras.layers.TimeDistributed`` around any layer that is known."""
+
+    def handles(self, layer_type: type) -> bool:
+        """Tell whether this is TimeDistributed itself."""
+        return layer_type is keras.layers.TimeDistributed
+
+    def kernels(self, layer: Any) -> tuple[Kernel, ...]:
+        """Return the inner layer's kernels."""
+        handler = find_handler(layer.layer)
+        return handler.kernels(layer.layer) if handler is not None else ()
+
+    def refusal(self, layer: Any) -> str:
+        """Refuse what the inner layer's handler refuses."""
+        return _refusal(layer.layer)
+
+
+class BidirectionalHandler(LayerHandler):
+    """``keras.layers.Bidirectional``: the kernels of both directions."""
+
+    def handles(self, layer_type: type) -> bool:
+        """Tell whether this is Bidirectional itself."""
+        return layer_type is keras.layers.Bidirectional
+
+    def kernels(self, layer: Any) -> tuple[Kernel, ...]:
+        """Return the kernels of the forward and of the backward layer."""
+        found: list[Kernel] = []
+        steps = None
+        if layer._inbound_nodes:
+            steps = layer._inbound_nodes[0].input_tensors[0].shape[1]
+        for direction in ("forward", "backward"):
+            inner = getattr(layer, f"{direction}_layer")
+            handler = find_handler(inner)
+            for kernel in handler.kernels(inner) if handler is not None else ():
+                part, name = f"{direction}/{kernel.part}", f"{direction}_{kernel.weight_name}"
+                found.append(replace(kernel, part=part, weight_name=name, positions=steps or 1))
+        return tuple(found)
+
+    def refusal(self, layer: Any) -> str:
+        """Refuse what the handlers of the two layers refuse."""
+        return _refusal(layer.forward_layer) or _refusal(layer.backward_layer)
+
+
+def _refusal(inner: Any) -> str:
+    handler = find_handler(inner)
+    if handler is None:
+        return f"the {type(inner).__name__} in it is not a supported layer type"
+    reason = handler.refusal(inner)
+    return reason and f"of the {type(inner).__name__} in it: {reason}"
+
+
+register_layer(TimeDistributedHandler())
+register_layer(BidirectionalHandler())

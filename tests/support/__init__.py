@@ -1,0 +1,1 @@
+"""What can be done with each layer, found out by doing it."""

@@ -1,0 +1,96 @@
+"""Every layer type that fabricfit knows, in a model as small as it can be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+L = keras.layers
+
+__all__ = ["CASES", "Case", "build"]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A layer in a model.
+
+    Parameters
+    ----------
+    name
+        What it is called in the table.
+    shape
+        Shape of a sample.
+    make
+        Makes the layer, whose name is given.
+    inputs
+        How often the sample is passed to the layer: attention takes it as query and as value.
+    words
+        Samples are numbers of words, so many of them; 0 for real numbers.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    make: Callable[[str], Any]
+    inputs: int = 1
+    words: int = 0
+
+    def samples(self, count: int, seed: int = 0) -> np.ndarray:
+        """Return random samples."""
+        rng = np.random.default_rng(seed)
+        if self.words:
+            return rng.integers(0, self.words, (count, *self.shape)).astype("int32")
+        return rng.normal(size=(count, *self.shape)).astype("float32")
+
+
+def build(case: Case, seed: int = 0, *, reshaped: bool = True) -> keras.Model:
+    """Return a model of the layer and a classifier behind it, with biases that are not zero."""
+    keras.utils.set_random_seed(seed)
+    x = given = keras.Input(case.shape, name="input", dtype="int32" if case.words else "float32")
+    layer = case.make("layer")
+    x = layer(*([x] * case.inputs))
+    if len(x.shape) > 2:
+        x = L.Flatten(name="flatten")(x)
+    x = L.Dense(3, name="out")(x)
+    model = keras.Model(given, L.Activation("softmax", name="probabilities")(x))
+    rng = np.random.default_rng(seed)
+    for variable in layer.weights:
+        if "bias" in variable.name:
+            variable.assign(rng.normal(0, 0.3, variable.shape))
+    return model
+
+
+def _wrapped(make: Callable[[], Any], wrapper: Any) -> Callable[[str], Any]:
+    return lambda name: wrapper(make(), name=name)
+
+
+CASES = [
+    Case("Dense", (6,), lambda name: L.Dense(8, "relu", name=name)),
+    Case("Dense on sequences", (5, 4), lambda name: L.Dense(6, "relu", name=name)),
+    Case("EinsumDense", (4, 6), lambda name: L.EinsumDense("abc,cd->abd", (4, 8), bias_axes="d", name=name)),
+    Case("Conv1D", (8, 3), lambda name: L.Conv1D(6, 3, activation="relu", name=name)),
+    Case("Conv2D", (6, 6, 2), lambda name: L.Conv2D(6, 3, activation="relu", name=name)),
+    Case("Conv3D", (4, 4, 4, 2), lambda name: L.Conv3D(4, 2, activation="relu", name=name)),
+    Case("Conv1DTranspose", (5, 3), lambda name: L.Conv1DTranspose(4, 3, strides=2, name=name)),
+    Case("Conv2DTranspose", (4, 4, 2), lambda name: L.Conv2DTranspose(4, 3, strides=2, name=name)),
+    Case("Conv3DTranspose", (3, 3, 3, 2), lambda name: L.Conv3DTranspose(3, 2, name=name)),
+    Case("DepthwiseConv1D", (8, 4), lambda name: L.DepthwiseConv1D(3, name=name)),
+    Case("DepthwiseConv2D", (6, 6, 4), lambda name: L.DepthwiseConv2D(3, name=name)),
+    Case("SeparableConv1D", (8, 4), lambda name: L.SeparableConv1D(6, 3, name=name)),
+    Case("SeparableConv2D", (6, 6, 3), lambda name: L.SeparableConv2D(6, 3, name=name)),
+    Case("SimpleRNN", (5, 4), lambda name: L.SimpleRNN(6, name=name)),
+    Case("LSTM", (5, 4), lambda name: L.LSTM(6, name=name)),
+    Case("GRU", (5, 4), lambda name: L.GRU(6, name=name)),
+    Case("Bidirectional LSTM", (5, 4), _wrapped(lambda: L.LSTM(4), L.Bidirectional)),
+    Case("Bidirectional GRU", (5, 4), _wrapped(lambda: L.GRU(4, return_sequences=True), L.Bidirectional)),
+    Case("TimeDistributed Dense", (5, 4), _wrapped(lambda: L.Dense(6, "relu"), L.TimeDistributed)),
+    Case("TimeDistributed Conv2D", (2, 5, 5, 2), _wrapped(lambda: L.Conv2D(4, 3), L.TimeDistributed)),
+    Case("MultiHeadAttention", (5, 6), lambda name: L.MultiHeadAttention(3, 4, name=name), inputs=2),
+    Case(
+        "GroupQueryAttention", (5, 6), lambda name: L.GroupQueryAttention(4, 4, 2, name=name), inputs=2
+    ),
+    Case("Embedding", (5,), lambda name: L.Embedding(10, 6, name=name), words=10),
+]  # fmt: skip
