@@ -28,6 +28,10 @@ class Case:
         Makes the layer, whose name is given.
     inputs
         How often the sample is passed to the layer: attention takes it as query and as value.
+    before
+        Class of a convolution in front, whose units this layer passes on.
+    family
+        The package that the layer is of.
     words
         Samples are numbers of words, so many of them; 0 for real numbers.
     """
@@ -37,6 +41,8 @@ class Case:
     make: Callable[[str], Any]
     inputs: int = 1
     words: int = 0
+    before: type | None = None
+    family: str = "keras"
 
     def samples(self, count: int, seed: int = 0) -> np.ndarray:
         """Return random samples."""
@@ -46,10 +52,12 @@ class Case:
         return rng.normal(size=(count, *self.shape)).astype("float32")
 
 
-def build(case: Case, seed: int = 0, *, reshaped: bool = True) -> keras.Model:
+def build(case: Case, seed: int = 0) -> keras.Model:
     """Return a model of the layer and a classifier behind it, with biases that are not zero."""
     keras.utils.set_random_seed(seed)
-    x = given = keras.Input(case.shape, name="input", dtype="int32" if case.words else "float32")
+    x = given = keras.Input(case.shape, name="given", dtype="int32" if case.words else "float32")
+    if case.before is not None:
+        x = case.before(case.shape[-1], 1, name="first")(x)
     layer = case.make("layer")
     x = layer(*([x] * case.inputs))
     if len(x.shape) > 2:
@@ -57,7 +65,7 @@ def build(case: Case, seed: int = 0, *, reshaped: bool = True) -> keras.Model:
     x = L.Dense(3, name="out")(x)
     model = keras.Model(given, L.Activation("softmax", name="probabilities")(x))
     rng = np.random.default_rng(seed)
-    for variable in layer.weights:
+    for variable in model.weights:
         if "bias" in variable.name:
             variable.assign(rng.normal(0, 0.3, variable.shape))
     return model
@@ -77,8 +85,8 @@ CASES = [
     Case("Conv1DTranspose", (5, 3), lambda name: L.Conv1DTranspose(4, 3, strides=2, name=name)),
     Case("Conv2DTranspose", (4, 4, 2), lambda name: L.Conv2DTranspose(4, 3, strides=2, name=name)),
     Case("Conv3DTranspose", (3, 3, 3, 2), lambda name: L.Conv3DTranspose(3, 2, name=name)),
-    Case("DepthwiseConv1D", (8, 4), lambda name: L.DepthwiseConv1D(3, name=name)),
-    Case("DepthwiseConv2D", (6, 6, 4), lambda name: L.DepthwiseConv2D(3, name=name)),
+    Case("DepthwiseConv1D", (8, 4), lambda name: L.DepthwiseConv1D(3, name=name), before=L.Conv1D),
+    Case("DepthwiseConv2D", (6, 6, 4), lambda name: L.DepthwiseConv2D(3, name=name), before=L.Conv2D),
     Case("SeparableConv1D", (8, 4), lambda name: L.SeparableConv1D(6, 3, name=name)),
     Case("SeparableConv2D", (6, 6, 3), lambda name: L.SeparableConv2D(6, 3, name=name)),
     Case("SimpleRNN", (5, 4), lambda name: L.SimpleRNN(6, name=name)),

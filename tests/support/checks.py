@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 
 import fabricfit
@@ -13,15 +18,16 @@ from fabricfit.attributes import (
     get_attributes_from_keras_model,
     get_attributes_from_keras_model_and_hls4ml_config,
 )
-from fabricfit.errors import FabricFitError
 from fabricfit.keras.reading import kernel_arrays, named_kernels
+from fabricfit.keras.reduction import plan_reduction, reduce_model
+from fabricfit.layout import standard_layout
 from fabricfit.objectives import ParameterEstimator
 from fabricfit.objectives.resources import FPGAResources
 from fabricfit.scheduler import ConstantScheduler
 
 from .cases import Case, build
 
-__all__ = ["CHECKS", "count", "prune", "share"]
+__all__ = ["CHECKS", "load_all"]
 
 CONFIG = {"Model": {"Precision": "fixed<16,6>", "ReuseFactor": 1, "Strategy": "Latency"}}
 
@@ -31,7 +37,7 @@ class _OfLayer(ParameterEstimator):
 
     @classmethod
     def is_layer_optimizable(cls, layer_attributes):
-        if layer_attributes.layer_name == "out" or not layer_attributes.weight_shape:
+        if layer_attributes.layer_name != "layer" or not layer_attributes.weight_shape:
             return False, None
         return True, OptimizationAttributes("unstructured", pruning=True)
 
@@ -41,7 +47,7 @@ class _Shared(_OfLayer):
 
     @classmethod
     def is_layer_optimizable(cls, layer_attributes):
-        if layer_attributes.layer_name == "out" or not layer_attributes.weight_shape:
+        if layer_attributes.layer_name != "layer" or not layer_attributes.weight_shape:
             return False, None
         size = int(np.prod(layer_attributes.weight_shape))
         return True, OptimizationAttributes(
@@ -75,16 +81,20 @@ def _run(
     return fabricfit.optimize(model, found, objective, scheduler, (X, y), (X, y), settings)
 
 
+def _is_own(name: str) -> bool:
+    return name.split("/")[0] == "layer"
+
+
 def _kernels(result: Any) -> dict[str, np.ndarray]:
     owned = named_kernels(result.model)
     kernels = kernel_arrays(result.model)
-    return {name: kernels[name] for name in owned if name.split("/")[0] == "layer"}
+    return {name: kernels[name] for name in owned if _is_own(name)}
 
 
 def prune(case: Case, directory: Path) -> str:
     """Half of the weights of the layer's kernels become zero and stay it in training."""
     total = sum(k.size for k in kernel_arrays(build(case)).values())
-    own = sum(k.size for n, k in kernel_arrays(build(case)).items() if n != "out")
+    own = sum(k.size for n, k in kernel_arrays(build(case)).items() if _is_own(n))
     result = _run(case, _OfLayer, 0.5 * own / total, directory)
     kernels = _kernels(result)
     assert kernels, "no kernel of the layer is known"
@@ -96,7 +106,7 @@ def prune(case: Case, directory: Path) -> str:
 def share(case: Case, directory: Path) -> str:
     """Half of the pairs of neighbouring weights come to hold one value each."""
     total = sum(k.size for k in kernel_arrays(build(case)).values())
-    own = sum(k.size // 2 for n, k in kernel_arrays(build(case)).items() if n != "out")
+    own = sum(k.size // 2 for n, k in kernel_arrays(build(case)).items() if _is_own(n))
     result = _run(case, _Shared, 0.5 * own / total, directory)
     equal = 0
     attributes = get_attributes_from_keras_model(result.model)
@@ -113,7 +123,7 @@ def count(case: Case, directory: Path) -> str:
     """The DSPs of the layer fall to half, counted in its weights."""
     attributes = get_attributes_from_keras_model_and_hls4ml_config(build(case), CONFIG)
     objective = FPGAResources(("dsp",))
-    own = [n for n, a in attributes.items() if a.layer_name == "layer" and a.multiplies]
+    own = [n for n, a in attributes.items() if _is_own(n) and a.multiplies]
     if not own:
         return "no: nothing is multiplied"
     result = _run(case, objective, 0.5, directory, attributes)
@@ -122,21 +132,105 @@ def count(case: Case, directory: Path) -> str:
     return "yes"
 
 
-def convert(case: Case, directory: Path) -> str:
-    """Let hls4ml read the model."""
-    import hls4ml
+def _zero_units(model: keras.Model) -> None:
+    """Zero the first units of all kernels of the layer, and their biases."""
+    for name, kernel in named_kernels(model).items():
+        if name.split("/")[0] not in ("layer", "first"):
+            continue
+        axes = kernel.layout or standard_layout(kernel.shape)
+        gone = np.arange(axes.n_units) < max(axes.n_units // 3, 1)
+        array = np.array(keras.ops.convert_to_numpy(kernel.variable))
+        by_unit = axes.ordered(array, axes.by_unit, (axes.n_units, -1), np).copy()
+        by_unit[gone] = 0
+        kernel.variable.assign(axes.restored(by_unit, axes.by_unit, array.shape, np))
+        if kernel.bias is not None:
+            bias = np.array(keras.ops.convert_to_numpy(kernel.bias))
+            units = axes.n_units
+            bias.reshape(-1, units)[:, gone] = 0
+            kernel.bias.assign(bias)
 
+
+def reduce(case: Case, directory: Path) -> str:
+    """A third of the layer's units, zeroed, are taken out, and the model computes the same."""
     model = build(case)
-    try:
-        config = hls4ml.utils.config_from_keras_model(model, granularity="name")
-        hls4ml.converters.convert_from_keras_model(
-            model, hls_config=config, output_dir=str(directory / "hls"), io_type="io_parallel"
-        )
-    except FabricFitError:
-        raise
-    except Exception as error:  # whatever hls4ml says of a layer that it does not know
-        return f"no: {type(error).__name__}"
+    _zero_units(model)
+    plan, reduced = plan_reduction(model), reduce_model(model)
+    X = case.samples(32)
+    before, after = (
+        np.asarray(keras.ops.convert_to_numpy(m(X, training=False)), np.float64)
+        for m in (model, reduced)
+    )
+    assert np.abs(before - after).max() <= 1e-5 * np.abs(before).max()
+    if reduced.count_params() < model.count_params():
+        return "yes"
+    assert "layer" in plan.kept, plan
+    return f"no: {plan.kept['layer'].partition(': ')[2]}"
+
+
+def save(case: Case, directory: Path) -> str:
+    """The pruned model is saved, for :func:`load_all`."""
+    total = sum(k.size for k in kernel_arrays(build(case)).values())
+    own = sum(k.size for n, k in kernel_arrays(build(case)).items() if _is_own(n))
+    model = _run(case, _OfLayer, 0.3 * own / total, directory).model
+    X = case.samples(8)
+    model.save(directory / "model.keras")
+    np.savez(directory / "io.npz", X=X, y=keras.ops.convert_to_numpy(model(X, training=False)))
     return "yes"
 
 
-CHECKS = {"prune": prune, "share": share, "count": count}
+def load_all(folders: list[Path], family: str = "keras") -> None:
+    """Load saved models in a process that has never heard of fabricfit, and compare what they compute."""
+    done = subprocess.run(
+        [sys.executable, "-c", _LOADING, family, *map(str, folders)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+_LOADING = """
+import importlib, sys
+sys.modules["fabricfit"] = None  # importing it fails
+importlib.import_module(sys.argv[1])
+import keras, numpy as np
+for folder in sys.argv[2:]:
+    model = keras.saving.load_model(folder + "/model.keras")
+    data = np.load(folder + "/io.npz")
+    found = keras.ops.convert_to_numpy(model(data["X"], training=False))
+    assert np.abs(found - data["y"]).max() <= 1e-5, (folder, np.abs(found - data["y"]).max())
+"""
+
+
+def convert(case: Case, directory: Path) -> str:
+    """Let hls4ml read the pruned model."""
+    import hls4ml
+
+    model = build(case)
+    _zero_units(model)
+    config = {"Model": {"Precision": "fixed<16,6>", "ReuseFactor": 1, "Strategy": "Latency"}}
+    with contextlib.redirect_stdout(io.StringIO()):
+        try:
+            hls4ml.converters.convert_from_keras_model(
+                model,
+                hls_config=config,
+                output_dir=str(directory / "hls"),
+                io_type="io_parallel",
+                backend="Vitis",
+            ).write()
+        except Exception as error:  # whatever hls4ml says of a layer that it does not know
+            said = str(error).splitlines()[0]
+            if "not found in regist" in said:
+                return f"no: hls4ml has no converter for {type(model.get_layer('layer')).__name__}"
+            return f"no: hls4ml stops: {said}"
+    return "yes"
+
+
+CHECKS = {
+    "prune": prune,
+    "share": share,
+    "count": count,
+    "reduce": reduce,
+    "save": save,
+    "convert": convert,
+}

@@ -23,7 +23,13 @@ from fabricfit.keras.surgery.propagation import (
     to_numpy,
 )
 
-__all__ = ["Product", "SeparableProduct", "TransposedProduct", "plain_kernel_obstacle"]
+__all__ = [
+    "EinsumProduct",
+    "Product",
+    "SeparableProduct",
+    "TransposedProduct",
+    "plain_kernel_obstacle",
+]
 
 
 @register
@@ -126,6 +132,48 @@ class Product(Rule):
         gone = np.where(cut.kept_inputs[0], 0.0, self._seen(call, cut.constants[0]))
         # What varies and is removed meets nothing but zeros.
         return np.nan_to_num(gone) @ kernel.sum(axis=0)
+
+
+@register
+class EinsumProduct(Product):
+    """An einsum that sums over the units of its input and makes others: ``'abc,cd->abd'``."""
+
+    handles = public_layers(("EinsumDense",))
+
+    def obstacle(self, call: Call) -> str | None:
+        layer = call.layer
+        if not _is_plain_sum(layer.equation) or (layer.bias is not None and layer.bias.ndim != 1):
+            return f"{call.name!r} sums over more than its units (equation {layer.equation!r})"
+        if getattr(layer, "quantization_mode", None) or getattr(layer, "lora_enabled", False):
+            return f"{call.name!r} is quantized by Keras or has LoRA weights"
+        return None
+
+    def used_weights(self, layer: Any) -> tuple[np.ndarray, np.ndarray]:
+        kernel = to_numpy(layer.kernel)
+        bias = to_numpy(layer.bias) if layer.bias is not None else np.zeros(kernel.shape[-1])
+        return kernel[None], bias
+
+    def replacement(self, call: Call, cut: Cut) -> Replacement:
+        layer, columns = call.layer, cut.kept_output
+        made = [layer.get_weights()[0][cut.kept_inputs[0]][:, columns]]
+        folded = self._folded(call, cut)[columns]
+        shape = [*layer.get_config()["output_shape"][:-1], int(columns.sum())]
+        config: dict[str, Any] = {"output_shape": shape}
+        if layer.bias is not None or folded.any():
+            config["bias_axes"] = layer.equation[-1]
+            bias = layer.get_weights()[1][columns] if layer.bias is not None else 0.0
+            made.append((bias + folded).astype(made[0].dtype))
+        return Replacement(config, made)
+
+
+def _is_plain_sum(equation: str) -> bool:
+    inputs, rest = equation.replace(" ", "").split(",")
+    kernel, results = rest.split("->")
+    return (
+        len(kernel) == 2
+        and (kernel[0], kernel[1]) == (inputs[-1], results[-1])
+        and (inputs[:-1] == results[:-1] and kernel[1] not in inputs)
+    )
 
 
 @register

@@ -1,0 +1,68 @@
+"""The table of what can be done with each layer, as the documentation shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+__all__ = ["PATH", "read_rows", "write_table"]
+
+PATH = Path(__file__).parents[2] / "docs" / "layers.md"
+
+_COLUMNS = {
+    "prune": "prune",
+    "share": "share",
+    "count": "count DSPs",
+    "reduce": "remove units",
+    "save": "save, load",
+    "convert": "hls4ml converts",
+}
+_HEAD = """# What can be done with each layer
+
+Every cell is the outcome of a test, on a model of the layer and a classifier behind it; the table is
+written by `python -m tests.support`, and the tests fail where it is not true.
+
+- **prune**: half of the layer's weights become zero and stay it in training. **share**: half of its pairs of
+  weights come to hold one value.
+- **count DSPs**: a run for DSPs with hls4ml's Latency strategy halves them.
+- **remove units**: zeroed units are taken out of the model, which computes the same.
+- **save, load**: the result loads, and computes the same, in a process without fabricfit.
+- **hls4ml converts**: what hls4ml 1.3 says of the pruned model.
+
+"""
+
+
+def write_table(outcomes: Mapping[str, Mapping[str, str]]) -> str:
+    """Return the page, with a row for each layer and notes for what does not apply."""
+    lines = [
+        "| layer | " + " | ".join(_COLUMNS.values()) + " |",
+        "|---" * (len(_COLUMNS) + 1) + "|",
+    ]
+    notes: list[str] = []
+    for name, found in outcomes.items():
+        cells = []
+        for check in _COLUMNS:
+            outcome = found.get(check, "")
+            if outcome.startswith("no: "):
+                if outcome[4:] not in notes:
+                    notes.append(outcome[4:])
+                outcome = f"no ({notes.index(outcome[4:]) + 1})"
+            cells.append(outcome)
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    listed = [f"{number}. {note}" for number, note in enumerate(notes, 1)]
+    return _HEAD + "\n".join(lines) + "\n\n" + "\n".join(listed) + "\n"
+
+
+def read_rows(text: str) -> dict[str, dict[str, str]]:
+    """Return the outcomes that a page tells: the inverse of :func:`write_table`."""
+    notes, rows = {}, {}
+    for line in text.splitlines():
+        number, dot, note = line.partition(". ")
+        if dot and number.isdigit():
+            notes[f"no ({number})"] = f"no: {note}"
+    for line in text.splitlines():
+        if line.startswith("| ") and not line.startswith("| layer"):
+            name, *cells = (cell.strip() for cell in line.strip("|").split("|"))
+            found = zip(_COLUMNS, cells, strict=True)
+            rows[name] = {check: notes.get(cell, cell) for check, cell in found}
+    return rows
