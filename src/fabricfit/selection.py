@@ -33,6 +33,10 @@ EXACT_SOLVERS = ("exact", "CBC_MIP")
 
 _ROUNDS = 200
 
+_LEFT = 0.1
+"""At least so large a part stays of units that are removed together: a layer of one unit is a needle's eye,
+which no magnitude of weights tells of."""
+
 DEFAULT_OPTIONS: Mapping[str, Any] = {"time_limit": 5.0}
 """For one knapsack; after that time the best choice found is taken, with a proven gap."""
 
@@ -157,7 +161,8 @@ def select_groups(
         :func:`fabricfit.knapsack.solve_knapsack` takes.
     minimum_groups
         Groups that stay in every layer whatever the sparsity: with 0 a whole layer may vanish, and
-        with it every path through the network.
+        with it every path through the network. Where units of several layers are removed together, a
+        tenth of them stays in any case.
 
     Raises
     ------
@@ -248,7 +253,11 @@ class _ByClass:
             for each in self._bundles
         ]
         self.floors = np.array(
-            [min(max(minimum_groups, 1), value.size) for value in self.values], int
+            [
+                min(max(minimum_groups, math.ceil(_LEFT * value.size)), value.size)
+                for value in self.values
+            ],
+            int,
         )
         everything = [np.ones(value.size, bool) for value in self.values]
         self.baseline = self.utilization(everything)
