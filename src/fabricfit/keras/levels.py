@@ -43,6 +43,8 @@ class Levels:
         Name of a ranking criterion, or the criterion.
     data
         Samples for the derivatives.
+    after_pruning
+        Called when an engine's weights have been pruned, before they are judged or trained.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Levels:
         loss_fn: Any,
         criterion: Any,
         data: Dataset,
+        after_pruning: Callable[[], None] | None = None,
     ) -> None:
         self.target = target
         self._attributes = attributes
@@ -60,6 +63,7 @@ class Levels:
         self._curvature: Curvature | None = None
         self.derivatives = ""
         """How the second derivatives were last computed, and how exactly."""
+        self._after_pruning = after_pruning or _nothing
         self._data = data.arrays(_STREAMED)
         self._few = _thinned(self._data, _JUDGED)
 
@@ -87,6 +91,7 @@ class Levels:
         chosen = self.target.choose(kernels, level, statistics, spare)
         engine.projection.update(chosen.masks, chosen.offsets, chosen.clusters)
         engine.set_weights(engine.projection.treated(engine.get_weights(), chosen.treatments))
+        self._after_pruning()
         return tuple(float(value) for value in chosen.utilization)
 
     def judge(
@@ -120,6 +125,7 @@ class Levels:
             def measured(level: float) -> float:
                 chosen = self.target.choose(kernels, level, statistics, roughly=True)
                 engine.set_weights(engine.projection.treated(weights, chosen.treatments))
+                self._after_pruning()
                 return engine.evaluate(few, metric)
 
             try:
@@ -148,6 +154,10 @@ class Levels:
             self.derivatives = diagonal.summary()
             found["hessians"] = dict(diagonal.values)
         return found
+
+
+def _nothing() -> None:
+    """Do nothing."""
 
 
 def _thinned(data: Data, most: int) -> Data:

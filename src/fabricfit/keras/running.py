@@ -24,6 +24,7 @@ from fabricfit.keras.decisions import Decisions, check_objective, decide
 from fabricfit.keras.levels import Levels
 from fabricfit.keras.masking import Arrays
 from fabricfit.keras.reading import check_model, kernel_arrays
+from fabricfit.keras.recalibration import Recalibration
 from fabricfit.keras.regularization import remove_custom_regularizers
 from fabricfit.keras.result import OptimizationResult
 from fabricfit.keras.settings import OptimizationSettings
@@ -100,6 +101,7 @@ class Run:
             settings.loss_fn,
             settings.ranking_metric or "l1",
             self.data,
+            Recalibration(self.engine, self.data, settings.recalibration, settings.batch_size),
         )
         self.fingerprint = fingerprint(
             model, self.decisions.attributes, self.data, self.validation, settings

@@ -80,6 +80,9 @@ class OptimizationSettings:
         takes all ``epochs``.
     trials
         Choices of strengths that ``'halving'`` tries.
+    recalibration
+        Samples from which batch normalizations take their statistics anew whenever weights have been
+        pruned (:mod:`fabricfit.keras.recalibration`); 0 leaves it to training.
     """
 
     batch_size: int
@@ -106,6 +109,7 @@ class OptimizationSettings:
     minimum_groups: int = 1
     patience: int | None = 2
     trials: int = TRIALS
+    recalibration: int = 0
 
     def __post_init__(self) -> None:
         for name, least in (
@@ -117,6 +121,7 @@ class OptimizationSettings:
             ("minimum_groups", 0),
             ("patience", 1),
             ("trials", 1),
+            ("recalibration", 0),
         ):
             value = getattr(self, name)
             if value is None and name == "patience":
