@@ -19,6 +19,7 @@ from fabricfit.errors import InfeasibleError, InvalidInputError, InvalidTypeErro
 from fabricfit.keras.accounting import Account, deliver
 from fabricfit.keras.builder import tune
 from fabricfit.keras.cloning import copy_model
+from fabricfit.keras.compensation import Compensation
 from fabricfit.keras.config import DEFAULT_DIRECTORY, TMP_DIRECTORY
 from fabricfit.keras.decisions import Decisions, check_objective, decide
 from fabricfit.keras.levels import Levels
@@ -101,6 +102,7 @@ class Run:
             settings.loss_fn,
             settings.ranking_metric or "l1",
             self.data,
+            Compensation(self.engine.model, self.data, settings.compensation, settings.batch_size),
             Recalibration(self.engine, self.data, settings.recalibration, settings.batch_size),
         )
         self.fingerprint = fingerprint(

@@ -83,6 +83,9 @@ class OptimizationSettings:
     recalibration
         Samples from which batch normalizations take their statistics anew whenever weights have been
         pruned (:mod:`fabricfit.keras.recalibration`); 0 leaves it to training.
+    compensation
+        Samples by which the weights that stay are moved to make up for those that a level prunes
+        (:mod:`fabricfit.keras.compensation`); 0 leaves it to training.
     """
 
     batch_size: int
@@ -110,6 +113,7 @@ class OptimizationSettings:
     patience: int | None = 2
     trials: int = TRIALS
     recalibration: int = 0
+    compensation: int = 0
 
     def __post_init__(self) -> None:
         for name, least in (
@@ -122,6 +126,7 @@ class OptimizationSettings:
             ("patience", 1),
             ("trials", 1),
             ("recalibration", 0),
+            ("compensation", 0),
         ):
             value = getattr(self, name)
             if value is None and name == "patience":
