@@ -90,7 +90,8 @@ def test_a_run_takes_them_anew_at_every_level(tmp_path):
     model.compile(keras.optimizers.Adam(3e-3), "sparse_categorical_crossentropy")
     model.fit(*data[0], batch_size=32, epochs=5, verbose=0)
     still = keras.optimizers.SGD(1e-12)  # no training: what is left is the statistics
-    options = {"epochs": 1, "rewinding_epochs": 0, "optimizer": still, "seed": 1}
+    options = {"epochs": 1, "rewinding_epochs": 0, "optimizer": still, "increasing": False}
+    options["validation_metric"] = "sparse_categorical_crossentropy"
     found = [
         prune(model, data, tmp_path, recalibration=samples, **options).report.levels[-1]
         for samples in (0, 192)

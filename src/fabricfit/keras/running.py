@@ -32,6 +32,8 @@ from fabricfit.keras.settings import OptimizationSettings
 from fabricfit.keras.starting import Start, fingerprint
 from fabricfit.keras.strengths import Tuned
 from fabricfit.keras.training import (
+    Dataset,
+    Distilled,
     Engine,
     Penalty,
     Phase,
@@ -44,6 +46,7 @@ from fabricfit.keras.training import (
     make_engine,
     open_data,
     resolve_loss,
+    taught,
     train,
 )
 from fabricfit.report import Level, OptimizationReport
@@ -92,6 +95,7 @@ class Run:
         self.decisions: Decisions = decide(model, attributes, self.objective)
         self.engine = self._make_engine()
         check_against_model(self.engine, self.data)
+        self.lessons = self._lessons()
         outputs = check_against_model(self.engine, self.validation)
         few = self.validation.head(8)
         self.metric = fresh_metric(settings.validation_metric, outputs, few.y)
@@ -140,9 +144,17 @@ class Run:
         settings, attributes = self.settings, self.decisions.attributes
         model = copy_model(self.original, settings.seed)
         penalty = Penalty(model, attributes)
-        return make_engine(
-            model, settings.loss_fn, settings.optimizer, attributes, settings.seed, penalty
-        )
+        loss = settings.loss_fn
+        if settings.distillation:
+            loss = Distilled(loss, settings.distillation, settings.temperature)
+        return make_engine(model, loss, settings.optimizer, attributes, settings.seed, penalty)
+
+    def _lessons(self) -> Dataset:
+        """Return what is trained on: the data, with what the model says of them if it is to teach."""
+        if not self.settings.distillation:
+            return self.data
+        teacher = make_engine(copy_model(self.original), self.settings.loss_fn, "sgd")
+        return taught(self.data, teacher.predict)
 
     def _demand(self) -> str:
         if self.threshold is None:
@@ -161,7 +173,7 @@ class Run:
                 self.decisions.attributes,
                 self.metric,
                 self.freezing.judge(self.scheduler.upper_bound, self.validation, self.metric),
-                self.data,
+                self.lessons,
                 tuner=settings.tuner,
                 regularization_range=settings.regularization_range,
                 increasing=settings.increasing,
@@ -316,7 +328,7 @@ class Run:
         self.engine.penalty.assign(self.tuned.strengths if free else {})
         return train(
             self.engine,
-            self.data,
+            self.lessons,
             self.validation,
             self.metric,
             increasing=self.settings.increasing,
