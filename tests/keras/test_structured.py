@@ -64,13 +64,13 @@ def textures(samples, shape, classes, seed):
     rng = np.random.default_rng(seed)
     y = rng.integers(0, classes, samples)
     each = np.random.default_rng(7).normal(size=(classes, *shape))
-    return (0.8 * each[y] + rng.normal(size=(samples, *shape))).astype("float32"), y
+    return (1.5 * each[y] + rng.normal(size=(samples, *shape))).astype("float32"), y
 
 
 def prune(model, data, directory, sparsity=0.5, **changes):
     options = {
         "batch_size": 32,
-        "epochs": 2,
+        "epochs": 4,
         "optimizer": keras.optimizers.Adam(3e-3),
         "loss_fn": "sparse_categorical_crossentropy",
         "validation_metric": "accuracy",
@@ -97,7 +97,7 @@ def test_half_of_the_flops_of_a_network_go(make, tmp_path):
     model = make(shape, 4, 4)
     data = (textures(256, shape, 4, 0), textures(128, shape, 4, 1))
     model.compile(keras.optimizers.Adam(3e-3), "sparse_categorical_crossentropy")
-    model.fit(*data[0], batch_size=32, epochs=4, verbose=0)
+    model.fit(*data[0], batch_size=32, epochs=6, verbose=0)
     result = prune(model, data, tmp_path)
     report = result.report
     assert report.resources_after[0] <= 0.5 * report.resources_before[0]

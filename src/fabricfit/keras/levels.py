@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from fabricfit.attributes import LayerAttributes
+from fabricfit.choices import Treatment
 from fabricfit.errors import InfeasibleError
 from fabricfit.keras.curvature import Curvature
 from fabricfit.keras.masking import model_kernels
@@ -43,6 +44,10 @@ class Levels:
         Name of a ranking criterion, or the criterion.
     data
         Samples for the derivatives.
+    before_pruning
+        Called with what is about to become of an engine's weights at a level.
+    after_pruning
+        Called when an engine's weights have been pruned, before they are judged or trained.
     """
 
     def __init__(
@@ -52,6 +57,8 @@ class Levels:
         loss_fn: Any,
         criterion: Any,
         data: Dataset,
+        before_pruning: Callable[[Mapping[str, Treatment]], None] | None = None,
+        after_pruning: Callable[[], None] | None = None,
     ) -> None:
         self.target = target
         self._attributes = attributes
@@ -60,6 +67,8 @@ class Levels:
         self._curvature: Curvature | None = None
         self.derivatives = ""
         """How the second derivatives were last computed, and how exactly."""
+        self._before_pruning = before_pruning or _nothing
+        self._after_pruning = after_pruning or _nothing
         self._data = data.arrays(_STREAMED)
         self._few = _thinned(self._data, _JUDGED)
 
@@ -85,8 +94,10 @@ class Levels:
         kernels = model_kernels(engine.model, self._attributes)
         statistics = self._statistics(engine.model, self._data)
         chosen = self.target.choose(kernels, level, statistics, spare)
+        self._before_pruning(chosen.treatments)
         engine.projection.update(chosen.masks, chosen.offsets, chosen.clusters)
         engine.set_weights(engine.projection.treated(engine.get_weights(), chosen.treatments))
+        self._after_pruning()
         return tuple(float(value) for value in chosen.utilization)
 
     def judge(
@@ -120,6 +131,7 @@ class Levels:
             def measured(level: float) -> float:
                 chosen = self.target.choose(kernels, level, statistics, roughly=True)
                 engine.set_weights(engine.projection.treated(weights, chosen.treatments))
+                self._after_pruning()
                 return engine.evaluate(few, metric)
 
             try:
@@ -148,6 +160,10 @@ class Levels:
             self.derivatives = diagonal.summary()
             found["hessians"] = dict(diagonal.values)
         return found
+
+
+def _nothing(*_: Any) -> None:
+    """Do nothing."""
 
 
 def _thinned(data: Data, most: int) -> Data:

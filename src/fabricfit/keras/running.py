@@ -19,17 +19,21 @@ from fabricfit.errors import InfeasibleError, InvalidInputError, InvalidTypeErro
 from fabricfit.keras.accounting import Account, deliver
 from fabricfit.keras.builder import tune
 from fabricfit.keras.cloning import copy_model
+from fabricfit.keras.compensation import Compensation
 from fabricfit.keras.config import DEFAULT_DIRECTORY, TMP_DIRECTORY
 from fabricfit.keras.decisions import Decisions, check_objective, decide
 from fabricfit.keras.levels import Levels
 from fabricfit.keras.masking import Arrays
 from fabricfit.keras.reading import check_model, kernel_arrays
+from fabricfit.keras.recalibration import Recalibration
 from fabricfit.keras.regularization import remove_custom_regularizers
 from fabricfit.keras.result import OptimizationResult
 from fabricfit.keras.settings import OptimizationSettings
 from fabricfit.keras.starting import Start, fingerprint
 from fabricfit.keras.strengths import Tuned
 from fabricfit.keras.training import (
+    Dataset,
+    Distilled,
     Engine,
     Penalty,
     Phase,
@@ -42,6 +46,7 @@ from fabricfit.keras.training import (
     make_engine,
     open_data,
     resolve_loss,
+    taught,
     train,
 )
 from fabricfit.report import Level, OptimizationReport
@@ -90,6 +95,7 @@ class Run:
         self.decisions: Decisions = decide(model, attributes, self.objective)
         self.engine = self._make_engine()
         check_against_model(self.engine, self.data)
+        self.lessons = self._lessons()
         outputs = check_against_model(self.engine, self.validation)
         few = self.validation.head(8)
         self.metric = fresh_metric(settings.validation_metric, outputs, few.y)
@@ -100,6 +106,8 @@ class Run:
             settings.loss_fn,
             settings.ranking_metric or "l1",
             self.data,
+            Compensation(self.engine.model, self.data, settings.compensation, settings.batch_size),
+            Recalibration(self.engine, self.data, settings.recalibration, settings.batch_size),
         )
         self.fingerprint = fingerprint(
             model, self.decisions.attributes, self.data, self.validation, settings
@@ -136,9 +144,17 @@ class Run:
         settings, attributes = self.settings, self.decisions.attributes
         model = copy_model(self.original, settings.seed)
         penalty = Penalty(model, attributes)
-        return make_engine(
-            model, settings.loss_fn, settings.optimizer, attributes, settings.seed, penalty
-        )
+        loss = settings.loss_fn
+        if settings.distillation:
+            loss = Distilled(loss, settings.distillation, settings.temperature)
+        return make_engine(model, loss, settings.optimizer, attributes, settings.seed, penalty)
+
+    def _lessons(self) -> Dataset:
+        """Return what is trained on: the data, with what the model says of them if it is to teach."""
+        if not self.settings.distillation:
+            return self.data
+        teacher = make_engine(copy_model(self.original), self.settings.loss_fn, "sgd")
+        return taught(self.data, teacher.predict)
 
     def _demand(self) -> str:
         if self.threshold is None:
@@ -157,7 +173,7 @@ class Run:
                 self.decisions.attributes,
                 self.metric,
                 self.freezing.judge(self.scheduler.upper_bound, self.validation, self.metric),
-                self.data,
+                self.lessons,
                 tuner=settings.tuner,
                 regularization_range=settings.regularization_range,
                 increasing=settings.increasing,
@@ -312,7 +328,7 @@ class Run:
         self.engine.penalty.assign(self.tuned.strengths if free else {})
         return train(
             self.engine,
-            self.data,
+            self.lessons,
             self.validation,
             self.metric,
             increasing=self.settings.increasing,

@@ -80,6 +80,17 @@ class OptimizationSettings:
         takes all ``epochs``.
     trials
         Choices of strengths that ``'halving'`` tries.
+    recalibration
+        Samples from which batch normalizations take their statistics anew whenever weights have been
+        pruned (:mod:`fabricfit.keras.recalibration`); 0 leaves it to training.
+    compensation
+        Samples by which the weights that stay are moved to make up for those that a level prunes
+        (:mod:`fabricfit.keras.compensation`); 0 leaves it to training.
+    distillation
+        Weight, from 0 to below 1, of what the model said before the run as a target of its own
+        (:mod:`fabricfit.keras.training.distillation`).
+    temperature
+        Divides logits in distillation; above 0.
     """
 
     batch_size: int
@@ -106,6 +117,10 @@ class OptimizationSettings:
     minimum_groups: int = 1
     patience: int | None = 2
     trials: int = TRIALS
+    recalibration: int = 0
+    compensation: int = 0
+    distillation: float = 0.0
+    temperature: float = 2.0
 
     def __post_init__(self) -> None:
         for name, least in (
@@ -117,6 +132,8 @@ class OptimizationSettings:
             ("minimum_groups", 0),
             ("patience", 1),
             ("trials", 1),
+            ("recalibration", 0),
+            ("compensation", 0),
         ):
             value = getattr(self, name)
             if value is None and name == "patience":
@@ -132,6 +149,14 @@ class OptimizationSettings:
             )
         if self.rtol is not None and not 0 < float(self.rtol) < float("inf"):
             raise InvalidInputError(f"rtol must be above 0, or None. Received: rtol={self.rtol!r}")
+        if not 0 <= float(self.distillation) < 1:
+            raise InvalidInputError(
+                f"distillation must be from 0 to below 1. Received: distillation={self.distillation!r}"
+            )
+        if not 0 < float(self.temperature) < float("inf"):
+            raise InvalidInputError(
+                f"temperature must be above 0. Received: temperature={self.temperature!r}"
+            )
         if self.ranking_metric is not None:
             get_criterion(self.ranking_metric, "ranking_metric")
         if self.knapsack_solver not in implementations():

@@ -2,6 +2,7 @@
 
 from fabricfit.keras.training.checks import check_against_model
 from fabricfit.keras.training.data import Data, Dataset, Stream, open_data
+from fabricfit.keras.training.distillation import Distilled, taught
 from fabricfit.keras.training.engine import Engine, EngineState, make_engine
 from fabricfit.keras.training.ingredients import (
     fresh_metric,
@@ -17,6 +18,7 @@ from fabricfit.keras.training.projection import Projection
 __all__ = [
     "Data",
     "Dataset",
+    "Distilled",
     "Engine",
     "EngineState",
     "Penalty",
@@ -33,5 +35,6 @@ __all__ = [
     "mean_loss",
     "open_data",
     "resolve_loss",
+    "taught",
     "train",
 ]

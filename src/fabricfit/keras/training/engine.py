@@ -19,8 +19,10 @@ import keras
 import numpy as np
 
 from fabricfit.attributes import LayerAttributes
+from fabricfit.errors import InvalidInputError
 from fabricfit.keras.strengths import Strengths
 from fabricfit.keras.training.data import Data, Dataset, samples_in, tensors
+from fabricfit.keras.training.distillation import Distilled
 from fabricfit.keras.training.flattening import Parameters
 from fabricfit.keras.training.ingredients import (
     fresh_optimizer,
@@ -54,7 +56,7 @@ class Engine(ABC):
     model
         The model to train. Its weights are what the engine reads and writes.
     loss_fn
-        A loss, its name, or a function of (y_true, y_pred).
+        A loss, its name, or a function of (y_true, y_pred); or what distills one.
     optimizer
         An optimizer or its name; the engine works with a copy of its own.
     attributes
@@ -80,8 +82,10 @@ class Engine(ABC):
         self.model = model
         self.penalty = penalty or Penalty(model, {})
         self.seed = seed
-        self.plain_loss = resolve_loss(loss_fn)
-        self.loss = mean_loss(self.plain_loss)
+        distilled = isinstance(loss_fn, Distilled)
+        self.plain_loss = loss_fn.plain if distilled else resolve_loss(loss_fn)
+        self.hard_loss = mean_loss(self.plain_loss)
+        self.loss = loss_fn if distilled else self.hard_loss
         self.optimizer = self._usable(fresh_optimizer(optimizer))
         self.parameters = Parameters(model.trainable_variables, self.optimizer, self.flattens)
         self.optimizer.build(self.parameters.built_on)
@@ -208,8 +212,8 @@ class Engine(ABC):
         return keras.tree.map_structure(keras.ops.convert_to_numpy, found)
 
     def loss_of(self, y: Any, outputs: Any) -> float:
-        """Return the loss of a few predictions, both as arrays, without compiling for long."""
-        found = self.compiled_for_once(self.loss)(*tensors((y, outputs)))
+        """Return the targets' loss of a few predictions, both as arrays, without compiling for long."""
+        found = self.compiled_for_once(self.hard_loss)(*tensors((y, outputs)))
         return float(keras.ops.convert_to_numpy(found))
 
     def evaluate(self, data: Dataset, metric: keras.metrics.Metric) -> float:
@@ -291,6 +295,11 @@ def make_engine(
     name = keras.backend.backend()
     if type(model).train_step is not keras.Model.train_step or not _is_pure(optimizer):
         name = "fit"
+    if name == "fit" and isinstance(loss_fn, Distilled):
+        raise InvalidInputError(
+            f"distillation needs a training step that is known, but model {model.name!r} has a train_step of "
+            "its own, or the optimizer works on TensorFlow's variables. Use distillation=0."
+        )
     module = importlib.import_module(f"fabricfit.keras.training.{name}_engine")
     return module.BackendEngine(model, loss_fn, optimizer, attributes, seed, penalty)
 
