@@ -9,6 +9,7 @@ until the objective's own count agrees.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -202,8 +203,48 @@ def select_groups(
     )
 
 
-class _ByLayer:
-    """The groups of each layer as items that cost the same."""
+class _Items(ABC):
+    """What a knapsack chooses from: several sets of items, those of a set cost the same.
+
+    ``names``, ``values``, ``costs`` and ``floors`` hold an entry for each set; ``baseline`` is what is taken
+    when everything stays.
+    """
+
+    names: list[str]
+    values: list[np.ndarray]
+    costs: list[np.ndarray]
+    floors: np.ndarray
+    baseline: np.ndarray
+
+    def __init__(
+        self,
+        attributes: Mapping[str, LayerAttributes],
+        losses: Mapping[str, GroupLosses],
+        objective: Objective,
+    ) -> None:
+        self._attributes = attributes
+        self._losses = losses
+        self._objective = objective
+
+    def floor_choice(self) -> list[np.ndarray]:
+        """Return the choice of the fewest items: of each set those that would lose most."""
+        return [_best(value, floor) for value, floor in zip(self.values, self.floors, strict=True)]
+
+    @abstractmethod
+    def keep(self, choice: list[np.ndarray]) -> dict[str, np.ndarray]:
+        """Return which groups of each layer stay."""
+
+    @abstractmethod
+    def utilization(self, choice: list[np.ndarray]) -> np.ndarray:
+        """Return what is taken when a choice of items stays."""
+
+    @abstractmethod
+    def least(self) -> np.ndarray:
+        """Return what is taken when the fewest items stay."""
+
+
+class _ByLayer(_Items):
+    """The groups of each layer as items."""
 
     def __init__(
         self,
@@ -212,9 +253,7 @@ class _ByLayer:
         objective: Objective,
         minimum_groups: int,
     ) -> None:
-        self._attributes = attributes
-        self._objective = objective
-        self._sizes = {name: found.loss.size for name, found in losses.items()}
+        super().__init__(attributes, losses, objective)
         found = measure_costs(attributes, objective)
         self.baseline = found.baseline
         self.names = list(found.per_group)
@@ -223,17 +262,24 @@ class _ByLayer:
         self.floors = np.array([min(minimum_groups, value.size) for value in self.values], int)
 
     def keep(self, choice: list[np.ndarray]) -> dict[str, np.ndarray]:
-        """Return which groups of each layer stay."""
-        everything = {name: np.ones(size, bool) for name, size in self._sizes.items()}
-        return everything | dict(zip(self.names, choice, strict=True))
+        chosen = dict(zip(self.names, choice, strict=True))
+        return {
+            name: chosen[name] if name in chosen else np.ones(found.loss.size, bool)
+            for name, found in self._losses.items()
+        }
 
     def utilization(self, choice: list[np.ndarray]) -> np.ndarray:
-        """Return what is taken when a choice of items stays."""
-        return _utilization(self._attributes, self._objective, removed_groups(self.keep(choice)))
+        removed = removed_groups(dict(zip(self.names, choice, strict=True)))
+        return _utilization(self._attributes, self._objective, removed)
+
+    def least(self) -> np.ndarray:
+        counts = zip(self.names, self.values, self.floors, strict=True)
+        removed = {name: value.size - int(floor) for name, value, floor in counts}
+        return _utilization(self._attributes, self._objective, removed)
 
 
-class _ByClass:
-    """Units that can only be removed together as items; those of a bundle cost the same."""
+class _ByClass(_Items):
+    """Units that can only be removed together as items; a bundle of them is a set."""
 
     def __init__(
         self,
@@ -242,9 +288,7 @@ class _ByClass:
         objective: Objective,
         minimum_groups: int,
     ) -> None:
-        self._attributes = attributes
-        self._objective = objective
-        self._sizes = {name: found.loss.size for name, found in losses.items()}
+        super().__init__(attributes, losses, objective)
         # What has no second class to stand for it stays: no layer may vanish.
         self._bundles = [each for each in bundle_units(attributes) if each.classes.size > 1]
         self.names = [bundle.name for bundle in self._bundles]
@@ -268,18 +312,19 @@ class _ByClass:
             self.costs.append((self.baseline - self.utilization(rest)) / (value.size - 1))
 
     def keep(self, choice: list[np.ndarray]) -> dict[str, np.ndarray]:
-        """Return which units of each layer stay."""
-        keep = {name: np.ones(size, bool) for name, size in self._sizes.items()}
+        keep = {name: np.ones(found.loss.size, bool) for name, found in self._losses.items()}
         for bundle, kept in zip(self._bundles, choice, strict=True):
             for name, units in bundle.members.items():
                 keep[name][units[~kept].reshape(-1)] = False
         return keep
 
     def utilization(self, choice: list[np.ndarray]) -> np.ndarray:
-        """Return what is taken when a choice of items stays."""
         gone = [b.classes[~kept] for b, kept in zip(self._bundles, choice, strict=True)]
         sizes = reduced_sizes(self._attributes, np.concatenate(gone) if gone else ())
         return np.asarray(self._objective.reduced_utilization(self._attributes, sizes), np.float64)
+
+    def least(self) -> np.ndarray:
+        return self.utilization(self.floor_choice())
 
 
 def _select(
@@ -291,7 +336,8 @@ def _select(
     minimum_groups: int,
 ) -> Selection:
     coupled = objective.removes_units and any(map(is_coupled, attributes.values()))
-    items = (_ByClass if coupled else _ByLayer)(attributes, losses, objective, minimum_groups)
+    kind = _ByClass if coupled else _ByLayer
+    items: _Items = kind(attributes, losses, objective, minimum_groups)
     allowed = allowed_at(items.baseline, sparsity)
     choice = [np.ones(value.size, bool) for value in items.values]
     utilization = items.baseline
@@ -300,21 +346,19 @@ def _select(
         np.zeros_like(items.baseline),
     )
     capacity = allowed - fixed
-    least = sum(
+    floors = sum(
         (cost * floor for cost, floor in zip(items.costs, items.floors, strict=True)),
         np.zeros_like(items.baseline),
     )
     gap = 0.0
+    if (utilization > allowed).any():
+        _refuse_unreachable(attributes, objective, items, allowed, sparsity)
     for _ in range(_ROUNDS):
         if (utilization <= allowed).all():
             keep = items.keep(choice)
             return Selection(keep, dict(losses), utilization, allowed, items.baseline, gap)
-        floor_choice = [
-            _best(value, floor) for value, floor in zip(items.values, items.floors, strict=True)
-        ]
-        _refuse_unreachable(attributes, objective, items, floor_choice, allowed, sparsity)
-        if (capacity < least).any():
-            choice = floor_choice
+        if (capacity < floors).any():
+            choice = items.floor_choice()
         else:
             choice, gap = solve(items.values, np.array(items.costs), capacity, items.floors)
         utilization = items.utilization(choice)
@@ -360,12 +404,11 @@ def _best(loss: np.ndarray, count: int) -> np.ndarray:
 def _refuse_unreachable(
     attributes: Mapping[str, LayerAttributes],
     objective: Objective,
-    items: _ByLayer | _ByClass,
-    floor_choice: list[np.ndarray],
+    items: _Items,
     allowed: np.ndarray,
     sparsity: float,
 ) -> None:
-    least = items.utilization(floor_choice)
+    least = items.least()
     if (least <= allowed).all():
         return
     units = getattr(objective, "units", ()) or [f"resource {i}" for i in range(least.size)]
