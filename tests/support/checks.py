@@ -208,12 +208,11 @@ def convert(case: Case, directory: Path) -> str:
 
     model = build(case)
     _zero_units(model)
-    config = {"Model": {"Precision": "fixed<16,6>", "ReuseFactor": 1, "Strategy": "Latency"}}
     with contextlib.redirect_stdout(io.StringIO()):
         try:
             hls4ml.converters.convert_from_keras_model(
                 model,
-                hls_config=config,
+                hls_config=CONFIG,
                 output_dir=str(directory / "hls"),
                 io_type="io_parallel",
                 backend="Vitis",

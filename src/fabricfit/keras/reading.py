@@ -12,7 +12,7 @@ import numpy as np
 
 from fabricfit.attributes import LayerAttributes, OptimizationAttributes
 from fabricfit.errors import InvalidInputError, InvalidTypeError
-from fabricfit.keras.layers import Kernel, find_handler
+from fabricfit.keras.layers import Kernel, find_handler, shape_at
 
 __all__ = [
     "check_model",
@@ -117,12 +117,7 @@ def named_kernels(model: keras.Model) -> dict[str, Kernel]:
     dict
         The layer's name, or for one of several kernels ``'<layer>/<kernel>'`` -> kernel.
     """
-    found = {}
-    for name, layer in named_layers(model).items():
-        handler = find_handler(layer)
-        for kernel in handler.kernels(layer) if handler is not None else ():
-            found[f"{name}/{kernel.part}" if kernel.part else name] = kernel
-    return found
+    return dict(_walk_kernels(model, known_alone=True))
 
 
 def kernels_of(model: keras.Model) -> dict[str, keras.Variable]:
@@ -130,26 +125,12 @@ def kernels_of(model: keras.Model) -> dict[str, keras.Variable]:
 
     A layer of no registered family that has a ``kernel`` variable gives that.
     """
-    known = {name: kernel.variable for name, kernel in named_kernels(model).items()}
-    kernels: dict[str, keras.Variable] = {}
-    for name, layer in named_layers(model).items():
-        if find_handler(layer) is not None:
-            own = (key for key in known if key == name or key.startswith(f"{name}/"))
-            kernels |= {key: known[key] for key in own}
-        elif isinstance(getattr(layer, "kernel", None), keras.Variable):
-            kernels[name] = layer.kernel
-    return kernels
+    return {name: kernel.variable for name, kernel in _walk_kernels(model)}
 
 
 def kernel_arrays(model: keras.Model) -> dict[str, np.ndarray]:
     """Return the kernels of all layers that have one as NumPy arrays, as the layers multiply by them."""
-    known = named_kernels(model)
-    return {
-        name: known[name].used()
-        if name in known
-        else np.asarray(keras.ops.convert_to_numpy(variable))
-        for name, variable in kernels_of(model).items()
-    }
+    return {name: kernel.used() for name, kernel in _walk_kernels(model)}
 
 
 def kernel_views(model: keras.Model) -> dict[str, np.ndarray]:
@@ -157,13 +138,20 @@ def kernel_views(model: keras.Model) -> dict[str, np.ndarray]:
 
     They are for reading, before the model is changed.
     """
-    known = named_kernels(model)
     return {
-        name: known[name].used()
-        if name in known and known[name].quantizer is not None
-        else _view(variable)
-        for name, variable in kernels_of(model).items()
+        name: _view(kernel.variable) if kernel.quantizer is None else kernel.used()
+        for name, kernel in _walk_kernels(model)
     }
+
+
+def _walk_kernels(model: keras.Model, *, known_alone: bool = False) -> Iterator[tuple[str, Kernel]]:
+    for name, layer in named_layers(model).items():
+        handler = find_handler(layer)
+        if handler is not None:
+            for kernel in handler.kernels(layer):
+                yield f"{name}/{kernel.part}" if kernel.part else name, kernel
+        elif not known_alone and isinstance(getattr(layer, "kernel", None), keras.Variable):
+            yield name, Kernel(layer.kernel, layer)
 
 
 def _view(kernel: Any) -> np.ndarray:
@@ -192,8 +180,8 @@ def describe_model(model: keras.Model) -> dict[str, LayerAttributes]:
             type(layer),
             _inbound(layer, names),
             tuple(own.shape) if own is not None else (),
-            _shape(layer, "input"),
-            _shape(layer, "output"),
+            shape_at(layer, "input"),
+            shape_at(layer, "output"),
             False,
             OptimizationAttributes(),
             _args_of(layer),
@@ -341,14 +329,6 @@ def _inbound(layer: keras.layers.Layer, names: dict[int, str]) -> list[str]:
             if name and name not in inbound:
                 inbound.append(name)
     return inbound
-
-
-def _shape(layer: keras.layers.Layer, side: str) -> tuple[int | None, ...]:
-    """Shape of a layer's first input or output, without the batch axis."""
-    nodes = layer._inbound_nodes
-    received = [t for node in nodes for t in node.input_tensors] if side == "input" else []
-    tensors = received or [t for node in nodes for t in node.outputs]  # an Input receives nothing
-    return tuple(tensors[0].shape[1:]) if tensors else ()
 
 
 def _consumers(

@@ -70,7 +70,7 @@ class Recalibration:
         for X, _ in self._batches:
             weights = [variable.value for variable in model.trainable_variables]
             others = [variable.value for variable in model.non_trainable_variables]
-            found = self._pass(tensors_of(weights), tensors_of(others), tensors(X))
+            found = self._pass(*tensors((weights, others, X)))
             moments = [np.asarray(keras.ops.convert_to_numpy(each), np.float64) for each in found]
             size = samples_in(X)
             parts = [
@@ -98,11 +98,6 @@ class Recalibration:
             for layer, places in zip(self._layers, self._places, strict=True)
             for place in places
         ]
-
-
-def tensors_of(values: list[Any]) -> list[Any]:
-    """Return variables' values as tensors that do not change with them."""
-    return [keras.ops.convert_to_tensor(value) for value in values]
 
 
 def _has_statistics(layer: Any) -> bool:

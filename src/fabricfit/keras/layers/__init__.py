@@ -18,6 +18,7 @@ from fabricfit.keras.layers.base import (
     handlers,
     reason_to_skip,
     register_layer,
+    shape_at,
 )
 
 __all__ = [
@@ -35,5 +36,6 @@ __all__ = [
     "reason_to_skip",
     "recurrent",
     "register_layer",
+    "shape_at",
     "wrappers",
 ]

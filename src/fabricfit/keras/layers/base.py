@@ -21,6 +21,7 @@ __all__ = [
     "handlers",
     "reason_to_skip",
     "register_layer",
+    "shape_at",
 ]
 
 
@@ -145,6 +146,14 @@ def handlers() -> tuple[LayerHandler, ...]:
 def find_handler(layer: Any) -> LayerHandler | None:
     """Return the handler of a layer's type, if there is one."""
     return next((found for found in _HANDLERS if found.handles(type(layer))), None)
+
+
+def shape_at(layer: Any, side: str) -> tuple[int | None, ...]:
+    """Return the shape of a layer's first ``'input'`` or ``'output'``, without the batch axis."""
+    nodes = layer._inbound_nodes
+    received = [t for node in nodes for t in node.input_tensors] if side == "input" else []
+    tensors = received or [t for node in nodes for t in node.outputs]  # an Input receives nothing
+    return tuple(tensors[0].shape[1:]) if tensors else ()
 
 
 def reason_to_skip(layer: Any) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from fabricfit.keras.layers.base import Kernel, LayerHandler, register_layer
+from fabricfit.keras.layers.base import Kernel, LayerHandler, register_layer, shape_at
 from fabricfit.keras.layers.dense import why_not_its_own
 from fabricfit.keras.regularizers import Conv2DRegularizer, GroupRegularizer
 from fabricfit.layout import Layout
@@ -53,11 +53,9 @@ class TransposedConvHandler(LayerHandler):
         rows = (*range(last - 1), last)
         layout = Layout(shape, rows, (last - 1,), (last - 1,))
         # Each input position meets every weight once.
-        positions = None
-        if layer._inbound_nodes:
-            inputs = layer._inbound_nodes[0].input_tensors[0].shape[1:]
-            spatial = inputs[:-1] if layer.data_format == "channels_last" else inputs[1:]
-            positions = math.prod(length or 1 for length in spatial)
+        inputs = shape_at(layer, "input")
+        spatial = inputs[:-1] if layer.data_format == "channels_last" else inputs[1:]
+        positions = math.prod(length or 1 for length in spatial) if inputs else None
         return (Kernel(layer.kernel, layer, bias=layer.bias, layout=layout, positions=positions),)
 
 

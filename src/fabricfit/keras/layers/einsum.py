@@ -7,7 +7,13 @@ from typing import Any
 
 import keras
 
-from fabricfit.keras.layers.base import CONSTANTS_ONLY, Kernel, LayerHandler, register_layer
+from fabricfit.keras.layers.base import (
+    CONSTANTS_ONLY,
+    Kernel,
+    LayerHandler,
+    register_layer,
+    shape_at,
+)
 from fabricfit.keras.layers.dense import why_not_its_own
 from fabricfit.layout import Layout
 
@@ -59,10 +65,9 @@ def einsum_kernel(layer: Any, part: str = "", units: int | None = None) -> Kerne
     if bias is not None:
         bias_layout = _bias_layout(layer, letters, results, wanted)
         bias = bias if bias_layout is not None else None
-    positions = None
-    if layer._inbound_nodes:
-        made = layer._inbound_nodes[0].outputs[0].shape[1:]
-        positions = max(math.prod(n or 1 for n in made) // layout.n_columns, 1)
+    made = shape_at(layer, "output")
+    results = math.prod(length or 1 for length in made)
+    positions = max(results // layout.n_columns, 1) if made else None
     return Kernel(
         layer.kernel,
         layer,

@@ -6,10 +6,10 @@ from typing import Any
 
 import keras
 
-from fabricfit.keras.layers.base import Kernel, LayerHandler, register_layer
+from fabricfit.keras.layers.base import Kernel, LayerHandler, register_layer, shape_at
 from fabricfit.layout import Layout
 
-__all__ = ["RecurrentHandler", "recurrent_kernels"]
+__all__ = ["RecurrentHandler", "recurrent_kernels", "steps_of"]
 
 L = keras.layers
 _GATES = {L.SimpleRNN: 1, L.LSTM: 4, L.GRU: 3}
@@ -39,14 +39,11 @@ def recurrent_kernels(layer: Any, gates: int) -> tuple[Kernel, ...]:
     if bias is not None:
         sets = int(bias.shape[0]) if len(bias.shape) > 1 else 1
         bias_layout = Layout((sets, gates, units), (), (0, 1, 2), (2,))
-    steps = None
-    if layer._inbound_nodes:
-        steps = layer._inbound_nodes[0].input_tensors[0].shape[1]
 
     def kernel(variable: Any, part: str, **options: Any) -> Kernel:
         layout = Layout((int(variable.shape[0]), gates, units), (0,), (1, 2), (2,))
         return Kernel(
-            variable, cell, part, layout=layout, dense=True, positions=steps or 1, **options
+            variable, cell, part, layout=layout, dense=True, positions=steps_of(layer), **options
         )
 
     return (
@@ -58,6 +55,11 @@ def recurrent_kernels(layer: Any, gates: int) -> tuple[Kernel, ...]:
             weight_name="recurrent_weight",
         ),
     )
+
+
+def steps_of(layer: Any) -> int:
+    """Return how many steps a layer takes for one sample; 1 where that is not known."""
+    return next(iter(shape_at(layer, "input")), None) or 1
 
 
 register_layer(RecurrentHandler())

@@ -13,6 +13,7 @@ from fabricfit.keras.layers.base import (
     find_handler,
     register_layer,
 )
+from fabricfit.keras.layers.recurrent import steps_of
 
 __all__ = ["BidirectionalHandler", "TimeDistributedHandler"]
 
@@ -44,15 +45,13 @@ class BidirectionalHandler(LayerHandler):
     def kernels(self, layer: Any) -> tuple[Kernel, ...]:
         """Return the kernels of the forward and of the backward layer."""
         found: list[Kernel] = []
-        steps = None
-        if layer._inbound_nodes:
-            steps = layer._inbound_nodes[0].input_tensors[0].shape[1]
+        steps = steps_of(layer)
         for direction in ("forward", "backward"):
             inner = getattr(layer, f"{direction}_layer")
             handler = find_handler(inner)
             for kernel in handler.kernels(inner) if handler is not None else ():
                 part, name = f"{direction}/{kernel.part}", f"{direction}_{kernel.weight_name}"
-                found.append(replace(kernel, part=part, weight_name=name, positions=steps or 1))
+                found.append(replace(kernel, part=part, weight_name=name, positions=steps))
         return tuple(found)
 
     def refusal(self, layer: Any) -> str:

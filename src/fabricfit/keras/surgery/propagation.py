@@ -130,7 +130,9 @@ class Rule:
         return inputs[0]
 
     def links(self, call: Call) -> list[Link]:
-        """Return which input units belong to which output units."""
+        """Return which input units belong to which output units: none where it makes units of its own."""
+        if self.has_own_units:
+            return []
         units = np.arange(call.output.units or 0)
         return [Link(port, units, units) for port in range(len(call.inputs))]
 

@@ -318,10 +318,16 @@ def _unit_by_unit(
     axes: Layout, own: Layout, shape: tuple[int, ...], trains: np.ndarray
 ) -> np.ndarray:
     """Follow unit by unit: a bias trains while any weight of its unit does."""
-    alive = axes.ordered(trains, axes.by_unit, (axes.n_units, -1), np).any(axis=1)
+    alive = _alive(axes, trains)
     each = np.broadcast_to(alive[:, None], (own.n_units, math.prod(shape) // own.n_units))
     spread: np.ndarray = own.restored(each, own.by_unit, shape, np)
     return spread
+
+
+def _alive(axes: Layout, trains: np.ndarray) -> np.ndarray:
+    """Return which units of a kernel have weights that train."""
+    alive: np.ndarray = axes.ordered(trains, axes.by_unit, (axes.n_units, -1), np).any(axis=1)
+    return alive
 
 
 def _variable(layer: Any, name: str) -> keras.Variable:
@@ -330,7 +336,7 @@ def _variable(layer: Any, name: str) -> keras.Variable:
 
 def _by_index(axes: Layout, units: tuple[int, ...], trains: np.ndarray) -> np.ndarray:
     """Follow the units of given numbers; -1 trains."""
-    alive = axes.ordered(trains, axes.by_unit, (axes.n_units, -1), np).any(axis=1)
+    alive = _alive(axes, trains)
     index = np.array(units)
     return np.where(index < 0, True, alive[index])
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from fabricfit.keras.surgery.families.products import rewritten_kernel
 from fabricfit.keras.surgery.graph import Call
 from fabricfit.keras.surgery.propagation import (
     Constants,
     Cut,
-    Link,
     Replacement,
     Rule,
     Wiring,
@@ -49,17 +49,8 @@ class Attention(Rule):
         )
 
     def obstacle(self, call: Call) -> str | None:
-        layer = call.layer
-        if len({dense.kernel.dtype for dense in _denses(layer)}) != 1:
-            return f"{call.name!r} has projections of several types"  # pragma: no cover
-        if any(getattr(dense, "quantization_mode", None) for dense in _denses(layer)):
-            return f"{call.name!r} is quantized by Keras"
-        if any(getattr(dense, "lora_enabled", False) for dense in _denses(layer)):
-            return f"{call.name!r} has LoRA weights"
-        return None
-
-    def links(self, call: Call) -> list[Link]:
-        return []
+        reasons = (rewritten_kernel(dense, call.name) for dense in _denses(call.layer))
+        return next(filter(None, reasons), None)
 
     def constants(self, call: Call, inputs: tuple[Constants, ...]) -> Constants:
         kernel, bias = _weights(call.layer._output_dense)

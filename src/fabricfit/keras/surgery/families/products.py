@@ -13,7 +13,6 @@ from fabricfit.keras.surgery.graph import Call
 from fabricfit.keras.surgery.propagation import (
     Constants,
     Cut,
-    Link,
     Replacement,
     Rule,
     Wiring,
@@ -29,6 +28,7 @@ __all__ = [
     "SeparableProduct",
     "TransposedProduct",
     "plain_kernel_obstacle",
+    "rewritten_kernel",
 ]
 
 
@@ -58,9 +58,6 @@ class Product(Rule):
 
     def pins_output(self, call: Call) -> str | None:
         return why_mixing(call.layer.activation)
-
-    def links(self, call: Call) -> list[Link]:
-        return []
 
     def constants(self, call: Call, inputs: tuple[Constants, ...]) -> Constants:
         kernel, bias = self.used_weights(call.layer)
@@ -144,9 +141,7 @@ class EinsumProduct(Product):
         layer = call.layer
         if not _is_plain_sum(layer.equation) or (layer.bias is not None and layer.bias.ndim != 1):
             return f"{call.name!r} sums over more than its units (equation {layer.equation!r})"
-        if getattr(layer, "quantization_mode", None) or getattr(layer, "lora_enabled", False):
-            return f"{call.name!r} is quantized by Keras or has LoRA weights"
-        return None
+        return rewritten_kernel(layer, call.name)
 
     def used_weights(self, layer: Any) -> tuple[np.ndarray, np.ndarray]:
         kernel = to_numpy(layer.kernel)
@@ -245,8 +240,15 @@ def plain_kernel_obstacle(call: Call, *names: str) -> str | None:
     layer, name = call.layer, call.name
     if getattr(layer, "data_format", None) not in (None, "channels_last"):
         return f"{name!r} has data_format={layer.data_format!r}"
-    if getattr(layer, "quantization_mode", None) or getattr(layer, "lora_enabled", False):
-        return f"{name!r} is quantized by Keras or has LoRA weights"
+    if (why := rewritten_kernel(layer, name)) is not None:
+        return why
     if len(layer.weights) != len(names) + bool(layer.use_bias):
         return f"{name!r} has weights other than kernel and bias"
+    return None
+
+
+def rewritten_kernel(layer: Any, name: str) -> str | None:
+    """Say so where Keras multiplies by something other than the layer's kernel."""
+    if getattr(layer, "quantization_mode", None) or getattr(layer, "lora_enabled", False):
+        return f"{name!r} is quantized by Keras or has LoRA weights"
     return None

@@ -14,7 +14,6 @@ from fabricfit.keras.surgery.graph import Call
 from fabricfit.keras.surgery.propagation import (
     Constants,
     Cut,
-    Link,
     Replacement,
     Rule,
     Wiring,
@@ -72,6 +71,11 @@ class _Weights:
                 return own
             own = left
 
+    def idle(self) -> np.ndarray:
+        """Return which units have kernels of zeros."""
+        own: np.ndarray = (self.kernel == 0).all(axis=(0, 1))
+        return own & (self.recurrent == 0).all(axis=(0, 1))
+
     def uses(self, kept: np.ndarray) -> np.ndarray:
         """Return which inputs the kept units listen to."""
         return (self.kernel[..., kept] != 0).any(axis=(1, 2))
@@ -96,9 +100,6 @@ class Recurrent(Rule):
     def obstacle(self, call: Call) -> str | None:
         return _why_not(call.layer, call.name)
 
-    def links(self, call: Call) -> list[Link]:
-        return []
-
     def constants(self, call: Call, inputs: tuple[Constants, ...]) -> Constants:
         silent = _Weights.of(call.layer).silent(inputs[0] != 0)
         return np.where(silent, _at_rest(call.layer), np.nan)
@@ -114,8 +115,7 @@ class Recurrent(Rule):
         return np.isnan(constants) & _Weights.of(call.layer).feeds(kept_output)
 
     def zero_units(self, call: Call) -> np.ndarray:
-        weights = _Weights.of(call.layer)
-        return (weights.kernel == 0).all(axis=(0, 1)) & (weights.recurrent == 0).all(axis=(0, 1))
+        return _Weights.of(call.layer).idle()
 
     def wiring(
         self,
@@ -154,9 +154,6 @@ class BothDirections(Rule):
             return f"{call.name!r} merges its directions by {layer.merge_mode!r}"
         return None
 
-    def links(self, call: Call) -> list[Link]:
-        return []
-
     def ties(self, call: Call) -> tuple[np.ndarray, np.ndarray]:
         forward, backward = _split(call, np.arange(call.output.units or 0))
         return forward, backward
@@ -185,10 +182,7 @@ class BothDirections(Rule):
         return np.isnan(constants) & feeds
 
     def zero_units(self, call: Call) -> np.ndarray:
-        found = [_Weights.of(inner) for inner in _directions(call.layer)]
-        return np.concatenate(
-            [(w.kernel == 0).all(axis=(0, 1)) & (w.recurrent == 0).all(axis=(0, 1)) for w in found]
-        )
+        return np.concatenate([_Weights.of(inner).idle() for inner in _directions(call.layer)])
 
     def wiring(
         self,

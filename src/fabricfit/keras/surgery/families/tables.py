@@ -10,7 +10,6 @@ from fabricfit.keras.surgery.graph import Call
 from fabricfit.keras.surgery.propagation import (
     Constants,
     Cut,
-    Link,
     Replacement,
     Rule,
     Wiring,
@@ -35,9 +34,6 @@ class Table(Rule):
         if len(call.layer.weights) != 1:
             return f"{call.name!r} has weights other than its table"
         return None
-
-    def links(self, call: Call) -> list[Link]:
-        return []
 
     def constants(self, call: Call, inputs: tuple[Constants, ...]) -> Constants:
         table = to_numpy(call.layer.embeddings)

@@ -12,7 +12,6 @@ from fabricfit.keras.surgery.graph import Call
 from fabricfit.keras.surgery.propagation import (
     Constants,
     Cut,
-    Link,
     Replacement,
     Rule,
     Wiring,
@@ -40,9 +39,6 @@ class EveryStep(Rule):
 
     def pins_output(self, call: Call) -> str | None:
         return _rule(call).pins_output(_inside(call))
-
-    def links(self, call: Call) -> list[Link]:
-        return []
 
     def constants(self, call: Call, inputs: tuple[Constants, ...]) -> Constants:
         return _rule(call).constants(_inside(call), inputs)
