@@ -1,4 +1,4 @@
-"""Groups of one layer, each kept or given up: all save the same."""
+"""Groups of one layer, each kept or given up."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class GroupChoices:
     losses
         What each group would lose.
     saved
-        What giving up one group saves, shape ``(M,)``.
+        What giving up one group saves, shape ``(M,)``, or each of them, shape ``(n_groups, M)``.
     fixed
         What the layer takes without any group, shape ``(M,)``.
     minimum_groups
@@ -42,19 +42,19 @@ class GroupChoices:
         minimum_groups: int = 1,
     ) -> None:
         self.fixed = np.asarray(fixed, float)
-        self.saved = np.asarray(saved, float)
+        self.saved = np.asarray(saved, float).reshape(-1, np.shape(saved)[-1])
         self.losses = losses
         self._kernel, self._grouping = kernel, grouping
         self._held = np.zeros(losses.loss.size, bool)
         self._held[np.argsort(-losses.loss, kind="stable")[:minimum_groups]] = True
 
     def respond(self, prices: np.ndarray) -> Response:
-        """Keep what loses more than its resources are worth."""
-        return self._response(self._held | (self.losses.loss >= self.saved @ prices))
+        """Keep what loses more than its resources are worth: not what is zero, though it takes nothing."""
+        return self._response(self._held | (self.losses.loss > self.saved @ prices))
 
     def cheapest(self) -> Response:
         """Keep no more than must stay."""
-        return self._response(self._held | (not self.saved.any()))
+        return self._response(self._held | (~self.saved.any(axis=1) & (self.losses.loss > 0)))
 
     def merged(self, first: Any, second: Any, take: np.ndarray) -> Any:
         """Mix two picks."""
@@ -65,4 +65,4 @@ class GroupChoices:
         return Treatment.of_groups(self._kernel, self._grouping, pick, self.losses.shared)
 
     def _response(self, keep: np.ndarray) -> Response:
-        return Response(np.where(keep, 0.0, self.losses.loss), np.outer(keep, self.saved), keep)
+        return Response(np.where(keep, 0.0, self.losses.loss), keep[:, None] * self.saved, keep)

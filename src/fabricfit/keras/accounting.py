@@ -10,7 +10,7 @@ import numpy as np
 
 from fabricfit.attributes import LayerAttributes
 from fabricfit.keras.decisions import Decisions
-from fabricfit.keras.reading import describe_model, kernel_arrays
+from fabricfit.keras.reading import counted_kernels, describe_model
 from fabricfit.keras.reduction import reduce_model
 from fabricfit.report import LayerReport
 from fabricfit.selection import Objective
@@ -62,7 +62,10 @@ def deliver(
         What both take.
     """
     attributes = decisions.attributes
-    old, new = kernel_arrays(before), kernel_arrays(after)
+    old = counted_kernels(before, attributes)
+    whole = {name: _floats(objective.layer_use(attributes[name], old[name])) for name in old}
+    dense = _floats(objective.model_use(attributes, old))
+    new = counted_kernels(after, attributes)
     left: dict[str, Sequence[float]]
     total: Sequence[float]
     if objective.removes_units:
@@ -81,7 +84,7 @@ def deliver(
             weights=kernel.size,
             nonzeros_before=int(np.count_nonzero(kernel)),
             nonzeros_after=int(np.count_nonzero(new[name])),
-            resources_before=_floats(objective.layer_use(attributes[name], kernel)),
+            resources_before=whole[name],
             resources_after=_floats(left[name]),
             skipped=decisions.skipped.get(name, ""),
         )
@@ -89,7 +92,6 @@ def deliver(
     )
     if objective.counts_all_layers:
         layers += _without_kernel(decisions, objective, old)
-    dense = _floats(objective.model_use(attributes, old))
     units = tuple(objective.units) or tuple(f"resource {i}" for i in range(len(dense)))
     return result, Account(units, layers, dense, _floats(total))
 

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from fabricfit.attributes import LayerAttributes
-from fabricfit.keras.reading import check_model, kernel_arrays, kernel_views
+from fabricfit.keras.reading import check_model, counted_kernels, kernel_views
 from fabricfit.ranking import Criterion
 from fabricfit.selection import Objective, select_groups
 
@@ -103,7 +103,7 @@ def model_kernels(
     model: keras.Model, attributes: Mapping[str, LayerAttributes]
 ) -> dict[str, np.ndarray]:
     """Return the kernels of all optimizable layers as NumPy arrays, by layer."""
-    return _optimizable(kernel_arrays(model), attributes)
+    return _optimizable(counted_kernels(model, attributes), attributes)
 
 
 def _optimizable(kernels: Arrays, attributes: Mapping[str, LayerAttributes]) -> Arrays:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
@@ -16,6 +16,7 @@ from fabricfit.keras.layers import Kernel, find_handler, shape_at
 
 __all__ = [
     "check_model",
+    "counted_kernels",
     "describe_model",
     "functional_graph",
     "kernel_arrays",
@@ -133,6 +134,20 @@ def kernel_arrays(model: keras.Model) -> dict[str, np.ndarray]:
     return {name: kernel.used() for name, kernel in _walk_kernels(model)}
 
 
+def counted_kernels(
+    model: keras.Model, attributes: Mapping[str, LayerAttributes]
+) -> dict[str, np.ndarray]:
+    """Return :func:`kernel_arrays`, and note in the attributes what the model says of its bits now.
+
+    Bit-widths of their own are trained with the weights, and an objective may count them.
+    """
+    for name, kernel in named_kernels(model).items():
+        if kernel.bit_operations is not None and name in attributes:
+            layer = attributes[name]
+            layer.args = {**layer.args, **_args_of_bits(kernel)}
+    return kernel_arrays(model)
+
+
 def kernel_views(model: keras.Model) -> dict[str, np.ndarray]:
     """Return kernels as :func:`kernel_arrays` does, but copied only where the backend cannot share them.
 
@@ -219,6 +234,8 @@ def _args_of_kernel(kernel: Kernel) -> dict[str, Any]:
     args: dict[str, Any] = {}
     if kernel.precision is not None:
         args["quantizer_precision"] = kernel.precision
+    if kernel.bit_operations is not None:
+        args |= _args_of_bits(kernel)
     if kernel.positions is not None:
         args["positions"] = kernel.positions
     if not kernel.multiplies:
@@ -232,6 +249,12 @@ def _args_of_kernel(kernel: Kernel) -> dict[str, Any]:
     if kernel.weight_name != "weight":
         args["weight_name"] = kernel.weight_name
     return args
+
+
+def _args_of_bits(kernel: Kernel) -> dict[str, Any]:
+    assert kernel.bit_operations is not None
+    counted = kernel.bit_operations()
+    return {"bit_operations": counted.of_weights, "other_bit_operations": counted.others}
 
 
 def _describe_part(key: str, layer: LayerAttributes, kernel: Kernel) -> LayerAttributes:

@@ -24,7 +24,7 @@ from fabricfit.keras.config import DEFAULT_DIRECTORY, TMP_DIRECTORY
 from fabricfit.keras.decisions import Decisions, check_objective, decide
 from fabricfit.keras.levels import Levels
 from fabricfit.keras.masking import Arrays
-from fabricfit.keras.reading import check_model, kernel_arrays
+from fabricfit.keras.reading import check_model, counted_kernels
 from fabricfit.keras.recalibration import Recalibration
 from fabricfit.keras.regularization import remove_custom_regularizers
 from fabricfit.keras.result import OptimizationResult
@@ -99,7 +99,7 @@ class Run:
         outputs = check_against_model(self.engine, self.validation)
         few = self.validation.head(8)
         self.metric = fresh_metric(settings.validation_metric, outputs, few.y)
-        self.target = make_target(self.decisions, kernel_arrays(model))
+        self.target = make_target(self.decisions, self._kernels(model))
         self.freezing = Levels(
             self.target,
             self.decisions.attributes,
@@ -198,7 +198,7 @@ class Run:
             return None
         present = self.engine.get_weights()
         self.engine.set_weights(self.start.weights)
-        kernels = kernel_arrays(self._finished())
+        kernels = self._kernels(self._finished())
         met = self.target.is_within(kernels, sparsity)
         if met and not self.target.is_within(kernels, self.scheduler.upper_bound):
             metric = self.start.metric
@@ -288,6 +288,9 @@ class Run:
         engine.set_weights(present)
         return value
 
+    def _kernels(self, model: keras.Model) -> Arrays:
+        return counted_kernels(model, self.decisions.attributes)
+
     def _finished(self) -> keras.Model:
         """Return the model as it would be handed out now."""
         if self.finish is None:
@@ -305,7 +308,7 @@ class Run:
         spare = np.zeros(len(used))
         for attempt in range(_CORRECTIONS + 1):
             finished = self._finished()
-            over = self.target.excess(kernel_arrays(finished), level)
+            over = self.target.excess(self._kernels(finished), level)
             if not over.any():
                 return finished, used, ""
             spare = spare + _MARGIN * over

@@ -11,6 +11,7 @@ the graph of the layer as it is, and what comes out is counted in its own graph.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -18,7 +19,14 @@ from typing import Any
 import numpy as np
 
 from fabricfit.attributes import LayerAttributes, OptimizationAttributes
-from fabricfit.choices import Choices, ConstantChoices, ConstantLevel, ConstantPrices, Treatment
+from fabricfit.choices import (
+    Choices,
+    ConstantChoices,
+    ConstantLevel,
+    ConstantPrices,
+    GroupChoices,
+    Treatment,
+)
 from fabricfit.config import SUPPORTED_STRUCTURES
 from fabricfit.hardware.adders import adder_graph_lut, bit_operations
 from fabricfit.hardware.dsp import DEFAULT_INPUT_WIDTH
@@ -29,7 +37,7 @@ from fabricfit.objectives.constants import constants_of
 from fabricfit.objectives.products import hls4ml_attributes, weight_format
 from fabricfit.objectives.resources import FPGAResources
 from fabricfit.precision import quantize
-from fabricfit.ranking import weight_loss
+from fabricfit.ranking import group_losses, weight_loss
 
 __all__ = ["AdderGraphResources", "BitOperations"]
 
@@ -100,6 +108,10 @@ class BitOperations(ObjectiveEstimator):
 
     About the LUTs, plus 55 for each DSP, of layers of constants (Sun et al., 2024, arXiv:2405.00645). It
     needs nothing but the weights and is quick; :class:`AdderGraphResources` is nearer to synthesis.
+
+    A layer that trains bit-widths of its own (HGQ2's) is counted as it counts itself, less the weights that
+    are zero for the hardware; its weights are kept or zeroed. Those of others are kept, rounded to fewer
+    bits, or zeroed, and have the bits from the first to the last that is set.
     """
 
     units = ("EBOP",)
@@ -112,22 +124,27 @@ class BitOperations(ObjectiveEstimator):
         """Every layer with a kernel is, weight by weight."""
         if not layer_attributes.multiplies:
             return False, None
-        settings = OptimizationAttributes(
-            SUPPORTED_STRUCTURES.UNSTRUCTURED, pruning=True, constants=True
+        return True, OptimizationAttributes(
+            SUPPORTED_STRUCTURES.UNSTRUCTURED,
+            pruning=True,
+            constants=_own_count(layer_attributes) is None,
         )
-        return True, settings
 
     @classmethod
     def layer_resources(cls, layer_attributes: LayerAttributes) -> list[int]:
         """Return what the layer takes if all bits of all weights are set."""
+        if (own := _own_count(layer_attributes)) is not None:
+            return [math.ceil(own[0].sum() + own[1])]
         n_in, n_out = layer_attributes.matrix_shape if layer_attributes.multiplies else (0, 0)
         return [n_in * n_out * cls.layer_savings(layer_attributes)[0]]
 
     @classmethod
     def layer_savings(cls, layer_attributes: LayerAttributes) -> list[int]:
-        """Return what a weight takes all of whose bits are set."""
+        """Return what a weight takes at most."""
         if not layer_attributes.multiplies:
             return [0]
+        if (own := _own_count(layer_attributes)) is not None:
+            return [math.ceil(own[0].max(initial=0.0))]
         precision = weight_format(layer_attributes)
         return [(precision.width - precision.signed) * _input_bits(layer_attributes)]
 
@@ -136,6 +153,8 @@ class BitOperations(ObjectiveEstimator):
         """Return what the layer takes with these very weights."""
         if not layer_attributes.multiplies:
             return [0.0]
+        if (own := _own_count(layer_attributes)) is not None:
+            return [float(own[0][kernel != 0].sum() + own[1])]
         integers = quantize(kernel, weight_format(layer_attributes), as_built=True)
         return [float(bit_operations(integers, _input_bits(layer_attributes)))]
 
@@ -151,6 +170,8 @@ class BitOperations(ObjectiveEstimator):
         cls, layer_attributes: LayerAttributes, kernel: np.ndarray, treatment: Treatment
     ) -> np.ndarray:
         """Return what the layer takes, weights that may still train counted as any of their size."""
+        if _own_count(layer_attributes) is not None:
+            return np.array(cls.layer_use(layer_attributes, treatment.mask))
         integers = quantize(kernel, weight_format(layer_attributes))
         own = (treatment.mask != 0) | (treatment.cluster > 0)
         settled = np.where(own, 0, treatment.apply(kernel))
@@ -168,6 +189,15 @@ class BitOperations(ObjectiveEstimator):
         minimum_groups: int = 1,
     ) -> Choices:
         """Return what may become of the layer's weights: kept, rounded to fewer bits, or zeroed."""
+        if (own := _own_count(layer_attributes)) is not None:
+            settings = layer_attributes.optimization_attributes
+            assert settings is not None
+            grouping, name = layer_attributes.grouping, layer_attributes.name
+            layout = layer_attributes.layout
+            losses = group_losses(kernel, settings, metric, statistics, name, layout)
+            saved = grouping.to_groups(np.where(kernel != 0, own[0], 0))
+            empty = np.array([own[1]])
+            return GroupChoices(kernel, grouping, losses, saved, empty, minimum_groups)
         precision, inputs = weight_format(layer_attributes), float(_input_bits(layer_attributes))
         levels = [ConstantLevel(np.zeros(1), np.zeros(1))]
         for bits in range(1, precision.width):
@@ -180,6 +210,14 @@ class BitOperations(ObjectiveEstimator):
         return ConstantChoices(
             kernel, prices, loss, np.zeros(1), minimum_groups, layer_attributes.layout
         )
+
+
+def _own_count(layer_attributes: LayerAttributes) -> tuple[np.ndarray, float] | None:
+    """Return the bit operations that a layer counts itself: of each weight, and of the rest."""
+    of_weights = layer_attributes.args.get("bit_operations")
+    if of_weights is None:
+        return None
+    return of_weights, layer_attributes.args["other_bit_operations"]
 
 
 def _usual_bits(integers: np.ndarray) -> float:

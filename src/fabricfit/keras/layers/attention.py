@@ -11,7 +11,7 @@ import keras
 from fabricfit.keras.layers.base import Kernel, LayerHandler, register_layer
 from fabricfit.keras.layers.einsum import einsum_kernel
 
-__all__ = ["AttentionHandler"]
+__all__ = ["AttentionHandler", "attention_kernels"]
 
 L = keras.layers
 
@@ -24,14 +24,19 @@ class AttentionHandler(LayerHandler):
         return layer_type in (L.MultiHeadAttention, L.GroupQueryAttention)
 
     def kernels(self, layer: Any) -> tuple[Kernel, ...]:
-        """Return the projections' kernels; those of heads have ``(…, heads, size)`` as their results."""
-        asked, given = _lengths(layer)
-        return (
-            _heads(layer._query_dense, "query", asked),
-            _heads(layer._key_dense, "key", given),
-            _heads(layer._value_dense, "value", given),
-            replace(einsum_kernel(layer._output_dense, "output"), positions=asked),
-        )
+        """Return the projections' kernels."""
+        return attention_kernels(layer)
+
+
+def attention_kernels(layer: Any) -> tuple[Kernel, ...]:
+    """Return the projections' kernels; those of heads have ``(…, heads, size)`` as their results."""
+    asked, given = _lengths(layer)
+    return (
+        _heads(layer._query_dense, "query", asked),
+        _heads(layer._key_dense, "key", given),
+        _heads(layer._value_dense, "value", given),
+        replace(einsum_kernel(layer._output_dense, "output"), positions=asked),
+    )
 
 
 def _heads(dense: Any, part: str, positions: int) -> Kernel:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -15,6 +15,7 @@ from fabricfit.layout import Layout
 from fabricfit.precision import FixedPrecision
 
 __all__ = [
+    "BitOperations",
     "Kernel",
     "LayerHandler",
     "find_handler",
@@ -27,6 +28,13 @@ __all__ = [
 
 CONSTANTS_ONLY = ("latency", "distributed_arithmetic")
 """Strategies that make every weight a constant in the logic."""
+
+
+class BitOperations(NamedTuple):
+    """Effective bit operations of a layer: those of each weight, in the kernel's shape, and the rest."""
+
+    of_weights: np.ndarray
+    others: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +66,10 @@ class Kernel:
         The number format that the quantizer gives them, where that is known.
     bits
         Bit-widths of single weights that are trained with them: zero where a weight is pruned.
+    bias_bits
+        The same of the bias: zero where a unit is.
+    bit_operations
+        Returns the effective bit operations at the bit-widths of the moment, if the layer counts them.
     multiplies
         Whether inputs are multiplied by them; a table is looked up.
     dense
@@ -83,6 +95,8 @@ class Kernel:
     quantizer: Callable[[Any], Any] | None = None
     precision: FixedPrecision | None = None
     bits: tuple[keras.Variable, ...] = ()
+    bias_bits: tuple[keras.Variable, ...] = ()
+    bit_operations: Callable[[], BitOperations] | None = None
     multiplies: bool = True
     dense: bool = False
     strategies: tuple[str, ...] = ()

@@ -305,7 +305,12 @@ def _followers(
         own = kernel.bias_layout or Layout(
             shape, (), tuple(range(len(shape))), tuple(range(len(shape)))
         )
-        yield kernel.bias, partial(_unit_by_unit, axes, own, shape)
+        for variable in (kernel.bias, *_alike(kernel.bias_bits, shape)):
+            yield variable, partial(_unit_by_unit, axes, own, shape)
+
+
+def _alike(variables: Sequence[keras.Variable], shape: tuple[int, ...]) -> list[keras.Variable]:
+    return [variable for variable in variables if tuple(variable.shape) == shape]
 
 
 def _same(shape: tuple[int, ...], trains: np.ndarray) -> np.ndarray:
