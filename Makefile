@@ -11,6 +11,7 @@ PYTEST  := -m pytest --numprocesses $(WORKERS)
 DEMO    := .venv-demo
 DEV     := .venv
 QKERAS  := .venv-qkeras
+HGQ     := .venv-hgq
 PIP     := -m pip install --quiet --disable-pip-version-check
 QUICK   := not slow
 
@@ -18,27 +19,33 @@ QUICK   := not slow
 export OMP_NUM_THREADS ?= 1
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: demo test test-all test-core test-backends test-qkeras test-install lint types docs-check bench format clean
+.PHONY: demo test test-all test-core test-backends test-qkeras test-hgq test-install lint types docs-check bench format clean
 .DELETE_ON_ERROR:
 
 demo: $(DEMO)/.ready
 	$(DEMO)/bin/python -m fabricfit.demo --output $(OUTPUT)
 
-test: test-core test-backends test-qkeras
+test: test-core test-backends test-qkeras test-hgq
 
 test-all: QUICK := slow or not slow
 test-all: test
 
 test-core: $(DEV)/.ready
-	$(DEV)/bin/python $(PYTEST) -m "not keras and not qkeras and ($(QUICK))"
+	$(DEV)/bin/python $(PYTEST) -m "not keras and not qkeras and not hgq and ($(QUICK))"
 
 test-backends: $(BACKENDS:%=test-%)
 
 $(BACKENDS:%=test-%): test-%: $(DEV)/.ready
-	KERAS_BACKEND=$* $(DEV)/bin/python $(PYTEST) -m "keras and not qkeras and ($(QUICK))"
+	KERAS_BACKEND=$* $(DEV)/bin/python $(PYTEST) -m "keras and not qkeras and not hgq and ($(QUICK))"
 
 test-qkeras: $(QKERAS)/.ready
 	KERAS_BACKEND=tensorflow $(QKERAS)/bin/python $(PYTEST) -m "qkeras and ($(QUICK))"
+
+# HGQ2 has three backends, too: the same tests on all of them, in one environment.
+test-hgq: $(BACKENDS:%=test-hgq-%)
+
+$(BACKENDS:%=test-hgq-%): test-hgq-%: $(HGQ)/.ready
+	KERAS_BACKEND=$* $(HGQ)/bin/python $(PYTEST) -m "hgq and ($(QUICK))"
 
 lint: $(DEV)/.ready
 	$(DEV)/bin/python -m ruff check .
@@ -75,15 +82,24 @@ $(DEV)/.ready: pyproject.toml
 	$(DEV)/bin/python $(PIP) -e '.[tensorflow,jax,torch,tuner,ortools,test,lint]'
 	touch $@
 
-# QKeras cannot live beside HGQ2, so it has an environment of its own, laid over the first one. Its metadata
-# ask for the full TensorFlow; the CPU build serves as well, so its dependencies are named here.
-$(QKERAS)/.ready: $(DEV)/.ready
+# QKeras and HGQ2 cannot live beside each other, so each has an environment of its own, laid over the first one.
+define over_dev_venv
 	$(new_venv)
 	base=$$($(DEV)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') && \
-	own=$$($(QKERAS)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') && \
+	own=$$($(@D)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') && \
 	echo "import site; site.addsitedir('$$base')" > "$$own/base.pth"
+endef
+
+# Its metadata ask for the full TensorFlow; the CPU build serves as well, so its dependencies are named here.
+$(QKERAS)/.ready: $(DEV)/.ready
+	$(over_dev_venv)
 	$(QKERAS)/bin/python $(PIP) --no-deps qkeras-v3 networkx pyparsing tqdm
 	touch $@
 
+$(HGQ)/.ready: $(DEV)/.ready
+	$(over_dev_venv)
+	$(HGQ)/bin/python $(PIP) hgq2
+	touch $@
+
 clean:
-	rm -rf $(DEMO) $(DEV) $(QKERAS) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(DEMO) $(DEV) $(QKERAS) $(HGQ) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 
 L = keras.layers
 
-__all__ = ["CASES", "Case", "build"]
+__all__ = ["CASES", "Case", "build", "is_installed"]
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,51 @@ def _wrapped(make: Callable[[], Any], wrapper: Any) -> Callable[[str], Any]:
     return lambda name: wrapper(make(), name=name)
 
 
+def is_installed(family: str) -> bool:
+    """Return whether a package is there; HGQ2 ships another one by the name of QKeras."""
+    try:
+        package = importlib.import_module(family)
+    except ImportError:
+        return False
+    return family != "qkeras" or hasattr(package, "quantized_bits")
+
+
+def _case(
+    kind: str, shape: tuple[int, ...], make: Any, *args: Any, inputs: int = 1, before: Any = None,
+    **options: Any,
+) -> Case:  # fmt: skip
+    family, title = ("qkeras", "QKeras") if make is _of_qkeras else ("hgq", "HGQ2")
+    return Case(
+        f"{title} {kind}", shape, make(kind, *args, **options), inputs, before=before, family=family
+    )
+
+
+def _of_qkeras(kind: str, *args: Any, kernels: tuple[str, ...] = ("kernel",), **options: Any) -> Any:
+    """Return what makes a layer of QKeras with 8 bits, two of them before the point."""
+
+    def make(name: str) -> Any:
+        qkeras = importlib.import_module("qkeras")
+        quantizers = {
+            f"{each}_quantizer": qkeras.quantized_bits(8, 1, alpha=1) for each in (*kernels, "bias")
+        }
+        layer = getattr(qkeras, kind)(*args, **quantizers, **options)
+        layer.name = name  # recurrent layers take none
+        return layer
+
+    return make
+
+
+def _of_hgq(kind: str, *args: Any, **options: Any) -> Any:
+    """Return what makes a layer of HGQ2 with its own defaults."""
+    return lambda name: getattr(importlib.import_module("hgq.layers"), kind)(
+        *args, name=name, **options
+    )
+
+
+_RECURRENT = ("kernel", "recurrent")
+_SMOOTH = {"activation": "tanh", "recurrent_activation": "sigmoid"}
+_SEPARABLE = ("depthwise", "pointwise")
+
 CASES = [
     Case("Dense", (6,), lambda name: L.Dense(8, "relu", name=name)),
     Case("Dense on sequences", (5, 4), lambda name: L.Dense(6, "relu", name=name)),
@@ -101,4 +147,24 @@ CASES = [
         "GroupQueryAttention", (5, 6), lambda name: L.GroupQueryAttention(4, 4, 2, name=name), inputs=2
     ),
     Case("Embedding", (5,), lambda name: L.Embedding(10, 6, name=name), words=10),
+    _case("QDense", (6,), _of_qkeras, 8),
+    _case("QConv1D", (8, 3), _of_qkeras, 6, 3),
+    _case("QConv2D", (6, 6, 2), _of_qkeras, 6, 3),
+    _case("QConv2DTranspose", (4, 4, 2), _of_qkeras, 4, 3),
+    _case("QDepthwiseConv2D", (6, 6, 4), _of_qkeras, 3, kernels=("depthwise",), before=L.Conv2D),
+    _case("QSeparableConv1D", (8, 4), _of_qkeras, 6, 3, kernels=_SEPARABLE),
+    _case("QSeparableConv2D", (6, 6, 3), _of_qkeras, 6, 3, kernels=_SEPARABLE),
+    _case("QSimpleRNN", (5, 4), _of_qkeras, 6, kernels=_RECURRENT, activation="tanh"),
+    _case("QLSTM", (5, 4), _of_qkeras, 6, kernels=_RECURRENT, **_SMOOTH),
+    _case("QGRU", (5, 4), _of_qkeras, 6, kernels=_RECURRENT, **_SMOOTH),
+    _case("QDense", (6,), _of_hgq, 8, activation="relu"),
+    _case("QEinsumDense", (4, 6), _of_hgq, "abc,cd->abd", (4, 8), bias_axes="d"),
+    _case("QBatchNormDense", (6,), _of_hgq, 8),
+    _case("QEinsumDenseBatchnorm", (4, 6), _of_hgq, "abc,cd->abd", (4, 8), bias_axes="d"),
+    _case("QConv1D", (8, 3), _of_hgq, 6, 3, activation="relu"),
+    _case("QConv2D", (6, 6, 2), _of_hgq, 6, 3, activation="relu"),
+    _case("QConv3D", (3, 3, 3, 2), _of_hgq, 3, 2),
+    _case("QSimpleRNN", (5, 4), _of_hgq, 6),
+    _case("QGRU", (5, 4), _of_hgq, 6),
+    _case("QMultiHeadAttention", (5, 6), _of_hgq, 3, 4, inputs=2),
 ]  # fmt: skip

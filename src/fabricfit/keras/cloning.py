@@ -24,6 +24,9 @@ def copy_model(model: keras.Model, seed: int | None = None) -> keras.Model:
     """
     with uncompiled(model):
         copy = keras.models.clone_model(model, input_tensors=new_inputs(model))
+    # Some layers forget their names (QKeras' recurrent ones).
+    for new, old in zip(copy._flatten_layers(), model._flatten_layers(), strict=True):
+        new.name = old.name
     for target, source in zip(copy.variables, model.variables, strict=True):
         target.assign(source)
     if seed is not None:

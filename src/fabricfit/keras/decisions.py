@@ -156,6 +156,11 @@ def _ask(
         settings.pruning = False
         if not settings.weight_sharing:
             return layer, "its units are outputs of the model, which must all stay"
+    if layer.args.get("trains_bits"):
+        # Equal weights would be rounded to their own bits each.
+        settings.weight_sharing = settings.constants = False
+        if not settings.pruning:
+            return layer, "its weights train bits of their own, so that they cannot share values"
     if not (settings.pruning or settings.weight_sharing):
         return layer, "the objective allows neither pruning nor weight sharing"
     if (

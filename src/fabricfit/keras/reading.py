@@ -234,6 +234,8 @@ def _args_of_kernel(kernel: Kernel) -> dict[str, Any]:
     args: dict[str, Any] = {}
     if kernel.precision is not None:
         args["quantizer_precision"] = kernel.precision
+    if kernel.bits:
+        args["trains_bits"] = True
     if kernel.bit_operations is not None:
         args |= _args_of_bits(kernel)
     if kernel.positions is not None:

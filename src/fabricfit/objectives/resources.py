@@ -247,7 +247,7 @@ class FPGAResources(ObjectiveEstimator):
         settings = layer_attributes.optimization_attributes
         assert settings is not None
         empty = self._use(layer_attributes, _no_work())
-        if product.time_multiplexed:
+        if product.time_multiplexed or not settings.constants:
             grouping = layer_attributes.grouping
             full = self._use(layer_attributes, Work.full(product))
             losses = group_losses(

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from fabricfit.keras.regularizers import GroupRegularizer
-from fabricfit.layout import Layout
+from fabricfit.layout import Layout, standard_layout
 from fabricfit.precision import FixedPrecision
 
 __all__ = [
@@ -115,6 +115,13 @@ class Kernel:
             value = self.quantizer(value)
         array: np.ndarray = np.asarray(keras.ops.convert_to_numpy(value))
         return array
+
+
+    def idle_units(self) -> np.ndarray:
+        """Return which units have no weight other than zero, shape (n_units,)."""
+        axes, used = self.layout or standard_layout(self.shape), self.used()
+        idle: np.ndarray = (axes.ordered(used, axes.by_unit, (axes.n_units, -1), np) == 0).all(1)
+        return idle
 
 
 class LayerHandler(ABC):

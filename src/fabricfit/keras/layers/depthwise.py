@@ -9,7 +9,7 @@ import keras
 from fabricfit.keras.layers.base import CONSTANTS_ONLY, Kernel, LayerHandler, register_layer
 from fabricfit.layout import Layout
 
-__all__ = ["DepthwiseHandler", "SeparableHandler", "depthwise_layout"]
+__all__ = ["DepthwiseHandler", "SeparableHandler", "depthwise_kernel", "depthwise_layout"]
 
 L = keras.layers
 
@@ -23,16 +23,7 @@ class DepthwiseHandler(LayerHandler):
 
     def kernels(self, layer: Any) -> tuple[Kernel, ...]:
         """Return the kernel; each channel and multiple of it is a unit."""
-        return (
-            Kernel(
-                layer.kernel,
-                layer,
-                bias=layer.bias,
-                layout=depthwise_layout(layer.kernel),
-                regularizer="depthwise_regularizer",
-                strategies=CONSTANTS_ONLY,
-            ),
-        )
+        return (depthwise_kernel(layer, layer.kernel),)
 
 
 class SeparableHandler(LayerHandler):
@@ -65,6 +56,18 @@ class SeparableHandler(LayerHandler):
                 weight_name="pointwise",
             ),
         )
+
+
+def depthwise_kernel(layer: Any, variable: Any) -> Kernel:
+    """Return the only kernel of a depthwise convolution."""
+    return Kernel(
+        variable,
+        layer,
+        bias=layer.bias,
+        layout=depthwise_layout(variable),
+        regularizer="depthwise_regularizer",
+        strategies=CONSTANTS_ONLY,
+    )
 
 
 def depthwise_layout(kernel: Any) -> Layout:

@@ -6,7 +6,9 @@ Keras backend for the whole process.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import keras
@@ -15,7 +17,7 @@ import numpy as np
 from fabricfit.keras.layers.base import Kernel, LayerHandler, register_layer
 from fabricfit.keras.layers.conv import ConvHandler, TransposedConvHandler
 from fabricfit.keras.layers.dense import DenseHandler
-from fabricfit.keras.layers.depthwise import DepthwiseHandler, SeparableHandler
+from fabricfit.keras.layers.depthwise import SeparableHandler, depthwise_kernel
 from fabricfit.keras.layers.recurrent import recurrent_kernels
 from fabricfit.keras.regularizers import Conv2DRegularizer
 from fabricfit.precision import FixedPrecision
@@ -32,16 +34,21 @@ class QKerasHandler(LayerHandler):
     ----------
     name
         The layer's class.
+    read
+        Returns the kernels of the layer that it quantizes.
     plain
-        The handler of the layer that it quantizes; None for recurrent layers.
-    gates
-        Of a recurrent layer.
+        The handler of that layer, which may refuse it.
     """
 
-    def __init__(self, name: str, plain: LayerHandler | None = None, gates: int = 0) -> None:
-        self._name = name
-        self._plain = plain
-        self._gates = gates
+    def __init__(
+        self,
+        name: str,
+        read: Callable[[Any], tuple[Kernel, ...]] | None = None,
+        plain: LayerHandler | None = None,
+    ) -> None:
+        found = read or (plain.kernels if plain is not None else None)
+        assert found is not None
+        self._name, self._read, self._plain = name, found, plain
         if plain is not None:
             self.regularizer = plain.regularizer
 
@@ -51,9 +58,7 @@ class QKerasHandler(LayerHandler):
 
     def kernels(self, layer: Any) -> tuple[Kernel, ...]:
         """Return the kernels with their quantizers."""
-        plain = self._plain
-        found = plain.kernels(layer) if plain else recurrent_kernels(layer, self._gates)
-        return tuple(self._quantized(kernel) for kernel in found)
+        return tuple(self._quantized(kernel) for kernel in self._read(layer))
 
     def _quantized(self, kernel: Kernel) -> Kernel:
         quantizer = getattr(kernel.owner, _quantizer_name(kernel), None)
@@ -87,16 +92,19 @@ def _precision(quantizer: Any) -> FixedPrecision | None:
     return FixedPrecision(int(bits), int(integer) + sign, bool(sign), "RND_CONV")
 
 
-for _handler in (
-    QKerasHandler("QDense", DenseHandler()),
-    QKerasHandler("QConv1D", ConvHandler(L.Conv1D)),
-    QKerasHandler("QConv2D", ConvHandler(L.Conv2D, Conv2DRegularizer)),
-    QKerasHandler("QConv2DTranspose", TransposedConvHandler()),
-    QKerasHandler("QDepthwiseConv2D", DepthwiseHandler()),
-    QKerasHandler("QSeparableConv1D", SeparableHandler()),
-    QKerasHandler("QSeparableConv2D", SeparableHandler()),
-    QKerasHandler("QSimpleRNN", gates=1),
-    QKerasHandler("QLSTM", gates=4),
-    QKerasHandler("QGRU", gates=3),
-):
-    register_layer(_handler)
+def _depthwise(layer: Any) -> tuple[Kernel, ...]:
+    return (depthwise_kernel(layer, layer.depthwise_kernel),)
+
+
+for _name, _plain in {
+    "QDense": DenseHandler(),
+    "QConv1D": ConvHandler(L.Conv1D),
+    "QConv2D": ConvHandler(L.Conv2D, Conv2DRegularizer),
+    "QConv2DTranspose": TransposedConvHandler(),
+    "QSeparableConv1D": SeparableHandler(),
+    "QSeparableConv2D": SeparableHandler(),
+}.items():
+    register_layer(QKerasHandler(_name, plain=_plain))
+for _name, _gates in {"QSimpleRNN": 1, "QLSTM": 4, "QGRU": 3}.items():
+    register_layer(QKerasHandler(_name, partial(recurrent_kernels, gates=_gates)))
+register_layer(QKerasHandler("QDepthwiseConv2D", _depthwise))

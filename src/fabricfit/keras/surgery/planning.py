@@ -16,6 +16,7 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from fabricfit.keras.layers import find_handler
 from fabricfit.keras.surgery import families  # noqa: F401 - registers the rules
 from fabricfit.keras.surgery.graph import Call, Graph, Tensor
 from fabricfit.keras.surgery.propagation import Constants, Cut, Rule, rule_for
@@ -231,11 +232,15 @@ class Problem:
         for index, call in enumerate(self.graph.calls):
             # Also of layers that are blocked themselves, as far as their family is known.
             rule = rule_for(call.layer)
-            if rule is None or len(call.outputs) != 1:
+            if rule is None:
+                reasons |= _idle_without_rule(call, self.obstacles.get(index, ""))
+                continue
+            if len(call.outputs) != 1:
                 continue
             if not (rule.has_own_units or hasattr(call.layer, "kernel")):
                 continue
             if index in self.obstacles and not _has_readable_kernel(call, rule):
+                reasons |= _idle_without_rule(call, self.obstacles[index])
                 continue
             idle = self.classes_of(call.output)[rule.zero_units(call) & kept[call.output.index]]
             if idle.size:
@@ -262,6 +267,14 @@ def _obstacle(call: Call) -> str | None:
     if call.shared and not rule.shareable:
         return f"{call.name!r} is applied several times"
     return rule.obstacle(call)
+
+
+def _idle_without_rule(call: Call, why: str) -> dict[str, str]:
+    """Return why zero units stay of a layer through which it is not known how units pass."""
+    handler = find_handler(call.layer)
+    kernels = handler.kernels(call.layer) if handler is not None else ()
+    idle = [kernel.idle_units().sum() for kernel in kernels]
+    return {call.name: f"{max(idle)} zero unit(s) stay: {why}"} if any(idle) else {}
 
 
 def _has_readable_kernel(call: Call, rule: Rule) -> bool:

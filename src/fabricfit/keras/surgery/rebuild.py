@@ -104,6 +104,7 @@ class _Maker:
                 f"layer {call.name!r} ({type(layer).__name__}) cannot be made anew from its "
                 f"configuration; give it a matching get_config and from_config. Keras says: {error}"
             ) from error
+        new.name = layer.name
         if replacement.weights:
             self._weights.append((new, replacement.weights))
         return new
@@ -126,6 +127,6 @@ def _live_objects(layer: Any) -> dict[str, Any]:
         module = getattr(type(value), "__module__", "")
         if callable(value) and name.endswith(_LIVE_SUFFIXES):
             module = getattr(value, "__module__", None) or module
-            if module.split(".")[0] not in ("keras", "qkeras"):
+            if module.split(".")[0] not in ("keras", "qkeras", "hgq"):
                 found[name] = value
     return found

@@ -293,15 +293,27 @@ def make_engine(
 ) -> Engine:
     """Return the engine for a model on the active backend; the arguments are those of :class:`Engine`."""
     name = keras.backend.backend()
-    if type(model).train_step is not keras.Model.train_step or not _is_pure(optimizer):
+    own_step = type(model).train_step is not keras.Model.train_step
+    if own_step or not _is_pure(optimizer) or changes_state_in_loops(model):
         name = "fit"
     if name == "fit" and isinstance(loss_fn, Distilled):
         raise InvalidInputError(
             f"distillation needs a training step that is known, but model {model.name!r} has a train_step of "
-            "its own, or the optimizer works on TensorFlow's variables. Use distillation=0."
+            "its own, or it or the optimizer works on TensorFlow's variables. Use distillation=0."
         )
     module = importlib.import_module(f"fabricfit.keras.training.{name}_engine")
     return module.BackendEngine(model, loss_fn, optimizer, attributes, seed, penalty)
+
+
+def changes_state_in_loops(model: keras.Model) -> bool:
+    """Whether layers change variables from step to step of a loop of TensorFlow's, as HGQ2's recurrent ones.
+
+    What is assigned inside such a loop cannot be handed out of it; only variables themselves can be.
+    """
+    return keras.backend.backend() == "tensorflow" and any(
+        type(layer).__module__.split(".")[0] == "hgq" and not getattr(layer, "unroll", True)
+        for layer in model._flatten_layers()
+    )
 
 
 def _is_pure(optimizer: Any) -> bool:

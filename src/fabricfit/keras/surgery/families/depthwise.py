@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
 
@@ -45,14 +47,14 @@ class Depthwise(Rule):
         layer = call.layer
         known = inputs[0] if layer.padding == "valid" else only_zero(inputs[0])
         known = np.repeat(known, layer.depth_multiplier)
-        kernel = to_numpy(layer.kernel).reshape(-1, known.size)
+        kernel = to_numpy(_kernel_of(layer)).reshape(-1, known.size)
         silent = (kernel == 0).all(axis=0)
         sums = np.where(silent, 0.0, known * kernel.sum(axis=0))
         bias = to_numpy(layer.bias) if layer.use_bias else 0.0
         return activate(layer.activation, sums + bias)
 
     def zero_units(self, call: Call) -> np.ndarray:
-        kernel = to_numpy(call.layer.kernel)
+        kernel = to_numpy(_kernel_of(call.layer))
         return (kernel.reshape(-1, call.output.units or 1) == 0).all(axis=0)
 
     def wiring(
@@ -68,3 +70,8 @@ class Depthwise(Rule):
         kernel, *bias = call.layer.get_weights()
         weights = [kernel[..., cut.kept_inputs[0], :], *(b[cut.kept_output] for b in bias)]
         return Replacement(weights=weights)
+
+
+def _kernel_of(layer: Any) -> Any:
+    own = getattr(layer, "depthwise_kernel", None)  # QKeras' name for it
+    return layer.kernel if own is None else own

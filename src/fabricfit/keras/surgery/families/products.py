@@ -152,7 +152,7 @@ class EinsumProduct(Product):
         layer, columns = call.layer, cut.kept_output
         made = [layer.get_weights()[0][cut.kept_inputs[0]][:, columns]]
         folded = self._folded(call, cut)[columns]
-        shape = [*layer.get_config()["output_shape"][:-1], int(columns.sum())]
+        shape = [*layer.partial_output_shape[:-1], int(columns.sum())]
         config: dict[str, Any] = {"output_shape": shape}
         if layer.bias is not None or folded.any():
             config["bias_axes"] = layer.equation[-1]

@@ -24,9 +24,9 @@ from fabricfit.keras.surgery.propagation import (
 __all__ = ["BothDirections", "Recurrent"]
 
 L = keras.layers
-_GATES = {L.SimpleRNN: 1, L.LSTM: 4, L.GRU: 3}
-_CANDIDATE = {L.SimpleRNN: 0, L.LSTM: 2, L.GRU: 2}
-"""Which gate proposes a new state: while it is 0, so is a state that begins at 0."""
+_KNOWN = (L.SimpleRNN, L.LSTM, L.GRU)
+_CANDIDATE = {1: 0, 4: 2, 3: 2}
+"""Number of gates -> which one proposes a new state: while it is 0, so is a state that begins at 0."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class _Weights:
 
     @classmethod
     def of(cls, layer: Any) -> _Weights:
-        gates, cell = _GATES[type(layer)], layer.cell
+        cell, gates = layer.cell, _gates(layer)
         kernel, recurrent = (
             to_numpy(weights).reshape(weights.shape[0], gates, -1)
             for weights in (cell.kernel, cell.recurrent_kernel)
@@ -58,7 +58,7 @@ class _Weights:
         bias = np.zeros((1, *kernel.shape[1:]))
         if cell.bias is not None:
             bias = to_numpy(cell.bias).reshape(-1, *kernel.shape[1:])
-        return cls(kernel, recurrent, bias, _CANDIDATE[type(layer)])
+        return cls(kernel, recurrent, bias, _CANDIDATE[gates])
 
     def silent(self, varies: np.ndarray) -> np.ndarray:
         """Return which units stay at 0, given which inputs may be other than 0."""
@@ -93,7 +93,7 @@ class Recurrent(Rule):
     input that is constant is folded into the bias, which is added at every step.
     """
 
-    handles = tuple(_GATES)
+    handles = _KNOWN
     has_own_units = True
     shareable = False
 
@@ -144,7 +144,7 @@ class BothDirections(Rule):
     def obstacle(self, call: Call) -> str | None:
         layer = call.layer
         for inner in (layer.forward_layer, layer.backward_layer):
-            if type(inner) not in _GATES:
+            if type(inner) not in _KNOWN:
                 return f"{call.name!r} holds a {type(inner).__name__}, which is not known"
             if (why := _why_not(inner, call.name)) is not None:
                 return why
@@ -215,6 +215,10 @@ class BothDirections(Rule):
         return Replacement(config, weights)
 
 
+def _gates(layer: Any) -> int:
+    return int(layer.cell.kernel.shape[1]) // int(layer.units)
+
+
 def _why_not(layer: Any, name: str) -> str | None:
     if layer.stateful:
         return f"{name!r} is stateful"
@@ -246,8 +250,8 @@ def _smaller(
     layer: Any, rows: np.ndarray, columns: np.ndarray, constants: Constants
 ) -> Replacement:
     """Return a recurrent layer without inputs and units, what constant inputs gave in its bias."""
-    weights, gates = _Weights.of(layer), _GATES[type(layer)]
-    dtype = layer.cell.kernel.dtype
+    weights, gates = _Weights.of(layer), _gates(layer)
+    dtype = keras.backend.standardize_dtype(layer.cell.kernel.dtype)
 
     def flat(kernel: np.ndarray) -> np.ndarray:
         return kernel.reshape(len(kernel), -1).astype(dtype)
