@@ -20,8 +20,11 @@ from fabricfit.errors import (  # noqa: E402
 from fabricfit.firmware import simulation, snap_model, verification  # noqa: E402
 from fabricfit.firmware.emulation.fixed import NotModelledError  # noqa: E402
 from fabricfit.firmware.emulation.weights import exactly  # noqa: E402
+from fabricfit.keras.reading import named_kernels  # noqa: E402
 from fabricfit.firmware.verification import expected_multipliers, verify  # noqa: E402
 from tests.firmware import firmware_models as models  # noqa: E402
+
+layers = models.layers
 
 pytestmark = [
     pytest.mark.keras,
@@ -407,3 +410,60 @@ def test_distributed_arithmetic_off_the_grid_is_not_modelled():
         exactly(np.array([0.1]))
     np.testing.assert_array_equal(exactly(np.array([0.625, -3])).to_float(), [0.625, -3])
     assert str(exactly(np.array([0.625, -3])).format) == "fixed<6,3,TRN,WRAP>"
+
+
+_OTHERS = {
+    "LSTM": ((5, 4), lambda: layers.LSTM(6, name="layer")),
+    "GRU": ((5, 4), lambda: layers.GRU(4, name="layer")),
+    "Bidirectional": (
+        (5, 4),
+        lambda: layers.Bidirectional(layers.LSTM(4), name="layer"),
+    ),
+    "DepthwiseConv2D": ((6, 6, 4), lambda: layers.DepthwiseConv2D(3, name="layer")),
+    "DepthwiseConv1D": ((8, 4), lambda: layers.DepthwiseConv1D(3, name="layer")),
+    "EinsumDense": (
+        (4, 6),
+        lambda: layers.EinsumDense("abc,cd->abd", (4, 8), bias_axes="d", name="layer"),
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "strategy", "reuse_factor"),
+    [
+        *((kind, "Latency", 1) for kind in _OTHERS),
+        *((kind, "Resource", 2) for kind in ("LSTM", "GRU")),
+        *((kind, "ResourceUnrolled", 4) for kind in ("LSTM", "GRU")),
+        ("LSTM", "ResourceUnrolled", 1),
+    ],
+)
+def test_products_of_other_layers_are_counted_and_predicted(kind, strategy, reuse_factor):
+    shape, make = _OTHERS[kind]
+    features = keras.Input(shape)
+    x = make()(features)
+    if len(x.shape) > 2:
+        x = layers.Flatten()(x)
+    model = models.seeded(features, layers.Dense(3, name="out")(x))
+    rng = np.random.default_rng(5)
+    for kernel in named_kernels(model).values():
+        values = np.array(kernel.used())
+        values[rng.random(values.shape) < 0.4] = 0  # single weights
+        values[..., : values.shape[-1] // 3] = 0  # and whole runs
+        kernel.variable.assign(values)
+    config = models.write_config(model, {"layer": (strategy, reuse_factor)})
+    found = verify(model, config, io_type="io_parallel", compile=False)
+    of_layer = [each for each in found.layers if each.name.split("/")[0] == "layer"]
+    assert {each.name for each in of_layer} == {
+        name for name in named_kernels(model) if name.split("/")[0] == "layer"
+    }
+    for each in of_layer:
+        assert each.expected is not None and each.agrees, each
+        assert 0 < each.multipliers == each.expected, each
+
+
+def test_a_layer_without_code_is_named():
+    features = keras.Input((5, 4))
+    model = keras.Model(features, layers.SimpleRNN(6, name="layer")(features))
+    config = models.write_config(model, {"layer": ("Latency", 1)})
+    with pytest.raises(FabricFitError, match=r"'layer' \(SimpleRNN\).*no code"):
+        verify(model, config, compile=False)

@@ -82,7 +82,7 @@ def is_installed(family: str) -> bool:
         package = importlib.import_module(family)
     except ImportError:
         return False
-    return family != "qkeras" or hasattr(package, "quantized_bits")
+    return family != "qkeras" or hasattr(package, "QDense")
 
 
 def _case(

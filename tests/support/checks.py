@@ -222,19 +222,27 @@ def convert(case: Case, directory: Path) -> str:
     _zero_units(model)
     with contextlib.redirect_stdout(io.StringIO()):
         try:
-            hls4ml.converters.convert_from_keras_model(
+            converted = hls4ml.converters.convert_from_keras_model(
                 model,
                 hls_config=CONFIG,
                 output_dir=str(directory / "hls"),
                 io_type="io_parallel",
                 backend="Vitis",
-            ).write()
+            )
+            converted.write()
         except Exception as error:  # whatever hls4ml says of a layer that it does not know
             said = str(error).splitlines()[0]
             if "not found in regist" in said:
                 return f"no: hls4ml has no converter for {type(model.get_layer('layer')).__name__}"
             return f"no: hls4ml stops: {said}"
+    without = [n for n in converted.get_layers() if _is_own(n.name) and not _has_code(n)]
+    if without:
+        return f"no: hls4ml reads {without[0].class_name} and writes no code for it"
     return "yes"
+
+
+def _has_code(node: Any) -> bool:
+    return bool(node.get_attr("function_cpp"))
 
 
 CHECKS = {

@@ -17,7 +17,11 @@ TOLD = read_rows(PATH.read_text(encoding="utf-8"))
 
 
 def _marked(family: str) -> list[pytest.MarkDecorator]:
-    return [] if family == "keras" else [getattr(pytest.mark, family)]
+    """Return the marks of a package's cases: on other backends the quantized ones wait for all tests."""
+    if family == "keras":
+        return []
+    marks = [getattr(pytest.mark, family)]
+    return marks if keras.backend.backend() == "tensorflow" else [*marks, pytest.mark.slow]
 
 
 every_case = pytest.mark.parametrize(

@@ -21,9 +21,11 @@ from fabricfit.hardware.dsp import latency_dsp
 
 __all__ = ["MultiplicationCount", "count_multiplications"]
 
-_LAYERS = ("Dense", "Conv1D", "Conv2D", "PointwiseConv1D", "PointwiseConv2D")
+_PLAIN = ("Dense", "Conv1D", "Conv2D", "PointwiseConv1D", "PointwiseConv2D")
+_DEPTHWISE = ("DepthwiseConv1D", "DepthwiseConv2D")
+_RECURRENT = ("SimpleRNN", "LSTM", "GRU")
 
-_STRUCT = re.compile(r"^struct (\w+) : nnet::\w+ \{\n(.*?)^\};", re.DOTALL | re.MULTILINE)
+_STRUCT = re.compile(r"^struct (\w+)(?: : nnet::\w+)? \{\n(.*?)^\};", re.DOTALL | re.MULTILINE)
 _NUMBER = re.compile(r"static const unsigned (\w+) = (\d+);")
 _KERNEL = re.compile(r"using kernel = ([\w:]+)<")
 _UNROLLED = re.compile(r"^class dense_resource_unrolled_(\w+) :.*?^\};", re.DOTALL | re.MULTILINE)
@@ -81,7 +83,9 @@ def count_multiplications(hls_model: Any) -> dict[str, MultiplicationCount]:
     Returns
     -------
     dict
-        Layer -> count, in the order of computation. Other layers are not in it.
+        Layer -> count, in the order of computation; a layer of two products has ``'<layer>/kernel'`` and
+        ``'<layer>/recurrent_kernel'``, one of two directions ``'<layer>/forward/kernel'`` and so on. Layers
+        without products are not in it.
 
     Raises
     ------
@@ -96,34 +100,74 @@ def count_multiplications(hls_model: Any) -> dict[str, MultiplicationCount]:
         raise FabricFitError(f"the hls4ml project in {firmware} cannot be read: {error}") from error
     structs = {match[1]: match[2] for match in _STRUCT.finditer(parameters)}
     unrolled = {match[1]: match[0] for match in _UNROLLED.finditer(written_out)}
-    return {
-        node.name: _with_constants(_count(node, structs, unrolled), node, firmware / "weights")
-        for node in hls_model.get_layers()
-        if node.class_name in _LAYERS
-    }
+    found = {}
+    for node in hls_model.get_layers():
+        for product in _products(node, structs):
+            count = _count(product, structs, unrolled)
+            n_out = _numbers(structs.get(product.struct, "")).get("n_out", 0)
+            found[product.key] = _with_constants(count, product, n_out, firmware / "weights")
+    return found
 
 
-def _count(node: Any, structs: dict[str, str], unrolled: dict[str, str]) -> MultiplicationCount:
+@dataclass(frozen=True)
+class _Product:
+    """A matrix product of a layer: what it is called, its structure in the code, and its weights."""
+
+    node: Any
+    key: str
+    struct: str
+    weight: str = "weight"
+
+
+def _products(node: Any, structs: dict[str, str]) -> list[_Product]:
+    kind, config = node.class_name, f"config{node.index}"
+    if kind in (*_PLAIN, *_DEPTHWISE):
+        inner = f"{config}_mult"
+        return [_Product(node, node.name, inner if inner in structs else config)]
+    if kind == "EinsumDense":
+        return [_Product(node, node.name, f"{config}_dense")]
+    directions = {"": ("", "")} if kind in _RECURRENT else {}
+    if kind == "Bidirectional":
+        directions = {"forward/": ("_f", "forward_"), "backward/": ("_b", "backward_")}
+    return [
+        _Product(node, f"{node.name}/{part}{name}", f"{config}_{number}{ending}", prefix + weight)
+        for part, (ending, prefix) in directions.items()
+        for number, name, weight in (
+            (1, "kernel", "weight"),
+            (2, "recurrent_kernel", "recurrent_weight"),
+        )
+    ]
+
+
+def _count(
+    product: _Product, structs: dict[str, str], unrolled: dict[str, str]
+) -> MultiplicationCount:
+    node = product.node
     if node.get_attr("strategy") == "distributed_arithmetic":
         return MultiplicationCount("distributed_arithmetic", 1, 1, 0, 0)
-    outer = structs.get(f"config{node.index}")
-    inner = structs.get(f"config{node.index}_mult", outer)
+    inner = structs.get(product.struct)
     kernel = _KERNEL.search(inner or "")
-    if outer is None or inner is None or kernel is None:
+    if inner is None or kernel is None:
         raise FabricFitError(
-            f"layer {node.name!r} has no dense configuration in the generated parameters.h. "
-            "fabricfit reads the code of hls4ml 1.3."
+            f"hls4ml wrote no product {product.struct!r} for layer {node.name!r} ({node.class_name}) into "
+            "parameters.h: its backend has no code for the layer, or is not that of hls4ml 1.3, which "
+            "fabricfit reads."
         )
-    numbers = {name: int(value) for name, value in _NUMBER.findall(inner)}
+    numbers = _numbers(inner)
     size, reuse_factor = numbers["n_in"] * numbers["n_out"], numbers["reuse_factor"]
-    copies = 1
-    if inner is not outer:
-        layer = {name: int(value) for name, value in _NUMBER.findall(outer)}
+    copies, outer = 1, f"config{node.index}"
+    if node.class_name == "EinsumDense":
+        layer = _numbers(structs[outer])
+        size *= layer["n_inplace"]  # products side by side, each with weights of its own
+        copies = min(layer["n_free_data"], layer["parallelization_factor"])
+    elif product.struct == f"{outer}_mult":
+        layer = _numbers(structs[outer])
         copies = _positions_at_once(layer, node)
         # For pointwise layers all positions at once can be one product, of a diagonal of kernels.
-        size = math.prod(layer.get(n, 1) for n in _KERNEL_AXES)
+        axes = _KERNEL_AXES if node.class_name in _PLAIN else _DEPTHWISE_AXES
+        size = math.prod(layer.get(n, 1) for n in axes)
     function = kernel[1].rpartition("::")[2]
-    if function.startswith("DenseLatency"):
+    if function.startswith(("DenseLatency", "DepthwiseDenseLatency")):
         nonzeros = size - numbers["n_zeros"]
         return MultiplicationCount("latency", reuse_factor, copies, nonzeros * copies, nonzeros)
     if function.startswith("DenseResource"):
@@ -140,19 +184,27 @@ def _count(node: Any, structs: dict[str, str], unrolled: dict[str, str]) -> Mult
     return _count_unrolled(node.name, code, numbers["n_in"], reuse_factor, copies)
 
 
-def _with_constants(count: MultiplicationCount, node: Any, weights: Path) -> MultiplicationCount:
+def _numbers(struct: str) -> dict[str, int]:
+    return {name: int(value) for name, value in _NUMBER.findall(struct)}
+
+
+def _with_constants(
+    count: MultiplicationCount, product: _Product, n_out: int, weights: Path
+) -> MultiplicationCount:
     """Count the constants that take a multiplier in the weights as they are written."""
     by_constants = count.strategy == "latency" or (
         count.strategy == "resource" and count.reuse_factor == 1
     )
-    if not by_constants:
+    node = product.node
+    if not by_constants or node.class_name not in (*_PLAIN, *_RECURRENT, "Bidirectional"):
         return count
-    variable = node.get_weights("weight")
+    variable = node.get_weights(product.weight)
     text = (weights / f"{variable.name}.h").read_text(encoding="utf-8")
     numbers = text.partition("= {")[2].partition("}")[0]
     values = np.array([float(number) for number in numbers.split(",")])
     matrix = FixedTensor.from_float(values, Format.of(variable.type.precision)).values
-    n_out = int(node.get_attr("n_out") or node.get_attr("n_filt"))
+    if node.class_name in _PLAIN:
+        n_out = int(node.get_attr("n_out") or node.get_attr("n_filt"))
     matrix = (
         matrix.reshape(n_out, -1).T if count.strategy == "resource" else matrix.reshape(-1, n_out)
     )
@@ -160,6 +212,7 @@ def _with_constants(count: MultiplicationCount, node: Any, weights: Path) -> Mul
 
 
 _KERNEL_AXES = ("filt_height", "filt_width", "n_chan", "n_filt")
+_DEPTHWISE_AXES = ("filt_height", "filt_width", "n_filt")
 
 
 def _positions_at_once(layer: dict[str, int], node: Any) -> int:

@@ -192,9 +192,10 @@ def _layers(
         )
     found = []
     for name, count in counted.items():
-        node, needed, constants = nodes[name], (expected or {}).get(name), None
+        layer, _, part = name.partition("/")
+        node, needed, constants = nodes[layer], (expected or {}).get(name), None
         try:
-            kernel = weights.kernel(node).values
+            kernel = weights.kernel(node, part).values
             one = expected_multipliers(kernel, count.reuse_factor, count.strategy)
             needed = one * count.copies if needed is None else needed
             constants = latency_dsp(kernel) * count.copies

@@ -11,7 +11,7 @@ import numpy as np
 from fabricfit.attributes import LayerAttributes
 from fabricfit.choices import Treatment
 from fabricfit.errors import InfeasibleError
-from fabricfit.keras.curvature import Curvature
+from fabricfit.keras.curvature import Curvature, HessianDiagonal
 from fabricfit.keras.masking import model_kernels
 from fabricfit.keras.training import Data, Dataset, Engine
 from fabricfit.ranking import get_criterion
@@ -24,6 +24,13 @@ _STREAMED = 2**14
 
 _JUDGED = 2**12
 """Samples on which they are computed where a choice is only to be judged."""
+
+_SMOOTH = 2**11
+"""Samples on which they are computed where that takes a product for each unit or weight; a quarter of them
+where a choice is only to be judged."""
+
+_PROBES = 16
+"""Products for a kernel that has too many weights for that."""
 
 _ON_THE_WAY = (1.0, 0.75, 0.5)
 _TOO_FAR = (0.95, 0.9, 0.8, 0.65, 0.5, 0.25)
@@ -156,10 +163,19 @@ class Levels:
         if "gradients" in self._needs:
             found["gradients"] = self._curvature.gradients(data.X, data.y)
         if "hessians" in self._needs:
-            diagonal = self._curvature.hessians(data.X, data.y)
+            diagonal = self._hessians(data, _SMOOTH // 4 if data is self._few else _SMOOTH)
             self.derivatives = diagonal.summary()
             found["hessians"] = dict(diagonal.values)
         return found
+
+
+    def _hessians(self, data: Data, most: int) -> HessianDiagonal:
+        """Return second derivatives: on all samples where one pass gives them, on so many where many do."""
+        assert self._curvature is not None
+        ways = set(self._curvature.plan(data.X, data.y).values())
+        if ways <= {"gauss-newton"}:
+            return self._curvature.hessians(data.X, data.y)
+        return self._curvature.hessians(data.X, data.y, samples=most, probes=_PROBES)
 
 
 def _nothing(*_: Any) -> None:

@@ -10,7 +10,7 @@ from fabricfit.keras.reduction import plan_reduction, reduce_model
 pytestmark = [pytest.mark.keras, pytest.mark.qkeras]
 
 qkeras = pytest.importorskip("qkeras", exc_type=ImportError)
-if not hasattr(qkeras, "quantized_bits"):
+if not hasattr(qkeras, "QDense"):
     pytest.skip("another package named qkeras is installed", allow_module_level=True)
 
 

@@ -10,6 +10,7 @@ from fabricfit.firmware.emulation import (  # noqa: F401 - these fill the regist
     elementwise,
     pooling,
     products,
+    quantizers,
     softmax,
 )
 from fabricfit.firmware.emulation.fixed import FixedTensor, Format, NotModelledError, cast

@@ -56,13 +56,15 @@ class KerasWeights:
         except KeyError:
             raise NotModelledError(f"{node.name!r}, which is no layer of the model") from None
 
-    def kernel(self, node: Any) -> FixedTensor:
-        """Return a layer's quantized kernel in Keras' order, outputs last."""
-        return self._quantized(node, "weight", self._kernel_and_bias(node)[0])
+    def kernel(self, node: Any, part: str = "") -> FixedTensor:
+        """Return a layer's quantized kernel, or one of several, in Keras' order, outputs last."""
+        own, values = self._own(node, part), self._kernel_and_bias(node, part)[0]
+        return self._quantized(node, own.weight_name, values, own.quantizer is not None)
 
     def bias(self, node: Any) -> FixedTensor:
         """Return a layer's quantized bias, zeros where it has none."""
-        return self._quantized(node, "bias", self._kernel_and_bias(node)[1])
+        own, values = self._own(node), self._kernel_and_bias(node)[1]
+        return self._quantized(node, "bias", values, own.bias_quantizer is not None)
 
     def scale_and_offset(self, node: Any) -> tuple[FixedTensor, FixedTensor]:
         """Return what a batch normalization multiplies by and adds, per channel."""
@@ -93,12 +95,23 @@ class KerasWeights:
             if layer.weights and name not in self.present and layer.name not in folded
         ]
 
-    def _kernel_and_bias(self, node: Any) -> tuple[np.ndarray, np.ndarray]:
-        layer = self.layer(node)
-        if node.get_attr("weight_quantizer") is not None or type(layer).__name__.startswith("Q"):
-            raise NotModelledError("layers whose weights a quantizer of their own rounds")
-        kernel, bias = _numpy(layer.kernel), getattr(layer, "bias", None)
-        bias = np.zeros(kernel.shape[-1], kernel.dtype) if bias is None else _numpy(bias)
+    @cached_property
+    def _kernels(self) -> dict[str, Any]:
+        from fabricfit.keras.reading import named_kernels
+
+        return named_kernels(self.model)
+
+    def _own(self, node: Any, part: str = "") -> Any:
+        key = f"{self.layer(node).name}/{part}" if part else self.layer(node).name
+        try:
+            return self._kernels[key]
+        except KeyError:
+            raise NotModelledError(f"weights of {type(self.layer(node)).__name__} layers") from None
+
+    def _kernel_and_bias(self, node: Any, part: str = "") -> tuple[np.ndarray, np.ndarray]:
+        own = self._own(node, part)
+        kernel, bias = own.used(), own.used_bias()
+        bias = np.zeros(kernel.shape[-1], kernel.dtype) if bias is None else bias
         for norm in self.folded_into(node.name):
             scale, offset = scale_and_offset(norm)
             kernel, bias = scale * kernel, scale * bias + offset
@@ -116,10 +129,18 @@ class KerasWeights:
                     after.setdefault(id(tensor), []).append(node.operation)
         return after
 
-    def _quantized(self, node: Any, name: str, numbers: np.ndarray) -> FixedTensor:
+    def _quantized(
+        self, node: Any, name: str, numbers: np.ndarray, already: bool = False
+    ) -> FixedTensor:
+        """Quantize numbers as hls4ml's format of them; those that are quantized must stay the same."""
         if node.get_attr("strategy") != "distributed_arithmetic":
             form = Format.of(node.get_weights(name).type.precision)
-            return quantize_as_written(numbers, form)
+            found = quantize_as_written(numbers, form)
+            if already and not np.array_equal(found.to_float(), np.asarray(numbers, np.float64)):
+                raise NotModelledError(
+                    "weights of a quantizer whose numbers are not those of hls4ml's format"
+                )
+            return found
         return exactly(numbers, name)  # hls4ml builds them into code as they are
 
 

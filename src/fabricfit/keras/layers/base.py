@@ -62,6 +62,8 @@ class Kernel:
         What hls4ml calls them in a configuration's precisions.
     quantizer
         What the layer makes of them before it multiplies, if it quantizes them itself.
+    bias_quantizer
+        The same for the bias.
     precision
         The number format that the quantizer gives them, where that is known.
     bits
@@ -93,6 +95,7 @@ class Kernel:
     regularizer: str = "kernel_regularizer"
     weight_name: str = "weight"
     quantizer: Callable[[Any], Any] | None = None
+    bias_quantizer: Callable[[Any], Any] | None = None
     precision: FixedPrecision | None = None
     bits: tuple[keras.Variable, ...] = ()
     bias_bits: tuple[keras.Variable, ...] = ()
@@ -110,11 +113,11 @@ class Kernel:
 
     def used(self) -> np.ndarray:
         """Return the weights as the layer multiplies by them: quantized, if it quantizes them."""
-        value = self.variable.value
-        if self.quantizer is not None:
-            value = self.quantizer(value)
-        array: np.ndarray = np.asarray(keras.ops.convert_to_numpy(value))
-        return array
+        return _seen(self.variable, self.quantizer)
+
+    def used_bias(self) -> np.ndarray | None:
+        """Return the bias as the layer adds it, if there is one."""
+        return None if self.bias is None else _seen(self.bias, self.bias_quantizer)
 
 
     def idle_units(self) -> np.ndarray:
@@ -122,6 +125,12 @@ class Kernel:
         axes, used = self.layout or standard_layout(self.shape), self.used()
         idle: np.ndarray = (axes.ordered(used, axes.by_unit, (axes.n_units, -1), np) == 0).all(1)
         return idle
+
+
+def _seen(variable: keras.Variable, quantizer: Callable[[Any], Any] | None) -> np.ndarray:
+    value = variable.value if quantizer is None else quantizer(variable.value)
+    array: np.ndarray = np.asarray(keras.ops.convert_to_numpy(value))
+    return array
 
 
 class LayerHandler(ABC):

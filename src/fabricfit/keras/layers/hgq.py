@@ -91,11 +91,12 @@ class HGQHandler(LayerHandler):
         owner, quantizer = kernel.owner, _quantizer_of(kernel)
         fused = self._fused
         counted = None
-        if self._reading is not None and getattr(owner, "enable_iq", False):
+        if self._reading is not None and getattr(owner, "enable_ebops", False):
             counted = partial(_bit_operations, owner, self._reading)
         return replace(
             kernel,
             quantizer=quantizer if fused is None else lambda value: quantizer(fused(owner, value)),
+            bias_quantizer=owner.bq if kernel.bias is not None else None,
             precision=_precision(quantizer.quantizer),
             bits=_bits(quantizer),
             bias_bits=_bits(owner.bq) if kernel.bias is not None else (),

@@ -62,7 +62,12 @@ class QKerasHandler(LayerHandler):
 
     def _quantized(self, kernel: Kernel) -> Kernel:
         quantizer = getattr(kernel.owner, _quantizer_name(kernel), None)
-        return replace(kernel, quantizer=quantizer, precision=_precision(quantizer))
+        return replace(
+            kernel,
+            quantizer=quantizer,
+            bias_quantizer=getattr(kernel.owner, "bias_quantizer_internal", None),
+            precision=_precision(quantizer),
+        )
 
     def refusal(self, layer: Any) -> str:
         """Refuse a quantizer that has no zero: a pruned weight would come back."""

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from fabricfit.keras.layers.base import (
+    CONSTANTS_ONLY,
     Kernel,
     LayerHandler,
     find_handler,
@@ -36,7 +37,10 @@ class TimeDistributedHandler(LayerHandler):
 
 
 class BidirectionalHandler(LayerHandler):
-    """``keras.layers.Bidirectional``: the kernels of both directions."""
+    """``keras.layers.Bidirectional``: the kernels of both directions.
+
+    With ResourceUnrolled hls4ml builds them as with Resource, whose multipliers stay.
+    """
 
     def handles(self, layer_type: type) -> bool:
         """Tell whether this is Bidirectional itself."""
@@ -50,8 +54,15 @@ class BidirectionalHandler(LayerHandler):
             inner = getattr(layer, f"{direction}_layer")
             handler = find_handler(inner)
             for kernel in handler.kernels(inner) if handler is not None else ():
-                part, name = f"{direction}/{kernel.part}", f"{direction}_{kernel.weight_name}"
-                found.append(replace(kernel, part=part, weight_name=name, positions=steps))
+                found.append(
+                    replace(
+                        kernel,
+                        part=f"{direction}/{kernel.part}",
+                        weight_name=f"{direction}_{kernel.weight_name}",
+                        positions=steps,
+                        strategies=CONSTANTS_ONLY,
+                    )
+                )
         return tuple(found)
 
     def refusal(self, layer: Any) -> str:
