@@ -302,7 +302,7 @@ def get_attributes_from_keras_model(model: keras.Model) -> dict[str, LayerAttrib
     Raises
     ------
     InvalidInputError
-        The model is not built, or is a subclassed model, whose graph cannot be read.
+        The model is not built, or is a subclassed model that cannot be run on symbols.
     """
     from fabricfit.keras.reading import describe_model
 

@@ -48,7 +48,8 @@ def fit(
     Parameters
     ----------
     model
-        A built Sequential or Functional model. It is not changed. Batch normalizations right behind a
+        A built model. It is not changed. Of a subclassed one a functional copy is worked with, see
+        :func:`fabricfit.keras.tracing.traced`. Batch normalizations right behind a
         layer with a kernel are folded into it first, as hls4ml would do at the end.
     hls_config
         How hls4ml is to build it: what ``hls4ml.utils.config_from_keras_model`` returns, or the part of
@@ -89,7 +90,7 @@ def fit(
     FabricFitError
         The input cannot be worked with. Nothing has been trained or written then.
     """
-    check_model(model)
+    model = check_model(model)
     if not isinstance(budget, Budget):
         raise InvalidTypeError(
             "budget must be a fabricfit.Budget, for example Budget.device('pynq-z2'). "

@@ -20,8 +20,8 @@ from fabricfit.errors import (  # noqa: E402
 from fabricfit.firmware import simulation, snap_model, verification  # noqa: E402
 from fabricfit.firmware.emulation.fixed import NotModelledError  # noqa: E402
 from fabricfit.firmware.emulation.weights import exactly  # noqa: E402
-from fabricfit.keras.reading import named_kernels  # noqa: E402
 from fabricfit.firmware.verification import expected_multipliers, verify  # noqa: E402
+from fabricfit.keras.reading import named_kernels  # noqa: E402
 from tests.firmware import firmware_models as models  # noqa: E402
 
 layers = models.layers

@@ -16,7 +16,7 @@ from fabricfit.objectives import ParameterEstimator
 from fabricfit.objectives.luts import BitOperations
 from fabricfit.scheduler import ConstantScheduler
 
-from .common import L, blobs, outputs_of, weights_of
+from .common import blobs, outputs_of, weights_of
 
 pytestmark = [pytest.mark.keras, pytest.mark.hgq]
 
@@ -160,7 +160,11 @@ def test_a_model_computes_the_same_without_its_zero_units(options):
     axes = {"by column": (1,), "one": ()}
     if options:
         how = axes[options["kq_conf"]]
-        options = {"kq_conf": QuantizerConfig("kbi", "weight", heterogeneous_axis=how, homogeneous_axis=None)}
+        options = {
+            "kq_conf": QuantizerConfig(
+                "kbi", "weight", heterogeneous_axis=how, homogeneous_axis=None
+            )
+        }
     data = blobs(128, 8)
     model = trained(data, **options)
     for name, gone in (("fc1", [1, 4, 7]), ("fc2", [0, 11])):

@@ -95,7 +95,9 @@ def _case(
     )
 
 
-def _of_qkeras(kind: str, *args: Any, kernels: tuple[str, ...] = ("kernel",), **options: Any) -> Any:
+def _of_qkeras(
+    kind: str, *args: Any, kernels: tuple[str, ...] = ("kernel",), **options: Any
+) -> Any:
     """Return what makes a layer of QKeras with 8 bits, two of them before the point."""
 
     def make(name: str) -> Any:

@@ -14,8 +14,6 @@ pytestmark = pytest.mark.keras
 TOLD = read_rows(PATH.read_text(encoding="utf-8"))
 
 
-
-
 def _marked(family: str) -> list[pytest.MarkDecorator]:
     """Return the marks of a package's cases: on other backends the quantized ones wait for all tests."""
     if family == "keras":

@@ -117,7 +117,7 @@ def build_optimizable_model(
     MissingExtraError
         A tuner was named and KerasTuner is not installed.
     """
-    check_model(model)
+    model = check_model(model)
     strengths = check_range(regularization_range)
     check_tuner(tuner)
     train, validation = open_data(train_dataset, "train"), open_data(validation_dataset, "val")

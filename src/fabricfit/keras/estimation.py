@@ -83,7 +83,7 @@ def estimate(
 
 def _as_built(model: keras.Model, config: Mapping[str, Any]) -> keras.Model:
     """Fold the batch normalizations that hls4ml will fold."""
-    check_model(model)
+    model = check_model(model)
     described = describe_model(model) if folded_normalizations(model) else {}
     return fold_normalizations(
         model, [name for name in described if leaves_result_open(config, described[name])]

@@ -168,7 +168,6 @@ class Levels:
             found["hessians"] = dict(diagonal.values)
         return found
 
-
     def _hessians(self, data: Data, most: int) -> HessianDiagonal:
         """Return second derivatives: on all samples where one pass gives them, on so many where many do."""
         assert self._curvature is not None

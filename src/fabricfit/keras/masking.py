@@ -80,7 +80,7 @@ def get_model_masks(
     InvalidInputError
         An argument is out of range, or a statistic is missing or does not fit.
     """
-    check_model(keras_model, "keras_model")
+    keras_model = check_model(keras_model, "keras_model")
     kernels = _optimizable(kernel_views(keras_model), model_attributes)
     selection = select_groups(
         kernels,

@@ -38,7 +38,8 @@ def optimize(
     Parameters
     ----------
     model
-        A built Sequential or Functional model. It is not changed.
+        A built model. It is not changed. Of a subclassed one a functional copy is worked with, see
+        :func:`fabricfit.keras.tracing.traced`.
     attributes
         Layer -> attributes, from :func:`fabricfit.attributes.get_attributes_from_keras_model` or its
         hls4ml companion.

@@ -13,6 +13,7 @@ import numpy as np
 from fabricfit.attributes import LayerAttributes, OptimizationAttributes
 from fabricfit.errors import InvalidInputError, InvalidTypeError
 from fabricfit.keras.layers import Kernel, find_handler, shape_at
+from fabricfit.keras.tracing import is_functional, traced
 
 __all__ = [
     "check_model",
@@ -50,14 +51,14 @@ _UNIT_WISE = (
 
 
 def check_model(model: Any, argument: str = "model") -> keras.Model:
-    """Return the model if its layers and graph can be read.
+    """Return the model if its layers and graph can be read, or a functional copy of a subclassed one.
 
     Raises
     ------
     InvalidTypeError
         It is no Keras model.
     InvalidInputError
-        It is not built, or is a subclassed model.
+        It is not built, or is a subclassed model that :func:`~fabricfit.keras.tracing.traced` refuses.
     """
     if not isinstance(model, keras.Model):
         raise InvalidTypeError(
@@ -69,12 +70,8 @@ def check_model(model: Any, argument: str = "model") -> keras.Model:
                 f"{argument} {model.name!r} is not built: give it an Input, or call "
                 "model.build(input_shape), before it is optimized."
             )
-    elif not functional_graph(model):
-        raise InvalidInputError(
-            f"{argument} {model.name!r} is a subclassed model ({type(model).__name__}), whose "
-            "graph cannot be read. Build it with the functional API: "
-            "keras.Model(inputs, outputs)."
-        )
+    elif not is_functional(model):
+        return traced(model, argument)
     return model
 
 
@@ -181,7 +178,7 @@ def describe_model(model: keras.Model) -> dict[str, LayerAttributes]:
 
     A layer of several kernels has attributes without a kernel, and each of its kernels has its own.
     """
-    check_model(model)
+    model = check_model(model)
     layers = named_layers(model)
     names = {id(layer): name for name, layer in layers.items()}
     known, kernels = named_kernels(model), kernels_of(model)

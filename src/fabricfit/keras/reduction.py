@@ -13,6 +13,7 @@ from fabricfit.keras.surgery.graph import is_readable, read_graph
 from fabricfit.keras.surgery.planning import Decision, decide
 from fabricfit.keras.surgery.propagation import rule_for
 from fabricfit.keras.surgery.rebuild import rebuild
+from fabricfit.keras.tracing import is_functional, traced
 
 __all__ = ["ReductionPlan", "plan_reduction", "reduce_model"]
 
@@ -59,16 +60,17 @@ def plan_reduction(model: keras.Model) -> ReductionPlan:
     Parameters
     ----------
     model
-        A built Sequential or Functional model; it is only read.
+        A built model; it is only read. A subclassed one is run on symbols, see
+        :func:`fabricfit.keras.tracing.traced`.
 
     Raises
     ------
     InvalidTypeError
         The argument is no Keras model.
     InvalidInputError
-        The model is not built, or is a subclassed model, whose graph cannot be read.
+        The model is not built, or is a subclassed model that cannot be run on symbols.
     """
-    return _plan(_decide_all(model))
+    return _plan(_decide_all(_readable(model)))
 
 
 def reduce_model(model: keras.Model) -> keras.Model:
@@ -89,13 +91,13 @@ def reduce_model(model: keras.Model) -> keras.Model:
     Parameters
     ----------
     model
-        A built Sequential or Functional model, with any number of inputs and outputs; nested models
-        are reduced inside. It is not touched.
+        A built model, with any number of inputs and outputs; nested models are reduced inside. It is not
+        touched. A subclassed one is run on symbols, see :func:`fabricfit.keras.tracing.traced`.
 
     Returns
     -------
     keras.Model
-        A new model of the same kind, with the same layer names, precisions and regularizers. It
+        A new Sequential or Functional model, with the same layer names, precisions and regularizers. It
         agrees with ``model`` at inference up to float rounding, on any input. It is not compiled.
 
     Raises
@@ -103,7 +105,7 @@ def reduce_model(model: keras.Model) -> keras.Model:
     InvalidTypeError
         The argument is no Keras model.
     InvalidInputError
-        The model is not built, is a subclassed model, whose graph cannot be read, or holds a layer
+        The model is not built, is a subclassed model that cannot be run on symbols, or holds a layer
         that cannot be made anew from its configuration.
 
     Examples
@@ -119,10 +121,16 @@ def reduce_model(model: keras.Model) -> keras.Model:
     >>> reduce_model(model).layers[0].units
     2
     """
+    model = _readable(model)
     decisions = _decide_all(model)
     plan = _plan(decisions)
     _logger.info("reducing model %r: %s", model.name, plan)
     return _rebuild_all(model, decisions)
+
+
+def _readable(model: keras.Model) -> keras.Model:
+    subclassed = isinstance(model, keras.Model) and not is_functional(model)
+    return traced(model) if subclassed else model
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,7 @@ class Run:
         finish: Callable[..., keras.Model] | None = None,
         reuse: OptimizationResult | None = None,
     ) -> None:
-        self.original = check_model(model)
+        model = self.original = check_model(model)
         self.objective = check_objective(objective)
         if not isinstance(scheduler, OptimizationScheduler):
             raise InvalidTypeError(

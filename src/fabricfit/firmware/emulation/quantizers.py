@@ -31,5 +31,7 @@ def quantizer(node: Any, inputs: list[FixedTensor], weights: KerasWeights) -> Fi
         if width > 0:
             own = (formats == (sign, width, integer)).all(axis=1)
             form = Format(width, integer, bool(sign), *modes)
-            values[:, own] = cast(cast(FixedTensor(flat[:, own], given.format), form), result).values
+            values[:, own] = cast(
+                cast(FixedTensor(flat[:, own], given.format), form), result
+            ).values
     return FixedTensor(values.reshape(given.shape), result)

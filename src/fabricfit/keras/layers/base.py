@@ -119,7 +119,6 @@ class Kernel:
         """Return the bias as the layer adds it, if there is one."""
         return None if self.bias is None else _seen(self.bias, self.bias_quantizer)
 
-
     def idle_units(self) -> np.ndarray:
         """Return which units have no weight other than zero, shape (n_units,)."""
         axes, used = self.layout or standard_layout(self.shape), self.used()

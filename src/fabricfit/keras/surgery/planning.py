@@ -228,7 +228,7 @@ class Problem:
         for tensor, mask in zip(self.graph.tensors, kept, strict=True):
             stays[self.classes_of(tensor)] = mask
         holders = [*self.pins, *self._objections(stays)]
-        reasons = {}
+        reasons: dict[str, str] = {}
         for index, call in enumerate(self.graph.calls):
             # Also of layers that are blocked themselves, as far as their family is known.
             rule = rule_for(call.layer)

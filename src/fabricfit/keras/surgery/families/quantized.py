@@ -195,8 +195,8 @@ class _HGQ(_Quantized):
         made = []
         for variable in layer.weights:
             value = _native(variable)
-            place = places.get(id(variable))
-            if place is not None and value.ndim == own[place].ndim:
+            place = places.get(id(variable), -1)
+            if place >= 0 and value.ndim == own[place].ndim:
                 whole = list(own)
                 whole[place] = np.broadcast_to(value, own[place].shape)
                 part = cut_out(whole).weights[place]
