@@ -6,7 +6,10 @@ import keras
 import numpy as np
 import pytest
 
-from fabricfit.attributes import get_attributes_from_keras_model
+from fabricfit.attributes import (
+    get_attributes_from_keras_model,
+    get_attributes_from_keras_model_and_hls4ml_config,
+)
 from fabricfit.errors import InvalidInputError
 from fabricfit.keras import OptimizationSettings, optimize
 from fabricfit.keras.accounting import _attributes_of_reduced
@@ -14,6 +17,7 @@ from fabricfit.keras.decisions import decide
 from fabricfit.keras.reading import kernel_arrays, named_kernels
 from fabricfit.keras.surgery.coupling import couple_units
 from fabricfit.objectives.gpu_objectives import GPUFLOPEstimator
+from fabricfit.objectives.units import UnitResources
 from fabricfit.scheduler import ConstantScheduler
 from fabricfit.selection import select_groups
 
@@ -67,7 +71,9 @@ def textures(samples, shape, classes, seed):
     return (1.5 * each[y] + rng.normal(size=(samples, *shape))).astype("float32"), y
 
 
-def prune(model, data, directory, sparsity=0.5, **changes):
+def prune(
+    model, data, directory, sparsity=0.5, objective=GPUFLOPEstimator, attributes=None, **changes
+):
     options = {
         "batch_size": 32,
         "epochs": 4,
@@ -83,8 +89,8 @@ def prune(model, data, directory, sparsity=0.5, **changes):
     }
     return optimize(
         model,
-        get_attributes_from_keras_model(model),
-        GPUFLOPEstimator,
+        attributes or get_attributes_from_keras_model(model),
+        objective,
         ConstantScheduler(sparsity / 2, sparsity, sparsity / 2),
         *data,
         OptimizationSettings(**options),
@@ -192,3 +198,50 @@ def test_ties_and_choices_layer_by_layer_exclude_each_other(tmp_path):
     data = (textures(64, shape, 4, 0), textures(64, shape, 4, 1))
     with pytest.raises(InvalidInputError, match=r"local=True .* can only be removed together"):
         prune(resnet8(shape, 4, 4), data, tmp_path, local=True)
+
+
+@pytest.mark.parametrize(
+    ("resources", "section"),
+    [
+        (("dsp",), {"Strategy": "Latency", "ReuseFactor": 1}),
+        (("dsp", "lut", "ff"), {"Strategy": "Latency", "ReuseFactor": 1}),
+        (("dsp",), {"Strategy": "Resource", "ReuseFactor": 1}),
+    ],
+)
+@pytest.mark.parametrize("make", [resnet8, mobilenet])
+def test_half_of_the_hardware_of_a_network_goes_with_its_units(make, resources, section, tmp_path):
+    if make is mobilenet and section["Strategy"] == "Resource":
+        pytest.skip("hls4ml builds depthwise convolutions with Latency")
+    shape = (8, 8, 3)
+    model = make(shape, 6, 4)
+    data = (textures(128, shape, 4, 0), textures(64, shape, 4, 1))
+    config = {"Model": {"Precision": "fixed<12,4>", **section}, "IOType": "io_stream"}
+    objective = UnitResources(resources)
+    result = prune(
+        model,
+        data,
+        tmp_path,
+        epochs=2,
+        attributes=get_attributes_from_keras_model_and_hls4ml_config(model, config),
+        objective=objective,
+    )
+    report = result.report
+    assert result.model.count_params() < model.count_params()
+    described = get_attributes_from_keras_model_and_hls4ml_config(result.model, config)
+    left = objective.model_utilization(described, {})
+    assert left == list(report.resources_after)
+    for index in range(len(resources)):
+        assert left[index] <= 0.5 * report.resources_before[index]
+
+
+def test_resources_of_units_are_those_of_smaller_layers():
+    model = keras.Sequential([keras.Input((6,)), L.Dense(8, name="a"), L.Dense(5, name="b")])
+    config = {"Model": {"Precision": "fixed<16,6>", "Strategy": "Latency", "ReuseFactor": 1}}
+    attributes = get_attributes_from_keras_model_and_hls4ml_config(model, config)
+    objective = UnitResources(("dsp",))
+    for layer in (attributes["a"], attributes["b"]):
+        layer.optimizable, layer.optimization_attributes = objective.is_layer_optimizable(layer)
+    assert objective.layer_resources(attributes["a"]) == [48]
+    assert objective.layer_utilization(attributes["a"], 3) == [30]
+    assert objective.layer_savings(attributes["a"]) == [6]
+    assert objective.reduced_utilization(attributes, {"a": (6, 5), "b": (5, 4)}) == [50]

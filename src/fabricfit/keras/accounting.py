@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import keras
 import numpy as np
@@ -120,6 +120,10 @@ def _attributes_of_reduced(
     for name, layer in described.items():
         known = attributes[name]
         layer.args = {**known.args, **layer.args}
+        if layer.multiplies and "hls4ml_attributes" in layer.args:
+            rows, columns = layer.matrix_shape
+            hls = replace(layer.args["hls4ml_attributes"], n_in=rows, n_out=columns)
+            layer.args["hls4ml_attributes"] = hls
         layer.optimizable = known.optimizable
         layer.optimization_attributes = known.optimization_attributes
     return described

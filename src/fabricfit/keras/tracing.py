@@ -45,8 +45,8 @@ def traced(model: keras.Model, argument: str = "model") -> keras.Model:
     shapes = (model.get_build_config() or {}).get("input_shape") if model.built else None
     if not shapes:
         raise InvalidInputError(
-            f"{kind} whose shapes are not known. Call it on a batch of data before it is optimized; if it has "
-            f"been, its call cannot be run on symbols. {instead}"
+            f"{kind} whose shapes are not known. Call it on a batch of data before it is optimized; if it "
+            f"has been, its call cannot be run on symbols. {instead}"
         )
     with _nodes_of_its_own(model):
         try:

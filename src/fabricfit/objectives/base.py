@@ -238,11 +238,7 @@ class ObjectiveEstimator(ABC):
             By default :meth:`model_utilization` without the groups that :func:`saved_groups` counts; where
             units are removed, what is left of all kernels that they touch.
         """
-        if cls.removes_units and any(map(is_coupled, attributes.values())):
-            sizes = reduced_sizes(attributes, gone_classes(attributes, kernels))
-            return list(map(float, cls.reduced_utilization(attributes, sizes)))
-        saved = {name: saved_groups(kernel, attributes[name]) for name, kernel in kernels.items()}
-        return list(map(float, cls.model_utilization(attributes, saved)))
+        return use_without_groups(cls, attributes, kernels)
 
     @objective_method
     def reduced_utilization(
@@ -322,6 +318,25 @@ class ObjectiveEstimator(ABC):
     def reason(cls, layer_attributes: LayerAttributes) -> str:  # noqa: N805
         """Say in a sentence why a layer is not optimizable; empty where it is or none is known."""
         return ""
+
+
+def use_without_groups(
+    objective: Any, attributes: Mapping[str, LayerAttributes], kernels: Mapping[str, np.ndarray]
+) -> list[float]:
+    """Return what a model takes without the groups, or the units, whose weights are all zero.
+
+    Parameters
+    ----------
+    objective
+        The estimator, as a class or an instance.
+    attributes, kernels
+        As for :meth:`ObjectiveEstimator.model_use`.
+    """
+    if objective.removes_units and any(map(is_coupled, attributes.values())):
+        sizes = reduced_sizes(attributes, gone_classes(attributes, kernels))
+        return list(map(float, objective.reduced_utilization(attributes, sizes)))
+    saved = {name: saved_groups(kernel, attributes[name]) for name, kernel in kernels.items()}
+    return list(map(float, objective.model_utilization(attributes, saved)))
 
 
 def saved_groups(kernel: np.ndarray, attributes: LayerAttributes) -> int:
