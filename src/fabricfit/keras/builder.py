@@ -27,7 +27,7 @@ from fabricfit.keras.training import (
     open_data,
     resolve_loss,
 )
-from fabricfit.run import RunDirectory, resolve_directory
+from fabricfit.run import Keeper, RunDirectory, resolve_directory
 
 __all__ = [
     "DEFAULT_REGULARIZATION_RANGE",
@@ -162,6 +162,7 @@ def tune(
     verbose: bool = False,
     seed: int = 0,
     trials: int = TRIALS,
+    keeper: Keeper | None = None,
 ) -> Tuned:
     """Choose strengths for an engine's penalty.
 
@@ -179,6 +180,8 @@ def tune(
         Samples to train on.
     trials
         Choices that ``'halving'`` tries.
+    keeper
+        Saves a search by ``'halving'`` now and then.
     tuner, regularization_range, increasing, batch_size, epochs, directory, verbose, seed
         As for :func:`build_optimizable_model`.
     """
@@ -190,7 +193,7 @@ def tune(
     }
     if tuner == "halving":
         choices = candidates(attributes, regularization_range, trials, seed)
-        return halve(engine, choices, data, judge, **common)
+        return halve(engine, choices, data, judge, keeper=keeper, **common)
     if tuner in ("Bayesian", "Hyperband"):
         from fabricfit.keras.tuning import HyperOptimizationModel, search
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from scipy.stats import qmc
@@ -22,7 +23,14 @@ from scipy.stats import qmc
 from fabricfit.attributes import LayerAttributes
 from fabricfit.errors import InvalidInputError
 from fabricfit.keras.strengths import Strengths, Trial, Tuned, regularized
-from fabricfit.keras.training import Dataset, Engine, TrainingDivergedError, better
+from fabricfit.keras.training import (
+    Dataset,
+    Engine,
+    EngineState,
+    TrainingDivergedError,
+    better,
+)
+from fabricfit.run import Keeper
 
 __all__ = ["candidates", "halve", "rungs"]
 
@@ -85,6 +93,7 @@ def halve(
     epochs: int,
     batch_size: int,
     seed: int,
+    keeper: Keeper | None = None,
 ) -> Tuned:
     """Train candidates with one engine, rung by rung; return the best one.
 
@@ -105,6 +114,8 @@ def halve(
         Epochs of the candidates that go all the way.
     batch_size, seed
         Samples in a step; seeds the samples' order, which is the same for all.
+    keeper
+        Saves the search between two rungs, and knows where it was left.
 
     Raises
     ------
@@ -116,8 +127,12 @@ def halve(
     states = dict.fromkeys(range(len(choices)), engine.get_state())
     scores: dict[int, float] = {}
     epochs_of = dict.fromkeys(states, 0)
-    ahead, done = list(states), 0
+    ahead, done, first = list(states), 0, 0
+    if keeper is not None and keeper.state is not None:
+        states, scores, epochs_of, ahead, done, first = _restored(keeper.state)
     for number, rung in enumerate(rungs(epochs, len(choices))):
+        if number < first:
+            continue
         rng = np.random.default_rng([seed, number])
         orders = [data.order(rng) for _ in range(rung - done)]
         candidates = ((states[index], choices[index]) for index in ahead)
@@ -135,12 +150,31 @@ def halve(
             )
         ahead = _best_first(alive, scores, increasing)[: math.ceil(len(ahead) / _KEPT)]
         states = {index: states[index] for index in ahead}
+        if keeper is not None:
+            keeper.mark("rung", epochs=rung, scores=[scores[index] for index in ahead])
+            keeper.save(
+                {
+                    "states": {i: [s.weights, s.optimizer] for i, s in states.items()},
+                    "scores": scores,
+                    "epochs_of": epochs_of,
+                    "ahead": ahead,
+                    "done": [done, number + 1],
+                }
+            )
     best = ahead[0]
     return Tuned(
         choices[best],
         states[best].weights,
         tuple(Trial(each, epochs_of[i], scores[i], i == best) for i, each in enumerate(choices)),
     )
+
+
+def _restored(
+    state: Mapping[str, Any],
+) -> tuple[dict[int, EngineState], dict[int, float], dict[int, int], list[int], int, int]:
+    """Return what was saved after a rung, and the number of the next one."""
+    states = {index: EngineState(*parts) for index, parts in state["states"].items()}
+    return states, state["scores"], state["epochs_of"], state["ahead"], *state["done"]
 
 
 def _score(engine: Engine, judge: Callable[[Engine], float]) -> float:

@@ -26,6 +26,7 @@ from fabricfit.keras.levels import Levels
 from fabricfit.keras.masking import Arrays
 from fabricfit.keras.reading import check_model, counted_kernels
 from fabricfit.keras.recalibration import Recalibration
+from fabricfit.keras.recording import RunState, describe_run
 from fabricfit.keras.regularization import remove_custom_regularizers
 from fabricfit.keras.result import OptimizationResult
 from fabricfit.keras.settings import OptimizationSettings
@@ -50,7 +51,7 @@ from fabricfit.keras.training import (
     train,
 )
 from fabricfit.report import Level, OptimizationReport
-from fabricfit.run import RunDirectory, resolve_directory
+from fabricfit.run import Recorder, RunDirectory, digest, find_run, resolve_directory
 from fabricfit.scheduler import OptimizationScheduler
 from fabricfit.selection import Objective
 from fabricfit.targets import Target
@@ -121,23 +122,44 @@ class Run:
             )
         self.threshold = None if settings.rtol is None else settings.rtol * self.baseline
         self.rng = np.random.default_rng(settings.seed)
+        self.manifest = describe_run(
+            self.fingerprint,
+            settings,
+            self.scheduler,
+            self.target,
+            None if self.start is None else digest(self.start.fingerprint),
+        )
         self.levels: list[Level] = []
         self.tuned: Tuned | None = None
+        self.good: list[np.ndarray] = []
         self.best: list[np.ndarray] | None = None
         self.best_sparsity, self.best_metric = 0.0, np.nan
+        self.phases = 0
 
     def go(self) -> OptimizationResult:
-        """Do the run."""
-        place = resolve_directory(self.settings.directory, DEFAULT_DIRECTORY, TMP_DIRECTORY)
-        self.folder = RunDirectory(place)
-        logger.info(
-            "baseline %s %.5g; %s; files in %s",
-            self.metric.name, self.baseline, self._demand(), self.folder.path,
-        )  # fmt: skip
-        if not self.target.is_met:
-            self._prepare()
-            self._climb()
-        return self._finish()
+        """Do the run, from where it was left if it is resumed."""
+        self.recorder = self._recorder()
+        try:
+            logger.info(
+                "baseline %s %.5g; %s; files in %s",
+                self.metric.name, self.baseline, self._demand(), self.recorder.folder.path,
+            )  # fmt: skip
+            self.recorder.mark("baseline", metric=self.baseline, threshold=self.threshold)
+            if not self.target.is_met:
+                self._prepare()
+                self._climb()
+            return self._finish()
+        finally:
+            self.recorder.close()
+
+    def _recorder(self) -> Recorder:
+        settings = self.settings
+        place = resolve_directory(settings.directory, DEFAULT_DIRECTORY, TMP_DIRECTORY)
+        found = find_run(place, self.manifest["fingerprint"]) if settings.resume else None
+        folder = RunDirectory(place) if found is None else RunDirectory.existing(found)
+        recorder = Recorder(folder, self.manifest, settings.checkpoint_seconds)
+        self.saved = None if recorder.state is None else RunState.of(recorder.state)
+        return recorder
 
     def _make_engine(self) -> Engine:
         """Return what trains and judges a copy of the model, throughout the run."""
@@ -164,7 +186,9 @@ class Run:
     def _prepare(self) -> None:
         """Choose the regularizers' strengths, and begin with the weights that were trained with them."""
         settings, started = self.settings, time.perf_counter()
-        if self.start is not None:
+        if self.saved is not None:
+            self.tuned = self.saved.tuned
+        elif self.start is not None:
             self.tuned = self.start.tuned
             logger.info("strengths and weights of an earlier run are used again")
         else:
@@ -179,13 +203,18 @@ class Run:
                 increasing=settings.increasing,
                 batch_size=settings.batch_size,
                 epochs=max(settings.epochs // 2, 1),
-                directory=str(self.folder.path),
+                directory=str(self.recorder.folder.path),
                 seed=settings.seed,
                 trials=settings.trials,
+                keeper=self.recorder.keeper("tuning"),
             )
             seconds = time.perf_counter() - started
             logger.info("prepared in %.1f s (tuner: %s)", seconds, settings.tuner)
         self.engine.set_weights(self.tuned.weights)
+        if self.saved is None:
+            self.good = self.tuned.weights
+            self._save()
+            self.recorder.drop("tuning")
 
     def _met_before(self, sparsity: float) -> Level | None:
         """Return a level as already done, where the run that is used again went that far.
@@ -211,13 +240,18 @@ class Run:
 
     def _climb(self) -> None:
         """Try level after level, as the scheduler says."""
-        engine = self.engine
-        good = engine.get_weights()
+        recorded = [] if self.saved is None else self.saved.levels
         bad = 0
         sparsity = self.scheduler.get_sparsity()
         changed, sparsity = (True, sparsity) if sparsity > 0 else self.scheduler.update_step()
+        self._restore()
         while changed:
-            level = self._met_before(sparsity) or self._try_level(sparsity)
+            is_new = len(self.levels) >= len(recorded)
+            if is_new:
+                self.recorder.mark("level", sparsity=sparsity)
+                level = self._met_before(sparsity) or self._try_level(sparsity)
+            else:
+                level = recorded[len(self.levels)]
             self.levels.append(level)
             logger.info(
                 "sparsity %.4g: %s %.5g, %s%s", sparsity, self.metric.name, level.metric,
@@ -226,18 +260,58 @@ class Run:
             )  # fmt: skip
             if level.accepted:
                 bad = 0
-                self._remember(level)
                 changed, sparsity = self.scheduler.update_step()
-                if changed and self.start is None:
-                    self._rewind()
-                    good = engine.get_weights()
             else:
                 bad += 1
-                engine.set_weights(good)
-                if bad > self.settings.cutoff_bad_trials:
-                    break
-                changed, sparsity = self.scheduler.repair_step()
-            self.folder.write_json("levels.json", [each.to_dict() for each in self.levels])
+                stops = bad > self.settings.cutoff_bad_trials
+                changed, sparsity = (False, sparsity) if stops else self.scheduler.repair_step()
+            if is_new:
+                self._settle(level, changed)
+
+    def _settle(self, level: Level, goes_on: bool) -> None:
+        """Do what follows from a level, and save where the run is."""
+        if level.accepted:
+            self._remember(level)
+            if goes_on and self.start is None:
+                self._rewind()
+                self.good = self.engine.get_weights()
+        else:
+            self.engine.set_weights(self.good)
+        self._save()
+        self.recorder.write_json("levels.json", [each.to_dict() for each in self.levels])
+
+    def _save(self) -> None:
+        assert self.tuned is not None
+        state = RunState(
+            self.tuned,
+            self.levels,
+            self.engine.get_weights(),
+            self.good,
+            self.rng.bit_generator.state,
+            self.best,
+            self.best_sparsity,
+            self.best_metric,
+            self.phases,
+            self.start is not None,
+        )
+        self.recorder.save("run", state.packed())
+        self.recorder.drop("phase*")
+
+    def _restore(self) -> None:
+        """Go on where a saved run was left; where one begins without it."""
+        saved = self.saved
+        if saved is None:
+            self.good = self.engine.get_weights()
+            return
+        assert saved.weights is not None and saved.good is not None
+        self.engine.set_weights(saved.weights)
+        self.good, self.best = saved.good, saved.best
+        self.best_sparsity, self.best_metric = saved.best_sparsity, saved.best_metric
+        assert saved.random is not None
+        self.rng.bit_generator.state = dict(saved.random)
+        self.phases = saved.phases
+        if not saved.reuses:
+            self.start = None
 
     def _try_level(self, sparsity: float) -> Level:
         """Mask for a sparsity and fine-tune."""
@@ -327,6 +401,7 @@ class Run:
         Where masks have decided, they would do nothing but hold back the weights that stay.
         """
         assert self.tuned is not None
+        self.phases += 1
         self.engine.reset_optimizer()
         self.engine.penalty.assign(self.tuned.strengths if free else {})
         return train(
@@ -343,6 +418,7 @@ class Run:
             patience=self.settings.patience,
             needed=self.threshold,
             enough=enough,
+            keeper=self.recorder.keeper(f"phase{self.phases}"),
         )
 
     def _rewind(self) -> None:
@@ -361,7 +437,7 @@ class Run:
         if self.best is None or level.sparsity >= self.best_sparsity:
             self.best, self.best_sparsity = self.engine.get_weights(), level.sparsity
             self.best_metric = level.metric
-            self.folder.write(WEIGHTS_FILE, self.engine.model.save_weights)
+            self.recorder.write(WEIGHTS_FILE, self.engine.model.save_weights)
 
     def _finish(self) -> OptimizationResult:
         """Make the best level's weights a plain model, and count what it saves."""
@@ -395,11 +471,12 @@ class Run:
             trials=self.tuned.trials if self.tuned else (),
             derivatives=self.freezing.derivatives,
         )
-        self.folder.write_json("report.json", report.to_dict())
+        self.recorder.write_json("report.json", report.to_dict())
+        self.recorder.mark("finished", durable=True, metric=report.metric_after)
         start = None
         if self.tuned is not None:
             start = Start(self.fingerprint, self.tuned, self.best, self.best_metric)
-        return OptimizationResult(result, report, self.folder.path, start=start)
+        return OptimizationResult(result, report, self.recorder.folder.path, start=start)
 
     def _warn_of_excess(self, account: Account) -> None:
         """Say so if units stayed in the model that the objective counts as removed."""

@@ -91,6 +91,12 @@ class OptimizationSettings:
         (:mod:`fabricfit.keras.training.distillation`).
     temperature
         Divides logits in distillation; above 0.
+    resume
+        Go on with the run of the same model, data and settings in ``directory``, from the last good point,
+        if there is one: a run that was interrupted ends as an unbroken one would have. ``directory`` is
+        the run's own folder, or the one in which runs make theirs.
+    checkpoint_seconds
+        A stretch of training is saved so often, between two epochs.
     """
 
     batch_size: int
@@ -121,6 +127,8 @@ class OptimizationSettings:
     compensation: int = 0
     distillation: float = 0.0
     temperature: float = 2.0
+    resume: bool = False
+    checkpoint_seconds: float = 30.0
 
     def __post_init__(self) -> None:
         for name, least in (
@@ -156,6 +164,11 @@ class OptimizationSettings:
         if not 0 < float(self.temperature) < float("inf"):
             raise InvalidInputError(
                 f"temperature must be above 0. Received: temperature={self.temperature!r}"
+            )
+        if not float(self.checkpoint_seconds) >= 0:
+            raise InvalidInputError(
+                "checkpoint_seconds must be at least 0. "
+                f"Received: checkpoint_seconds={self.checkpoint_seconds!r}"
             )
         if self.ranking_metric is not None:
             get_criterion(self.ranking_metric, "ranking_metric")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +18,7 @@ from fabricfit.keras.settings import OptimizationSettings
 from fabricfit.keras.strengths import Tuned, regularized
 from fabricfit.keras.training import Data, Dataset, is_builtin
 
-__all__ = ["Start", "fingerprint"]
+__all__ = ["Start", "fingerprint", "plain_setting"]
 
 _TUNING = (
     "batch_size",
@@ -80,12 +82,22 @@ def fingerprint(
     """Return what tells runs apart that cannot begin alike: name -> something to compare."""
     weights = [np.asarray(keras.ops.convert_to_numpy(v)) for v in model.variables]
     return {
-        "the model": (model.to_json(), _checksum(weights)),
+        "the model": (_described_model(model), _checksum(weights)),
         "the layers that take part": regularized(attributes),
         "the training data": _described(data),
         "the validation data": _described(validation),
-        **{name: _plain(getattr(settings, name)) for name in _TUNING},
+        **{name: plain_setting(getattr(settings, name)) for name in _TUNING},
     }
+
+
+def _described_model(model: keras.Model) -> str:
+    """Return the model's configuration, without the numbers that Keras gives layers without weights."""
+    text: str = model.to_json()
+    for layer in model._flatten_layers():
+        if not layer.weights:
+            plain = re.sub(r"_\d+$", "", layer.name)
+            text = text.replace(json.dumps(layer.name), json.dumps(plain))
+    return text
 
 
 def _described(data: Dataset) -> Any:
@@ -105,7 +117,7 @@ def _checksum(arrays: list[np.ndarray]) -> int:
     return total
 
 
-def _plain(value: Any) -> Any:
+def plain_setting(value: Any) -> Any:
     """Turn a setting into something that is equal for equal settings."""
     if hasattr(value, "get_config") and is_builtin(value):
         config = {key: each for key, each in value.get_config().items() if key != "name"}

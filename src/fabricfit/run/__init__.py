@@ -1,5 +1,24 @@
 """What a run leaves on disk."""
 
+from fabricfit.run.checkpoints import load_state, save_state
 from fabricfit.run.files import RunDirectory, resolve_directory
+from fabricfit.run.journal import Journal, Record, read_journal
+from fabricfit.run.manifest import digest, environment
+from fabricfit.run.recorder import JOURNAL, MANIFEST, Keeper, Recorder, find_run
 
-__all__ = ["RunDirectory", "resolve_directory"]
+__all__ = [
+    "JOURNAL",
+    "MANIFEST",
+    "Journal",
+    "Keeper",
+    "Record",
+    "Recorder",
+    "RunDirectory",
+    "digest",
+    "environment",
+    "find_run",
+    "load_state",
+    "read_journal",
+    "resolve_directory",
+    "save_state",
+]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,8 @@ from typing import Any
 from fabricfit.errors import RunDirectoryError
 
 __all__ = ["RunDirectory", "resolve_directory"]
+
+_PARTIAL = ".partial-"
 
 
 def resolve_directory(
@@ -67,6 +69,13 @@ class RunDirectory:
                 "Name another one as directory."
             ) from error
 
+    @classmethod
+    def existing(cls, path: Path) -> RunDirectory:
+        """Return the folder of a run that was begun before."""
+        folder = cls.__new__(cls)
+        folder.path = path
+        return folder
+
     @staticmethod
     def _next(parent: Path, prefix: str) -> Path:
         number = 1
@@ -89,18 +98,34 @@ class RunDirectory:
             Called with a temporary path of the same suffixes in the same folder.
         """
         target = self.path / name
-        handle, temporary = tempfile.mkstemp(prefix=".", suffix=f"-{name}", dir=self.path)
-        os.close(handle)
+        temporary = self.path / f"{_PARTIAL}{uuid.uuid4().hex}-{name}"
         try:
-            save(Path(temporary))
-            with Path(temporary).open("rb") as file:
+            save(temporary)
+            with temporary.open("rb") as file:
                 os.fsync(file.fileno())
-            Path(temporary).replace(target)
+            temporary.replace(target)
+            _sync_folder(self.path)
         finally:
-            Path(temporary).unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
         return target
+
+    def clean(self) -> None:
+        """Delete what a process that died left half written; none other may be at work here."""
+        for path in self.path.glob(f"{_PARTIAL}*"):
+            path.unlink(missing_ok=True)
 
     def write_json(self, name: str, value: Any) -> Path:
         """Write a value as JSON, complete or not at all."""
         text = json.dumps(value, indent=2, sort_keys=True) + "\n"
         return self.write(name, lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def _sync_folder(path: Path) -> None:
+    """Let a new name in a folder survive a loss of power, where the system can."""
+    if os.name != "posix":
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

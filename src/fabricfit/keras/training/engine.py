@@ -259,6 +259,14 @@ class Engine(ABC):
         self.set_weights(state.weights)
         self.assign(self.optimizer.variables, state.optimizer)
 
+    def get_random(self) -> np.ndarray | None:
+        """Return the state of what a backend draws from a generator of its own, if it does."""
+        return None
+
+    def set_random(self, state: np.ndarray | None) -> None:
+        """Restore what :meth:`get_random` returned."""
+        del state
+
     def reset_optimizer(self) -> None:
         """Forget the optimizer's moments, step count and changed learning rate."""
         self.assign(self.optimizer.variables, self._fresh)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
 
 from fabricfit.errors import FabricFitError
 from fabricfit.keras.training.data import Dataset
-from fabricfit.keras.training.engine import Engine
+from fabricfit.keras.training.engine import Engine, EngineState
+from fabricfit.run import Keeper
 
 __all__ = ["Phase", "TrainingDivergedError", "better", "train"]
 
@@ -59,6 +61,7 @@ def train(
     patience: int | None = None,
     needed: float | None = None,
     enough: float | None = None,
+    keeper: Keeper | None = None,
 ) -> Phase:
     """Train for some epochs, fewer where more would be for nothing.
 
@@ -95,6 +98,8 @@ def train(
         What the metric has to reach to be of use, if there is such a value.
     enough
         What is as good as anybody asks for here, if there is such a value.
+    keeper
+        Saves the training between two epochs now and then, and knows where it was left.
 
     Raises
     ------
@@ -103,10 +108,14 @@ def train(
     """
     watchers = keras.callbacks.CallbackList(list(callbacks), model=engine.model)
     engine.model.stop_training = False
-    best_metric, best_weights, losses = np.nan, engine.get_weights(), []
+    best_metric, best_weights = np.nan, engine.get_weights()
+    losses: list[float] = []
     records: list[float] = []
+    is_over = False
+    if keeper is not None and keeper.state is not None:
+        best_metric, best_weights, losses, records, is_over = _restored(engine, rng, keeper.state)
     watchers.on_train_begin()
-    for epoch in range(epochs):
+    for epoch in range(len(losses), 0 if is_over else epochs):
         watchers.on_epoch_begin(epoch)
         loss = engine.train_epoch(data, data.order(rng), batch_size)
         value = engine.evaluate(validation, metric)
@@ -116,6 +125,8 @@ def train(
             )
         losses.append(loss)
         watchers.on_epoch_end(epoch, {"loss": loss, f"val_{metric.name}": value})
+        if keeper is not None:
+            keeper.mark("epoch", epoch=epoch, loss=loss, metric=value)
         if not keep_best or np.isnan(best_metric) or better(value, best_metric, increasing):
             best_metric, best_weights = value, engine.get_weights()
         records.append(
@@ -128,11 +139,48 @@ def train(
             or _is_over(records, epochs, patience, needed, increasing)
         ):
             break
+        if keeper is not None and keeper.is_due:
+            keeper.save(_state(engine, rng, best_metric, best_weights, losses, records))
+    if keeper is not None and keeper.is_due:
+        keeper.save(_state(engine, rng, best_metric, best_weights, losses, records, is_over=True))
     engine.set_weights(best_weights)
     watchers.on_train_end()
     if not losses:
         best_metric = engine.evaluate(validation, metric)
     return Phase(float(best_metric), tuple(losses))
+
+
+def _state(
+    engine: Engine,
+    rng: np.random.Generator,
+    best_metric: float,
+    best_weights: list[np.ndarray],
+    losses: list[float],
+    records: list[float],
+    *,
+    is_over: bool = False,
+) -> dict[str, Any]:
+    state = engine.get_state()
+    return {
+        "weights": state.weights,
+        "optimizer": state.optimizer,
+        "random": engine.get_random(),
+        "order": rng.bit_generator.state,
+        "best": [float(best_metric), best_weights],
+        "losses": [float(loss) for loss in losses],
+        "records": [float(record) for record in records],
+        "is_over": is_over,
+    }
+
+
+def _restored(
+    engine: Engine, rng: np.random.Generator, state: dict[str, Any]
+) -> tuple[float, list[np.ndarray], list[float], list[float], bool]:
+    """Put engine and generator where :func:`_state` found them; return the rest."""
+    engine.set_state(EngineState(state["weights"], state["optimizer"]))
+    engine.set_random(state["random"])
+    rng.bit_generator.state = state["order"]
+    return *state["best"], state["losses"], state["records"], state["is_over"]
 
 
 def _is_over(

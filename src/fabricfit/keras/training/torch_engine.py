@@ -53,6 +53,15 @@ class BackendEngine(PureEngine):
         super().reset_optimizer()
         self._random = self._seeded()
 
+    def get_random(self) -> np.ndarray:
+        """Return the state of the engine's random numbers."""
+        return self._random.numpy().copy()
+
+    def set_random(self, state: np.ndarray | None) -> None:
+        """Restore what :meth:`get_random` returned."""
+        assert state is not None
+        self._random = torch.from_numpy(state.copy())
+
     def _seeded(self) -> torch.Tensor:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)

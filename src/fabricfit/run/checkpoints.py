@@ -1,0 +1,104 @@
+"""States of a run on disk: arrays and plain values, in one file that holds no code.
+
+The file is an ``.npz``; how its arrays are nested is told in JSON beside them. Nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fabricfit.errors import RunDirectoryError
+
+__all__ = ["checksum_of", "load_state", "save_state"]
+
+_STRUCTURE = "structure"
+_ARRAY, _PAIRS = "__array__", "__pairs__"
+
+
+def save_state(path: Path, state: Any) -> None:
+    """Write nested dictionaries, lists, numbers, texts and arrays.
+
+    Parameters
+    ----------
+    path
+        The file, whose name ends in ``.npz``.
+    state
+        What to write. Keys may be texts or whole numbers; tuples come back as lists.
+    """
+    arrays: dict[str, np.ndarray] = {}
+    structure = json.dumps(_packed(state, arrays)).encode()
+    with path.open("wb") as file:
+        arrays[_STRUCTURE] = np.frombuffer(structure, np.uint8)
+        np.savez(file, allow_pickle=False, **arrays)
+
+
+def load_state(path: Path, checksum: str | None = None) -> Any:
+    """Return what :func:`save_state` wrote.
+
+    Parameters
+    ----------
+    path
+        The file.
+    checksum
+        What :func:`checksum_of` must say of it, if that is known.
+
+    Raises
+    ------
+    RunDirectoryError
+        The file is missing or damaged.
+    """
+    try:
+        if checksum is not None and checksum_of(path) != checksum:
+            raise RunDirectoryError(
+                f"{path} is not what the journal says was written: it is damaged."
+            )
+        with np.load(path, allow_pickle=False) as held:
+            structure = json.loads(held[_STRUCTURE].tobytes())
+            return _unpacked(structure, held)
+    except (KeyError, OSError, ValueError, zipfile.BadZipFile) as error:
+        if isinstance(error, RunDirectoryError):
+            raise
+        raise RunDirectoryError(f"{path} cannot be read: {error}") from error
+
+
+def checksum_of(path: Path) -> str:
+    """Return a checksum of a file's contents."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _packed(value: Any, arrays: dict[str, np.ndarray]) -> Any:
+    if isinstance(value, np.ndarray):
+        name = f"a{len(arrays)}"
+        # NumPy stores types it does not know, such as bfloat16, as nameless bytes.
+        own = value.dtype.kind != "V"
+        arrays[name] = value if own else np.ascontiguousarray(value).reshape(-1).view(np.uint8)
+        return {_ARRAY: name, "dtype": None if own else str(value.dtype), "shape": value.shape}
+    if isinstance(value, dict):
+        return {_PAIRS: [[key, _packed(each, arrays)] for key, each in value.items()]}
+    if isinstance(value, (list, tuple)):
+        return [_packed(each, arrays) for each in value]
+    if isinstance(value, np.generic):
+        return value.item()
+    return value
+
+
+def _unpacked(value: Any, held: Any) -> Any:
+    if isinstance(value, list):
+        return [_unpacked(each, held) for each in value]
+    if isinstance(value, dict) and _ARRAY in value:
+        array: np.ndarray = held[value[_ARRAY]]
+        if value["dtype"] is not None:
+            import ml_dtypes
+
+            array = array.view(getattr(ml_dtypes, value["dtype"])).reshape(value["shape"])
+        return array
+    if isinstance(value, dict):
+        return {key: _unpacked(each, held) for key, each in value[_PAIRS]}
+    return value

@@ -1,0 +1,131 @@
+"""The journal of a run: what happened, one record a line, each with a checksum.
+
+A process may die in the middle of a line, and a disk may be full. What is before the first line that is
+not whole holds; that line and what follows it are as if they had never been written.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Journal", "Record", "read_journal"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Record:
+    """Something that happened.
+
+    Parameters
+    ----------
+    number
+        From 1 on, without a gap.
+    event
+        What it was.
+    data
+        What there is to say of it.
+    time
+        When, in seconds since 1970.
+    """
+
+    number: int
+    event: str
+    data: dict[str, Any]
+    time: float
+
+
+def read_journal(path: Path) -> tuple[list[Record], int]:
+    """Return the records that are whole, and how many bytes they take.
+
+    Parameters
+    ----------
+    path
+        The file; it need not be there.
+    """
+    records: list[Record] = []
+    size = 0
+    content = path.read_bytes() if path.exists() else b""
+    for line in content.splitlines(keepends=True):
+        record = _parsed(line)
+        if record is None or record.number != len(records) + 1:
+            break
+        records.append(record)
+        size += len(line)
+    if size < len(content):
+        logger.warning(
+            "%s: %d bytes behind record %d are not whole and do not count",
+            path, len(content) - size, len(records),
+        )  # fmt: skip
+    return records, size
+
+
+def _parsed(line: bytes) -> Record | None:
+    checksum, _, body = line.rstrip(b"\n").partition(b" ")
+    if not line.endswith(b"\n") or checksum != _checksum(body):
+        return None
+    try:
+        found = json.loads(body)
+        return Record(found["n"], found["event"], found["data"], found["time"])
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _checksum(body: bytes) -> bytes:
+    return b"%08x" % zlib.crc32(body)
+
+
+class Journal:
+    """A journal that is written to.
+
+    Parameters
+    ----------
+    path
+        The file. What is in it and not whole is cut off.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.records, size = read_journal(path)
+        if path.exists() and size < path.stat().st_size:
+            os.truncate(path, size)
+
+    def append(self, event: str, *, durable: bool = False, **data: Any) -> Record:
+        """Write a record.
+
+        Parameters
+        ----------
+        event
+            What happened.
+        durable
+            Whether it must be on the disk when this returns, whatever becomes of the machine.
+        **data
+            Numbers, texts, lists and dictionaries of them.
+        """
+        record = Record(len(self.records) + 1, event, data, time.time())
+        body = json.dumps(
+            {"n": record.number, "time": record.time, "event": event, "data": data},
+            separators=(",", ":"),
+        ).encode()
+        line = _checksum(body) + b" " + body + b"\n"
+        place = self.path.stat().st_size if self.path.exists() else 0
+        try:
+            with self.path.open("ab", buffering=0) as file:
+                written = file.write(line)
+                if written != len(line):
+                    raise OSError(f"only {written} of {len(line)} bytes could be written")
+                if durable:
+                    os.fsync(file.fileno())
+        except OSError:
+            if self.path.exists() and self.path.stat().st_size > place:
+                os.truncate(self.path, place)  # so that the next record is not behind half of one
+            raise
+        self.records.append(record)
+        return record

@@ -1,0 +1,53 @@
+"""What a run is: enough to tell it from others, and to repeat it."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import sys
+from typing import Any
+
+from fabricfit._version import __version__
+
+__all__ = ["digest", "environment"]
+
+_PACKAGES = (
+    "keras",
+    "tensorflow",
+    "tensorflow-cpu",
+    "jax",
+    "torch",
+    "numpy",
+    "scipy",
+    "hls4ml",
+    "qkeras-v3",
+    "hgq2",
+)
+
+
+def environment() -> dict[str, Any]:
+    """Return what a run is done with: versions, and the backend."""
+    versions = {}
+    for name in _PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    keras = sys.modules.get("keras")
+    return {
+        "fabricfit": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processors": os.cpu_count(),
+        "backend": keras.backend.backend() if keras is not None else None,
+        "versions": versions,
+    }
+
+
+def digest(value: Any) -> str:
+    """Return a short checksum of nested plain values, the same for equal ones."""
+    text = json.dumps(value, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

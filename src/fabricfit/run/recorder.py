@@ -1,0 +1,230 @@
+"""What a run has done, on disk: a manifest, a journal and checkpoints; and where a resumed one goes on."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from fabricfit.errors import RunDirectoryError
+from fabricfit.run.checkpoints import checksum_of, load_state, save_state
+from fabricfit.run.files import RunDirectory
+from fabricfit.run.journal import Journal
+from fabricfit.run.manifest import environment
+
+__all__ = ["JOURNAL", "MANIFEST", "Keeper", "Recorder", "find_run"]
+
+logger = logging.getLogger(__name__)
+
+MANIFEST, JOURNAL, LOCK = "manifest.json", "journal.jsonl", "lock"
+_KEPT = 2
+"""Checkpoints of a kind that stay: should the last one be damaged, there is another."""
+
+
+def find_run(directory: Path, fingerprint: Mapping[str, str]) -> Path | None:
+    """Return the folder of the run to resume: the directory itself, or the latest such run in it.
+
+    Parameters
+    ----------
+    directory
+        A run's own folder, whatever its run is, or the folder in which runs make theirs.
+    fingerprint
+        Of the run that is looked for.
+    """
+    if (directory / MANIFEST).exists():
+        return directory
+    for path in sorted(directory.glob(f"*/{MANIFEST}"), reverse=True):
+        try:
+            _check_manifest(path, {"fingerprint": fingerprint})
+        except RunDirectoryError:
+            continue
+        return path.parent
+    return None
+
+
+class Recorder:
+    """Writes what a run does into its folder, and tells a resumed run what is done already.
+
+    Parameters
+    ----------
+    folder
+        The run's own folder.
+    manifest
+        What the run is: its configuration, and under ``'fingerprint'`` what must be the same for it to be
+        gone on with.
+    every
+        Seconds between two checkpoints within a stretch of training.
+
+    Raises
+    ------
+    RunDirectoryError
+        The folder cannot be written to, another process works in it, or it is of another run.
+    """
+
+    def __init__(self, folder: RunDirectory, manifest: Mapping[str, Any], every: float) -> None:
+        self.folder = folder
+        self.every = every
+        self._lock = FileLock(folder.path / LOCK)
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise RunDirectoryError(
+                f"another process works in {folder.path}. Wait for it, or name another directory."
+            ) from None
+        except OSError as error:
+            raise RunDirectoryError(f"{folder.path} cannot be written to: {error}") from error
+        try:
+            self._begin(manifest)
+        except BaseException:
+            self.close()
+            raise
+
+    def _begin(self, manifest: Mapping[str, Any]) -> None:
+        self.folder.clean()
+        path = self.folder.path / MANIFEST
+        if path.exists():
+            _check_manifest(path, manifest)
+        else:
+            whole = {"environment": environment(), "begun": time.time(), **manifest}
+            self._guarded(lambda: self.folder.write_json(MANIFEST, whole))
+        self._journal = self._guarded(lambda: Journal(self.folder.path / JOURNAL))
+        resumed = bool(self._journal.records)
+        self.state = self._last("run")
+        self.mark("resumed" if resumed else "begun", environment=environment())
+        if resumed:
+            logger.info("going on with the run in %s", self.folder.path)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the run has come to its end before."""
+        return any(record.event == "finished" for record in self._journal.records)
+
+    def mark(self, event: str, *, durable: bool = False, **data: Any) -> None:
+        """Write down that something happened."""
+        self._guarded(lambda: self._journal.append(event, durable=durable, **data))
+
+    def save(self, kind: str, state: Any) -> None:
+        """Write a checkpoint: once this returns, the run can go on from it.
+
+        Parameters
+        ----------
+        kind
+            What it is a state of. The latest states of each kind stay.
+        state
+            Nested dictionaries, lists, arrays and plain values.
+        """
+
+        def write() -> None:
+            name = f"{kind}-{len(self._journal.records) + 1:06d}.npz"
+            path = self.folder.write(name, lambda temporary: save_state(temporary, state))
+            self._journal.append(
+                "checkpoint", durable=True, kind=kind, file=name, sha256=checksum_of(path)
+            )
+
+        self._guarded(write)
+        self._drop(kind, _KEPT)
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Write a file beside the journal."""
+        self._guarded(lambda: self.folder.write_json(name, value))
+
+    def write(self, name: str, save: Callable[[Path], Any]) -> None:
+        """Write a file beside the journal: see :meth:`RunDirectory.write`."""
+        self._guarded(lambda: self.folder.write(name, save))
+
+    def keeper(self, kind: str) -> Keeper:
+        """Return what saves the states of a stretch of work, and knows where it was left."""
+        return Keeper(self, kind, self._last(kind))
+
+    def drop(self, kind: str) -> None:
+        """Delete the checkpoints of stretches of work that are done; ``*`` stands for anything."""
+        self._drop(kind, 0)
+
+    def close(self) -> None:
+        """Let others work in the folder."""
+        self._lock.release()
+
+    def _last(self, kind: str) -> Any:
+        """Return the last state of a kind that is whole; None without one."""
+        for record in reversed(self._journal.records):
+            if record.event == "checkpoint" and record.data["kind"] == kind:
+                path = self.folder.path / record.data["file"]
+                if not path.exists():
+                    continue
+                try:
+                    return load_state(path, record.data["sha256"])
+                except RunDirectoryError as error:
+                    logger.warning("%s Going on from the checkpoint before.", error)
+        return None
+
+    def _drop(self, kind: str, kept: int) -> None:
+        files = sorted(self.folder.path.glob(f"{kind}-??????.npz"))
+        for path in files[: len(files) - kept]:
+            path.unlink(missing_ok=True)
+
+    def _guarded(self, write: Any) -> Any:
+        try:
+            return write()
+        except OSError as error:
+            if isinstance(error, RunDirectoryError):
+                raise
+            raise RunDirectoryError(
+                f"the run cannot be recorded in {self.folder.path}: {error}. What it has done so far is "
+                "kept: make room, and go on with resume=True."
+            ) from error
+
+
+class Keeper:
+    """Saves the states of a stretch of work now and then.
+
+    Parameters
+    ----------
+    recorder
+        What writes them.
+    kind
+        What they are called.
+    state
+        Where the work was left by a process before this one; None where it begins.
+    """
+
+    def __init__(self, recorder: Recorder, kind: str, state: Any) -> None:
+        self.state = state
+        self._recorder, self._kind = recorder, kind
+        self._saved = time.monotonic()
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it is time to save again."""
+        return time.monotonic() - self._saved >= self._recorder.every
+
+    def save(self, state: Any) -> None:
+        """Save where the work is."""
+        self._recorder.save(self._kind, state)
+        self._saved = time.monotonic()
+
+    def mark(self, event: str, **data: Any) -> None:
+        """Write down that something happened."""
+        self._recorder.mark(event, **data)
+
+
+def _check_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
+    """Refuse a folder of a run that is not this one."""
+    try:
+        present = json.loads(path.read_text(encoding="utf-8"))
+        held = dict(present["fingerprint"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunDirectoryError(f"{path} is not the manifest of a run: {error}") from error
+    wanted = json.loads(json.dumps(manifest["fingerprint"]))
+    names = {*wanted, *held}
+    differing = sorted(name for name in names if held.get(name) != wanted.get(name))
+    if differing:
+        raise RunDirectoryError(
+            f"{os.fspath(path.parent)} holds another run, which cannot be gone on with as this one. It "
+            f"differs in: {', '.join(differing)}. Name another directory, or leave resume out."
+        )
