@@ -14,7 +14,7 @@ from fabricfit.keras.masking import Arrays
 from fabricfit.keras.result import OptimizationResult
 from fabricfit.keras.running import Run
 from fabricfit.keras.settings import OptimizationSettings
-from fabricfit.run.progress import shown
+from fabricfit.run import watched
 from fabricfit.scheduler import OptimizationScheduler
 from fabricfit.selection import Objective
 from fabricfit.targets import ChoiceTarget, SparsityTarget, Target
@@ -113,7 +113,6 @@ def run(
         What is done to the weights at the end, and before a level is judged: from a model and its
         attributes to another model of the same layers.
     """
-    with shown(logging.getLogger("fabricfit") if settings.verbose else None):
-        return Run(
-            model, attributes, objective, make_target, scheduler, data, settings, finish, reuse
-        ).go()
+    job = Run(model, attributes, objective, make_target, scheduler, data, settings, finish, reuse)
+    with watched(logging.getLogger("fabricfit") if settings.verbose else None) as observer:
+        return job.go(observer)

@@ -51,7 +51,7 @@ from fabricfit.keras.training import (
     train,
 )
 from fabricfit.report import Level, OptimizationReport
-from fabricfit.run import Recorder, RunDirectory, digest, find_run, resolve_directory
+from fabricfit.run import Record, Recorder, RunDirectory, digest, find_run, resolve_directory
 from fabricfit.scheduler import OptimizationScheduler
 from fabricfit.selection import Objective
 from fabricfit.targets import Target
@@ -100,7 +100,12 @@ class Run:
         outputs = check_against_model(self.engine, self.validation)
         few = self.validation.head(8)
         self.metric = fresh_metric(settings.validation_metric, outputs, few.y)
-        self.target = make_target(self.decisions, self._kernels(model))
+        kernels = self._kernels(model)
+        self.target = make_target(self.decisions, kernels)
+        self._before = list(map(float, self._used(kernels)))
+        self._units = tuple(self.target.objective.units) or tuple(
+            f"resource {number}" for number in range(len(self._before))
+        )
         self.freezing = Levels(
             self.target,
             self.decisions.attributes,
@@ -136,15 +141,31 @@ class Run:
         self.best_sparsity, self.best_metric = 0.0, np.nan
         self.phases = 0
 
-    def go(self) -> OptimizationResult:
-        """Do the run, from where it was left if it is resumed."""
-        self.recorder = self._recorder()
+    def go(self, observer: Callable[[Record], None] | None = None) -> OptimizationResult:
+        """Do the run, from where it was left if it is resumed.
+
+        Parameters
+        ----------
+        observer
+            Called with everything that is written into the run's journal.
+        """
+        self.recorder = self._recorder(observer)
         try:
             logger.info(
                 "baseline %s %.5g; %s; files in %s",
                 self.metric.name, self.baseline, self._demand(), self.recorder.folder.path,
             )  # fmt: skip
-            self.recorder.mark("baseline", metric=self.baseline, threshold=self.threshold)
+            self.recorder.mark(
+                "baseline",
+                name=self.metric.name,
+                metric=self.baseline,
+                threshold=self.threshold,
+                increasing=self.settings.increasing,
+                units=list(self._units),
+                resources=list(self._before),
+                limits=self.target.budget_limits,
+                target=self.scheduler.upper_bound,
+            )
             if not self.target.is_met:
                 self._prepare()
                 self._climb()
@@ -152,12 +173,12 @@ class Run:
         finally:
             self.recorder.close()
 
-    def _recorder(self) -> Recorder:
+    def _recorder(self, observer: Callable[[Record], None] | None) -> Recorder:
         settings = self.settings
         place = resolve_directory(settings.directory, DEFAULT_DIRECTORY, TMP_DIRECTORY)
         found = find_run(place, self.manifest["fingerprint"]) if settings.resume else None
         folder = RunDirectory(place) if found is None else RunDirectory.existing(found)
-        recorder = Recorder(folder, self.manifest, settings.checkpoint_seconds)
+        recorder = Recorder(folder, self.manifest, settings.checkpoint_seconds, observer)
         self.saved = None if recorder.state is None else RunState.of(recorder.state)
         return recorder
 
@@ -192,6 +213,7 @@ class Run:
             self.tuned = self.start.tuned
             logger.info("strengths and weights of an earlier run are used again")
         else:
+            self.recorder.mark("searching", tuner=settings.tuner)
             self.tuned = tune(
                 self.engine,
                 self.decisions.attributes,
@@ -231,7 +253,7 @@ class Run:
         met = self.target.is_within(kernels, sparsity)
         if met and not self.target.is_within(kernels, self.scheduler.upper_bound):
             metric = self.start.metric
-            used = self.target.objective.model_use(self.decisions.attributes, kernels)
+            used = self._used(kernels)
             good = self._is_good(metric)
             return Level(sparsity, good, metric, tuple(used), 0, 0.0, "met by the earlier run")
         self.start = None  # from here on this run goes its own way
@@ -248,11 +270,13 @@ class Run:
         while changed:
             is_new = len(self.levels) >= len(recorded)
             if is_new:
-                self.recorder.mark("level", sparsity=sparsity)
+                epochs = self.settings.epochs - self.settings.rewinding_epochs
+                self.recorder.mark("level", sparsity=sparsity, epochs=epochs)
                 level = self._met_before(sparsity) or self._try_level(sparsity)
             else:
                 level = recorded[len(self.levels)]
             self.levels.append(level)
+            self.recorder.mark("settled", **level.to_dict())
             logger.info(
                 "sparsity %.4g: %s %.5g, %s%s", sparsity, self.metric.name, level.metric,
                 "good" if level.accepted else "not good enough",
@@ -327,6 +351,7 @@ class Run:
         except InfeasibleError as error:
             logger.warning("%s", error)
             return level(False, np.nan, (), 0, str(error))
+        self.recorder.mark("frozen", sparsity=sparsity, resources=list(used))
         epochs = self.settings.epochs - self.settings.rewinding_epochs
         try:
             # On the way to the target, what is as good as before the run is good enough.
@@ -361,6 +386,9 @@ class Run:
         value = engine.evaluate(self.validation, self.metric)
         engine.set_weights(present)
         return value
+
+    def _used(self, kernels: Arrays) -> list[float]:
+        return self.target.objective.model_use(self.decisions.attributes, kernels)
 
     def _kernels(self, model: keras.Model) -> Arrays:
         return counted_kernels(model, self.decisions.attributes)
@@ -472,7 +500,12 @@ class Run:
             derivatives=self.freezing.derivatives,
         )
         self.recorder.write_json("report.json", report.to_dict())
-        self.recorder.mark("finished", durable=True, metric=report.metric_after)
+        self.recorder.mark(
+            "finished",
+            durable=True,
+            metric=report.metric_after,
+            resources=list(report.resources_after),
+        )
         start = None
         if self.tuned is not None:
             start = Start(self.fingerprint, self.tuned, self.best, self.best_metric)

@@ -4,7 +4,9 @@ from fabricfit.run.checkpoints import load_state, save_state
 from fabricfit.run.files import RunDirectory, resolve_directory
 from fabricfit.run.journal import Journal, Record, read_journal
 from fabricfit.run.manifest import digest, environment
+from fabricfit.run.progress import render, watched
 from fabricfit.run.recorder import JOURNAL, MANIFEST, Keeper, Recorder, find_run
+from fabricfit.run.status import Status
 
 __all__ = [
     "JOURNAL",
@@ -14,11 +16,14 @@ __all__ = [
     "Record",
     "Recorder",
     "RunDirectory",
+    "Status",
     "digest",
     "environment",
     "find_run",
     "load_state",
     "read_journal",
+    "render",
     "resolve_directory",
     "save_state",
+    "watched",
 ]

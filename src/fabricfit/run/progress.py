@@ -1,27 +1,195 @@
-"""Showing a run's progress: the library's log lines, on the standard error stream, while it lasts."""
+"""Showing a run while it goes on: a live view on a terminal or in a notebook, plain lines elsewhere."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
-__all__ = ["shown"]
+from fabricfit.run.journal import Record
+from fabricfit.run.status import Status
+
+__all__ = ["render", "watched"]
+
+Observer = Callable[[Record], None]
 
 
 @contextmanager
-def shown(logger: logging.Logger | None) -> Iterator[None]:
-    """Show a logger's messages from INFO on inside the block, and leave the logger as it was."""
+def watched(logger: logging.Logger | None, console: Any = None) -> Iterator[Observer]:
+    """Show a run inside the block; yield what is to be told of its events.
+
+    Parameters
+    ----------
+    logger
+        The library's logger, whose messages are shown from INFO on and which is left as it was; None to
+        show nothing.
+    console
+        A Rich console; by default one on the standard error stream.
+    """
     if logger is None:
-        yield
+        yield lambda record: None
+        return
+    console = console or _console()
+    if console is not None and (console.is_terminal or console.is_jupyter):
+        with _live(logger, console) as observer:
+            yield observer
         return
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", datefmt="%H:%M:%S"))
-    level = logger.level
+    with _shown(logger, handler, logging.INFO):
+        yield lambda record: None
+
+
+def _console() -> Any:
+    try:
+        from rich.console import Console
+    except ModuleNotFoundError:
+        return None
+    return Console(stderr=True)
+
+
+@contextmanager
+def _live(logger: logging.Logger, console: Any) -> Iterator[Observer]:
+    from rich.live import Live
+    from rich.logging import RichHandler
+
+    status = Status()
+
+    class View:
+        """Rendered anew whenever the display is, so that the time goes on."""
+
+        def __rich__(self) -> Any:
+            return render(status, time.time())
+
+    with Live(View(), console=console, refresh_per_second=4) as live:
+        handler = RichHandler(console=live.console, show_path=False, markup=False)
+
+        def observe(record: Record) -> None:
+            status.apply(record)
+            if record.event in ("settled", "finished"):
+                live.refresh()
+
+        # The view tells what INFO would: what is left are warnings.
+        with _shown(logger, handler, logging.WARNING):
+            yield observe
+
+
+@contextmanager
+def _shown(logger: logging.Logger, handler: logging.Handler, level: int) -> Iterator[None]:
+    before = logger.level
+    handler.setLevel(level)
     logger.addHandler(handler)
-    logger.setLevel(min(logging.INFO, level or logging.INFO))
+    logger.setLevel(min(level, before or level))
     try:
         yield
     finally:
         logger.removeHandler(handler)
-        logger.setLevel(level)
+        logger.setLevel(before)
+
+
+def render(status: Status, now: float) -> Any:
+    """Return a run's state as something that Rich can show.
+
+    Parameters
+    ----------
+    status
+        Where the run stands.
+    now
+        Seconds since 1970.
+    """
+    from rich.console import Group
+    from rich.panel import Panel
+    from rich.table import Table
+    from rich.text import Text
+
+    parts: list[Any] = [_headline(status, now)]
+    if status.units:
+        table = Table.grid(padding=(0, 1))
+        for name, share, text, style in _gauges(status):
+            table.add_row(Text(name, style="bold"), _bar(share, style), Text(text))
+        parts.append(table)
+    if status.levels:
+        parts.append(_levels(status))
+    return Panel(Group(*parts), title="fabricfit", title_align="left", border_style="dim")
+
+
+def _headline(status: Status, now: float) -> Any:
+    from rich.text import Text
+
+    text = Text()
+    text.append(status.stage.capitalize(), style="bold")
+    if status.stage.startswith("level"):
+        text.append(f" · sparsity {status.level:.3g} of {status.target:.3g}")
+        if status.epochs:
+            text.append(f" · epoch {status.epoch} of at most {status.epochs}")
+    if status.begun:
+        text.append(f" · {_duration(now - status.begun)}")
+        left = status.seconds_left(now)
+        if left:
+            text.append(f", about {_duration(left)} left")
+    return text
+
+
+def _gauges(status: Status) -> Iterator[tuple[str, float, str, str]]:
+    """Yield name, share, text and style of each bar."""
+    value = status.metric if status.metric is not None else status.baseline
+    if value is not None and status.baseline is not None:
+        text = f"{value:.4g} (before {status.baseline:.4g}"
+        text += f", at least {status.threshold:.4g})" if status.threshold is not None else ")"
+        if status.threshold is not None and not status.increasing:
+            text = text.replace("at least", "at most")
+        enough = status.threshold is None or (
+            value >= status.threshold if status.increasing else value <= status.threshold
+        )
+        share = value / status.baseline if status.baseline else 1.0
+        yield status.metric_name, share, text, "green" if enough else "red"
+    for index, unit in enumerate(status.units):
+        used, whole = status.used[index], status.before[index]
+        limit = None if status.limits is None else status.limits[index]
+        text = f"{used:,.0f} of {whole:,.0f}"
+        text += f", budget {limit:,.0f}" if limit is not None else ""
+        style = "cyan" if limit is None else "green" if used <= limit else "yellow"
+        yield unit, used / whole if whole else 0.0, text, style
+
+
+def _bar(share: float, style: str, width: int = 24) -> Any:
+    from rich.progress_bar import ProgressBar
+
+    part = min(max(share, 0.0), 1.0) * 100
+    return ProgressBar(
+        total=100, completed=part, width=width, complete_style=style, finished_style=style
+    )
+
+
+def _levels(status: Status) -> Any:
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for name in ("sparsity", status.metric_name, *status.units, "epochs", "seconds", ""):
+        table.add_column(name, justify="left" if not name else "right")
+    for each in status.levels[-8:]:
+        metric = "-" if each["metric"] is None else f"{each['metric']:.4g}"
+        resources = each["utilization"] or ["-"] * len(status.units)
+        cells = [r if isinstance(r, str) else f"{r:,.0f}" for r in resources]
+        verdict = (
+            "good" if each["accepted"] else each["note"].split(":")[0][:40] or "not good enough"
+        )
+        table.add_row(
+            f"{each['sparsity']:.3g}",
+            metric,
+            *cells,
+            str(each["epochs"]),
+            f"{each['seconds']:.1f}",
+            verdict,
+        )
+    return table
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

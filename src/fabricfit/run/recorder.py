@@ -15,7 +15,7 @@ from filelock import FileLock, Timeout
 from fabricfit.errors import RunDirectoryError
 from fabricfit.run.checkpoints import checksum_of, load_state, save_state
 from fabricfit.run.files import RunDirectory
-from fabricfit.run.journal import Journal
+from fabricfit.run.journal import Journal, Record
 from fabricfit.run.manifest import environment
 
 __all__ = ["JOURNAL", "MANIFEST", "Keeper", "Recorder", "find_run"]
@@ -60,6 +60,8 @@ class Recorder:
         gone on with.
     every
         Seconds between two checkpoints within a stretch of training.
+    observer
+        Called with every record as it is written.
 
     Raises
     ------
@@ -67,8 +69,15 @@ class Recorder:
         The folder cannot be written to, another process works in it, or it is of another run.
     """
 
-    def __init__(self, folder: RunDirectory, manifest: Mapping[str, Any], every: float) -> None:
+    def __init__(
+        self,
+        folder: RunDirectory,
+        manifest: Mapping[str, Any],
+        every: float,
+        observer: Callable[[Record], None] | None = None,
+    ) -> None:
         self.folder = folder
+        self._observer = observer or (lambda record: None)
         self.every = every
         self._lock = FileLock(folder.path / LOCK)
         try:
@@ -107,7 +116,7 @@ class Recorder:
 
     def mark(self, event: str, *, durable: bool = False, **data: Any) -> None:
         """Write down that something happened."""
-        self._guarded(lambda: self._journal.append(event, durable=durable, **data))
+        self._observer(self._guarded(lambda: self._journal.append(event, durable=durable, **data)))
 
     def save(self, kind: str, state: Any) -> None:
         """Write a checkpoint: once this returns, the run can go on from it.

@@ -1,0 +1,131 @@
+"""Where a run stands, as its events tell: for views, reports and whoever reads a journal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from fabricfit.run.journal import Record
+
+__all__ = ["Status"]
+
+
+@dataclass
+class Status:
+    """What is known of a run after some of its events.
+
+    Parameters
+    ----------
+    stage
+        ``'preparing'``, ``'searching strengths'``, ``'level 3'``…, ``'finished'``.
+    metric_name, baseline, threshold, increasing
+        The validation metric, what it was before, what it has to reach, and whether more is better.
+    units, before, limits
+        Names of the resources, what the model took, and the budget, if there is one.
+    used
+        What the model takes now by the objective's count.
+    target
+        The last level.
+    level, epoch, epochs, metric, loss
+        Of the level that is being tried: its sparsity, epochs that are done and at most to do, and the last
+        epoch's validation metric and loss.
+    levels
+        What came of each level that is done.
+    trials
+        Rungs of the search for strengths that are done.
+    begun, now
+        Seconds since 1970: of the first event, and of the last one.
+    """
+
+    stage: str = "preparing"
+    metric_name: str = ""
+    baseline: float | None = None
+    threshold: float | None = None
+    increasing: bool = True
+    units: tuple[str, ...] = ()
+    before: tuple[float, ...] = ()
+    limits: tuple[float, ...] | None = None
+    used: tuple[float, ...] = ()
+    target: float = 1.0
+    level: float = 0.0
+    epoch: int = 0
+    epochs: int = 0
+    metric: float | None = None
+    loss: float | None = None
+    levels: list[dict[str, Any]] = field(default_factory=list)
+    trials: int = 0
+    begun: float = 0.0
+    now: float = 0.0
+    _climbing_since: float = 0.0
+
+    @classmethod
+    def of(cls, records: Iterable[Record]) -> Status:
+        """Return where a run stands after these records."""
+        status = cls()
+        for record in records:
+            status.apply(record)
+        return status
+
+    def apply(self, record: Record) -> None:
+        """Take in an event."""
+        data = record.data
+        self.begun = self.begun or record.time
+        self.now = record.time
+        if record.event == "baseline":
+            self._begin(data)
+        elif record.event == "searching":
+            self.stage = "searching strengths"
+        elif record.event == "rung":
+            self.trials += 1
+        elif record.event == "level":
+            self._climbing_since = self._climbing_since or record.time
+            self.level, self.epoch, self.metric, self.loss = data["sparsity"], 0, None, None
+            self.epochs = data.get("epochs", 0)
+            self.stage = f"level {len(self.levels) + 1}"
+        elif record.event == "frozen":
+            self.used = tuple(data["resources"])
+        elif record.event == "epoch":
+            self.epoch, self.metric, self.loss = data["epoch"] + 1, data["metric"], data["loss"]
+        elif record.event == "settled":
+            self.levels.append(data)
+        elif record.event == "finished":
+            self.stage = "finished"
+            self.metric, self.used = data["metric"], tuple(data["resources"])
+
+    def _begin(self, data: dict[str, Any]) -> None:
+        self.metric_name, self.baseline = data["name"], data["metric"]
+        self.threshold, self.increasing = data["threshold"], data["increasing"]
+        self.units = tuple(data["units"])
+        self.before = self.used = tuple(data["resources"])
+        self.limits = None if data["limits"] is None else tuple(data["limits"])
+        self.target = data["target"]
+        self.levels = []  # a resumed run tells them again
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the run has come to its end."""
+        return self.stage == "finished"
+
+    @property
+    def share_done(self) -> float:
+        """Part of the way to the last level that is done, in [0, 1]."""
+        if self.is_finished:
+            return 1.0
+        done = max((each["sparsity"] for each in self.levels), default=0.0)
+        part = self.epoch / self.epochs if self.epochs else 0.0
+        reached = done + max(self.level - done, 0.0) * part
+        return min(reached / self.target, 1.0) if self.target else 1.0
+
+    def seconds_left(self, now: float) -> float | None:
+        """Return about how long the run will still take; None while nothing is known.
+
+        Levels take about as long as one another, and the later ones are closer together: what was done of
+        the way is squared.
+        """
+        if self.is_finished:
+            return 0.0
+        done = self.share_done**2
+        if not self._climbing_since or done < 0.02:
+            return None
+        return (now - self._climbing_since) * (1 - done) / done

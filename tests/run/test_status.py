@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import io
+import logging
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fabricfit.run import Record, Status, render, watched
+
+
+def records(*events):
+    return [Record(n, event, data, 100.0 + n) for n, (event, data) in enumerate(events, 1)]
+
+
+BASELINE = (
+    "baseline",
+    {
+        "name": "accuracy", "metric": 0.8, "threshold": 0.76, "increasing": True, "units": ["DSP", "BRAM18"],
+        "resources": [400.0, 20.0], "limits": [220.0, 30.0], "target": 1.0,
+    },
+)  # fmt: skip
+
+
+def settled(sparsity, accepted=True, note="", metric=0.79):
+    return (
+        "settled",
+        {
+            "sparsity": sparsity, "accepted": accepted, "metric": metric, "utilization": [300.0, 20.0],
+            "epochs": 3, "seconds": 1.5, "note": note,
+        },
+    )  # fmt: skip
+
+
+EVENTS = [
+    ("begun", {}),
+    BASELINE,
+    ("searching", {"tuner": "halving"}),
+    ("rung", {"epochs": 1, "scores": [0.7]}),
+    ("level", {"sparsity": 0.5, "epochs": 4}),
+    ("frozen", {"sparsity": 0.5, "resources": [310.0, 20.0]}),
+    ("epoch", {"epoch": 0, "loss": 1.0, "metric": 0.78}),
+    ("epoch", {"epoch": 1, "loss": 0.9, "metric": 0.79}),
+    settled(0.5),
+    ("level", {"sparsity": 1.0, "epochs": 4}),
+    ("frozen", {"sparsity": 1.0, "resources": [220.0, 20.0]}),
+    ("epoch", {"epoch": 0, "loss": 1.0, "metric": 0.7}),
+    settled(1.0, False, "the loss became nan: lower the learning rate", None),
+    ("finished", {"metric": 0.79, "resources": [310.0, 20.0]}),
+]
+
+
+def text_of(status, now=200.0, width=100):
+    from rich.console import Console
+
+    console = Console(file=io.StringIO(), width=width, force_terminal=False)
+    console.print(render(status, now))
+    return console.file.getvalue()
+
+
+def test_events_tell_where_a_run_stands():
+    status = Status.of(records(*EVENTS[:8]))
+    assert status.stage == "level 1" and status.epoch == 2 and status.metric == 0.79
+    assert status.used == (310.0, 20.0) and status.trials == 1
+    assert status.share_done == pytest.approx(0.25)
+    shown = text_of(status)
+    for part in (
+        "Level 1",
+        "sparsity 0.5 of 1",
+        "epoch 2 of at most 4",
+        "0.79 (before 0.8, at least 0.76)",
+    ):
+        assert part in shown
+    assert "310 of 400, budget 220" in shown
+
+
+def test_a_finished_run_is_shown_with_its_levels():
+    status = Status.of(records(*EVENTS))
+    assert status.is_finished and status.share_done == 1.0 and status.seconds_left(1e9) == 0
+    shown = text_of(status)
+    assert "Finished" in shown and "the loss became nan" in shown and "good" in shown
+
+
+@given(count=st.integers(0, len(EVENTS)), now=st.floats(100, 1e6), width=st.integers(30, 200))
+def test_any_state_can_be_shown(count, now, width):
+    status = Status.of(records(*EVENTS[:count]))
+    assert text_of(status, now, width)
+    assert 0 <= status.share_done <= 1
+    left = status.seconds_left(now)
+    assert left is None or left >= 0
+
+
+def test_a_resumed_run_does_not_count_levels_twice():
+    status = Status.of(records(*EVENTS[:9], ("resumed", {}), BASELINE, settled(0.5)))
+    assert len(status.levels) == 1
+
+
+def test_a_run_is_shown_live_on_a_terminal_and_its_warnings_above():
+    from rich.console import Console
+
+    logger = logging.getLogger("fabricfit.test_live")
+    console = Console(file=io.StringIO(), force_terminal=True, width=100)
+    with watched(logger, console) as observer:
+        for record in records(*EVENTS):
+            observer(record)
+        logger.warning("look here")
+        logger.info("not this")
+    shown = console.file.getvalue()
+    assert "Finished" in shown and "look here" in shown and "not this" not in shown
+    assert not logger.handlers
+
+
+def test_elsewhere_there_are_plain_lines(capfd):
+    logger = logging.getLogger("fabricfit.test_plain")
+    with watched(logger) as observer:
+        observer(records(*EVENTS)[0])
+        logger.info("sparsity 0.5: good")
+    found = capfd.readouterr()
+    assert "sparsity 0.5: good" in found.err and not found.out and not logger.handlers
+
+
+def test_nothing_is_shown_unasked(capfd):
+    with watched(None) as observer:
+        for record in records(*EVENTS):
+            observer(record)
+    assert capfd.readouterr() == ("", "")
