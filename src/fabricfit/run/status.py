@@ -128,4 +128,4 @@ class Status:
         done = self.share_done**2
         if not self._climbing_since or done < 0.02:
             return None
-        return (now - self._climbing_since) * (1 - done) / done
+        return max(now - self._climbing_since, 0.0) * (1 - done) / done
