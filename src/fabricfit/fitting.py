@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -30,6 +31,9 @@ __all__ = ["fit"]
 
 _LEVELS = 5
 
+HLS_CONFIG = "hls_config.json"
+"""The file in the run's folder that holds the configuration."""
+
 
 def fit(
     model: keras.Model,
@@ -42,6 +46,7 @@ def fit(
     scheduler: OptimizationScheduler | None = None,
     objective: type[FPGAResources] = FPGAResources,
     reuse: OptimizationResult | None = None,
+    documents: Mapping[str, str] | None = None,
 ) -> OptimizationResult:
     """Prune, share and round a model's weights until it fits a budget.
 
@@ -74,6 +79,8 @@ def fit(
         The result of an earlier run of the same model, data and settings, for another budget: its
         regularization strengths are not searched for again, and a tighter budget goes on from where the
         looser one ended.
+    documents
+        File name -> text: further files for the run's folder.
 
     Returns
     -------
@@ -117,7 +124,10 @@ def fit(
 
     levels = scheduler or PolynomialScheduler(_LEVELS, final_sparsity=1.0)
     data = (train_data, validation_data)
-    result = run(model, attributes, counted, make_target, levels, data, settings, _on_grid, reuse)
+    documents = {HLS_CONFIG: json.dumps(realized.config, indent=2) + "\n", **(documents or {})}
+    result = run(
+        model, attributes, counted, make_target, levels, data, settings, _on_grid, reuse, documents
+    )
     return replace(result, hls_config=realized.config)
 
 

@@ -130,7 +130,7 @@ def main() -> None:
             for _ in range(draw.choice((1, 1, 2))):  # some are interrupted twice
                 how = draw.choice((*HOW, "time"))
                 if how == "time":
-                    seconds = draw.uniform(0.0, 3.0)
+                    seconds = draw.uniform(0.0, 1.5)
                     ended, said = child(lambda f=folder, s=seconds: stopped(f, s))
                     breaks.append([how, round(seconds, 2)])
                 else:

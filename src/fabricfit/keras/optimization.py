@@ -32,6 +32,7 @@ def optimize(
     settings: OptimizationSettings,
     *,
     reuse: OptimizationResult | None = None,
+    documents: Mapping[str, str] | None = None,
 ) -> OptimizationResult:
     """Prune and share the weights of a model until its metric says stop.
 
@@ -55,6 +56,8 @@ def optimize(
         The result of an earlier run of the same model, data and settings (the tolerance, the criterion
         and such may differ). Its regularization strengths are not searched for again, and where it has
         already gone a part of the way, this run goes on from there.
+    documents
+        File name -> text: further files for the run's folder.
 
     Raises
     ------
@@ -63,7 +66,17 @@ def optimize(
     """
     data, settings = (train_data, validation_data), settings.ranked_by("l1")
     make_target = sparsity_target(settings)
-    return run(model, attributes, objective, make_target, scheduler, data, settings, reuse=reuse)
+    return run(
+        model,
+        attributes,
+        objective,
+        make_target,
+        scheduler,
+        data,
+        settings,
+        reuse=reuse,
+        documents=documents,
+    )
 
 
 def sparsity_target(settings: OptimizationSettings) -> Callable[[Decisions, Arrays], Target]:
@@ -100,6 +113,7 @@ def run(
     settings: OptimizationSettings,
     finish: Callable[[keras.Model, Mapping[str, LayerAttributes]], keras.Model] | None = None,
     reuse: OptimizationResult | None = None,
+    documents: Mapping[str, str] | None = None,
 ) -> OptimizationResult:
     """Go level by level toward a target; the arguments are those of :func:`optimize`.
 
@@ -113,6 +127,17 @@ def run(
         What is done to the weights at the end, and before a level is judged: from a model and its
         attributes to another model of the same layers.
     """
-    job = Run(model, attributes, objective, make_target, scheduler, data, settings, finish, reuse)
+    job = Run(
+        model,
+        attributes,
+        objective,
+        make_target,
+        scheduler,
+        data,
+        settings,
+        finish,
+        reuse,
+        documents,
+    )
     with watched(logging.getLogger("fabricfit") if settings.verbose else None) as observer:
         return job.go(observer)

@@ -80,6 +80,7 @@ class Run:
         settings: OptimizationSettings,
         finish: Callable[..., keras.Model] | None = None,
         reuse: OptimizationResult | None = None,
+        documents: Mapping[str, str] | None = None,
     ) -> None:
         model = self.original = check_model(model)
         self.objective = check_objective(objective)
@@ -91,6 +92,7 @@ class Run:
         self.scheduler = copy.deepcopy(scheduler)
         self.settings = settings
         self.finish = finish
+        self.documents = dict(documents or {})
         self.data = open_data(data[0], "train")
         self.validation = open_data(data[1], "val")
         self.decisions: Decisions = decide(model, attributes, self.objective)
@@ -179,6 +181,11 @@ class Run:
         found = find_run(place, self.manifest["fingerprint"]) if settings.resume else None
         folder = RunDirectory(place) if found is None else RunDirectory.existing(found)
         recorder = Recorder(folder, self.manifest, settings.checkpoint_seconds, observer)
+        for name, text in self.documents.items():
+            if not (folder.path / name).exists():
+                recorder.write(
+                    name, lambda path, text=text: path.write_text(text, encoding="utf-8")
+                )
         self.saved = None if recorder.state is None else RunState.of(recorder.state)
         return recorder
 
@@ -500,6 +507,7 @@ class Run:
             derivatives=self.freezing.derivatives,
         )
         self.recorder.write_json("report.json", report.to_dict())
+        self.recorder.write("model.keras", result.save)
         self.recorder.mark(
             "finished",
             durable=True,

@@ -143,6 +143,10 @@ class Recorder:
         """Write a file beside the journal."""
         self._guarded(lambda: self.folder.write_json(name, value))
 
+    def write_text(self, name: str, text: str) -> None:
+        """Write a text beside the journal."""
+        self.write(name, lambda path: path.write_text(text, encoding="utf-8"))
+
     def write(self, name: str, save: Callable[[Path], Any]) -> None:
         """Write a file beside the journal: see :meth:`RunDirectory.write`."""
         self._guarded(lambda: self.folder.write(name, save))

@@ -1,0 +1,323 @@
+"""The file that describes a run: its schema, and reading it with the line of every error."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from fabricfit.errors import InvalidInputError
+
+__all__ = ["RunConfig", "dump", "parse", "read_config", "schema"]
+
+Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1, strict=True)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", protected_namespaces=())
+
+
+class DataConfig(_Section):
+    """Where samples come from."""
+
+    source: str = Field(
+        description="An .npz, .h5 or .parquet file, or 'module:function', which returns "
+        "((X, y), (X_val, y_val)) or (X, y)."
+    )
+    inputs: str | list[str] | None = Field(
+        default=None,
+        description="Name of the inputs in the file ('X'); of a Parquet file, the columns.",
+    )
+    targets: str | list[str] = Field(default="y", description="Name of the targets in the file.")
+    validation: str | None = Field(
+        default=None,
+        description="Another source for validation; without it, X_val and y_val of the file, or a part.",
+    )
+    validation_fraction: Annotated[float, Field(gt=0, lt=1)] = Field(
+        default=0.2, description="Part of the samples that is set aside, where none are given."
+    )
+
+
+class BudgetConfig(_Section):
+    """What the model may take: a device, amounts, or parts of what it takes now."""
+
+    device: str | None = Field(
+        default=None, description="A board or part, see 'fabricfit devices'."
+    )
+    fraction: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=1.0, description="How much of the device may be used."
+    )
+    dsp: Amount | None = None
+    bram18: Amount | None = None
+    bram36: Amount | None = None
+    uram: Amount | None = None
+    lut: Amount | None = None
+    ff: Amount | None = None
+    relative: dict[Literal["dsp", "bram18", "bram36", "uram", "lut", "ff"], Fraction] | None = None
+    family: str | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> BudgetConfig:
+        amounts = ("dsp", "bram18", "bram36", "uram", "lut", "ff")
+        ways = {
+            "device": self.device is not None,
+            "amounts": any(getattr(self, name) is not None for name in amounts),
+            "relative": bool(self.relative),
+        }
+        if sum(ways.values()) != 1:
+            given = [name for name, there in ways.items() if there] or "none"
+            raise ValueError(
+                f"give a device, or amounts, or 'relative': one of them. Given: {given}"
+            )
+        return self
+
+
+class TrainingConfig(_Section):
+    """How the model is trained on; names as in fabricfit.OptimizationSettings."""
+
+    batch_size: Count = 256
+    epochs: Count = 10
+    optimizer: str = "adam"
+    learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    loss: str = "sparse_categorical_crossentropy"
+    metric: str = "accuracy"
+    increasing: bool = True
+    rtol: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    ranking_metric: str | None = None
+    rewinding_epochs: Annotated[int, Field(ge=0, strict=True)] = 1
+    cutoff_bad_trials: Annotated[int, Field(ge=0, strict=True)] = 1
+    tuner: Literal["halving", "Bayesian", "Hyperband", "Manual"] | None = "halving"
+    trials: Count = 10
+    regularization_range: list[Amount] | None = None
+    patience: Count | None = 2
+    seed: Annotated[int, Field(ge=0, strict=True)] = 0
+    recalibration: Annotated[int, Field(ge=0, strict=True)] = 0
+    compensation: Annotated[int, Field(ge=0, strict=True)] = 0
+    distillation: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    temperature: Annotated[float, Field(gt=0)] = 2.0
+
+
+class LevelsConfig(_Section):
+    """On which levels."""
+
+    schedule: Literal["polynomial", "constant", "binary"] = "polynomial"
+    steps: Count = 5
+    initial: Fraction = 0.0
+    final: Fraction = 1.0
+
+
+class RunConfig(_Section):
+    """A run of ``fabricfit optimize``."""
+
+    model: str = Field(description="A .keras file.")
+    data: DataConfig
+    budget: BudgetConfig | None = None
+    objective: Literal["parameters", "flops", "bit_operations", "dsp", "unit_dsp"] | None = Field(
+        default=None, description="What is saved where there is no budget."
+    )
+    hls4ml: dict[str, Any] | str | None = Field(
+        default=None, description="hls4ml's configuration, or a .json or .yaml file of it."
+    )
+    training: TrainingConfig = Field(default_factory=lambda: TrainingConfig())
+    levels: LevelsConfig | None = None
+    directory: str | None = Field(default=None, description="Where runs make their folders.")
+    plugins: list[str] = Field(
+        default_factory=list,
+        description="Modules to import first, such as qkeras, hgq or one's own.",
+    )
+
+    @model_validator(mode="after")
+    def _one_goal(self) -> RunConfig:
+        if (self.budget is None) == (self.objective is None):
+            raise ValueError("give a budget or an objective: one of them")
+        return self
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON Schema of the file, by which editors complete it."""
+    return RunConfig.model_json_schema()
+
+
+def dump(config: RunConfig) -> str:
+    """Return a configuration as YAML, without what is as it would be anyway."""
+    values = config.model_dump(mode="json", exclude_defaults=True)
+    text: str = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+    return text
+
+
+def read_config(path: Path) -> RunConfig:
+    """Read a ``.yaml``, ``.yml`` or ``.toml`` file; paths in it are taken from its folder.
+
+    Raises
+    ------
+    InvalidInputError
+        Names every error and the line that it is on.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInputError(f"{path} cannot be read: {error}") from error
+    if path.suffix == ".toml":
+        values, lines = _from_toml(text, path)
+    else:
+        values, lines = _from_yaml(text, path)
+    return parse(values, lines, str(path), path.parent)
+
+
+def parse(
+    values: Any,
+    lines: Mapping[tuple[Any, ...], int] | None = None,
+    name: str = "the configuration",
+    folder: Path | None = None,
+) -> RunConfig:
+    """Check nested values against the schema.
+
+    Parameters
+    ----------
+    values
+        What was read.
+    lines
+        Path of each value -> the line that it is on.
+    name
+        Of the file.
+    folder
+        Whence relative paths are taken; where the process is, without it.
+
+    Raises
+    ------
+    InvalidInputError
+        Names every error and the line that it is on.
+    """
+    if not isinstance(values, dict):
+        raise InvalidInputError(
+            f"{name} must hold names and values. Received: {type(values).__name__}"
+        )
+    try:
+        config = RunConfig.model_validate(values)
+    except ValidationError as error:
+        raise InvalidInputError(
+            "\n".join(_told(each, lines or {}, name) for each in error.errors())
+        ) from error
+    return config if folder is None else _placed(config, folder)
+
+
+def _told(error: Any, lines: Mapping[tuple[Any, ...], int], name: str) -> str:
+    place = tuple(part for part in error["loc"] if not str(part).startswith("function-"))
+    line = next((lines[place[:n]] for n in range(len(place), -1, -1) if place[:n] in lines), None)
+    where = f"{name}, line {line}" if line else name
+    what = ".".join(map(str, place)) or "the whole"
+    message = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        message = "there is no such setting"
+    if error["type"] == "missing":
+        return f"{where}: {what} is missing"
+    received = repr(error["input"])
+    if error["type"] == "value_error" or len(received) > 120:
+        return f"{where}: {what}: {message}"
+    return f"{where}: {what}: {message}. Received: {received}"
+
+
+def _placed(config: RunConfig, folder: Path) -> RunConfig:
+    """Return a configuration whose paths do not depend on where the process is."""
+
+    def placed(name: str | None) -> str | None:
+        if name is None or ":" in name:
+            return name
+        return str((folder / Path(name).expanduser()).absolute())
+
+    data = config.data.model_copy(
+        update={"source": placed(config.data.source), "validation": placed(config.data.validation)}
+    )
+    hls = placed(config.hls4ml) if isinstance(config.hls4ml, str) else config.hls4ml
+    return config.model_copy(
+        update={
+            "model": placed(config.model),
+            "data": data,
+            "hls4ml": hls,
+            "directory": placed(config.directory),
+        }
+    )
+
+
+def _from_yaml(text: str, path: Path) -> tuple[Any, dict[tuple[Any, ...], int]]:
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        values = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}, line {mark.line + 1}" if mark else str(path)
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise InvalidInputError(f"{where}: this is no YAML: {problem}") from error
+    lines: dict[tuple[Any, ...], int] = {}
+    _note_lines(node, (), lines)
+    return values, lines
+
+
+def _note_lines(node: Any, place: tuple[Any, ...], lines: dict[tuple[Any, ...], int]) -> None:
+    if node is None or len(place) > 20:
+        return
+    lines.setdefault(place, node.start_mark.line + 1)
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            inner = (*place, key.value)
+            lines[inner] = key.start_mark.line + 1
+            _note_lines(value, inner, lines)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            _note_lines(value, (*place, index), lines)
+
+
+_TABLE = re.compile(r"^\s*\[([^\[\]]+)\]\s*(#.*)?$")
+_KEY = re.compile(r"^\s*([A-Za-z0-9_.\"'-]+)\s*=")
+
+
+def _from_toml(text: str, path: Path) -> tuple[Any, dict[tuple[Any, ...], int]]:
+    try:
+        values = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        line = re.search(r"line (\d+)", str(error))
+        where = f"{path}, line {line[1]}" if line else str(path)
+        raise InvalidInputError(f"{where}: this is no TOML: {error}") from error
+    lines: dict[tuple[Any, ...], int] = {(): 1}
+    table: tuple[str, ...] = ()
+    for number, content in enumerate(text.splitlines(), 1):
+        if found := _TABLE.match(content):
+            table = tuple(part.strip().strip("\"'") for part in found[1].split("."))
+            lines.setdefault(table, number)
+        elif found := _KEY.match(content):
+            keys = tuple(part.strip("\"'") for part in found[1].split("."))
+            lines.setdefault((*table, *keys), number)
+    return values, lines
+
+
+def read_hls4ml(given: dict[str, Any] | str | None) -> dict[str, Any]:
+    """Return hls4ml's configuration, read from a file where a name is given.
+
+    Raises
+    ------
+    InvalidInputError
+        The file cannot be read, or holds something else.
+    """
+    if given is None:
+        return {"Model": {"Precision": "fixed<16,6>", "ReuseFactor": 1, "Strategy": "Latency"}}
+    if isinstance(given, dict):
+        return given
+    path = Path(given)
+    try:
+        text = path.read_text(encoding="utf-8")
+        values = json.loads(text) if path.suffix == ".json" else _from_yaml(text, path)[0]
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise InvalidInputError(
+            f"{path} cannot be read as an hls4ml configuration: {error}"
+        ) from error
+    if not isinstance(values, dict):
+        raise InvalidInputError(f"{path} must hold an hls4ml configuration. Received: {values!r}")
+    return values
