@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from fabricfit.errors import require
 from fabricfit.tables import text_table
 
 __all__ = ["LayerReport", "Level", "OptimizationReport", "Trial"]
@@ -186,6 +188,78 @@ class OptimizationReport:
         """Return the report as plain numbers, strings, lists and dictionaries; NaN becomes None."""
         return _plain(asdict(self))
 
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> OptimizationReport:
+        """Return the report that :meth:`to_dict` told.
+
+        Raises
+        ------
+        KeyError, TypeError
+            The values are not those of a report.
+        """
+        levels = tuple(
+            Level(**{**_numbers(each, "metric"), "utilization": tuple(each["utilization"])})
+            for each in values["levels"]
+        )
+        trials = tuple(
+            Trial(**{**_numbers(each, "metric"), "strengths": _pairs(each["strengths"])})
+            for each in values["trials"]
+        )
+        both = "resources_before", "resources_after"
+        layers = tuple(
+            LayerReport(**{**each, **{name: tuple(each[name]) for name in both}})
+            for each in values["layers"]
+        )
+        budget = values["budget"]
+        return cls(
+            **{
+                **_numbers(values, "metric_before", "metric_after"),
+                **{name: tuple(values[name]) for name in (*both, "units")},
+                "levels": levels,
+                "trials": trials,
+                "layers": layers,
+                "budget": None if budget is None else tuple(budget),
+            }
+        )
+
+    def layers_frame(self) -> Any:
+        """Return the layers as a pandas DataFrame (extra ``frames``): a row each."""
+        rows = [
+            {
+                "layer": layer.name,
+                "kind": layer.kind,
+                "weights": layer.weights,
+                "nonzeros_before": layer.nonzeros_before,
+                "nonzeros_after": layer.nonzeros_after,
+                **_by_unit(self.units, layer.resources_before, "before"),
+                **_by_unit(self.units, layer.resources_after, "after"),
+                "skipped": layer.skipped,
+            }
+            for layer in self.layers
+        ]
+        return _frame(rows)
+
+    def levels_frame(self) -> Any:
+        """Return the levels as a pandas DataFrame (extra ``frames``): a row each."""
+        none = (math.nan,) * len(self.units)
+        rows = [
+            {
+                "sparsity": level.sparsity,
+                "accepted": level.accepted,
+                self.metric_name: level.metric,
+                **_by_unit(self.units, level.utilization or none),
+                "epochs": level.epochs,
+                "seconds": level.seconds,
+                "note": level.note,
+            }
+            for level in self.levels
+        ]
+        return _frame(rows)
+
+    def __call__(self) -> str:
+        """Return the report as text."""
+        return str(self)
+
     def __str__(self) -> str:
         lines = text_table(*self.rows())
         if self.budget is not None:
@@ -219,6 +293,28 @@ def _row(
     numbers = [f"{value:,.0f}" for pair in zip(before, after, strict=True) for value in pair]
     saved = " / ".join(f"{1 - a / b:.1%}" if b else "-" for b, a in zip(before, after, strict=True))
     return [name, f"{weights:,}", f"{nonzeros:,}", *numbers, saved, remark]
+
+
+def _numbers(values: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    """Return values with the Nones of these names as NaN, which :meth:`to_dict` made of it."""
+    return {
+        name: math.nan if name in names and value is None else value
+        for name, value in values.items()
+    }
+
+
+def _pairs(strengths: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
+    return {name: (float(first), float(second)) for name, (first, second) in strengths.items()}
+
+
+def _by_unit(
+    units: tuple[str, ...], amounts: tuple[float, ...], when: str = ""
+) -> dict[str, float]:
+    return {f"{unit} {when}".strip(): each for unit, each in zip(units, amounts, strict=True)}
+
+
+def _frame(rows: list[dict[str, Any]]) -> Any:
+    return require("pandas", "frames", "a DataFrame").DataFrame(rows)
 
 
 def _plain(value: Any) -> Any:

@@ -222,9 +222,7 @@ def _delivered(result: Any, verify: bool, as_json: bool) -> int:
     """Say what came out of a run; return the exit code."""
     report, passed, proof = result.report, True, None
     if verify:
-        import fabricfit
-
-        proof = fabricfit.verify(result.model, result.hls_config or {})
+        proof = result.verify()
         passed = proof.passed
     if as_json:
         found = {
@@ -235,11 +233,11 @@ def _delivered(result: Any, verify: bool, as_json: bool) -> int:
         if proof is not None:
             found["verification"] = {"passed": passed, "text": str(proof)}
         _print_json(found)
-    else:
-        _say(str(report))
-        if proof is not None:
-            _say(str(proof))
-        _say(f"The model, its hls4ml configuration and the report are in {result.directory}")
+        return 0 if report.fits and passed else 4
+    _say(str(report))
+    if proof is not None:
+        _say(str(proof))
+    _say(f"Report: {result.write_report()}")
     return 0 if report.fits and passed else 4
 
 
@@ -254,6 +252,31 @@ def resume(
 
     result = jobs.resume_directory(directory, verbose=not (quiet or as_json))
     return _delivered(result, False, as_json)
+
+
+@app.command()
+def report(
+    directory: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
+    output: Annotated[
+        Path | None, typer.Option(help="The HTML file; report.html in the folder without it.")
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """Write the page of a run, and say what came out."""
+    from fabricfit.reporting import read_run, write_page
+
+    if output is not None and output.suffix not in (".html", ".htm"):
+        raise InvalidInputError(f"the output must be an .html file. Received: {output}")
+    if output is not None and output.exists():
+        raise InvalidInputError(f"{output} is there already, and is not overwritten.")
+    story = read_run(directory)
+    written = write_page(story, output)
+    if as_json:
+        _print_json({"report": story.report.to_dict(), "page": str(written)})
+    else:
+        _say(str(story.report))
+        _say(f"Report: {written}")
+    return 0
 
 
 @app.command()

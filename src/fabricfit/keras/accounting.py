@@ -15,7 +15,7 @@ from fabricfit.keras.reduction import reduce_model
 from fabricfit.report import LayerReport
 from fabricfit.selection import Objective
 
-__all__ = ["Account", "deliver"]
+__all__ = ["Account", "deliver", "weight_maps"]
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,44 @@ def deliver(
         layers += _without_kernel(decisions, objective, old)
     units = tuple(objective.units) or tuple(f"resource {i}" for i in range(len(dense)))
     return result, Account(units, layers, dense, _floats(total))
+
+
+def weight_maps(
+    before: keras.Model, after: keras.Model, decisions: Decisions
+) -> dict[str, np.ndarray]:
+    """Return what became of the weights of every kernel, as hardware sees it.
+
+    Parameters
+    ----------
+    before, after, decisions
+        As for :func:`deliver`; both models of the same layers.
+
+    Returns
+    -------
+    dict
+        Kernel -> int8 array of shape ``(n_in, n_out)``: 0 where a weight is what it was trained to, 1 where
+        it is zero, 2 where it shares its value with others on the same input, -1 throughout a kernel that
+        was not optimized.
+    """
+    maps = {}
+    new = counted_kernels(after, decisions.attributes)
+    for name, layer in decisions.attributes.items():
+        if name not in new or not layer.multiplies:
+            continue
+        matrix = layer.axes.matrix(new[name])
+        found = np.where(matrix == 0, 1, 0).astype(np.int8)
+        settings = layer.optimization_attributes
+        if not layer.optimizable or settings is None:
+            found = np.full(matrix.shape, -1, np.int8)
+        elif settings.weight_sharing or settings.constants:
+            order = np.sort(matrix, axis=1)
+            repeated = [set(row[1:][row[1:] == row[:-1]].tolist()) for row in order]
+            shared = np.array(
+                [np.isin(row, list(v)) for row, v in zip(matrix, repeated, strict=True)]
+            )
+            found[shared & (matrix != 0)] = 2
+        maps[name] = found
+    return maps
 
 
 def _without_kernel(

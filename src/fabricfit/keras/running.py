@@ -16,7 +16,7 @@ import numpy as np
 
 from fabricfit.attributes import LayerAttributes
 from fabricfit.errors import InfeasibleError, InvalidInputError, InvalidTypeError
-from fabricfit.keras.accounting import Account, deliver
+from fabricfit.keras.accounting import Account, deliver, weight_maps
 from fabricfit.keras.builder import tune
 from fabricfit.keras.cloning import copy_model
 from fabricfit.keras.compensation import Compensation
@@ -61,6 +61,7 @@ __all__ = ["Run"]
 logger = logging.getLogger(__name__)
 
 WEIGHTS_FILE = "best.weights.h5"
+GROUPS = "groups.npz"
 
 _CORRECTIONS = 4
 _MARGIN = 1.25
@@ -183,9 +184,7 @@ class Run:
         recorder = Recorder(folder, self.manifest, settings.checkpoint_seconds, observer)
         for name, text in self.documents.items():
             if not (folder.path / name).exists():
-                recorder.write(
-                    name, lambda path, text=text: path.write_text(text, encoding="utf-8")
-                )
+                recorder.write_text(name, text)
         self.saved = None if recorder.state is None else RunState.of(recorder.state)
         return recorder
 
@@ -488,6 +487,7 @@ class Run:
             result = remove_custom_regularizers(self.engine.model)
         if self.finish is not None:
             result = self.finish(result, self.decisions.attributes)
+        self.recorder.write_state(GROUPS, weight_maps(self.original, result, self.decisions))
         result, account = deliver(self.original, result, self.decisions, self.objective)
         self._warn_of_excess(account)
         self._compile(result)
@@ -517,7 +517,13 @@ class Run:
         start = None
         if self.tuned is not None:
             start = Start(self.fingerprint, self.tuned, self.best, self.best_metric)
-        return OptimizationResult(result, report, self.recorder.folder.path, start=start)
+        return OptimizationResult(
+            result,
+            report,
+            self.recorder.folder.path,
+            start=start,
+            increasing=self.settings.increasing,
+        )
 
     def _warn_of_excess(self, account: Account) -> None:
         """Say so if units stayed in the model that the objective counts as removed."""

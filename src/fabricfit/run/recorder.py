@@ -143,6 +143,10 @@ class Recorder:
         """Write a file beside the journal."""
         self._guarded(lambda: self.folder.write_json(name, value))
 
+    def write_state(self, name: str, state: Any) -> None:
+        """Write arrays and plain values beside the journal, for :func:`load_state`."""
+        self.write(name, lambda path: save_state(path, state))
+
     def write_text(self, name: str, text: str) -> None:
         """Write a text beside the journal."""
         self.write(name, lambda path: path.write_text(text, encoding="utf-8"))
