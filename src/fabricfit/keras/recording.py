@@ -89,6 +89,7 @@ def _strengths(given: Mapping[str, Any]) -> Strengths:
 
 
 def describe_run(
+    name: str,
     fingerprint: Mapping[str, Any],
     settings: OptimizationSettings,
     scheduler: OptimizationScheduler,
@@ -99,6 +100,8 @@ def describe_run(
 
     Parameters
     ----------
+    name
+        The model's.
     fingerprint
         Of the model and data: see :func:`fabricfit.keras.starting.fingerprint`.
     settings, scheduler, target
@@ -119,6 +122,7 @@ def describe_run(
     schedule = {"scheduler": type(scheduler).__qualname__, **_simple(vars(scheduler))}
     decisive = {name: value for name, value in configuration.items() if name not in _NOT_DECISIVE}
     return {
+        "model": name,
         "settings": configuration,
         "goal": goal,
         "levels": schedule,

@@ -131,6 +131,7 @@ class Run:
         self.threshold = None if settings.rtol is None else settings.rtol * self.baseline
         self.rng = np.random.default_rng(settings.seed)
         self.manifest = describe_run(
+            model.name,
             self.fingerprint,
             settings,
             self.scheduler,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -107,7 +107,7 @@ def layers(report: OptimizationReport) -> Any:
     return figure
 
 
-def groups(maps: dict[str, np.ndarray]) -> Any:
+def groups(maps: Mapping[str, np.ndarray]) -> Any:
     """Draw what became of the weights of each kernel: kept, zero or shared.
 
     Parameters
@@ -132,7 +132,12 @@ def groups(maps: dict[str, np.ndarray]) -> Any:
     return figure
 
 
-FIGURES = {"front": front, "layers": layers, "groups": groups}
+FIGURES: dict[str, Callable[[OptimizationReport, Mapping[str, np.ndarray]], Any]] = {
+    "front": lambda report, maps: front(report),
+    "layers": lambda report, maps: layers(report),
+    "groups": lambda report, maps: groups(maps),
+}
+"""Name -> what draws it from a run's report and maps."""
 
 
 def _colors(codes: np.ndarray) -> np.ndarray:
@@ -153,17 +158,11 @@ def map_image(codes: np.ndarray) -> str:
     return "data:image/png;base64," + base64.b64encode(held.getvalue()).decode()
 
 
-def themed_svg(figure: Any, colors: Sequence[str] = ()) -> str:
+def themed_svg(figure: Any) -> str:
     """Return a figure as SVG whose ink is the text color of the page it is in."""
     matplotlib = require("matplotlib", "report", "drawing figures")
     for axes in figure.axes:
-        for part in (
-            axes.xaxis.label,
-            axes.yaxis.label,
-            axes.title,
-            *axes.get_xticklabels(),
-            *axes.get_yticklabels(),
-        ):
+        for part in (axes.xaxis.label, axes.yaxis.label, axes.title):
             part.set_color(_INK)
         axes.tick_params(colors=_INK)
         for spine in axes.spines.values():

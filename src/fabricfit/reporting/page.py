@@ -57,6 +57,7 @@ def render_page(story: Story) -> str:
     report = story.report
     text: str = environment.from_string(source.read_text(encoding="utf-8")).render(
         report=report,
+        title=_title(story),
         story=story,
         manifest=story.manifest,
         gauges=_gauges(story),
@@ -70,6 +71,15 @@ def render_page(story: Story) -> str:
         seconds=story.status.now - story.status.begun,
     )
     return text
+
+
+def _title(story: Story) -> str:
+    report = story.report
+    goal = f"fewer {', '.join(report.units)}"
+    if report.budget is not None:
+        limits = zip(report.units, report.budget, strict=True)
+        goal = " and ".join(f"{limit:,.0f} {unit}" for unit, limit in limits)
+    return f"{story.manifest.get('model', 'A model')} for {goal}"
 
 
 def _number(value: Any) -> str:
@@ -116,7 +126,6 @@ def _layer(layer: LayerReport, units: tuple[str, ...]) -> dict[str, Any]:
                 "before": before,
                 "after": after,
                 "share": after / top,
-                "whole": before / top,
             }
         )
     return {"layer": layer, "bars": bars}

@@ -67,6 +67,7 @@ class Story:
             raise RunDirectoryError(
                 f"the run in {directory} is not finished. Go on with it first ('fabricfit resume')."
             )
+        directory = directory.absolute()
         records, _ = read_journal(directory / JOURNAL)
         groups = directory / "groups.npz"
         return cls(
