@@ -1,6 +1,7 @@
 # Everything a developer does. Each target makes the virtual environments that it needs by itself:
 #   make demo   fit a jet tagger to a board and show the result
 #   make test   the tests, on the three backends and with the quantized layers
+#   make docs   the documentation as a site, in site/
 PYTHON  ?= python3
 TORCH   ?= torch==2.13.0
 OUTPUT  ?= demo-output
@@ -12,14 +13,16 @@ DEMO    := .venv-demo
 DEV     := .venv
 QKERAS  := .venv-qkeras
 HGQ     := .venv-hgq
+DOCS    := .venv-docs
 PIP     := -m pip install --quiet --disable-pip-version-check
 QUICK   := not slow
 
 # One thread a process: the models are small, and several processes share the machine.
 export OMP_NUM_THREADS ?= 1
 export TF_CPP_MIN_LOG_LEVEL ?= 2
+export NO_MKDOCS_2_WARNING ?= 1
 
-.PHONY: demo test test-all test-core test-backends test-qkeras test-hgq test-install lint types docs-check bench format clean
+.PHONY: demo test test-all test-core test-backends test-qkeras test-hgq test-install lint types docs docs-check bench format clean
 .DELETE_ON_ERROR:
 
 demo: $(DEMO)/.ready
@@ -62,6 +65,10 @@ types: $(DEV)/.ready
 bench: $(DEV)/.ready
 	env -u OMP_NUM_THREADS $(DEV)/bin/python -m benchmarks $(BENCH)
 
+# The site, from the pages and the docstrings; what is wrong in either is an error.
+docs: $(DOCS)/.ready
+	$(DOCS)/bin/python -m mkdocs build --strict
+
 docs-check: $(DEV)/.ready
 	KERAS_BACKEND=tensorflow $(DEV)/bin/python $(PYTEST) tests/docs
 
@@ -80,6 +87,12 @@ $(DEV)/.ready: pyproject.toml
 	$(new_venv)
 	$(DEV)/bin/python $(PIP) $(TORCH)
 	$(DEV)/bin/python $(PIP) -e '.[tensorflow,jax,torch,tuner,ortools,test,lint]'
+	touch $@
+
+# Docstrings are read, not imported, so that the site needs no backend.
+$(DOCS)/.ready: pyproject.toml
+	$(new_venv)
+	$(DOCS)/bin/python $(PIP) -e '.[docs]'
 	touch $@
 
 # QKeras and HGQ2 cannot live beside each other, so each has an environment of its own, laid over the first one.
@@ -102,4 +115,4 @@ $(HGQ)/.ready: $(DEV)/.ready
 	touch $@
 
 clean:
-	rm -rf $(DEMO) $(DEV) $(QKERAS) $(HGQ) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(DEMO) $(DEV) $(QKERAS) $(HGQ) $(DOCS) build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis

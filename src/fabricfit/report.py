@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from fabricfit.errors import require
 from fabricfit.tables import text_table
+
+_Part = TypeVar("_Part")
 
 __all__ = ["LayerReport", "Level", "OptimizationReport", "Trial"]
 
@@ -194,33 +196,36 @@ class OptimizationReport:
 
         Raises
         ------
-        KeyError, TypeError
+        KeyError, TypeError, ValueError
             The values are not those of a report.
         """
-        levels = tuple(
-            Level(**{**_numbers(each, "metric"), "utilization": tuple(each["utilization"])})
-            for each in values["levels"]
-        )
-        trials = tuple(
-            Trial(**{**_numbers(each, "metric"), "strengths": _pairs(each["strengths"])})
-            for each in values["trials"]
-        )
-        both = "resources_before", "resources_after"
-        layers = tuple(
-            LayerReport(**{**each, **{name: tuple(each[name]) for name in both}})
-            for each in values["layers"]
-        )
-        budget = values["budget"]
         return cls(
-            **{
-                **_numbers(values, "metric_before", "metric_after"),
-                **{name: tuple(values[name]) for name in (*both, "units")},
-                "levels": levels,
-                "trials": trials,
-                "layers": layers,
-                "budget": None if budget is None else tuple(budget),
-            }
-        )
+            units=_texts(values["units"]),
+            layers=tuple(_part(LayerReport, each) for each in values["layers"]),
+            resources_before=_amounts(values["resources_before"]),
+            resources_after=_amounts(values["resources_after"]),
+            metric_name=_text(values["metric_name"]),
+            metric_before=_number(values["metric_before"]),
+            metric_after=_number(values["metric_after"]),
+            threshold=None if values["threshold"] is None else _number(values["threshold"]),
+            sparsity=_number(values["sparsity"]),
+            levels=tuple(_part(Level, each) for each in values["levels"]),
+            budget=None if values["budget"] is None else _amounts(values["budget"]),
+            trials=tuple(_part(Trial, each) for each in values["trials"]),
+            derivatives=_text(values["derivatives"]),
+        )._checked()
+
+    def _checked(self) -> OptimizationReport:
+        """Return the report if its numbers belong together."""
+        several = [self.resources_before, self.resources_after]
+        several += [] if self.budget is None else [self.budget]
+        several += [
+            x for layer in self.layers for x in (layer.resources_before, layer.resources_after)
+        ]
+        several += [level.utilization for level in self.levels if level.utilization]
+        if any(len(each) != len(self.units) for each in several):
+            raise ValueError(f"there must be a number for each of {self.units}")
+        return self
 
     def layers_frame(self) -> Any:
         """Return the layers as a pandas DataFrame (extra ``frames``): a row each."""
@@ -295,16 +300,52 @@ def _row(
     return [name, f"{weights:,}", f"{nonzeros:,}", *numbers, saved, remark]
 
 
-def _numbers(values: Mapping[str, Any], *names: str) -> dict[str, Any]:
-    """Return values with the Nones of these names as NaN, which :meth:`to_dict` made of it."""
+def _number(value: Any) -> float:
+    """Return a number, NaN for the None that :meth:`OptimizationReport.to_dict` made of it."""
+    if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
+        raise TypeError(f"a number was expected. Received: {value!r}")
+    return math.nan if value is None else value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"a text was expected. Received: {value!r}")
+    return value
+
+
+def _texts(values: Any) -> tuple[str, ...]:
+    return tuple(_text(each) for each in _list(values))
+
+
+def _amounts(values: Any) -> tuple[float, ...]:
+    return tuple(_number(each) for each in _list(values))
+
+
+def _list(values: Any) -> list[Any]:
+    if not isinstance(values, list):
+        raise TypeError(f"a list was expected. Received: {values!r}")
+    return values
+
+
+def _strengths(values: Any) -> dict[str, tuple[float, float]]:
     return {
-        name: math.nan if name in names and value is None else value
-        for name, value in values.items()
+        _text(name): (_number(pair[0]), _number(pair[1])) for name, pair in dict(values).items()
     }
 
 
-def _pairs(strengths: Mapping[str, Any]) -> dict[str, tuple[float, float]]:
-    return {name: (float(first), float(second)) for name, (first, second) in strengths.items()}
+_READ: dict[str, Callable[[Any], Any]] = {
+    **dict.fromkeys(("name", "kind", "skipped", "note"), _text),
+    **dict.fromkeys(("weights", "nonzeros_before", "nonzeros_after", "epochs"), _number),
+    **dict.fromkeys(("sparsity", "metric", "seconds"), _number),
+    **dict.fromkeys(("resources_before", "resources_after", "utilization"), _amounts),
+    **dict.fromkeys(("accepted", "chosen"), bool),
+    "strengths": _strengths,
+}
+
+
+def _part(kind: Callable[..., _Part], values: Any) -> _Part:
+    """Return a layer, level or trial of a report, each of its values checked."""
+    return kind(**{name: _READ[name](each) for name, each in dict(values).items()})
 
 
 def _by_unit(

@@ -18,7 +18,9 @@ __all__ = ["RunConfig", "dump", "parse", "read_config", "schema"]
 
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1, strict=True)]
+_MOST = 2**31 - 1
+Count = Annotated[int, Field(ge=1, le=_MOST, strict=True)]
+Whole = Annotated[int, Field(ge=0, le=_MOST, strict=True)]
 
 
 class _Section(BaseModel):
@@ -92,15 +94,15 @@ class TrainingConfig(_Section):
     increasing: bool = True
     rtol: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     ranking_metric: str | None = None
-    rewinding_epochs: Annotated[int, Field(ge=0, strict=True)] = 1
-    cutoff_bad_trials: Annotated[int, Field(ge=0, strict=True)] = 1
+    rewinding_epochs: Whole = 1
+    cutoff_bad_trials: Whole = 1
     tuner: Literal["halving", "Bayesian", "Hyperband", "Manual"] | None = "halving"
     trials: Count = 10
     regularization_range: list[Amount] | None = None
     patience: Count | None = 2
-    seed: Annotated[int, Field(ge=0, strict=True)] = 0
-    recalibration: Annotated[int, Field(ge=0, strict=True)] = 0
-    compensation: Annotated[int, Field(ge=0, strict=True)] = 0
+    seed: Whole = 0
+    recalibration: Whole = 0
+    compensation: Whole = 0
     distillation: Annotated[float, Field(ge=0, lt=1)] = 0.0
     temperature: Annotated[float, Field(gt=0)] = 2.0
 

@@ -70,18 +70,32 @@ class Story:
         directory = directory.absolute()
         records, _ = read_journal(directory / JOURNAL)
         groups = directory / "groups.npz"
+        manifest = _json(directory / MANIFEST)
+        kinds = {"environment": dict, "settings": dict, "goal": dict, "fingerprint": dict}
+        wrong = [name for name, kind in kinds.items() if not isinstance(manifest.get(name), kind)]
+        if wrong:
+            raise RunDirectoryError(f"{directory / MANIFEST} lacks {', '.join(wrong)}.")
         return cls(
             report=_report(_json(directory / "report.json"), directory),
-            manifest=_json(directory / MANIFEST),
+            manifest=manifest,
             status=Status.of(records),
             directory=directory,
-            maps=load_state(groups) if groups.is_file() else {},
+            maps=_maps(groups) if groups.is_file() else {},
             hls_config=_json(directory / "hls_config.json", needed=False),
             verification=_json(directory / "verification.json", needed=False),
             repeat=f"fabricfit optimize {directory / 'config.yaml'}"
             if (directory / "config.yaml").is_file()
             else "",
         )
+
+
+def _maps(path: Path) -> dict[str, np.ndarray]:
+    found = load_state(path)
+    if not isinstance(found, dict) or not all(
+        isinstance(each, np.ndarray) and each.ndim == 2 for each in found.values()
+    ):
+        raise RunDirectoryError(f"{path} does not hold maps of weights.")
+    return found
 
 
 def _json(path: Path, needed: bool = True) -> Any:

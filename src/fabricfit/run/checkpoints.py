@@ -61,7 +61,15 @@ def load_state(path: Path, checksum: str | None = None) -> Any:
         with np.load(path, allow_pickle=False) as held:
             structure = json.loads(held[_STRUCTURE].tobytes())
             return _unpacked(structure, held)
-    except (KeyError, OSError, ValueError, zipfile.BadZipFile) as error:
+    except (
+        EOFError,
+        KeyError,
+        OSError,
+        RecursionError,
+        TypeError,
+        ValueError,
+        zipfile.BadZipFile,
+    ) as error:
         if isinstance(error, RunDirectoryError):
             raise
         raise RunDirectoryError(f"{path} cannot be read: {error}") from error

@@ -125,6 +125,8 @@ def fresh_metric(metric: Any, outputs: Any = None, y: Any = None) -> keras.metri
             raise InvalidInputError(
                 f"validation_metric must be one that Keras knows. Received: {metric!r}"
             ) from error
+        if type(metric) is keras.metrics.Metric:  # the base of all of them, which measures nothing
+            raise InvalidInputError("validation_metric must measure something. Received: 'metric'")
         if isinstance(metric, keras.metrics.Metric):
             return metric
     if callable(metric):

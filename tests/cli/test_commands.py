@@ -1,0 +1,212 @@
+"""The commands, on input that can be worked with."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import yaml
+
+from fabricfit.cli.configuration import dump, parse, read_config, schema
+
+pytestmark = pytest.mark.keras
+
+
+@pytest.fixture(scope="module")
+def done(job, tmp_path_factory):
+    """The folder of a finished run."""
+    from fabricfit.cli import main
+
+    place = tmp_path_factory.mktemp("runs")
+    assert main(["optimize", str(job.folder / "run.yaml"), "--output", str(place), "--quiet"]) == 0
+    return place / "run-0001"
+
+
+def test_a_run_leaves_what_is_needed_to_use_and_repeat_it(job, done, command):
+    names = {path.name for path in done.iterdir()}
+    assert {
+        "config.yaml",
+        "hls_config.json",
+        "manifest.json",
+        "model.keras",
+        "report.html",
+        "report.json",
+    } <= names
+    loaded = keras.saving.load_model(done / "model.keras")
+    assert loaded.name == "tagger"
+    code, out, _ = command(
+        "optimize", done / "config.yaml", "--output", done.parent / "again", "--json"
+    )
+    assert code == 0
+    again = json.loads(out)
+    first = json.loads((done / "report.json").read_text())
+    assert again["report"]["metric_after"] == first["metric_after"]
+    second = keras.saving.load_model(done.parent / "again" / "run-0001" / "model.keras")
+    for a, b in zip(loaded.variables, second.variables, strict=True):
+        np.testing.assert_array_equal(*map(keras.ops.convert_to_numpy, (a, b)))
+
+
+def test_options_do_what_the_file_does(job, done, command, tmp_path):
+    code, out, err = command(
+        "optimize", job.model, "--data", job.folder / "data.npz", "--dsp", 20, "--epochs", 2,
+        "--batch-size", 64, "--output", tmp_path, "--quiet",
+    )  # fmt: skip
+    assert code == 0 and "it fits" in out and not err.strip()
+
+
+def test_a_finished_run_is_resumed_to_the_same(done, command):
+    code, out, _ = command("resume", done, "--json")
+    assert code == 0
+    assert json.loads(out)["report"] == json.loads((done / "report.json").read_text())
+
+
+def test_report_writes_a_page_and_overwrites_nothing(done, command, tmp_path):
+    target = tmp_path / "page.html"
+    code, out, _ = command("report", done, "--output", target)
+    assert code == 0 and "accuracy" in out and target.read_text().startswith("<!doctype html>")
+    assert command("report", done, "--output", target)[0] == 2
+
+
+def test_an_estimate_is_told_with_and_without_a_device(job, command):
+    code, out, _ = command("estimate", job.model, "--device", "pynq-z2", "--json")
+    assert code == 0 and json.loads(out)["total"]["dsp"]["value"] > 0
+    code, out, _ = command("estimate", job.model)
+    assert code == 0 and "fc" in out
+
+
+def test_what_does_not_fit_has_its_own_code(job, command):
+    code, _, _ = command("estimate", job.model, "--device", "pynq-z2", "--fraction", 0.01)
+    assert code == 4
+    words = ("optimize", job.model, "--data", job.folder / "data.npz", "--dsp", 0)
+    code, _, err = command(*words)
+    assert code == 3 and "at least" in err
+
+
+def test_the_generated_code_is_verified(job, done, command):
+    pytest.importorskip("hls4ml")
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("the converter is the same on all backends, and is tried on one")
+    code, out, _ = command(
+        "verify", done / "model.keras", "--hls-config", done / "hls_config.json", "--counts-only"
+    )
+    assert code == 0 and "ok" in out
+
+
+def test_a_model_is_reduced(job, command, tmp_path):
+    model = keras.saving.load_model(job.model)
+    kernel, bias = model.get_layer("fc").get_weights()
+    kernel[:, :4] = 0
+    model.get_layer("fc").set_weights([kernel, bias])
+    model.save(tmp_path / "zeros.keras")
+    code, out, _ = command("reduce", tmp_path / "zeros.keras", tmp_path / "small.keras", "--json")
+    assert code == 0 and len(json.loads(out)["removed"]["fc"]) == 4
+    assert keras.saving.load_model(tmp_path / "small.keras").get_layer("fc").units == 8
+    assert command("reduce", tmp_path / "zeros.keras", tmp_path / "small.keras")[0] == 2
+
+
+def test_devices_are_listed(command):
+    code, out, _ = command("devices", "pynq")
+    assert code == 0 and "PYNQ-Z2" in out and "220" in out
+    code, out, _ = command("devices", "--json")
+    assert {"name", "dsp", "family"} <= set(json.loads(out)[0])
+
+
+def test_the_schema_is_told_and_fits_the_example(job, command):
+    code, out, _ = command("schema")
+    assert code == 0 and json.loads(out) == schema()
+    assert schema()["properties"]["training"]
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["--version"], ["optimize", "-h"], ["demo", "--help"]]
+)
+def test_help_is_no_error(words, command):
+    code, out, _ = command(*words)
+    assert code == 0 and out
+
+
+def test_a_configuration_is_written_as_it_was_read(job, tmp_path):
+    config = read_config(job.folder / "run.yaml")
+    (tmp_path / "again.yaml").write_text(dump(config))
+    assert read_config(tmp_path / "again.yaml") == config
+    assert config.training.tuner is None
+
+
+def test_toml_says_the_same(job, tmp_path):
+    path = job.folder / "run.toml"
+    path.write_text(
+        f'model = "{job.model}"\ndirectory = "runs"\n[data]\nsource = "data.npz"\n'
+        "[budget.relative]\ndsp = 0.5\n[training]\nbatch_size = 64\nepochs = 2\n[levels]\nsteps = 2\n"
+    )
+    from_toml, from_yaml = read_config(path), read_config(job.folder / "run.yaml")
+    path.unlink()
+    assert from_toml.budget == from_yaml.budget and from_toml.data == from_yaml.data
+
+
+@pytest.mark.parametrize("kind", ["npz", "h5", "parquet", "python", "split"])
+def test_samples_are_read_from_every_kind_of_source(job, tmp_path, monkeypatch, kind):
+    from fabricfit.cli.configuration import DataConfig
+    from fabricfit.cli.inputs import load_data
+
+    X, y = job.X, job.y
+    if kind == "npz":
+        np.savez(tmp_path / "d.npz", X_train=X[:200], y_train=y[:200], X_val=X[200:], y_val=y[200:])
+        config = DataConfig(source=str(tmp_path / "d.npz"))
+    elif kind == "h5":
+        h5py = pytest.importorskip("h5py")
+        with h5py.File(tmp_path / "d.h5", "w") as file:
+            file["X"], file["y"] = X, y
+        config = DataConfig(source=str(tmp_path / "d.h5"))
+    elif kind == "parquet":
+        pandas = pytest.importorskip("pandas")
+        pytest.importorskip("pyarrow")
+        frame = pandas.DataFrame(X, columns=[f"x{i}" for i in range(8)])
+        frame["y"] = y
+        frame.to_parquet(tmp_path / "d.parquet")
+        config = DataConfig(source=str(tmp_path / "d.parquet"))
+    elif kind == "python":
+        (tmp_path / "my_samples.py").write_text(
+            "import numpy as np\n"
+            "def pairs():\n"
+            "    X = np.ones((10, 8), 'float32'); y = np.zeros(10, int)\n"
+            "    return (X, y), (X[:4], y[:4])\n"
+        )
+        monkeypatch.chdir(tmp_path)
+        (train, validation) = load_data(DataConfig(source="my_samples:pairs"))
+        assert len(train[0]) == 10 and len(validation[0]) == 4
+        return
+    else:
+        np.savez(tmp_path / "a.npz", X=X[:200], y=y[:200])
+        np.savez(tmp_path / "b.npz", X=X[200:], y=y[200:])
+        config = DataConfig(source=str(tmp_path / "a.npz"), validation=str(tmp_path / "b.npz"))
+    train, validation = load_data(config)
+    assert len(train[0]) + len(validation[0]) == 240
+    assert train[0].shape[1:] == (8,) and len(train[0]) == len(train[1])
+    if kind in ("npz", "split"):
+        np.testing.assert_array_equal(validation[0], X[200:])
+    assert 40 <= len(validation[0]) <= 48
+
+
+def test_objectives_go_without_a_budget(job, command, tmp_path):
+    values = {**job.values, "objective": "parameters", "levels": {"steps": 2, "final": 0.5}}
+    del values["budget"]
+    (job.folder / "objective.yaml").write_text(yaml.safe_dump(values))
+    code, out, _ = command(
+        "optimize", job.folder / "objective.yaml", "--output", tmp_path, "--json"
+    )
+    assert code == 0 and json.loads(out)["report"]["sparsity"] == 0.5
+    assert parse(values).objective == "parameters"
+
+
+def test_the_program_is_installed():
+    done = subprocess.run(
+        [sys.executable, "-m", "fabricfit", "--version"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0 and done.stdout.strip()
