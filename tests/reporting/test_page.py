@@ -1,0 +1,192 @@
+"""The page of a run, in a real browser."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+
+import keras
+import numpy as np
+import pytest
+
+import fabricfit
+from fabricfit.keras import OptimizationSettings
+from fabricfit.reporting import read_run, render_page, write_page
+
+pytestmark = pytest.mark.keras
+
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+QUIET = [
+    "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
+    "--disable-sync", "--no-first-run",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory):
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            keras.Input((8,)),
+            keras.layers.Dense(
+                24, activation="relu", name="fc->1"
+            ),  # a name that HTML must not take
+            keras.layers.Dense(12, activation="relu", name="fc2"),
+            keras.layers.BatchNormalization(name="bn"),
+            keras.layers.Dense(3, activation="softmax", name="out"),
+        ],
+        name="tagger->co",
+    )
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(240, 8)).astype("float32")
+    y = (X[:, :3] + 0.2 * rng.normal(size=(240, 3))).argmax(axis=1)
+    config = {"Model": {"Precision": "fixed<16,6>", "ReuseFactor": 1, "Strategy": "Latency"}}
+    settings = OptimizationSettings(
+        batch_size=64, epochs=2, optimizer="adam", loss_fn="sparse_categorical_crossentropy",
+        validation_metric="accuracy", increasing=True, rtol=None, tuner=None,
+        directory=tmp_path_factory.mktemp("runs"),
+    )  # fmt: skip
+    budget = fabricfit.Budget.relative(dsp=0.5, lut=0.9)
+    return fabricfit.fit(model, config, budget, (X, y), (X, y), settings)
+
+
+def test_a_page_holds_all_that_there_is_to_know(result):
+    story = read_run(result.directory)
+    page = render_page(story)
+    for part in (
+        "tagger-&gt;co for", "fits the budget", "fc-&gt;1", "before → after", "hls4ml configuration",
+        "LayerName", "How to repeat it", str(result.directory), "All settings",
+        f"{result.report.resources_after[0]:,.0f}", f"{result.report.metric_after:.4g}",
+    ):  # fmt: skip
+        assert part in page, part
+    assert page.count('<img src="data:image/png') == 3
+    assert "fc->1" not in page
+    outside = re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?(?!data:|#)([^"')>\s]+)""", page)
+    assert not [each for each in outside if not each.startswith(("#", "data:"))], outside
+
+
+def test_the_same_run_gives_the_same_page(result):
+    story = read_run(result.directory)
+    assert render_page(story) == render_page(story)
+
+
+def test_the_outcome_of_verification_is_told(result):
+    pytest.importorskip("hls4ml")
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("the converter is the same on all backends, and is tried on one")
+    page = render_page(read_run(result.directory))
+    assert "not looked at yet" in page
+    found = result.verify(compile=False)
+    page = render_page(read_run(result.directory))
+    assert "not looked at yet" not in page and str(found).splitlines()[0] in page
+
+
+def test_maps_tell_kept_zero_and_shared_weights_apart(result):
+    maps = read_run(result.directory).maps
+    for name, kernel in (("fc->1", 0), ("fc2", 1)):
+        weights = result.model.layers[kernel].get_weights()[0]
+        np.testing.assert_array_equal(maps[name] == 1, weights == 0)
+        shared = np.array([[(row == w).sum() > 1 and w != 0 for w in row] for row in weights])
+        np.testing.assert_array_equal(maps[name] == 2, shared)
+
+
+@pytest.mark.parametrize("figure", ["front", "layers", "groups"])
+@pytest.mark.parametrize("ending", ["png", "svg"])
+def test_figures_are_drawn_by_one_call(result, figure, ending, tmp_path):
+    path = result.plot(tmp_path / f"figure.{ending}", figure)
+    start = path.read_bytes()[:200]
+    assert start.startswith(b"\x89PNG") or b"<svg" in path.read_bytes()[:1000]
+    assert path.stat().st_size > 2000
+
+
+def test_tables_are_frames(result):
+    pytest.importorskip("pandas")
+    layers, levels = result.report.layers_frame(), result.report.levels_frame()
+    named = layers[layers.weights > 0]
+    assert list(named.layer)[:2] == ["fc->1", "fc2"]
+    assert layers["DSP after"].sum() == result.report.resources_after[0]
+    assert len(levels) == len(result.history) and levels.accuracy.notna().all()
+
+
+def test_the_result_tells_its_best_level_and_front(result):
+    assert result.best.sparsity == result.report.sparsity == 1.0
+    assert result.best in result.pareto
+    found = [(-each.metric, *each.utilization) for each in result.pareto]
+    for one in found:
+        assert not any(o != one and all(np.less_equal(o, one)) for o in found)
+    assert result.config["model"] == "tagger->co" and result.config["seed"] == 0
+    assert result.report() == str(result.report)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    api = pytest.importorskip("playwright.sync_api")
+    if CHROMIUM is None:
+        pytest.skip("no Chromium is installed")
+    with api.sync_playwright() as started:
+        found = started.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        yield found
+        found.close()
+
+
+@pytest.fixture(scope="module")
+def page_file(result):
+    return write_page(read_run(result.directory))
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 360])
+def test_the_page_is_shown_without_an_error_and_without_a_network(
+    browser, page_file, scheme, width
+):
+    context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 800})
+    page = context.new_page()
+    told, asked = [], []
+    page.on("console", lambda message: told.append(message.text))
+    page.on("pageerror", lambda error: told.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(page_file.as_uri())
+    assert not told
+    assert [url for url in asked if not url.startswith("data:")] == [page_file.as_uri()]
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate(
+        "[...document.images].every(i => i.complete && i.naturalWidth > 0 && i.alt)"
+    )
+    paper, ink = (
+        page.evaluate(f"getComputedStyle(document.body).{name}")
+        for name in ("backgroundColor", "color")
+    )
+    assert (brightness(paper) > 200) == (scheme == "light")
+    assert abs(brightness(paper) - brightness(ink)) > 150
+    drawn = page.evaluate("getComputedStyle(document.querySelector('figure svg text')).fill")
+    assert abs(brightness(paper) - brightness(drawn)) > 150
+    context.close()
+
+
+def brightness(color):
+    return float(np.mean([int(part) for part in re.findall(r"\d+", color)[:3]]))
+
+
+def test_the_configuration_is_copied(browser, page_file, result):
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(page_file.as_uri())
+    page.click("#copy")
+    page.wait_for_function("document.getElementById('copy').textContent == 'Copied'")
+    shown = page.text_content("#config")
+    assert json.loads(shown) == json.loads(json.dumps(result.hls_config))
+    context.close()
+
+
+def test_the_page_prints(browser, page_file, tmp_path):
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(page_file.as_uri())
+    page.emulate_media(media="print")
+    assert not page.is_visible("#copy")
+    page.pdf(path=tmp_path / "page.pdf", format="A4")
+    assert (tmp_path / "page.pdf").stat().st_size > 10_000
+    context.close()
