@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         optimize_model,
     )
     from fabricfit.ranking import register_criterion
+    from fabricfit.sweeping import sweep
 
 _HOMES = {
     "Budget": "fabricfit.budget",
@@ -46,6 +47,7 @@ _HOMES = {
     "optimize_keras_model_for_hls4ml": "fabricfit.keras",
     "optimize_model": "fabricfit.keras",
     "register_criterion": "fabricfit.ranking",
+    "sweep": "fabricfit.sweeping",
     "verify": "fabricfit.firmware",
 }
 
@@ -65,6 +67,7 @@ __all__ = [
     "optimize_keras_model_for_hls4ml",
     "optimize_model",
     "register_criterion",
+    "sweep",
     "verify",
 ]
 

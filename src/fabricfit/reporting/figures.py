@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from fabricfit.errors import require
 from fabricfit.report import OptimizationReport
 
-__all__ = ["FIGURES", "front", "groups", "layers", "map_image", "themed_svg"]
+__all__ = ["FIGURES", "front", "groups", "layers", "map_image", "sweep_front", "themed_svg"]
 
 _INK = "#0b0c0d"
 """Stands for the page's own text color in figures that follow a theme."""
@@ -129,6 +129,40 @@ def groups(maps: Mapping[str, np.ndarray]) -> Any:
         axes.set_title(name, fontsize="small")
         axes.set_xlabel("output")
         axes.set_ylabel("input")
+    return figure
+
+
+def sweep_front(points: Sequence[tuple[float, float, bool, bool]], metric: str) -> Any:
+    """Draw what came of several budgets.
+
+    Parameters
+    ----------
+    points
+        Share of the resources that is left, metric, whether no other point is better in both, and whether it
+        is the knee.
+    metric
+        Name of the metric.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    figure = _figure(5.2, 3.6)
+    axes = figure.add_subplot()
+    best = sorted(point[:2] for point in points if point[2])
+    axes.plot(*zip(*best, strict=True) if best else ([], []), "-", color=_ACCENTS[0], linewidth=1)
+    for on_front, is_knee, color, label in (
+        (True, False, _ACCENTS[0], "front"),
+        (True, True, _ACCENTS[2], "knee"),
+        (False, False, "#9aa1ab", "others"),
+    ):
+        told = [point[:2] for point in points if point[2:] == (on_front, is_knee)]
+        if told:
+            axes.scatter(*zip(*told, strict=True), color=color, label=label, zorder=3)
+    axes.set_xlabel("share of the resources that is left")
+    axes.set_ylabel(metric)
+    axes.grid(alpha=0.25)
+    axes.legend(frameon=False, fontsize="small")
     return figure
 
 
