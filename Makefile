@@ -80,13 +80,13 @@ endef
 
 $(DEMO)/.ready: pyproject.toml
 	$(new_venv)
-	$(DEMO)/bin/python $(PIP) -e '.[tensorflow,hls4ml]'
+	$(DEMO)/bin/python $(PIP) -e '.[tensorflow,hls4ml,report]'
 	touch $@
 
 $(DEV)/.ready: pyproject.toml
 	$(new_venv)
 	$(DEV)/bin/python $(PIP) $(TORCH)
-	$(DEV)/bin/python $(PIP) -e '.[tensorflow,jax,torch,tuner,ortools,test,lint]'
+	$(DEV)/bin/python $(PIP) -e '.[tensorflow,jax,torch,tuner,ortools,ray,test,lint]'
 	touch $@
 
 # Docstrings are read, not imported, so that the site needs no backend.
