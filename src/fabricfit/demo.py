@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import logging
 import os
 import shutil
 import time
@@ -70,9 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         tuner=None,
         regularization_range=[1e-4],
         seed=options.seed,
+        verbose=True,
     )
-    logging.basicConfig(format="%(asctime)s  %(message)s", datefmt="%H:%M:%S")
-    logging.getLogger("fabricfit").setLevel(logging.INFO)
     result = fabricfit.fit(
         model, config, budget, (jets.X_train, jets.y_train), (jets.X_val, jets.y_val), settings
     )
@@ -84,9 +82,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         console.print("Compiling and running the C++ that hls4ml generates for it …")
         _prove(
             console,
-            fabricfit.verify(result.model, result.hls_config or {}, jets.X_test, samples=500),
+            result.verify(jets.X_test, samples=500),
         )
     console.print(f"Saved as a plain Keras model: {_short(saved)}", soft_wrap=True)
+    if all(map(importlib.util.find_spec, ("jinja2", "matplotlib"))):
+        console.print(f"A page to look at: {_short(result.write_report())}", soft_wrap=True)
     console.print(f"Done in {time.perf_counter() - started:.0f} s.")
     return 0
 

@@ -77,6 +77,9 @@ class Target(ABC):
     decides_each_weight = False
     """Whether a choice is made weight by weight, which takes seconds in a large layer."""
 
+    budget_name = ""
+    """What the budget is called, such as the device that it is of."""
+
     @property
     def is_met(self) -> bool:
         """Whether the model needs no optimization."""
@@ -419,6 +422,7 @@ class BudgetTarget(ChoiceTarget):
         named = dict(zip(objective.resources, self.baseline.tolist(), strict=True))
         limits = budget.limits(named)
         self.limits = np.array([limits[name] for name in objective.resources])
+        self.budget_name = budget.name
         floor = self._floor(self._kernels)
         if (_total(floor.values()) > self.limits).any():
             shortage = self._shortage(self.limits, floor)

@@ -118,6 +118,7 @@ def describe_run(
         "objective": getattr(objective, "__qualname__", type(objective).__qualname__),
         "parameters": {} if isinstance(objective, type) else _simple(vars(objective)),
         "limits": target.budget_limits,
+        "budget": target.budget_name,
     }
     schedule = {"scheduler": type(scheduler).__qualname__, **_simple(vars(scheduler))}
     decisive = {name: value for name, value in configuration.items() if name not in _NOT_DECISIVE}

@@ -461,6 +461,7 @@ class Run:
         if not self.settings.rewinding_epochs:
             return
         good = self.engine.get_weights()
+        self.recorder.mark("rewinding", epochs=self.settings.rewinding_epochs)
         self.engine.projection.release()
         try:
             self._train(self.settings.rewinding_epochs, free=True)

@@ -34,10 +34,15 @@ def front(report: OptimizationReport) -> Any:
     -------
     matplotlib.figure.Figure
     """
+    ticker = require("matplotlib.ticker", "report", "drawing figures")
     units = report.units
-    figure = _figure(4.2 * len(units), 3.2)
+    across = min(len(units), 2)
+    down = -(-len(units) // across)
+    figure = _figure(4.6 * across, 3.1 * down)
     for index, unit in enumerate(units):
-        axes = figure.add_subplot(1, len(units), index + 1)
+        axes = figure.add_subplot(down, across, index + 1)
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        axes.xaxis.set_major_locator(ticker.MaxNLocator(5))
         whole = report.resources_before[index]
         axes.scatter(
             [whole], [report.metric_before], marker="s", color=_INK, label="before", zorder=3

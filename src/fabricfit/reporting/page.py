@@ -78,7 +78,8 @@ def _title(story: Story) -> str:
     goal = f"fewer {', '.join(report.units)}"
     if report.budget is not None:
         limits = zip(report.units, report.budget, strict=True)
-        goal = " and ".join(f"{limit:,.0f} {unit}" for unit, limit in limits)
+        named = story.manifest["goal"].get("budget")
+        goal = named or ", ".join(f"{limit:,.0f} {unit}" for unit, limit in limits)
     return f"{story.manifest.get('model', 'A model')} for {goal}"
 
 

@@ -83,6 +83,8 @@ class Status:
             self.level, self.epoch, self.metric, self.loss = data["sparsity"], 0, None, None
             self.epochs = data.get("epochs", 0)
             self.stage = f"level {len(self.levels) + 1}"
+        elif record.event == "rewinding":
+            self.stage, self.epoch, self.epochs = "rewinding", 0, data["epochs"]
         elif record.event == "frozen":
             self.used = tuple(data["resources"])
         elif record.event == "epoch":
@@ -113,7 +115,7 @@ class Status:
         if self.is_finished:
             return 1.0
         done = max((each["sparsity"] for each in self.levels), default=0.0)
-        part = self.epoch / self.epochs if self.epochs else 0.0
+        part = self.epoch / self.epochs if self.epochs and self.stage != "rewinding" else 0.0
         reached = done + max(self.level - done, 0.0) * part
         return min(reached / self.target, 1.0) if self.target else 1.0
 
