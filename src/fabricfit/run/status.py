@@ -123,11 +123,15 @@ class Status:
         """Return about how long the run will still take; None while nothing is known.
 
         Levels take about as long as one another, and the later ones are closer together: what was done of
-        the way is squared.
+        the way is squared. The present level has as long to go as those before it took, at least.
         """
         if self.is_finished:
             return 0.0
         done = self.share_done**2
         if not self._climbing_since or done < 0.02:
             return None
-        return max(now - self._climbing_since, 0.0) * (1 - done) / done
+        by_share = max(now - self._climbing_since, 0.0) * (1 - done) / done
+        taken = [each["seconds"] for each in self.levels if each["epochs"]]
+        part = self.epoch / self.epochs if self.epochs else 0.0
+        this_level = sum(taken) / len(taken) * (1 - part) if taken else 0.0
+        return max(by_share, this_level)
