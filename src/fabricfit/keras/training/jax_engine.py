@@ -143,7 +143,7 @@ class BackendEngine(PureEngine):
 
     def _step(self, state: State, inputs: Any, X: Any, y: Any) -> tuple[State, Any]:
         packed, other, moments = state
-
+        X, y = _distributed(X), _distributed(y)
         differentiated = jax.value_and_grad(self.objective, has_aux=True)
         weights = self.parameters.unpack(packed)
         (loss, updated), gradients = differentiated(weights, other, inputs, X, y)
@@ -151,6 +151,21 @@ class BackendEngine(PureEngine):
         packed, moments = self.optimizer.stateless_apply(moments, slopes, packed)
         packed = self.projected(packed, inputs[0], constants=True)
         return (packed, updated, moments), loss
+
+
+def _distributed(batch: Any) -> Any:
+    """Spread a batch over the devices of Keras' data parallelism, if it is in use and the batch divides."""
+    distribution = keras.distribution.distribution()
+    if not isinstance(distribution, keras.distribution.DataParallel):
+        return batch
+
+    def spread(array: Any) -> Any:
+        layout = distribution.get_data_layout(array.shape)
+        if array.shape[0] % distribution.device_mesh.shape[0]:
+            return array
+        return keras.distribution.distribute_tensor(array, layout)
+
+    return keras.tree.map_structure(spread, batch)
 
 
 def _run(
