@@ -12,8 +12,9 @@ import pytest
 import yaml
 
 from fabricfit.cli.configuration import dump, parse, read_config, schema
+from tests.marks import ON_ONE_BACKEND
 
-pytestmark = pytest.mark.keras
+pytestmark = ON_ONE_BACKEND
 
 
 @pytest.fixture(scope="module")

@@ -17,8 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fabricfit.cli import main
+from tests.marks import ON_ONE_BACKEND
 
-pytestmark = pytest.mark.keras
+pytestmark = ON_ONE_BACKEND
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -18,6 +18,7 @@ from fabricfit.keras import OptimizationSettings
 from fabricfit.objectives import ParameterEstimator
 from fabricfit.run import read_journal
 from fabricfit.scheduler import ConstantScheduler, PolynomialScheduler
+from tests.marks import ON_ONE_BACKEND
 
 from .common import L, blobs, outputs_of
 
@@ -217,7 +218,9 @@ def test_results_of_resumed_runs_can_be_reused(data, unbroken, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "trials", [4, pytest.param(80, marks=pytest.mark.slow)], ids=["some", "many"]
+    "trials",
+    [pytest.param(4, marks=ON_ONE_BACKEND), pytest.param(80, marks=pytest.mark.slow)],
+    ids=["some", "many"],
 )
 def test_runs_that_are_killed_at_any_moment_end_as_unbroken_ones(trials):
     """Also between write and rename, in the middle of a record, and with a full disk."""

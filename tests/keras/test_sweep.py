@@ -18,10 +18,11 @@ from fabricfit.errors import InvalidInputError, InvalidTypeError
 from fabricfit.keras import OptimizationSettings
 from fabricfit.report import OptimizationReport
 from fabricfit.sweeping import SweepPoint, SweepResult
+from tests.marks import ON_ONE_BACKEND
 
 from .common import L, blobs
 
-pytestmark = pytest.mark.keras
+pytestmark = ON_ONE_BACKEND
 
 CONFIG = {"Model": {"Precision": "fixed<16,6>", "ReuseFactor": 1, "Strategy": "Latency"}}
 

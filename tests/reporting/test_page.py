@@ -13,8 +13,9 @@ import pytest
 import fabricfit
 from fabricfit.keras import OptimizationSettings
 from fabricfit.reporting import read_run, render_page, write_page
+from tests.marks import ON_ONE_BACKEND
 
-pytestmark = pytest.mark.keras
+pytestmark = ON_ONE_BACKEND
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
