@@ -15,7 +15,12 @@ import keras
 import numpy as np
 
 from fabricfit.attributes import LayerAttributes
-from fabricfit.errors import InfeasibleError, InvalidInputError, InvalidTypeError
+from fabricfit.errors import (
+    InfeasibleError,
+    InvalidInputError,
+    InvalidTypeError,
+    RunDirectoryError,
+)
 from fabricfit.keras.accounting import Account, deliver, weight_maps
 from fabricfit.keras.builder import tune
 from fabricfit.keras.cloning import copy_model
@@ -62,6 +67,7 @@ logger = logging.getLogger(__name__)
 
 WEIGHTS_FILE = "best.weights.h5"
 GROUPS = "groups.npz"
+MODEL_FILE = "model.keras"
 
 _CORRECTIONS = 4
 _MARGIN = 1.25
@@ -509,7 +515,7 @@ class Run:
             derivatives=self.freezing.derivatives,
         )
         self.recorder.write_json("report.json", report.to_dict())
-        self.recorder.write("model.keras", result.save)
+        self._keep_model(result)
         self.recorder.mark(
             "finished",
             durable=True,
@@ -526,6 +532,14 @@ class Run:
             start=start,
             increasing=self.settings.increasing,
         )
+
+    def _keep_model(self, model: keras.Model) -> None:
+        try:
+            self.recorder.write(MODEL_FILE, model.save)
+        except RunDirectoryError:
+            raise
+        except Exception as error:  # what the user's own layers do with it
+            logger.warning("the model cannot be saved as a file, only its weights are: %s", error)
 
     def _warn_of_excess(self, account: Account) -> None:
         """Say so if units stayed in the model that the objective counts as removed."""

@@ -18,6 +18,7 @@ from fabricfit.keras.cloning import copy_model
 from fabricfit.keras.reading import named_kernels, named_layers
 from fabricfit.keras.surgery.graph import Graph, is_readable, read_graph
 from fabricfit.keras.surgery.planning import Problem
+from fabricfit.keras.surgery.propagation import Numbers
 
 __all__ = ["Coupling", "couple_units"]
 
@@ -102,8 +103,8 @@ def _add(
         if name is None:
             continue
         tensors = [problem.classes_of(tensor) for tensor in (*call.inputs, call.output)]
-        inner = problem.inner_classes(index)
-        wired = rule.wiring(call, tuple(tensors[:-1]), tensors[-1], inner)
+        numbers = Numbers(tuple(tensors[:-1]), tensors[-1], problem.inner_classes(index))
+        wired = rule.wiring(call, numbers)
         for part, (rows, units) in wired.items():
             key = f"{name}/{part}" if part else name
             pinned = np.isin(units, list(held))

@@ -22,6 +22,7 @@ __all__ = [
     "Constants",
     "Cut",
     "Link",
+    "Numbers",
     "Replacement",
     "Rule",
     "Wiring",
@@ -84,6 +85,14 @@ class Replacement:
 
     config: dict[str, Any] = field(default_factory=dict)
     weights: list[np.ndarray] = field(default_factory=list)
+
+
+class Numbers(NamedTuple):
+    """Some number for each unit around a call: of its inputs, of its output, and of what is inside."""
+
+    inputs: tuple[np.ndarray, ...]
+    output: np.ndarray
+    inner: np.ndarray
 
 
 class Wiring(NamedTuple):
@@ -162,21 +171,15 @@ class Rule:
         """Return how many units the layer has inside, such as heads, that no tensor carries."""
         return 0
 
-    def wiring(
-        self,
-        call: Call,
-        inputs: tuple[np.ndarray, ...],
-        output: np.ndarray,
-        inner: np.ndarray,
-    ) -> dict[str, Wiring]:
+    def wiring(self, call: Call, numbers: Numbers) -> dict[str, Wiring]:
         """Return between which units the layer's kernels stand.
 
         Parameters
         ----------
         call
             The call.
-        inputs, output, inner
-            Some number for each unit: of the tensors, and of what is inside.
+        numbers
+            Of the units of its tensors, and of what is inside.
 
         Returns
         -------

@@ -12,6 +12,7 @@ from fabricfit.keras.surgery.graph import Call
 from fabricfit.keras.surgery.propagation import (
     Constants,
     Cut,
+    Numbers,
     Replacement,
     Rule,
     Wiring,
@@ -77,23 +78,17 @@ class Attention(Rule):
     def inner_units(self, call: Call) -> int:
         return int(call.layer._key_dense.kernel.shape[1])
 
-    def wiring(
-        self,
-        call: Call,
-        inputs: tuple[np.ndarray, ...],
-        output: np.ndarray,
-        inner: np.ndarray,
-    ) -> dict[str, Wiring]:
+    def wiring(self, call: Call, numbers: Numbers) -> dict[str, Wiring]:
         layer = call.layer
-        sharing = int(layer._query_dense.kernel.shape[1]) // inner.size
-        heads = np.repeat(inner, sharing)
-        values = inputs[1] if len(inputs) > 1 else inputs[0]
-        keys = inputs[2] if len(inputs) > 2 else values
+        sharing = int(layer._query_dense.kernel.shape[1]) // numbers.inner.size
+        heads = np.repeat(numbers.inner, sharing)
+        values = numbers.inputs[1] if len(numbers.inputs) > 1 else numbers.inputs[0]
+        keys = numbers.inputs[2] if len(numbers.inputs) > 2 else values
         return {
-            "query": Wiring(inputs[0], heads),
-            "key": Wiring(keys, inner),
-            "value": Wiring(values, inner),
-            "output": Wiring(heads, output),
+            "query": Wiring(numbers.inputs[0], heads),
+            "key": Wiring(keys, numbers.inner),
+            "value": Wiring(values, numbers.inner),
+            "output": Wiring(heads, numbers.output),
         }
 
     def shrinks(self, call: Call) -> bool:

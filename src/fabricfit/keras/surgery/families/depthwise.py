@@ -15,6 +15,7 @@ from fabricfit.keras.surgery.propagation import (
     Constants,
     Cut,
     Link,
+    Numbers,
     Replacement,
     Rule,
     Wiring,
@@ -57,14 +58,8 @@ class Depthwise(Rule):
         kernel = to_numpy(_kernel_of(call.layer))
         return (kernel.reshape(-1, call.output.units or 1) == 0).all(axis=0)
 
-    def wiring(
-        self,
-        call: Call,
-        inputs: tuple[np.ndarray, ...],
-        output: np.ndarray,
-        inner: np.ndarray,
-    ) -> dict[str, Wiring]:
-        return {"": Wiring(None, output)}
+    def wiring(self, call: Call, numbers: Numbers) -> dict[str, Wiring]:
+        return {"": Wiring(None, numbers.output)}
 
     def replacement(self, call: Call, cut: Cut) -> Replacement:
         kernel, *bias = call.layer.get_weights()

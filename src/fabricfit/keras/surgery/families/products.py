@@ -13,6 +13,7 @@ from fabricfit.keras.surgery.graph import Call
 from fabricfit.keras.surgery.propagation import (
     Constants,
     Cut,
+    Numbers,
     Replacement,
     Rule,
     Wiring,
@@ -81,14 +82,8 @@ class Product(Rule):
     def zero_units(self, call: Call) -> np.ndarray:
         return (self.used_weights(call.layer)[0] == 0).all(axis=(0, 1))
 
-    def wiring(
-        self,
-        call: Call,
-        inputs: tuple[np.ndarray, ...],
-        output: np.ndarray,
-        inner: np.ndarray,
-    ) -> dict[str, Wiring]:
-        return {"": Wiring(inputs[0], output)}
+    def wiring(self, call: Call, numbers: Numbers) -> dict[str, Wiring]:
+        return {"": Wiring(numbers.inputs[0], numbers.output)}
 
     def smaller_kernels(
         self, layer: Any, rows: np.ndarray, columns: np.ndarray
@@ -221,17 +216,11 @@ class SeparableProduct(Product):
         between = np.repeat(rows, depthwise.shape[-1])
         return [depthwise[..., rows, :], pointwise[..., between, :][..., columns]]
 
-    def wiring(
-        self,
-        call: Call,
-        inputs: tuple[np.ndarray, ...],
-        output: np.ndarray,
-        inner: np.ndarray,
-    ) -> dict[str, Wiring]:
-        between = np.repeat(inputs[0], call.layer.depth_multiplier)
+    def wiring(self, call: Call, numbers: Numbers) -> dict[str, Wiring]:
+        between = np.repeat(numbers.inputs[0], call.layer.depth_multiplier)
         return {
             "depthwise_kernel": Wiring(None, between),
-            "pointwise_kernel": Wiring(between, output),
+            "pointwise_kernel": Wiring(between, numbers.output),
         }
 
 

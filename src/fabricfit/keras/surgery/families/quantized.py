@@ -28,6 +28,7 @@ from fabricfit.keras.surgery.propagation import (
     Constants,
     Cut,
     Link,
+    Numbers,
     Replacement,
     Rule,
     Wiring,
@@ -90,14 +91,8 @@ class _Quantized(Rule):
     def zero_units(self, call: Call) -> np.ndarray:
         return self.plain.zero_units(self._seen(call))
 
-    def wiring(
-        self,
-        call: Call,
-        inputs: tuple[np.ndarray, ...],
-        output: np.ndarray,
-        inner: np.ndarray,
-    ) -> dict[str, Wiring]:
-        return self.plain.wiring(call, inputs, output, inner)
+    def wiring(self, call: Call, numbers: Numbers) -> dict[str, Wiring]:
+        return self.plain.wiring(call, numbers)
 
     def why_constants_matter(self, call: Call) -> str:
         return f"{call.name!r} is quantized, and a constant other than 0 would be rounded"

@@ -14,6 +14,7 @@ from fabricfit.keras.surgery.graph import Call
 from fabricfit.keras.surgery.propagation import (
     Constants,
     Cut,
+    Numbers,
     Replacement,
     Rule,
     Wiring,
@@ -117,14 +118,11 @@ class Recurrent(Rule):
     def zero_units(self, call: Call) -> np.ndarray:
         return _Weights.of(call.layer).idle()
 
-    def wiring(
-        self,
-        call: Call,
-        inputs: tuple[np.ndarray, ...],
-        output: np.ndarray,
-        inner: np.ndarray,
-    ) -> dict[str, Wiring]:
-        return {"kernel": Wiring(inputs[0], output), "recurrent_kernel": Wiring(output, output)}
+    def wiring(self, call: Call, numbers: Numbers) -> dict[str, Wiring]:
+        return {
+            "kernel": Wiring(numbers.inputs[0], numbers.output),
+            "recurrent_kernel": Wiring(numbers.output, numbers.output),
+        }
 
     def replacement(self, call: Call, cut: Cut) -> Replacement:
         return _smaller(call.layer, cut.kept_inputs[0], cut.kept_output, cut.constants[0])
@@ -184,16 +182,12 @@ class BothDirections(Rule):
     def zero_units(self, call: Call) -> np.ndarray:
         return np.concatenate([_Weights.of(inner).idle() for inner in _directions(call.layer)])
 
-    def wiring(
-        self,
-        call: Call,
-        inputs: tuple[np.ndarray, ...],
-        output: np.ndarray,
-        inner: np.ndarray,
-    ) -> dict[str, Wiring]:
+    def wiring(self, call: Call, numbers: Numbers) -> dict[str, Wiring]:
         wired = {}
-        for direction, units in zip(("forward", "backward"), _split(call, output), strict=True):
-            wired[f"{direction}/kernel"] = Wiring(inputs[0], units)
+        for direction, units in zip(
+            ("forward", "backward"), _split(call, numbers.output), strict=True
+        ):
+            wired[f"{direction}/kernel"] = Wiring(numbers.inputs[0], units)
             wired[f"{direction}/recurrent_kernel"] = Wiring(units, units)
         return wired
 

@@ -10,6 +10,7 @@ from fabricfit.keras.surgery.graph import Call
 from fabricfit.keras.surgery.propagation import (
     Constants,
     Cut,
+    Numbers,
     Replacement,
     Rule,
     Wiring,
@@ -47,14 +48,8 @@ class Table(Rule):
     def zero_units(self, call: Call) -> np.ndarray:
         return (to_numpy(call.layer.embeddings) == 0).all(axis=0)
 
-    def wiring(
-        self,
-        call: Call,
-        inputs: tuple[np.ndarray, ...],
-        output: np.ndarray,
-        inner: np.ndarray,
-    ) -> dict[str, Wiring]:
-        return {"": Wiring(None, output)}
+    def wiring(self, call: Call, numbers: Numbers) -> dict[str, Wiring]:
+        return {"": Wiring(None, numbers.output)}
 
     def replacement(self, call: Call, cut: Cut) -> Replacement:
         table = call.layer.get_weights()[0][:, cut.kept_output]

@@ -12,6 +12,7 @@ from fabricfit.keras.surgery.graph import Call
 from fabricfit.keras.surgery.propagation import (
     Constants,
     Cut,
+    Numbers,
     Replacement,
     Rule,
     Wiring,
@@ -54,14 +55,8 @@ class EveryStep(Rule):
     def zero_units(self, call: Call) -> np.ndarray:
         return _rule(call).zero_units(_inside(call))
 
-    def wiring(
-        self,
-        call: Call,
-        inputs: tuple[np.ndarray, ...],
-        output: np.ndarray,
-        inner: np.ndarray,
-    ) -> dict[str, Wiring]:
-        return _rule(call).wiring(_inside(call), inputs, output, inner)
+    def wiring(self, call: Call, numbers: Numbers) -> dict[str, Wiring]:
+        return _rule(call).wiring(_inside(call), numbers)
 
     def refusal(self, call: Call, cut: Cut) -> str | None:
         return _rule(call).refusal(_inside(call), cut)
