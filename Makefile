@@ -115,4 +115,4 @@ $(HGQ)/.ready: $(DEV)/.ready
 	touch $@
 
 clean:
-	rm -rf $(DEMO) $(DEV) $(QKERAS) $(HGQ) $(DOCS) build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(DEMO) $(DEV) $(QKERAS) $(HGQ) $(DOCS) build dist site .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis

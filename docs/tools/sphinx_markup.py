@@ -8,6 +8,8 @@ from typing import Any
 import griffe
 
 _ROLE = re.compile(r":(?:class|func|meth|mod|attr|data|exc):`(~?)([\w.]+)`")
+_TYPE = re.compile(r"^( *)(?!- )\S.*\n(?=\1 +\S)|^Returns\n-+\n.*\n", re.MULTILINE)
+"""What stands for a type, which cannot hold links: above lines further in, and first under Returns."""
 _MATH = re.compile(r"^( *)\.\. math::(.*)\n((?: *\n|\1 +.*\n?)*)", re.MULTILINE)
 _TABLE = re.compile(r"^( *)(=+(?: +=+)+)\n.*?\n\1\2\n(?=\s*\n|\Z)", re.MULTILINE | re.DOTALL)
 _LITERAL = re.compile(r"::$", re.MULTILINE)
@@ -24,15 +26,29 @@ class SphinxMarkup(griffe.Extension):
 
 def as_markdown(text: str, obj: griffe.Object) -> str:
     """Return a docstring whose reStructuredText is Markdown."""
-    text = _TABLE.sub(lambda found: _fenced(found[1], found[0]), text + "\n")
+    text = _TABLE.sub(lambda found: _table(found[1], found[0].splitlines()), text + "\n")
     text = _MATH.sub(_formula, text)
+    text = _TYPE.sub(lambda found: _ROLE.sub(r"\2", found[0]), text)
     text = _ROLE.sub(lambda found: _reference(found[2], bool(found[1]), obj), text)
     text = text.replace("``", "`")
     return _LITERAL.sub(":", text).rstrip("\n")
 
 
-def _fenced(indent: str, block: str) -> str:
-    return f"{indent}~~~text\n{block.rstrip()}\n{indent}~~~\n"
+def _table(indent: str, lines: list[str]) -> str:
+    """Return a simple table as Markdown; a line whose first cell is empty goes on with the one before."""
+    columns = [slice(*found.span()) for found in re.finditer("=+", lines[0])]
+    columns[-1] = slice(columns[-1].start, None)
+    rows: list[list[str]] = []
+    for line in lines:
+        cells = [line[column].strip() for column in columns]
+        if not line.strip(" ="):
+            continue
+        if cells[0] or not rows:
+            rows.append(cells)
+        else:
+            rows[-1] = [f"{a} {b}".strip() for a, b in zip(rows[-1], cells, strict=True)]
+    rows.insert(1, ["---"] * len(columns))
+    return "".join(f"{indent}| {' | '.join(row)} |\n" for row in rows)
 
 
 def _formula(found: re.Match[str]) -> str:
