@@ -25,6 +25,27 @@ def test_the_demo_meets_its_budget_and_saves_a_plain_model(tmp_path, monkeypatch
     assert report["resources_after"][0] <= 220
     model = keras.models.load_model(tmp_path / "run-0001" / "jet_tagger.keras")
     assert model.input_shape == (None, 16)
+    page = tmp_path / "run-0001" / "report.html"
+    assert "jet_tagger for PYNQ-Z2" in page.read_text(encoding="utf-8")
+    assert not told_by_a_browser(page)
+
+
+def told_by_a_browser(page_file):
+    """Return what the console of a browser says of a page; nothing without a browser."""
+    from tests.reporting.test_page import CHROMIUM, QUIET
+
+    if CHROMIUM is None:
+        return []
+    api = pytest.importorskip("playwright.sync_api")
+    told = []
+    with api.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        page = browser.new_page()
+        page.on("console", lambda message: told.append(message.text))
+        page.on("pageerror", lambda error: told.append(str(error)))
+        page.goto(page_file.as_uri())
+        browser.close()
+    return told
 
 
 def test_a_budget_that_is_met_already_needs_no_run(tmp_path, monkeypatch, capfd):

@@ -180,6 +180,11 @@ class Run:
                 self._prepare()
                 self._climb()
             return self._finish()
+        except KeyboardInterrupt:
+            logger.warning(
+                "interrupted; resume=True goes on with the run in %s", self.recorder.folder.path
+            )
+            raise
         finally:
             self.recorder.close()
 
