@@ -629,3 +629,29 @@ def test_unknown_names_and_kinds_are_refused(what):
         make("nonsense")
     with pytest.raises(InvalidTypeError):
         make(3)
+
+
+@pytest.mark.parametrize("name", ["scheduler", "plateau", "stopping", "checkpoint", "log"])
+def test_callbacks_of_keras_find_what_they_need(name, tmp_path):
+    X, y = blobs(64)
+    callbacks = keras.callbacks
+    made = {
+        "scheduler": lambda: callbacks.LearningRateScheduler(lambda epoch, rate: 0.0),
+        "plateau": lambda: callbacks.ReduceLROnPlateau("val_accuracy", mode="max", patience=1),
+        "stopping": lambda: callbacks.EarlyStopping("val_accuracy", mode="max", patience=1),
+        "checkpoint": lambda: callbacks.ModelCheckpoint(
+            tmp_path / "best.keras", "loss", save_best_only=True
+        ),
+        "log": lambda: callbacks.CSVLogger(tmp_path / "log.csv"),
+    }
+    engine = make_engine(mlp(), LOSS, "adam")
+    before = engine.get_weights()
+    found = phase(engine, Data(X, y), 4, callbacks=[made[name]()])
+    assert 1 <= len(found.losses) <= 4
+    if name == "scheduler":  # a learning rate of zero is one
+        for old, new in zip(before, engine.get_weights(), strict=True):
+            np.testing.assert_array_equal(old, new)
+    if name == "checkpoint":
+        assert keras.saving.load_model(tmp_path / "best.keras")
+    if name == "log":
+        assert (tmp_path / "log.csv").read_text().startswith("epoch,loss,val_accuracy")

@@ -89,7 +89,8 @@ def train(
         Shuffles the samples.
     callbacks
         Keras callbacks. They see the beginning and the end of the training and of every epoch, with
-        ``loss`` and ``val_<metric>`` in the logs, and may set ``model.stop_training``.
+        ``loss`` and ``val_<metric>`` in the logs, and may set ``model.stop_training`` and the learning rate
+        of ``model.optimizer``. Those that watch the metric need their ``mode`` named.
     keep_best
         End with the weights of the epoch that was best by the metric, not of the last one.
     patience
@@ -106,6 +107,9 @@ def train(
     TrainingDivergedError
         The loss or the metric is no longer finite.
     """
+    if callbacks and not engine.model.compiled:
+        # For callbacks that read or change the learning rate; unnoticed by the model's own tracking.
+        object.__setattr__(engine.model, "optimizer", engine.optimizer)
     watchers = keras.callbacks.CallbackList(list(callbacks), model=engine.model)
     engine.model.stop_training = False
     best_metric, best_weights = np.nan, engine.get_weights()
