@@ -10,8 +10,9 @@ from typing import Any
 
 __all__ = ["HOW", "Faults"]
 
-HOW = ("before", "half", "after", "full")
-"""Die before an operation, when half of it is done, or after it; or find the disk full, half-way."""
+HOW = ("before", "half", "after", "full", "read-only")
+"""Die before an operation, when half of it is done, or after it; or find the disk full half-way, or the
+folder read-only, from then on."""
 
 
 class Faults:
@@ -58,8 +59,12 @@ class Faults:
     def do(self, kind: str, operation: Any, half: Any = None) -> Any:
         """Do an operation, unless this is the one that fails."""
         self.done.append(kind)
-        if len(self.done) != self.at:
+        if len(self.done) < self.at or not self.at:
             return operation()
+        if self.how == "read-only":
+            raise OSError(errno.EROFS, "Read-only file system")
+        if self.how == "full" and half is None and len(self.done) > self.at:
+            return operation()  # files can still be moved and deleted
         if self.how in ("half", "full") and half is not None:
             half()
         if self.how == "full":
