@@ -95,7 +95,7 @@ class Recorder:
             raise
 
     def _begin(self, manifest: Mapping[str, Any]) -> None:
-        self.folder.clean()
+        self._guarded(self.folder.clean)
         path = self.folder.path / MANIFEST
         if path.exists():
             _check_manifest(path, manifest)
@@ -183,7 +183,10 @@ class Recorder:
     def _drop(self, kind: str, kept: int) -> None:
         files = sorted(self.folder.path.glob(f"{kind}-??????.npz"))
         for path in files[: len(files) - kept]:
-            path.unlink(missing_ok=True)
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:  # it takes room, and does no harm
+                logger.debug("%s cannot be deleted: %s", path, error)
 
     def _guarded(self, write: Any) -> Any:
         try:
