@@ -130,6 +130,7 @@ def halve(
     ahead, done, first = list(states), 0, 0
     if keeper is not None and keeper.state is not None:
         states, scores, epochs_of, ahead, done, first = _restored(keeper.state)
+        engine.set_random(keeper.state["random"])
     for number, rung in enumerate(rungs(epochs, len(choices))):
         if number < first:
             continue
@@ -159,6 +160,7 @@ def halve(
                     "epochs_of": epochs_of,
                     "ahead": ahead,
                     "done": [done, number + 1],
+                    "random": engine.get_random(),
                 }
             )
     best = ahead[0]
