@@ -31,7 +31,7 @@ demo: $(DEMO)/.ready
 test: test-core test-backends test-qkeras test-hgq
 
 test-all: QUICK := slow or not slow
-test-all: test
+test-all: test $(BACKENDS:%=test-hgq-%)
 
 test-core: $(DEV)/.ready
 	$(DEV)/bin/python $(PYTEST) -m "not keras and not qkeras and not hgq and ($(QUICK))"
@@ -44,8 +44,8 @@ $(BACKENDS:%=test-%): test-%: $(DEV)/.ready
 test-qkeras: $(QKERAS)/.ready
 	KERAS_BACKEND=tensorflow $(QKERAS)/bin/python $(PYTEST) -m "qkeras and ($(QUICK))"
 
-# HGQ2 has three backends, too: the same tests on all of them, in one environment.
-test-hgq: $(BACKENDS:%=test-hgq-%)
+# HGQ2 has three backends, too: the same tests on all of them, in one environment; `make test` tries the first.
+test-hgq: test-hgq-$(firstword $(BACKENDS))
 
 $(BACKENDS:%=test-hgq-%): test-hgq-%: $(HGQ)/.ready
 	KERAS_BACKEND=$* $(HGQ)/bin/python $(PYTEST) -m "hgq and ($(QUICK))"

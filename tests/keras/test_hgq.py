@@ -212,6 +212,24 @@ def test_quantized_layers_are_listed_once_hgq_is_there():
     assert QDense in config.SUPPORTED_LAYERS and QConv2D in config.SUPPORTED_LAYERS
 
 
+def test_quantizers_inside_adder_graphs_are_computed_too():
+    pytest.importorskip("hls4ml")
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("the converter is the same on all backends, and is tried on one")
+    X, y = blobs(128, inputs=8)
+    model = trained((X, y))
+    hls_config = {
+        "IOType": "io_parallel",
+        "Model": {
+            "Precision": "fixed<16,6>",
+            "ReuseFactor": 1,
+            "Strategy": "distributed_arithmetic",
+        },
+    }
+    found = fabricfit.verify(model, hls_config, X[:50])
+    assert found.passed and not found.mismatches and not found.not_modelled, str(found)
+
+
 @pytest.mark.parametrize(("strategy", "reuse_factor"), [("Resource", 4), ("Latency", 1)])
 def test_a_budget_is_met_in_the_generated_code(tmp_path, strategy, reuse_factor):
     pytest.importorskip("hls4ml")

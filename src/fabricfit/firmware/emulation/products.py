@@ -29,18 +29,19 @@ _BLOCK = 1 << 22
 def product(node: Any, inputs: list[FixedTensor], weights: KerasWeights) -> FixedTensor:
     """Compute a Dense layer (on the last axis) or a convolution."""
     kernel, layer = weights.kernel(node), weights.layer(node)
+    given = weights.inputs(node, inputs[0])
     adders = node.get_attr("strategy") == "distributed_arithmetic"
     if not adders:
         _refuse_ternary(node.get_weights("weight").type.precision)
     if len(kernel.shape) == 2:
-        patches = inputs[0].values
+        patches = given.values
     else:
         if set(np.atleast_1d(layer.dilation_rate)) != {1} or layer.groups != 1:
             raise NotModelledError("convolutions with dilation or groups")
         require_channels_last(layer)
-        already = tuple(inputs[0].shape[1:-1]) != tuple(layer.input.shape[1:-1])
+        already = tuple(given.shape[1:-1]) != tuple(layer.input.shape[1:-1])
         patches = windows(
-            inputs[0].values,
+            given.values,
             kernel.shape[:-2],
             layer.strides,
             "valid" if already else layer.padding,
@@ -48,13 +49,13 @@ def product(node: Any, inputs: list[FixedTensor], weights: KerasWeights) -> Fixe
     n_in, n_out = math.prod(kernel.shape[:-1]), kernel.shape[-1]
     matrix, bias = kernel.reshaped(n_in, n_out), weights.bias(node)
     if adders:
-        total = _exact(patches.reshape(-1, n_in), inputs[0].format, matrix, bias)
+        total = _exact(patches.reshape(-1, n_in), given.format, matrix, bias)
         return cast(total.reshaped(*patches.shape[:-1], n_out), result_format(node))
     order = addition_order(n_in, int(node.get_attr("reuse_factor")), node.get_attr("strategy"))
     accum, flat = format_of(node, "accum_t"), patches.reshape(-1, n_in)
     rows = max(1, _BLOCK // n_in)
     sums = [
-        accumulate(FixedTensor(flat[i : i + rows], inputs[0].format), matrix, bias, accum, order)
+        accumulate(FixedTensor(flat[i : i + rows], given.format), matrix, bias, accum, order)
         for i in range(0, len(flat), rows)
     ]
     total = FixedTensor(np.concatenate([s.values for s in sums]), accum)

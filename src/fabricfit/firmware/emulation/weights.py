@@ -66,6 +66,18 @@ class KerasWeights:
         own, values = self._own(node), self._kernel_and_bias(node)[1]
         return self._quantized(node, "bias", values, own.bias_quantizer is not None)
 
+    def inputs(self, node: Any, received: FixedTensor) -> FixedTensor:
+        """Return a layer's inputs as its own quantizer makes them, where hls4ml put that into its code.
+
+        So it does with HGQ2's layers and distributed arithmetic; elsewhere the quantizer is a layer of
+        hls4ml's graph.
+        """
+        layer = self.layer(node)
+        inside = getattr(layer, "enable_iq", False) and f"{layer.name}_iq" not in self.present
+        if not inside or node.get_attr("strategy") != "distributed_arithmetic":
+            return received
+        return exactly(_numpy(layer.iq(received.to_float().astype("float32"))), "input")
+
     def scale_and_offset(self, node: Any) -> tuple[FixedTensor, FixedTensor]:
         """Return what a batch normalization multiplies by and adds, per channel."""
         scale, offset = scale_and_offset(self.layer(node))
