@@ -5,6 +5,8 @@ from __future__ import annotations
 import keras
 import pytest
 
+from tests.marks import ON_ONE_BACKEND
+
 from .cases import CASES, is_installed
 from .checks import CHECKS, load_all
 from .table import PATH, read_rows, write_table
@@ -32,7 +34,14 @@ def _need(family: str) -> None:
         pytest.skip(f"{family} is not installed")
 
 
-@pytest.mark.parametrize("check", [name for name in CHECKS if name not in ("save", "convert")])
+@pytest.mark.parametrize(
+    "check",
+    [
+        pytest.param(name, marks=[] if name in ("prune", "reduce") else ON_ONE_BACKEND)
+        for name in CHECKS
+        if name not in ("save", "convert")
+    ],
+)
 @every_case
 def test_what_the_table_says_is_true(case, check, tmp_path):
     _need(case.family)
@@ -42,7 +51,7 @@ def test_what_the_table_says_is_true(case, check, tmp_path):
 @pytest.mark.parametrize(
     "family",
     [
-        pytest.param(family, marks=_marked(family))
+        pytest.param(family, marks=[*_marked(family), *ON_ONE_BACKEND])
         for family in sorted({case.family for case in CASES})
     ],
 )
