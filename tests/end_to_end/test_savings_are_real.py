@@ -18,10 +18,12 @@ from fabricfit.datasets import load_jets
 from fabricfit.demo import accuracy, train_tagger
 from fabricfit.keras.reading import kernel_arrays
 from fabricfit.objectives.resources import FPGAResources
+from tests.marks import ON_ONE_BACKEND
 
 pytest.importorskip("hls4ml")
+
 pytestmark = [
-    pytest.mark.keras,
+    *ON_ONE_BACKEND,
     pytest.mark.slow,
     pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler"),
 ]

@@ -14,8 +14,9 @@ from fabricfit.errors import InvalidInputError  # noqa: E402
 from fabricfit.firmware import realize  # noqa: E402
 from fabricfit.hardware import ReuseFactorWarning  # noqa: E402
 from tests.firmware import firmware_models as models  # noqa: E402
+from tests.marks import ON_ONE_BACKEND  # noqa: E402
 
-pytestmark = pytest.mark.keras
+pytestmark = ON_ONE_BACKEND
 
 
 def config(reuse_factor=4, strategy="Resource", **more):

@@ -12,8 +12,9 @@ from fabricfit.errors import FabricFitError  # noqa: E402
 from fabricfit.firmware.counting import count_multiplications  # noqa: E402
 from fabricfit.firmware.simulation import Listener, convert  # noqa: E402
 from tests.firmware import firmware_models as models  # noqa: E402
+from tests.marks import ON_ONE_BACKEND  # noqa: E402
 
-pytestmark = pytest.mark.keras
+pytestmark = ON_ONE_BACKEND
 
 
 def converted(model, config, folder, io_type="io_parallel"):

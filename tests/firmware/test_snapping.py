@@ -12,8 +12,9 @@ from fabricfit.attributes import (  # noqa: E402
     get_attributes_from_keras_model_and_hls4ml_config,
 )
 from fabricfit.firmware import snap_model  # noqa: E402
+from tests.marks import ON_ONE_BACKEND  # noqa: E402
 
-pytestmark = pytest.mark.keras
+pytestmark = ON_ONE_BACKEND
 
 
 def snapped(weight="fixed<8,3>", bias="auto", kernel=None):

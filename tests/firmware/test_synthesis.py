@@ -11,8 +11,9 @@ hls4ml = pytest.importorskip("hls4ml")
 
 from fabricfit.firmware import verify  # noqa: E402
 from tests.firmware import firmware_models as models  # noqa: E402
+from tests.marks import ON_ONE_BACKEND  # noqa: E402
 
-pytestmark = pytest.mark.keras
+pytestmark = ON_ONE_BACKEND
 
 REPORTS = Path(__file__).parents[1] / "data" / "reports"
 

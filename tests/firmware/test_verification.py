@@ -23,11 +23,12 @@ from fabricfit.firmware.emulation.weights import exactly  # noqa: E402
 from fabricfit.firmware.verification import expected_multipliers, verify  # noqa: E402
 from fabricfit.keras.reading import named_kernels  # noqa: E402
 from tests.firmware import firmware_models as models  # noqa: E402
+from tests.marks import ON_ONE_BACKEND  # noqa: E402
 
 layers = models.layers
 
 pytestmark = [
-    pytest.mark.keras,
+    *ON_ONE_BACKEND,
     pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler"),
 ]
 

@@ -13,8 +13,9 @@ from fabricfit.attributes import (  # noqa: E402
     get_attributes_from_keras_model_and_hls4ml_config,
 )
 from fabricfit.hardware import ReuseFactorWarning  # noqa: E402
+from tests.marks import ON_ONE_BACKEND  # noqa: E402
 
-pytestmark = pytest.mark.keras
+pytestmark = ON_ONE_BACKEND
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,7 @@ from fabricfit.objectives.gpu_objectives import GPUFLOPEstimator
 from fabricfit.objectives.units import UnitResources
 from fabricfit.scheduler import ConstantScheduler
 from fabricfit.selection import select_groups
+from tests.marks import ON_ONE_BACKEND
 
 from .common import L, outputs_of
 
@@ -204,8 +205,10 @@ def test_ties_and_choices_layer_by_layer_exclude_each_other(tmp_path):
     ("resources", "section"),
     [
         (("dsp",), {"Strategy": "Latency", "ReuseFactor": 1}),
-        (("dsp", "lut", "ff"), {"Strategy": "Latency", "ReuseFactor": 1}),
-        (("dsp",), {"Strategy": "Resource", "ReuseFactor": 1}),
+        pytest.param(
+            ("dsp", "lut", "ff"), {"Strategy": "Latency", "ReuseFactor": 1}, marks=ON_ONE_BACKEND
+        ),
+        pytest.param(("dsp",), {"Strategy": "Resource", "ReuseFactor": 1}, marks=ON_ONE_BACKEND),
     ],
 )
 @pytest.mark.parametrize("make", [resnet8, mobilenet])

@@ -6,16 +6,16 @@ separable, transposed, recurrent and attention layers; biases and moving statist
 
 import keras
 import numpy as np
-import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from fabricfit.keras.reading import named_kernels
 from fabricfit.keras.reduction import plan_reduction, reduce_model
+from tests.marks import ON_ONE_BACKEND
 
 from .cases import inputs_of, outputs_of
 
-pytestmark = pytest.mark.keras
+pytestmark = ON_ONE_BACKEND
 
 L = keras.layers
 
