@@ -12,7 +12,7 @@ from fabricfit.tables import text_table
 
 _Part = TypeVar("_Part")
 
-__all__ = ["LayerReport", "Level", "OptimizationReport", "Trial"]
+__all__ = ["LayerReport", "Level", "OptimizationReport", "Trial", "frame", "is_better"]
 
 
 @dataclass(frozen=True)
@@ -242,7 +242,7 @@ class OptimizationReport:
             }
             for layer in self.layers
         ]
-        return _frame(rows)
+        return frame(rows)
 
     def levels_frame(self) -> Any:
         """Return the levels as a pandas DataFrame (extra ``frames``): a row each."""
@@ -259,7 +259,7 @@ class OptimizationReport:
             }
             for level in self.levels
         ]
-        return _frame(rows)
+        return frame(rows)
 
     def __call__(self) -> str:
         """Return the report as text."""
@@ -285,6 +285,11 @@ class OptimizationReport:
         if self.derivatives:
             lines.append(f"ranked by second derivatives: {self.derivatives}")
         return "\n".join(lines)
+
+
+def is_better(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    """Whether the costs of one are nowhere above those of the other, and somewhere below (Pareto)."""
+    return one != other and all(a <= b for a, b in zip(one, other, strict=True))
 
 
 def _row(
@@ -354,7 +359,8 @@ def _by_unit(
     return {f"{unit} {when}".strip(): each for unit, each in zip(units, amounts, strict=True)}
 
 
-def _frame(rows: list[dict[str, Any]]) -> Any:
+def frame(rows: list[dict[str, Any]]) -> Any:
+    """Return rows as a pandas DataFrame (extra ``frames``)."""
     return require("pandas", "frames", "a DataFrame").DataFrame(rows)
 
 

@@ -27,7 +27,7 @@ from fabricfit.keras.result import OptimizationResult
 from fabricfit.keras.settings import OptimizationSettings
 from fabricfit.keras.starting import Start
 from fabricfit.keras.training import is_builtin
-from fabricfit.report import OptimizationReport
+from fabricfit.report import OptimizationReport, frame, is_better
 from fabricfit.run import RunDirectory, resolve_directory
 
 __all__ = ["SweepPoint", "SweepResult", "sweep"]
@@ -122,8 +122,6 @@ class SweepResult:
 
     def to_frame(self) -> Any:
         """Return the points as a pandas DataFrame (extra ``frames``): a row each."""
-        from fabricfit.errors import require
-
         rows = []
         for point in self.points:
             row: dict[str, Any] = {"budget": repr(point.budget), "error": point.error}
@@ -132,7 +130,7 @@ class SweepResult:
                 units = zip(point.report.units, point.report.resources_after, strict=True)
                 row |= dict(units)
             rows.append({**row, "on_front": point in self.front, "is_knee": point is self.knee})
-        return require("pandas", "frames", "a DataFrame").DataFrame(rows)
+        return frame(rows)
 
     def plot(self, path: str | os.PathLike[str]) -> Path:
         """Draw the front into a ``.png``, ``.svg`` or ``.pdf`` file (extra ``report``)."""
@@ -152,7 +150,7 @@ class SweepResult:
         sign = 1 if self.increasing else -1
         first = (-sign * _metric(one), *one.report.resources_after)
         second = (-sign * _metric(other), *other.report.resources_after)
-        return first != second and all(a <= b for a, b in zip(first, second, strict=True))
+        return is_better(first, second)
 
 
 def _metric(point: SweepPoint) -> float:

@@ -96,15 +96,13 @@ def deliver(
     return result, Account(units, layers, dense, _floats(total))
 
 
-def weight_maps(
-    before: keras.Model, after: keras.Model, decisions: Decisions
-) -> dict[str, np.ndarray]:
+def weight_maps(after: keras.Model, decisions: Decisions) -> dict[str, np.ndarray]:
     """Return what became of the weights of every kernel, as hardware sees it.
 
     Parameters
     ----------
-    before, after, decisions
-        As for :func:`deliver`; both models of the same layers.
+    after, decisions
+        As for :func:`deliver`.
 
     Returns
     -------

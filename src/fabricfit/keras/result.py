@@ -12,7 +12,7 @@ import keras
 
 from fabricfit.errors import InvalidInputError, unknown_name
 from fabricfit.keras.starting import Start
-from fabricfit.report import Level, OptimizationReport
+from fabricfit.report import Level, OptimizationReport, is_better
 from fabricfit.run import MANIFEST, RunDirectory
 
 if TYPE_CHECKING:
@@ -67,13 +67,12 @@ class OptimizationResult:
         """The levels that no other one beats in the metric and in every resource."""
         trained = [each for each in self.history if each.utilization and each.metric == each.metric]
         sign = 1 if self.increasing else -1
-
-        def beats(one: Level, other: Level) -> bool:
-            first = (-sign * one.metric, *one.utilization)
-            second = (-sign * other.metric, *other.utilization)
-            return first != second and all(a <= b for a, b in zip(first, second, strict=True))
-
-        return tuple(each for each in trained if not any(beats(other, each) for other in trained))
+        costs = [(-sign * each.metric, *each.utilization) for each in trained]
+        return tuple(
+            each
+            for each, cost in zip(trained, costs, strict=True)
+            if not any(is_better(other, cost) for other in costs)
+        )
 
     @property
     def config(self) -> dict[str, Any]:

@@ -500,7 +500,7 @@ class Run:
             result = remove_custom_regularizers(self.engine.model)
         if self.finish is not None:
             result = self.finish(result, self.decisions.attributes)
-        self.recorder.write_state(GROUPS, weight_maps(self.original, result, self.decisions))
+        self.recorder.write_state(GROUPS, weight_maps(result, self.decisions))
         result, account = deliver(self.original, result, self.decisions, self.objective)
         self._warn_of_excess(account)
         self._compile(result)

@@ -109,11 +109,6 @@ class Recorder:
         if resumed:
             logger.info("going on with the run in %s", self.folder.path)
 
-    @property
-    def is_finished(self) -> bool:
-        """Whether the run has come to its end before."""
-        return any(record.event == "finished" for record in self._journal.records)
-
     def mark(self, event: str, *, durable: bool = False, **data: Any) -> None:
         """Write down that something happened."""
         self._observer(self._guarded(lambda: self._journal.append(event, durable=durable, **data)))
