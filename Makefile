@@ -53,6 +53,7 @@ $(BACKENDS:%=test-hgq-%): test-hgq-%: $(HGQ)/.ready
 lint: $(DEV)/.ready
 	$(DEV)/bin/python -m ruff check .
 	$(DEV)/bin/python -m ruff format --check .
+	$(DEV)/bin/lint-imports
 
 format: $(DEV)/.ready
 	$(DEV)/bin/python -m ruff check --fix .

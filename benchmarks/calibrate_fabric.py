@@ -19,7 +19,7 @@ import numpy as np
 
 from fabricfit.hardware import calibration as known
 from fabricfit.hardware.calibration import kind
-from fabricfit.hardware.fabric import lut_of_constants, product_ff, product_lut
+from fabricfit.hardware.luts_and_ffs import lut_of_constants, product_ff, product_lut
 from fabricfit.hardware.product import Product, Work
 
 DATA = Path(__file__).parents[1] / "tests" / "data" / "synthesis"

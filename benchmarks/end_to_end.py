@@ -171,7 +171,7 @@ def import_search(tuner: str | None) -> None:
 
     name = tuner or OptimizationSettings.__dataclass_fields__["tuner"].default
     if name in ("Bayesian", "Hyperband"):
-        import fabricfit.keras.tuning  # noqa: F401 - loads KerasTuner
+        import fabricfit.tuning.keras_tuner  # noqa: F401 - loads KerasTuner
 
 
 def _timed(work: Any) -> Any:

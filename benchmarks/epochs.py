@@ -125,10 +125,10 @@ def engine_task(name: str, directory: str, warm: int, measured: int, masked: boo
     import keras
 
     import fabricfit
-    from fabricfit.keras.decisions import decide
     from fabricfit.keras.masking import get_model_masks
-    from fabricfit.keras.training import Data, make_engine
     from fabricfit.objectives import ParameterEstimator
+    from fabricfit.optimization.eligible_layers import decide
+    from fabricfit.training import Data, make_engine
 
     keras.utils.set_random_seed(0)
     samples, model = load_samples(name, directory), build(name)

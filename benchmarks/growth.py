@@ -209,8 +209,8 @@ def _batches(X: np.ndarray, y: np.ndarray, size: int) -> Iterator[tuple[np.ndarr
 
 def _attributes(model: Any) -> Any:
     import fabricfit
-    from fabricfit.keras.decisions import decide
     from fabricfit.objectives import ParameterEstimator
+    from fabricfit.optimization.eligible_layers import decide
 
     described = fabricfit.get_attributes_from_keras_model(model)
     return decide(model, described, ParameterEstimator).attributes
@@ -231,8 +231,8 @@ def level_task(directory: str, **sizes: Any) -> Task:
     import keras
 
     from fabricfit.keras.masking import get_model_masks
-    from fabricfit.keras.training import Data, make_engine
     from fabricfit.objectives import ParameterEstimator
+    from fabricfit.training import Data, make_engine
 
     scale = Scale(**sizes)
     model, data = _network(scale), Data(*_data(scale))

@@ -137,11 +137,12 @@ def small_task(name: str, directory: str, sparsity: float, reuse_factor: int | N
 
 
 def _masks_task(model: Any, sparsity: float, reuse_factor: int | None) -> Task:
-    from fabricfit.attributes import OptimizationAttributes, get_attributes_from_keras_model
-    from fabricfit.config import SUPPORTED_STRUCTURES
-    from fabricfit.keras.decisions import decide
+    from fabricfit.description.attributes import OptimizationAttributes
+    from fabricfit.description.structures import SUPPORTED_STRUCTURES
     from fabricfit.keras.masking import get_model_masks
+    from fabricfit.network.describe import get_attributes_from_keras_model
     from fabricfit.objectives import ParameterEstimator
+    from fabricfit.optimization.eligible_layers import decide
 
     described = get_attributes_from_keras_model(model)
     attributes = decide(model, described, ParameterEstimator).attributes

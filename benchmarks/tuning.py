@@ -88,8 +88,8 @@ def fabricfit_task(name: str, seed: int, directory: str, epochs: int, tuner: str
 
     import fabricfit
     from fabricfit.keras.builder import build_optimizable_model
-    from fabricfit.keras.decisions import decide
     from fabricfit.objectives import ParameterEstimator
+    from fabricfit.optimization.eligible_layers import decide
 
     import_search(tuner)
     samples, model = load_samples(name, directory, seed), load_model(name, seed, directory)

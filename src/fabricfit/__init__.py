@@ -12,42 +12,41 @@ from fabricfit._version import __version__
 
 if TYPE_CHECKING:
     from fabricfit.aliases import install_as_hls4ml_optimization
-    from fabricfit.attributes import (
+    from fabricfit.choices.ranking import register_criterion
+    from fabricfit.description.structures import SUPPORTED_STRUCTURES
+    from fabricfit.errors import FabricFitError
+    from fabricfit.firmware import verify
+    from fabricfit.hardware.budget import Budget
+    from fabricfit.keras import optimize_keras_model_for_hls4ml, optimize_model
+    from fabricfit.network.describe import (
         get_attributes_from_keras_model,
         get_attributes_from_keras_model_and_hls4ml_config,
     )
-    from fabricfit.budget import Budget
-    from fabricfit.config import SUPPORTED_STRUCTURES
-    from fabricfit.errors import FabricFitError
-    from fabricfit.firmware import verify
-    from fabricfit.fitting import fit
-    from fabricfit.keras import (
-        OptimizationResult,
-        OptimizationSettings,
-        estimate,
-        optimize,
-        optimize_keras_model_for_hls4ml,
-        optimize_model,
-    )
-    from fabricfit.ranking import register_criterion
-    from fabricfit.sweeping import sweep
+    from fabricfit.network.estimation import estimate
+    from fabricfit.optimization.fit import fit
+    from fabricfit.optimization.optimize import optimize
+    from fabricfit.optimization.result import OptimizationResult
+    from fabricfit.optimization.settings import OptimizationSettings
+    from fabricfit.optimization.sweep import sweep
+    from fabricfit.surgery.reduction import reduce_model
 
 _HOMES = {
-    "Budget": "fabricfit.budget",
+    "Budget": "fabricfit.hardware.budget",
     "FabricFitError": "fabricfit.errors",
-    "OptimizationResult": "fabricfit.keras",
-    "OptimizationSettings": "fabricfit.keras",
-    "SUPPORTED_STRUCTURES": "fabricfit.config",
-    "estimate": "fabricfit.keras",
-    "fit": "fabricfit.fitting",
-    "get_attributes_from_keras_model": "fabricfit.attributes",
-    "get_attributes_from_keras_model_and_hls4ml_config": "fabricfit.attributes",
+    "OptimizationResult": "fabricfit.optimization.result",
+    "OptimizationSettings": "fabricfit.optimization.settings",
+    "SUPPORTED_STRUCTURES": "fabricfit.description.structures",
+    "estimate": "fabricfit.network.estimation",
+    "fit": "fabricfit.optimization.fit",
+    "get_attributes_from_keras_model": "fabricfit.network.describe",
+    "get_attributes_from_keras_model_and_hls4ml_config": "fabricfit.network.describe",
     "install_as_hls4ml_optimization": "fabricfit.aliases",
-    "optimize": "fabricfit.keras",
+    "optimize": "fabricfit.optimization.optimize",
     "optimize_keras_model_for_hls4ml": "fabricfit.keras",
     "optimize_model": "fabricfit.keras",
-    "register_criterion": "fabricfit.ranking",
-    "sweep": "fabricfit.sweeping",
+    "reduce_model": "fabricfit.surgery.reduction",
+    "register_criterion": "fabricfit.choices.ranking",
+    "sweep": "fabricfit.optimization.sweep",
     "verify": "fabricfit.firmware",
 }
 
@@ -66,6 +65,7 @@ __all__ = [
     "optimize",
     "optimize_keras_model_for_hls4ml",
     "optimize_model",
+    "reduce_model",
     "register_criterion",
     "sweep",
     "verify",

@@ -109,7 +109,7 @@ def train_tagger(jets: Any, seed: int = 0) -> Any:
     import keras
     import numpy as np
 
-    from fabricfit.keras.training import Data, make_engine
+    from fabricfit.training import Data, make_engine
 
     widths = {"fc1": 64, "fc2": 32, "fc3": 32}
     layers: list[Any] = [keras.Input((16,))]

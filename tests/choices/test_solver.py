@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fabricfit.attributes import OptimizationAttributes
 from fabricfit.choices import (
     ConstantChoices,
     ConstantLevel,
@@ -16,9 +15,10 @@ from fabricfit.choices import (
     Treatment,
     solve_choices,
 )
+from fabricfit.choices.ranking import GroupLosses, group_losses, weight_loss
+from fabricfit.description.attributes import OptimizationAttributes, grouping_of
+from fabricfit.description.grouping import Grouping
 from fabricfit.errors import InfeasibleError, InvalidInputError
-from fabricfit.grouping import Grouping
-from fabricfit.ranking import GroupLosses, group_losses, weight_loss
 
 PRICES = ConstantPrices(
     (
@@ -148,7 +148,7 @@ def test_groups_and_constants_are_chosen_together():
     kernel = rng.normal(size=(4, 4))
     attributes = OptimizationAttributes("pattern", pruning=True, pattern_offset=4)
     losses = group_losses(kernel, attributes, "l2")
-    grouping = Grouping.from_attributes(kernel.shape, attributes)
+    grouping = grouping_of(kernel.shape, attributes)
     groups = GroupChoices(kernel, grouping, losses, np.array([2.0, 3]), np.array([1.0, 0]), 1)
     others = constants(rng.normal(size=(3, 3)) / 2)
     solution = solve_choices([groups, others], np.array([9.0, 14.0]))

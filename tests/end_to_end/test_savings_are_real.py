@@ -13,11 +13,11 @@ import pytest
 
 import fabricfit
 from fabricfit import Budget
-from fabricfit.attributes import get_attributes_from_keras_model_and_hls4ml_config
 from fabricfit.datasets import load_jets
 from fabricfit.demo import accuracy, train_tagger
-from fabricfit.keras.reading import kernel_arrays
-from fabricfit.objectives.resources import FPGAResources
+from fabricfit.network.describe import get_attributes_from_keras_model_and_hls4ml_config
+from fabricfit.network.kernels import kernel_arrays
+from fabricfit.objectives.fpga import FPGAResources
 from tests.marks import ON_ONE_BACKEND
 
 pytest.importorskip("hls4ml")

@@ -23,8 +23,8 @@ import keras
 import numpy as np
 
 import fabricfit
-from fabricfit.attributes import get_attributes_from_keras_model
 from fabricfit.errors import RunDirectoryError
+from fabricfit.network.describe import get_attributes_from_keras_model
 from fabricfit.objectives import ParameterEstimator
 from fabricfit.scheduler import PolynomialScheduler
 

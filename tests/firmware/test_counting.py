@@ -8,11 +8,11 @@ import pytest
 keras = pytest.importorskip("keras")
 hls4ml = pytest.importorskip("hls4ml")
 
-from fabricfit.errors import FabricFitError  # noqa: E402
-from fabricfit.firmware.counting import count_multiplications  # noqa: E402
-from fabricfit.firmware.simulation import Listener, convert  # noqa: E402
-from tests.firmware import firmware_models as models  # noqa: E402
-from tests.marks import ON_ONE_BACKEND  # noqa: E402
+from fabricfit.errors import FabricFitError
+from fabricfit.firmware.counting import count_multiplications
+from fabricfit.firmware.simulation import Listener, convert
+from tests.firmware import firmware_models as models
+from tests.marks import ON_ONE_BACKEND
 
 pytestmark = ON_ONE_BACKEND
 

@@ -6,13 +6,13 @@ import pytest
 keras = pytest.importorskip("keras")
 hls4ml = pytest.importorskip("hls4ml")
 
-from fabricfit.errors import InvalidInputError  # noqa: E402
-from fabricfit.firmware.emulation import emulate, emulate_network  # noqa: E402
-from fabricfit.firmware.emulation.activations import float_function  # noqa: E402
-from fabricfit.firmware.emulation.weights import KerasWeights  # noqa: E402
-from fabricfit.firmware.simulation import Listener, convert  # noqa: E402
-from tests.firmware import firmware_models as models  # noqa: E402
-from tests.marks import ON_ONE_BACKEND  # noqa: E402
+from fabricfit.errors import InvalidInputError
+from fabricfit.firmware.emulation import emulate, emulate_network
+from fabricfit.firmware.emulation.activations import float_function
+from fabricfit.firmware.emulation.weights import KerasWeights
+from fabricfit.firmware.simulation import Listener, convert
+from tests.firmware import firmware_models as models
+from tests.marks import ON_ONE_BACKEND
 
 pytestmark = ON_ONE_BACKEND
 

@@ -21,7 +21,7 @@ from fabricfit.firmware.emulation.fixed import (
     cast,
     multiply,
 )
-from fabricfit.firmware.emulation.products import (
+from fabricfit.firmware.emulation.matrix_products import (
     accumulate,
     addition_order,
     same_padding,

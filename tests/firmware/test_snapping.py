@@ -7,12 +7,12 @@ import pytest
 
 keras = pytest.importorskip("keras")
 
-from fabricfit.attributes import (  # noqa: E402
+from fabricfit.firmware import snap_model
+from fabricfit.network.describe import (
     get_attributes_from_keras_model,
     get_attributes_from_keras_model_and_hls4ml_config,
 )
-from fabricfit.firmware import snap_model  # noqa: E402
-from tests.marks import ON_ONE_BACKEND  # noqa: E402
+from tests.marks import ON_ONE_BACKEND
 
 pytestmark = ON_ONE_BACKEND
 

@@ -9,9 +9,9 @@ import pytest
 keras = pytest.importorskip("keras")
 hls4ml = pytest.importorskip("hls4ml")
 
-from fabricfit.firmware import verify  # noqa: E402
-from tests.firmware import firmware_models as models  # noqa: E402
-from tests.marks import ON_ONE_BACKEND  # noqa: E402
+from fabricfit.firmware import verify
+from tests.firmware import firmware_models as models
+from tests.marks import ON_ONE_BACKEND
 
 pytestmark = ON_ONE_BACKEND
 

@@ -8,22 +8,15 @@ import pytest
 keras = pytest.importorskip("keras")
 hls4ml = pytest.importorskip("hls4ml")
 
-from fabricfit.attributes import (  # noqa: E402
-    get_attributes_from_keras_model_and_hls4ml_config,
-)
-from fabricfit.errors import (  # noqa: E402
-    FabricFitError,
-    InvalidInputError,
-    InvalidTypeError,
-    MissingExtraError,
-)
-from fabricfit.firmware import simulation, snap_model, verification  # noqa: E402
-from fabricfit.firmware.emulation.fixed import NotModelledError  # noqa: E402
-from fabricfit.firmware.emulation.weights import exactly  # noqa: E402
-from fabricfit.firmware.verification import expected_multipliers, verify  # noqa: E402
-from fabricfit.keras.reading import named_kernels  # noqa: E402
-from tests.firmware import firmware_models as models  # noqa: E402
-from tests.marks import ON_ONE_BACKEND  # noqa: E402
+from fabricfit.errors import FabricFitError, InvalidInputError, InvalidTypeError, MissingExtraError
+from fabricfit.firmware import simulation, snap_model, verification
+from fabricfit.firmware.emulation.fixed import NotModelledError
+from fabricfit.firmware.emulation.weights import exactly
+from fabricfit.firmware.verification import expected_multipliers, verify
+from fabricfit.network.describe import get_attributes_from_keras_model_and_hls4ml_config
+from fabricfit.network.kernels import named_kernels
+from tests.firmware import firmware_models as models
+from tests.marks import ON_ONE_BACKEND
 
 layers = models.layers
 

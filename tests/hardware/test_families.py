@@ -2,7 +2,6 @@
 
 import pytest
 
-from fabricfit.budget import Budget
 from fabricfit.errors import InvalidInputError
 from fabricfit.hardware import (
     Product,
@@ -13,10 +12,11 @@ from fabricfit.hardware import (
     product_memory,
     product_resources,
 )
+from fabricfit.hardware.budget import Budget
 from fabricfit.hardware.devices import family_of_part
-from fabricfit.objectives.products import product_of, realized_product
-from fabricfit.objectives.resources import FPGAResources
-from tests.objectives.test_fpga_resources import decided, kernel_for, layer
+from fabricfit.hls4ml.products import product_of, realized_product
+from fabricfit.objectives.fpga import FPGAResources
+from tests.objectives.test_fpga import decided, kernel_for, layer
 
 
 def many(width=16, input_width=16, **more):

@@ -7,13 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fabricfit.hardware import (
-    dsps_per_multiplier,
-    latency_dsp,
-    multipliers,
-    valid_reuse_factors,
-    weight_bram18,
-)
+from fabricfit.hardware import dsps_per_multiplier, latency_dsp, multipliers, weight_bram18
+from fabricfit.hls4ml import valid_reuse_factors
 
 DATA = Path(__file__).parents[1] / "data" / "synthesis"
 INPUT_WIDTH = 16

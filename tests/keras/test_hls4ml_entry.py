@@ -7,17 +7,16 @@ import numpy as np
 import pytest
 
 from fabricfit import optimize_keras_model_for_hls4ml
-from fabricfit.attributes import get_attributes_from_keras_model_and_hls4ml_config
 from fabricfit.errors import InvalidInputError
 from fabricfit.keras import optimize_model
+from fabricfit.network.describe import get_attributes_from_keras_model_and_hls4ml_config
 from fabricfit.objectives.vivado_objectives import (
     VivadoDSPEstimator,
     VivadoFFEstimator,
     VivadoMultiObjectiveEstimator,
 )
 from fabricfit.scheduler import ConstantScheduler
-
-from .common import blobs, kernel_of, mlp
+from tests.common import blobs, kernel_of, mlp
 
 pytestmark = pytest.mark.keras
 
@@ -93,7 +92,7 @@ def test_narrow_weights_leave_nothing_to_optimize_and_that_is_said(tmp_path):
 
 
 def test_hardware_objectives_need_the_configuration(tmp_path):
-    from fabricfit.attributes import get_attributes_from_keras_model
+    from fabricfit.network.describe import get_attributes_from_keras_model
 
     model, (X, y) = mlp(), blobs(64)
     with pytest.raises(InvalidInputError, match="hls4ml_config"):

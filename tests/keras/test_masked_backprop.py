@@ -4,11 +4,11 @@ import keras
 import numpy as np
 import pytest
 
-from fabricfit.attributes import OptimizationAttributes, get_attributes_from_keras_model
+from fabricfit.description.attributes import OptimizationAttributes
 from fabricfit.errors import InvalidInputError
 from fabricfit.keras import MaskedBackprop
-
-from .common import blobs, kernel_of, mlp
+from fabricfit.network.describe import get_attributes_from_keras_model
+from tests.common import blobs, kernel_of, mlp
 
 pytestmark = pytest.mark.keras
 

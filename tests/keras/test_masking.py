@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fabricfit.attributes import OptimizationAttributes, get_attributes_from_keras_model
+from fabricfit.description.attributes import OptimizationAttributes
 from fabricfit.errors import InfeasibleError, InvalidInputError
 from fabricfit.keras.masking import get_model_masks
 from fabricfit.keras.utils import (
@@ -16,9 +16,9 @@ from fabricfit.keras.utils import (
     get_model_hessians,
     get_model_sparsity,
 )
+from fabricfit.network.describe import get_attributes_from_keras_model
 from fabricfit.objectives import ParameterEstimator
-
-from .common import L, blobs, estimator, kernel_of, lenet, mlp, weights_of
+from tests.common import L, blobs, estimator, kernel_of, lenet, mlp, weights_of
 
 pytestmark = pytest.mark.keras
 

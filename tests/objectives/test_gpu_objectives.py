@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fabricfit.attributes import LayerAttributes, OptimizationAttributes
+from fabricfit.description.attributes import LayerAttributes, OptimizationAttributes
 from fabricfit.errors import InvalidInputError
 from fabricfit.objectives.gpu_objectives import GPUFLOPEstimator
 
@@ -150,7 +150,7 @@ def test_bad_removals_are_refused():
 @pytest.mark.keras
 def test_a_smaller_model_takes_what_was_predicted():
     keras = pytest.importorskip("keras")
-    from fabricfit.attributes import get_attributes_from_keras_model
+    from fabricfit.network.describe import get_attributes_from_keras_model
 
     def build(filters, units):
         image = keras.Input((8, 8, 1))

@@ -2,8 +2,8 @@ import logging
 
 import pytest
 
-from fabricfit.attributes import LayerAttributes, OptimizationAttributes
-from fabricfit.config import SUPPORTED_STRUCTURES
+from fabricfit.description.attributes import LayerAttributes, OptimizationAttributes
+from fabricfit.description.structures import SUPPORTED_STRUCTURES
 from fabricfit.errors import InvalidInputError
 from fabricfit.objectives import ObjectiveEstimator, ParameterEstimator
 

@@ -7,10 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fabricfit.attributes import LayerAttributes, OptimizationAttributes, hls4mlAttributes
-from fabricfit.config import SUPPORTED_STRUCTURES
+from fabricfit.description.attributes import (
+    LayerAttributes,
+    OptimizationAttributes,
+    hls4mlAttributes,
+)
+from fabricfit.description.structures import SUPPORTED_STRUCTURES
 from fabricfit.errors import InvalidInputError
-from fabricfit.hardware import valid_reuse_factors
+from fabricfit.hls4ml import valid_reuse_factors
 from fabricfit.objectives.vivado_objectives import (
     VivadoDSPEstimator,
     VivadoFFEstimator,

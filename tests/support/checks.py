@@ -13,18 +13,18 @@ import keras
 import numpy as np
 
 import fabricfit
-from fabricfit.attributes import (
-    OptimizationAttributes,
+from fabricfit.description.attributes import OptimizationAttributes
+from fabricfit.description.layout import standard_layout
+from fabricfit.errors import InvalidInputError
+from fabricfit.network.describe import (
     get_attributes_from_keras_model,
     get_attributes_from_keras_model_and_hls4ml_config,
 )
-from fabricfit.errors import InvalidInputError
-from fabricfit.keras.reading import kernel_arrays, named_kernels
-from fabricfit.keras.reduction import plan_reduction, reduce_model
-from fabricfit.layout import standard_layout
+from fabricfit.network.kernels import kernel_arrays, named_kernels
 from fabricfit.objectives import ParameterEstimator
-from fabricfit.objectives.resources import FPGAResources
+from fabricfit.objectives.fpga import FPGAResources
 from fabricfit.scheduler import ConstantScheduler
+from fabricfit.surgery.reduction import plan_reduction, reduce_model
 
 from .cases import Case, build
 

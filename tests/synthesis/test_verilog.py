@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fabricfit.errors import InvalidInputError, InvalidTypeError
-from fabricfit.hardware import Product, Work, valid_reuse_factors
+from fabricfit.hardware import Product, Work
+from fabricfit.hls4ml import valid_reuse_factors
 from fabricfit.synthesis.verilog import dense_verilog
 
 WIDTHS = {"weight_width": 5, "input_width": 6, "accumulator_width": 14}

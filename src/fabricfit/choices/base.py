@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from fabricfit.grouping import Grouping
+from fabricfit.description.grouping import Grouping
 
 __all__ = ["Choices", "Response", "Treatment"]
 

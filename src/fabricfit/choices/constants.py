@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from fabricfit.choices.base import Response, Treatment
-from fabricfit.choices.segments import Runs, cheapest_runs
+from fabricfit.choices.sharing import Runs, cheapest_runs
+from fabricfit.description.layout import Layout, standard_layout
 from fabricfit.errors import InvalidInputError
-from fabricfit.layout import Layout, standard_layout
 
 __all__ = ["ConstantChoices", "ConstantLevel", "ConstantPrices"]
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from fabricfit.choices.base import Response, Treatment
-from fabricfit.grouping import Grouping
-from fabricfit.ranking import GroupLosses
+from fabricfit.choices.ranking import GroupLosses
+from fabricfit.description.grouping import Grouping
 
 __all__ = ["GroupChoices"]
 

@@ -124,9 +124,9 @@ def estimate(
 ) -> int:
     """Say what a model takes of an FPGA, without training or synthesis."""
     import fabricfit
-    from fabricfit.budget import Budget
     from fabricfit.cli.configuration import read_hls4ml
     from fabricfit.cli.inputs import import_plugins, load_model
+    from fabricfit.hardware.budget import Budget
 
     import_plugins(plugin or ())
     config = read_hls4ml(None if hls_config is None else str(hls_config))
@@ -321,8 +321,8 @@ def reduce(
 ) -> int:
     """Take units that do no work out of a model, which computes the same without them."""
     from fabricfit.cli.inputs import import_plugins, load_model
-    from fabricfit.keras.reduction import plan_reduction, reduce_model
     from fabricfit.run.files import RunDirectory
+    from fabricfit.surgery.reduction import plan_reduction, reduce_model
 
     if output.suffix != ".keras":
         raise InvalidInputError(f"the output must be a .keras file. Received: {output}")

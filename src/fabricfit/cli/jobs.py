@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fabricfit.budget import Budget
 from fabricfit.cli.configuration import BudgetConfig, RunConfig, TrainingConfig, dump, read_hls4ml
 from fabricfit.cli.inputs import import_plugins, load_data, load_model
 from fabricfit.errors import InvalidInputError
+from fabricfit.hardware.budget import Budget
 from fabricfit.hardware.families import DEFAULT_FAMILY
 
 __all__ = ["CONFIG_FILE", "budget_of", "optimize", "resume_directory"]
@@ -83,11 +83,11 @@ def _for_objective(
     text: str,
 ) -> Any:
     import fabricfit
-    from fabricfit.attributes import get_attributes_from_keras_model_and_hls4ml_config
+    from fabricfit.network.describe import get_attributes_from_keras_model_and_hls4ml_config
     from fabricfit.objectives import ParameterEstimator
+    from fabricfit.objectives.fpga_luts import BitOperations
+    from fabricfit.objectives.fpga_units import UnitResources
     from fabricfit.objectives.gpu_objectives import GPUFLOPEstimator
-    from fabricfit.objectives.luts import BitOperations
-    from fabricfit.objectives.units import UnitResources
     from fabricfit.objectives.vivado_objectives import VivadoDSPEstimator
 
     objectives: dict[str | None, Any] = {
@@ -113,7 +113,7 @@ def _for_objective(
 def _settings(training: TrainingConfig, directory: str | None, resume: bool, verbose: bool) -> Any:
     import keras
 
-    from fabricfit.keras import OptimizationSettings
+    from fabricfit.optimization.settings import OptimizationSettings
 
     values = training.model_dump(exclude={"optimizer", "learning_rate", "loss", "metric"})
     if values["regularization_range"] is None:

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fabricfit.firmware.configuration import Realized, realize
-    from fabricfit.firmware.findings import LayerVerification, Mismatch, Verification
     from fabricfit.firmware.snapping import snap_model
     from fabricfit.firmware.verification import verify
+    from fabricfit.firmware.verification_result import LayerVerification, Mismatch, Verification
 
 _HOMES = {
-    "LayerVerification": "findings",
-    "Mismatch": "findings",
+    "LayerVerification": "verification_result",
+    "Mismatch": "verification_result",
     "Realized": "configuration",
-    "Verification": "findings",
+    "Verification": "verification_result",
     "realize": "configuration",
     "snap_model": "snapping",
     "verify": "verification",

@@ -1,57 +1,17 @@
-"""The hls4ml configuration that makes savings real.
-
-hls4ml leaves out the multipliers of pruned weights only with ResourceUnrolled, and replaces much that it
-cannot build by something else with no more than a line on the console. Here each layer is given by name
-what is really built, and what would come out wrong is refused.
-"""
+"""The hls4ml configuration that makes the savings of a model real."""
 
 from __future__ import annotations
 
-import copy
-import logging
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 
-from fabricfit.attributes import (
-    LayerAttributes,
-    canonical_strategy,
-    get_attributes_from_keras_model_and_hls4ml_config,
-)
-from fabricfit.errors import InvalidInputError
 from fabricfit.hardware.families import DEFAULT_FAMILY
-from fabricfit.hardware.product import Product
-from fabricfit.objectives.products import hls4ml_attributes, realized_product
+from fabricfit.hls4ml.realize import Realized, realize_configuration
+from fabricfit.network.describe import get_attributes_from_keras_model_and_hls4ml_config
 
 __all__ = ["Realized", "realize"]
-
-logger = logging.getLogger(__name__)
-
-_NAMES = {
-    "latency": "Latency",
-    "resource": "Resource",
-    "resource_unrolled": "ResourceUnrolled",
-    "distributed_arithmetic": "distributed_arithmetic",
-}
-
-
-@dataclass(frozen=True)
-class Realized:
-    """A configuration, and how it differs from the one that was given.
-
-    Parameters
-    ----------
-    config
-        For ``hls4ml.converters.convert_from_keras_model(model, hls_config=config)``. An ``'IOType'`` in
-        it must be passed as ``io_type`` too.
-    remarks
-        What was changed, and what hls4ml makes of it that a user should know.
-    """
-
-    config: dict[str, Any]
-    remarks: tuple[str, ...] = ()
 
 
 def realize(
@@ -87,85 +47,4 @@ def realize(
         A reuse or parallelization factor is replaced by one that hls4ml can build.
     """
     attributes = get_attributes_from_keras_model_and_hls4ml_config(model, hls_config)
-    config = copy.deepcopy(dict(hls_config))
-    inner = config.get("HLSConfig", config)
-    remarks = list(_without_target_cycles(inner))
-    named = inner.setdefault("LayerName", {})
-    strategies = set()
-    for name, layer in attributes.items():
-        if not layer.multiplies:
-            continue
-        product = realized_product(layer, family)
-        _refuse(name, product)
-        section = _section(inner, layer)
-        remarks += _remarks(layer, product)
-        strategies.add(product.strategy)
-        section["Strategy"] = _NAMES[product.strategy]
-        if layer.layer_name == name:  # the kernels of others have one reuse factor together
-            section["ReuseFactor"] = product.reuse_factor
-        if product.convolution:
-            section["ParallelizationFactor"] = hls4ml_attributes(layer).parallelization_factor
-        named[_key(named, layer.layer_name)] = section
-    if "resource_unrolled" in strategies and inner.get("Model"):
-        # hls4ml pipelines a model as a whole only if no layer, with a kernel or without, says Resource.
-        inner["Model"] |= {"Strategy": _NAMES["resource_unrolled"]}
-    for remark in remarks:
-        logger.info("%s", remark)
-    return Realized(config, tuple(remarks))
-
-
-def _refuse(name: str, product: Product) -> None:
-    wrong = product.convolution and product.io_type == "io_parallel" and product.time_multiplexed
-    if wrong and product.reuse_factor > product.n_in:
-        raise InvalidInputError(
-            f"layer {name!r}: with io_parallel, hls4ml computes a convolution wrongly at a "
-            f"ReuseFactor above its {product.n_in} inputs, or its code stops. "
-            f"Received: ReuseFactor={product.reuse_factor}. Use a divisor of {product.n_in}, or "
-            "io_stream."
-        )
-
-
-def _remarks(layer: LayerAttributes, product: Product) -> Iterator[str]:
-    name, asked = layer.name, canonical_strategy(hls4ml_attributes(layer).strategy)
-    if (asked, product.strategy) == ("resource", "resource_unrolled"):
-        yield (
-            f"layer {name!r} is to be built with ResourceUnrolled: plain Resource keeps multipliers "
-            "for zeros"
-        )
-    if product.strategy == "resource" and product.time_multiplexed:
-        yield (
-            f"layer {name!r} keeps all its multipliers: hls4ml builds it with Resource, as it does "
-            "convolutions where the model is io_parallel, and everything for Intel's FPGAs"
-        )
-    if product.strategy == "resource_unrolled" and product.reuse_factor > product.n_in:
-        yield (
-            f"layer {name!r}: with a reuse factor above its {product.n_in} inputs hls4ml limits the "
-            "compiler less tightly than it could; see that the synthesis report has as many DSPs "
-            "as were predicted"
-        )
-
-
-def _section(inner: dict[str, Any], layer: LayerAttributes) -> dict[str, Any]:
-    """Return the settings by which hls4ml builds a layer, those of its type or the model included.
-
-    A section by name hides the others from some of hls4ml's look-ups, so it must hold what they said.
-    """
-    named = inner["LayerName"]
-    found = named.get(_key(named, layer.layer_name))
-    if found is not None:
-        return dict(found)
-    types = inner.get("LayerType") or {}
-    return dict(types.get(_key(types, layer.layer_type.__name__)) or {})
-
-
-def _key(sections: Mapping[str, Any], name: str) -> str:
-    """Return a name as a section spells it."""
-    return next((key for key in sections if str(key).lower() == name.lower()), name)
-
-
-def _without_target_cycles(inner: dict[str, Any]) -> Iterator[str]:
-    sections = [inner.get("Model"), *(inner.get("LayerName") or {}).values()]
-    sections += (inner.get("LayerType") or {}).values()
-    found = [section.pop("TargetCycles", None) for section in sections if section]
-    if any(cycles is not None for cycles in found):
-        yield "TargetCycles is left out, and the reuse factor stated that it was read with"
+    return realize_configuration(attributes, hls_config, family)

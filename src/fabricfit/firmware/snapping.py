@@ -14,11 +14,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from fabricfit.attributes import LayerAttributes, canonical_strategy
-from fabricfit.keras.cloning import copy_model
-from fabricfit.keras.reading import named_kernels
-from fabricfit.objectives.products import hls4ml_attributes
-from fabricfit.precision import Precision, dequantize, quantize
+from fabricfit.description.attributes import LayerAttributes
+from fabricfit.description.precision import Precision, dequantize, quantize
+from fabricfit.description.strategies import canonical_strategy
+from fabricfit.hls4ml.products import hls4ml_attributes
+from fabricfit.network.cloning import copy_model
+from fabricfit.network.kernels import named_kernels
 
 __all__ = ["SnappedLayer", "snap_model"]
 

@@ -16,13 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from fabricfit.attributes import IO_TYPES, canonical_strategy
+from fabricfit.description.strategies import IO_TYPES, canonical_strategy
 from fabricfit.errors import InvalidInputError, InvalidTypeError, unknown_name
 from fabricfit.firmware.counting import count_multiplications
 from fabricfit.firmware.emulation import Emulation, emulate_network
 from fabricfit.firmware.emulation.fixed import NotModelledError
 from fabricfit.firmware.emulation.weights import KerasWeights
-from fabricfit.firmware.findings import LayerVerification, Mismatch, Verification
 from fabricfit.firmware.simulation import (
     Listener,
     Results,
@@ -31,9 +30,10 @@ from fabricfit.firmware.simulation import (
     require_compiler,
     run_project,
 )
+from fabricfit.firmware.verification_result import LayerVerification, Mismatch, Verification
 from fabricfit.hardware.devices import family_of_part
 from fabricfit.hardware.dsp import latency_dsp
-from fabricfit.hardware.hls4ml_config import read_io_type
+from fabricfit.hls4ml.config import read_io_type
 from fabricfit.synthesis.comparison import Comparison, compare
 from fabricfit.synthesis.tools import find_tool, synthesize
 
@@ -97,7 +97,7 @@ def verify(
     FabricFitError
         hls4ml refuses the model, or the code cannot be compiled or stops while it runs.
     """
-    from fabricfit.keras.reading import check_model
+    from fabricfit.network.walk import check_model
 
     check_model(model)
     _check_options(hls_config, backend, samples, compile, synthesis)
@@ -267,7 +267,7 @@ def _synthesized(
     model: Any, hls_model: Any, hls_config: Mapping[str, Any], io_type: str
 ) -> tuple[Comparison, ...]:
     """Run the backend's synthesis, and put each of its reports beside the estimate."""
-    from fabricfit.keras.estimation import estimate
+    from fabricfit.network.estimation import estimate
 
     family = family_of_part(hls_model.config.get_config_value("Part"))
     expected = estimate(model, {**hls_config, "IOType": io_type}, family=family)

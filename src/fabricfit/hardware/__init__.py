@@ -14,25 +14,17 @@ from fabricfit.hardware.dsp import (
     product_dsp,
 )
 from fabricfit.hardware.estimates import RESOURCES, Estimate, Resources
-from fabricfit.hardware.fabric import (
+from fabricfit.hardware.families import Family, families, find_family, register_family
+from fabricfit.hardware.luts_and_ffs import (
     ff_per_multiplier,
     lut_of_constants,
     lut_per_multiplier,
     product_ff,
     product_lut,
 )
-from fabricfit.hardware.families import Family, families, find_family, register_family
-from fabricfit.hardware.ff import output_registers, weight_registers
-from fabricfit.hardware.hls4ml_config import read_hls4ml_attributes
-from fabricfit.hardware.layer import WeightCosts, product_resources, weight_costs
 from fabricfit.hardware.product import Product, Work, csd_digits
-from fabricfit.hardware.reuse import (
-    ReuseFactorWarning,
-    effective_strategy,
-    legal_parallelization_factor,
-    legal_reuse_factor,
-    valid_reuse_factors,
-)
+from fabricfit.hardware.registers import output_registers, weight_registers
+from fabricfit.hardware.resources import WeightCosts, product_resources, weight_costs
 from fabricfit.hardware.timing import product_interval, product_latency
 
 __all__ = [
@@ -43,20 +35,16 @@ __all__ = [
     "Family",
     "Product",
     "Resources",
-    "ReuseFactorWarning",
     "WeightCosts",
     "Work",
     "csd_digits",
     "devices",
     "dsps_per_multiplier",
-    "effective_strategy",
     "families",
     "ff_per_multiplier",
     "find_device",
     "find_family",
     "latency_dsp",
-    "legal_parallelization_factor",
-    "legal_reuse_factor",
     "lut_of_constants",
     "lut_per_multiplier",
     "memory_blocks",
@@ -70,10 +58,8 @@ __all__ = [
     "product_lut",
     "product_memory",
     "product_resources",
-    "read_hls4ml_attributes",
     "register_device",
     "register_family",
-    "valid_reuse_factors",
     "weight_bram18",
     "weight_costs",
     "weight_registers",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from fabricfit.attributes import STRATEGIES
+from fabricfit.description.strategies import STRATEGIES
 from fabricfit.errors import InvalidInputError, unknown_name
 
 __all__ = ["DEFAULT_FAMILY", "Family", "families", "find_family", "register_family"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fabricfit.attributes import IO_TYPES, canonical_strategy
+from fabricfit.description.strategies import IO_TYPES, canonical_strategy
 from fabricfit.errors import InvalidInputError, InvalidTypeError
 
 __all__ = ["Product", "Work", "as_integers", "csd_digits"]
@@ -33,9 +33,9 @@ class Product:
     input_width, output_width, accumulator_width
         Bits of an input, of a result and of the running sum; 16 is hls4ml's default.
     strategy
-        The strategy that is really built, see :func:`fabricfit.hardware.effective_strategy`.
+        The strategy that is really built, see :func:`fabricfit.hls4ml.effective_strategy`.
     reuse_factor
-        The reuse factor that is really used, see :func:`fabricfit.hardware.legal_reuse_factor`.
+        The reuse factor that is really used, see :func:`fabricfit.hls4ml.legal_reuse_factor`.
     io_type
         ``'io_parallel'`` or ``'io_stream'``.
     copies

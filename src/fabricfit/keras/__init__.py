@@ -1,11 +1,11 @@
 """The rooms that know Keras: optimizing a model, and what that takes."""
 
 from fabricfit.keras.compatibility import optimize_keras_model_for_hls4ml, optimize_model
-from fabricfit.keras.estimation import estimate
-from fabricfit.keras.layers import LayerHandler, register_layer
 from fabricfit.keras.masked_backprop import MaskedBackprop
-from fabricfit.keras.optimization import OptimizationResult, optimize
-from fabricfit.keras.settings import OptimizationSettings
+from fabricfit.layers import LayerHandler, register_layer
+from fabricfit.network.estimation import estimate
+from fabricfit.optimization.optimize import OptimizationResult, optimize
+from fabricfit.optimization.settings import OptimizationSettings
 
 __all__ = [
     "LayerHandler",

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
-import numpy as np
 
-from fabricfit.attributes import LayerAttributes
-from fabricfit.errors import InvalidInputError, unknown_name
-from fabricfit.keras.cloning import copy_model
-from fabricfit.keras.config import DEFAULT_DIRECTORY, TMP_DIRECTORY
-from fabricfit.keras.halving import candidates, halve
-from fabricfit.keras.reading import check_model
-from fabricfit.keras.regularization import attach_regularizers, remove_custom_regularizers
-from fabricfit.keras.strengths import Tuned, uniform
-from fabricfit.keras.training import (
-    Dataset,
-    Engine,
+from fabricfit.description.attributes import LayerAttributes
+from fabricfit.network.cloning import copy_model
+from fabricfit.network.walk import check_model
+from fabricfit.run.files import DEFAULT_DIRECTORY
+from fabricfit.training import (
     Penalty,
     fresh_metric,
     fresh_optimizer,
@@ -27,7 +19,8 @@ from fabricfit.keras.training import (
     open_data,
     resolve_loss,
 )
-from fabricfit.run import Keeper, RunDirectory, resolve_directory
+from fabricfit.tuning.attach import attach_regularizers, remove_custom_regularizers
+from fabricfit.tuning.search import DEFAULT_REGULARIZATION_RANGE, check_range, check_tuner, tune
 
 __all__ = [
     "DEFAULT_REGULARIZATION_RANGE",
@@ -37,18 +30,10 @@ __all__ = [
     "remove_custom_regularizers",
 ]
 
-DEFAULT_REGULARIZATION_RANGE: list[float] = np.logspace(-6, -2, num=16).tolist()
-"""Strengths that are tried unless the caller gives others: 16 from 1e-6 to 1e-2, evenly in the log."""
-
-TUNERS = ("halving", "Bayesian", "Hyperband", "Manual", None)
-
-TRIALS = 10
-"""Choices of strengths that are tried unless the caller says otherwise."""
-
 
 def __getattr__(name: str) -> Any:
     if name == "HyperOptimizationModel":  # KerasTuner is optional, and slow to import
-        from fabricfit.keras.tuning import HyperOptimizationModel
+        from fabricfit.tuning.keras_tuner import HyperOptimizationModel
 
         return HyperOptimizationModel
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -95,7 +80,7 @@ def build_optimizable_model(
         Where the tuner writes, in a new folder of its own. The default stands for the platform's
         cache folder. Without a tuner nothing is written.
     tuner
-        ``'halving'`` (see :mod:`fabricfit.keras.halving`), ``'Bayesian'`` and ``'Hyperband'``
+        ``'halving'`` (see :mod:`fabricfit.tuning.successive_halving`), ``'Bayesian'`` and ``'Hyperband'``
         (KerasTuner, extra ``tuner``) choose a strength for every layer by the metric on the
         **validation** data. ``'Manual'`` and ``None`` do not search: every layer gets the first value
         of the range.
@@ -144,101 +129,3 @@ def build_optimizable_model(
     attach_regularizers(copy, attributes, tuned.strengths)
     copy.compile(fresh_optimizer(optimizer), resolve_loss(loss_fn), metrics=[metric])
     return copy
-
-
-def tune(
-    engine: Engine,
-    attributes: Mapping[str, LayerAttributes],
-    metric: keras.metrics.Metric,
-    judge: Callable[[Engine], float],
-    data: Dataset,
-    *,
-    tuner: str | None,
-    regularization_range: Sequence[float],
-    increasing: bool,
-    batch_size: int,
-    epochs: int,
-    directory: str | Path,
-    verbose: bool = False,
-    seed: int = 0,
-    trials: int = TRIALS,
-    keeper: Keeper | None = None,
-) -> Tuned:
-    """Choose strengths for an engine's penalty.
-
-    Parameters
-    ----------
-    engine
-        Trains the trials, from its present weights on. It comes back with weights of one of them.
-    attributes
-        Layer -> attributes, those of the engine's penalty.
-    metric
-        What the judge measures.
-    judge
-        Returns how good the engine's present weights are, and leaves them as they are.
-    data
-        Samples to train on.
-    trials
-        Choices that ``'halving'`` tries.
-    keeper
-        Saves a search by ``'halving'`` now and then.
-    tuner, regularization_range, increasing, batch_size, epochs, directory, verbose, seed
-        As for :func:`build_optimizable_model`.
-    """
-    common: dict[str, Any] = {
-        "increasing": increasing,
-        "batch_size": batch_size,
-        "epochs": epochs,
-        "seed": seed,
-    }
-    if tuner == "halving":
-        choices = candidates(attributes, regularization_range, trials, seed)
-        return halve(engine, choices, data, judge, keeper=keeper, **common)
-    if tuner in ("Bayesian", "Hyperband"):
-        from fabricfit.keras.tuning import HyperOptimizationModel, search
-
-        hypermodel = HyperOptimizationModel(
-            engine.model,
-            attributes,
-            engine.optimizer,
-            engine.plain_loss,
-            metric,
-            regularization_range,
-        )
-        place = resolve_directory(directory, DEFAULT_DIRECTORY, TMP_DIRECTORY)
-        return search(
-            str(tuner),
-            engine,
-            hypermodel,
-            metric,
-            judge,
-            data,
-            verbose=verbose,
-            directory=RunDirectory(place, "tuning").path,
-            **common,
-        )
-    return Tuned(uniform(attributes, regularization_range[0]), engine.get_weights())
-
-
-def check_tuner(tuner: str | None) -> str | None:
-    """Return the tuner if it is one of :data:`TUNERS`."""
-    if tuner not in TUNERS:
-        raise unknown_name("tuner", tuner, map(str, TUNERS))
-    return tuner
-
-
-def check_range(regularization_range: Sequence[float]) -> list[float]:
-    """Return the strengths as floats.
-
-    Raises
-    ------
-    InvalidInputError
-        There is none, or one is negative or not finite.
-    """
-    strengths = [float(value) for value in regularization_range]
-    if not strengths or not all(0 <= value < float("inf") for value in strengths):
-        raise InvalidInputError(
-            "regularization_range must hold at least one finite number, none of them negative. "
-            f"Received: {regularization_range!r}"
-        )
-    return strengths

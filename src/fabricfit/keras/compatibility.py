@@ -1,4 +1,4 @@
-"""The historical entry points, as thin skins over :func:`fabricfit.keras.optimization.optimize`."""
+"""The historical entry points, as thin skins over :func:`fabricfit.optimization.optimize.optimize`."""
 
 from __future__ import annotations
 
@@ -7,17 +7,15 @@ from typing import Any
 
 import keras
 
-from fabricfit.attributes import (
-    LayerAttributes,
-    get_attributes_from_keras_model_and_hls4ml_config,
-)
-from fabricfit.keras.builder import DEFAULT_REGULARIZATION_RANGE
-from fabricfit.keras.config import DEFAULT_DIRECTORY
-from fabricfit.keras.optimization import optimize
-from fabricfit.keras.settings import OptimizationSettings
-from fabricfit.keras.training import Data
+from fabricfit.description.attributes import LayerAttributes
+from fabricfit.network.describe import get_attributes_from_keras_model_and_hls4ml_config
+from fabricfit.optimization.optimize import optimize
+from fabricfit.optimization.settings import OptimizationSettings
+from fabricfit.run.files import DEFAULT_DIRECTORY
 from fabricfit.scheduler import OptimizationScheduler
-from fabricfit.selection import Objective
+from fabricfit.selection.groups import Objective
+from fabricfit.training import Data
+from fabricfit.tuning.search import DEFAULT_REGULARIZATION_RANGE
 
 __all__ = ["optimize_keras_model_for_hls4ml", "optimize_model"]
 
@@ -87,7 +85,7 @@ def optimize_model(
         Keras callbacks for every stretch of fine-tuning.
     ranking_metric
         ``'l1'``, ``'l2'``, ``'oracle'``, ``'saliency'`` or a criterion registered with
-        :func:`fabricfit.ranking.register_criterion`.
+        :func:`fabricfit.choices.ranking.register_criterion`.
     local
         Meet the sparsity in every layer by itself instead of in all together.
     verbose

@@ -9,21 +9,15 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-import platformdirs
+from fabricfit.run.files import TMP_DIRECTORY
 
 __all__ = ["SUPPORTED_LAYERS", "SUPPORTED_METRICS", "TMP_DIRECTORY"]
-
-DEFAULT_DIRECTORY = "hls4ml-optimization-keras"
-"""The historical default of ``directory``: it stands for :data:`TMP_DIRECTORY`."""
-
-TMP_DIRECTORY = platformdirs.user_cache_dir("fabricfit", appauthor=False)
-"""Where runs keep their files unless the caller names a directory: the platform's cache folder."""
 
 
 def _supported_layers() -> tuple[type, ...]:
     import keras
 
-    from fabricfit.keras.layers import handlers
+    from fabricfit.layers import handlers
 
     homes = [keras.layers, *(sys.modules.get(name) for name in ("qkeras", "hgq.layers"))]
     kinds = {
@@ -39,7 +33,7 @@ def __getattr__(name: str) -> Any:
     if name == "SUPPORTED_LAYERS":
         return _supported_layers()
     if name == "SUPPORTED_METRICS":
-        from fabricfit.ranking import criteria
+        from fabricfit.choices.ranking import criteria
 
         return criteria()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

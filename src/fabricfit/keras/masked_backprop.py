@@ -7,10 +7,10 @@ from typing import Any
 
 import keras
 
-from fabricfit.attributes import LayerAttributes
+from fabricfit.description.attributes import LayerAttributes
 from fabricfit.errors import InvalidInputError
-from fabricfit.keras.reading import check_model
-from fabricfit.keras.training import make_engine
+from fabricfit.network.walk import check_model
+from fabricfit.training import make_engine
 
 __all__ = ["MaskedBackprop"]
 

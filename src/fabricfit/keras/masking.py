@@ -8,14 +8,18 @@ from typing import Any
 import keras
 import numpy as np
 
-from fabricfit.attributes import LayerAttributes
-from fabricfit.keras.reading import check_model, counted_kernels, kernel_views
-from fabricfit.ranking import Criterion
-from fabricfit.selection import Objective, select_groups
+from fabricfit.choices.ranking import Criterion
+from fabricfit.description.attributes import LayerAttributes
+from fabricfit.network.kernels import (
+    Arrays,
+    _optimizable,
+    kernel_views,
+    model_kernels,
+)
+from fabricfit.network.walk import check_model
+from fabricfit.selection.groups import Objective, select_groups
 
 __all__ = ["get_model_masks", "model_kernels"]
-
-Arrays = dict[str, np.ndarray]
 
 
 def get_model_masks(
@@ -50,7 +54,7 @@ def get_model_masks(
         What is counted: an estimator class or instance.
     metric
         Ranking criterion: ``'l1'``, ``'l2'``, ``'oracle'``, ``'saliency'`` or a registered one, see
-        :mod:`fabricfit.ranking`. A group that may be pruned or shared goes to whichever loses less.
+        :mod:`fabricfit.choices.ranking`. A group that may be pruned or shared goes to whichever loses less.
     local
         Meet the sparsity in every layer by itself.
     gradients, hessians
@@ -97,18 +101,3 @@ def get_model_masks(
     treated = selection.treatments(kernels, model_attributes)
     masks = {name: treatment.mask for name, treatment in treated.items()}
     return masks, {name: treatment.offset for name, treatment in treated.items()}
-
-
-def model_kernels(
-    model: keras.Model, attributes: Mapping[str, LayerAttributes]
-) -> dict[str, np.ndarray]:
-    """Return the kernels of all optimizable layers as NumPy arrays, by layer."""
-    return _optimizable(counted_kernels(model, attributes), attributes)
-
-
-def _optimizable(kernels: Arrays, attributes: Mapping[str, LayerAttributes]) -> Arrays:
-    return {
-        name: kernel
-        for name, kernel in kernels.items()
-        if name in attributes and attributes[name].optimizable
-    }

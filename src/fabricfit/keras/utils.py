@@ -5,8 +5,10 @@ from __future__ import annotations
 import keras
 import numpy as np
 
-from fabricfit.keras.curvature import get_model_gradients, get_model_hessians
-from fabricfit.keras.reading import check_model, kernels_of, named_layers, output_layers
+from fabricfit.curvature import get_model_gradients, get_model_hessians
+from fabricfit.network.connections import output_layers
+from fabricfit.network.kernels import kernels_of
+from fabricfit.network.walk import check_model, named_layers
 
 __all__ = [
     "get_last_layer_with_weights",

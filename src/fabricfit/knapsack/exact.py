@@ -8,8 +8,8 @@ import numpy as np
 
 from fabricfit.knapsack.grouped import solve_grouped
 from fabricfit.knapsack.highs import branch
+from fabricfit.knapsack.presolve import Reduction, reduce_items
 from fabricfit.knapsack.problem import GroupedProblem, ItemProblem, KnapsackResult, exact_use
-from fabricfit.knapsack.reduction import Reduction, reduce_items
 from fabricfit.knapsack.registry import Options, register
 
 __all__ = ["exact"]

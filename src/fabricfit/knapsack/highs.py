@@ -7,8 +7,8 @@ import time
 import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
 
+from fabricfit.knapsack.presolve import Reduction, reduce_items
 from fabricfit.knapsack.problem import ItemProblem, KnapsackResult, exact_use
-from fabricfit.knapsack.reduction import Reduction, reduce_items
 from fabricfit.knapsack.registry import Options, register
 
 __all__ = ["branch", "highs"]

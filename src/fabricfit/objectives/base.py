@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fabricfit.attributes import LayerAttributes, OptimizationAttributes
 from fabricfit.choices import Choices, Treatment
-from fabricfit.coupling import gone_classes, is_coupled, reduced_sizes
+from fabricfit.description.attributes import LayerAttributes, OptimizationAttributes
+from fabricfit.description.coupled_units import gone_classes, is_coupled, reduced_sizes
+from fabricfit.description.grouping import Grouping
 from fabricfit.errors import InvalidInputError
-from fabricfit.grouping import Grouping
 
 __all__ = ["ObjectiveEstimator"]
 
@@ -284,7 +284,7 @@ class ObjectiveEstimator(ABC):
         kernel
             Its weights.
         **ranking
-            ``metric`` and ``statistics`` of :func:`fabricfit.ranking.weight_loss`, and
+            ``metric`` and ``statistics`` of :func:`fabricfit.choices.ranking.weight_loss`, and
             ``minimum_groups``.
         """
         raise NotImplementedError

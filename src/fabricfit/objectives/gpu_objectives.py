@@ -6,13 +6,9 @@ import logging
 from collections import Counter
 from collections.abc import Mapping
 
-from fabricfit.attributes import LayerAttributes, OptimizationAttributes
-from fabricfit.config import SUPPORTED_STRUCTURES
-from fabricfit.objectives.base import (
-    ObjectiveEstimator,
-    check_removed,
-    prunes,
-)
+from fabricfit.description.attributes import LayerAttributes, OptimizationAttributes
+from fabricfit.description.structures import SUPPORTED_STRUCTURES
+from fabricfit.objectives.base import ObjectiveEstimator, check_removed, prunes
 
 __all__ = ["GPUFLOPEstimator"]
 

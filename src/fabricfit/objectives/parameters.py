@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import math
 
-from fabricfit.attributes import LayerAttributes, OptimizationAttributes
-from fabricfit.config import SUPPORTED_STRUCTURES
+from fabricfit.description.attributes import LayerAttributes, OptimizationAttributes
+from fabricfit.description.structures import SUPPORTED_STRUCTURES
 from fabricfit.objectives.base import ObjectiveEstimator, prunes
 
 __all__ = ["ParameterEstimator"]

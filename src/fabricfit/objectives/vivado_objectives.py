@@ -11,17 +11,13 @@ from __future__ import annotations
 
 import logging
 
-from fabricfit.attributes import LayerAttributes, OptimizationAttributes, canonical_strategy
-from fabricfit.config import SUPPORTED_STRUCTURES
+from fabricfit.description.attributes import LayerAttributes, OptimizationAttributes
+from fabricfit.description.strategies import canonical_strategy
+from fabricfit.description.structures import SUPPORTED_STRUCTURES
 from fabricfit.hardware.bram import memory_word
-from fabricfit.hardware.ff import output_registers, weight_registers
-from fabricfit.objectives.base import (
-    ObjectiveEstimator,
-    check_removed,
-    left_over,
-    prunes,
-)
-from fabricfit.objectives.products import MatrixProduct, hls4ml_attributes, why_not_built
+from fabricfit.hardware.registers import output_registers, weight_registers
+from fabricfit.hls4ml.products import MatrixProduct, hls4ml_attributes, why_not_built
+from fabricfit.objectives.base import ObjectiveEstimator, check_removed, left_over, prunes
 
 __all__ = ["VivadoDSPEstimator", "VivadoFFEstimator", "VivadoMultiObjectiveEstimator"]
 
@@ -166,7 +162,7 @@ class VivadoMultiObjectiveEstimator(ObjectiveEstimator):
 class VivadoFFEstimator(ObjectiveEstimator):
     """Flip-flops that hold weights and results: an approximation.
 
-    Counted is what is stored (:mod:`fabricfit.hardware.ff`), not the pipeline that the HLS compiler
+    Counted is what is stored (:mod:`fabricfit.hardware.registers`), not the pipeline that the HLS compiler
     makes of it, so the numbers rank choices and do not predict a report. They never grow when
     groups go.
 

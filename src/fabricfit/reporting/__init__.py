@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from fabricfit.reporting.page import REPORT_FILE, read_run, render_page, write_page
-from fabricfit.reporting.story import Story
+from fabricfit.reporting.run_folder import Story
 
 __all__ = ["REPORT_FILE", "Story", "read_run", "render_page", "write_page"]

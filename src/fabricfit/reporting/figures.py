@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fabricfit.errors import require
-from fabricfit.report import OptimizationReport
+from fabricfit.reporting.report import OptimizationReport
 
 __all__ = ["FIGURES", "front", "groups", "layers", "map_image", "sweep_front", "themed_svg"]
 
@@ -118,7 +118,7 @@ def groups(maps: Mapping[str, np.ndarray]) -> Any:
     Parameters
     ----------
     maps
-        Kernel -> codes, see :func:`fabricfit.keras.accounting.weight_maps`.
+        Kernel -> codes, see :func:`fabricfit.optimization.savings.weight_maps`.
 
     Returns
     -------

@@ -10,9 +10,9 @@ from typing import Any
 
 from fabricfit._version import __version__
 from fabricfit.errors import require
-from fabricfit.report import LayerReport
 from fabricfit.reporting.figures import front, map_image, themed_svg
-from fabricfit.reporting.story import Story
+from fabricfit.reporting.report import LayerReport
+from fabricfit.reporting.run_folder import Story
 from fabricfit.run.files import RunDirectory
 
 __all__ = ["REPORT_FILE", "read_run", "render_page", "write_page"]

@@ -9,9 +9,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import platformdirs
+
 from fabricfit.errors import RunDirectoryError
 
 __all__ = ["RunDirectory", "resolve_directory"]
+
+DEFAULT_DIRECTORY = "hls4ml-optimization-keras"
+"""The historical default of ``directory``: it stands for :data:`TMP_DIRECTORY`."""
+
+
+TMP_DIRECTORY = platformdirs.user_cache_dir("fabricfit", appauthor=False)
+"""Where runs keep their files unless the caller names a directory: the platform's cache folder."""
+
 
 _PARTIAL = ".partial-"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from fabricfit.estimation import ModelEstimate
 from fabricfit.hardware.estimates import RESOURCES, Estimate
+from fabricfit.hls4ml.estimation import ModelEstimate
 from fabricfit.synthesis.reports import SynthesisReport
 
 __all__ = ["Compared", "Comparison", "compare"]

@@ -26,9 +26,9 @@ from typing import Any
 
 import numpy as np
 
-from fabricfit.attributes import canonical_strategy
+from fabricfit.description.strategies import canonical_strategy
 from fabricfit.errors import InvalidInputError, InvalidTypeError
-from fabricfit.hardware.reuse import legal_reuse_factor
+from fabricfit.hls4ml.reuse_factor import legal_reuse_factor
 from fabricfit.synthesis._dense_modules import DenseLayer, of_constants, time_multiplexed
 
 __all__ = ["dense_verilog"]

@@ -8,8 +8,8 @@ follows the arithmetic of the Vitis and Vivado templates of hls4ml 1.3.
 from fabricfit.firmware.emulation import (  # noqa: F401 - these fill the registry
     activations,
     elementwise,
+    matrix_products,
     pooling,
-    products,
     quantizers,
     softmax,
 )

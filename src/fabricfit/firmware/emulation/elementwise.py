@@ -15,7 +15,7 @@ from fabricfit.firmware.emulation.fixed import (
     cast,
     multiply,
 )
-from fabricfit.firmware.emulation.products import same_padding
+from fabricfit.firmware.emulation.matrix_products import same_padding
 from fabricfit.firmware.emulation.registry import register, result_format
 from fabricfit.firmware.emulation.weights import KerasWeights
 

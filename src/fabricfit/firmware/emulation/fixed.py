@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from fabricfit.description.precision import ROUNDINGS
 from fabricfit.errors import InvalidInputError
-from fabricfit.precision import ROUNDINGS
 
 __all__ = ["MAX_BITS", "FixedTensor", "Format", "NotModelledError", "add", "cast", "multiply"]
 

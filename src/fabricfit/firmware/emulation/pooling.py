@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fabricfit.firmware.emulation.fixed import FixedTensor, Format, NotModelledError, add, cast
-from fabricfit.firmware.emulation.products import require_channels_last, windows
+from fabricfit.firmware.emulation.matrix_products import require_channels_last, windows
 from fabricfit.firmware.emulation.registry import format_of, is_stream, register, result_format
 from fabricfit.firmware.emulation.softmax import tree_reduce
 from fabricfit.firmware.emulation.weights import KerasWeights

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from fabricfit.firmware.emulation.fixed import FixedTensor, Format, NotModelledError
-from fabricfit.keras.folding import scale_and_offset
+from fabricfit.network.batch_norm import scale_and_offset
 
 __all__ = ["KerasWeights", "exactly", "quantize_as_written"]
 
@@ -39,7 +39,7 @@ class KerasWeights:
     @cached_property
     def layers(self) -> dict[str, Any]:
         """Layers of the model by name, those of nested models included."""
-        from fabricfit.keras.reading import named_layers
+        from fabricfit.network.walk import named_layers
 
         return named_layers(self.model)
 
@@ -109,7 +109,7 @@ class KerasWeights:
 
     @cached_property
     def _kernels(self) -> dict[str, Any]:
-        from fabricfit.keras.reading import named_kernels
+        from fabricfit.network.kernels import named_kernels
 
         return named_kernels(self.model)
 
@@ -132,7 +132,7 @@ class KerasWeights:
     @cached_property
     def _after(self) -> dict[int, list[Any]]:
         """Tensor id -> layers that receive it."""
-        from fabricfit.keras.reading import functional_graph
+        from fabricfit.network.walk import functional_graph
 
         after: dict[int, list[Any]] = {}
         for nodes in functional_graph(self.model)._nodes_by_depth.values():

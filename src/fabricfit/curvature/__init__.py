@@ -1,0 +1,270 @@
+"""Gradients and the true diagonal of the Hessian, on any backend and in bounded memory.
+
+Oracle ranking needs ∂L/∂w, saliency needs ∂²L/∂w², both of the *mean* loss L over a data set and
+for every weight of every kernel. Data is streamed in batches; sums are kept in double precision.
+
+There are three ways to the diagonal. *Gauss–Newton* is exact where the network, up to the
+activation before the loss, is piecewise linear in any one weight, and takes one backward pass for
+each output. *Exact* is true for any smooth network and takes Hessian-vector products: one for each
+unit of a Dense layer, up to one for each weight otherwise. *Estimate* takes a few such products,
+along random signs that differ from sample to sample, for what Gauss–Newton leaves out: right on
+average, with an error that it states. :func:`hessian_method` tells what a model needs,
+:class:`HessianDiagonal` what each kernel got.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fabricfit.curvature.result import HessianDiagonal
+
+if TYPE_CHECKING:
+    import keras
+
+    from fabricfit.curvature.derivatives import Curvature
+
+__all__ = [
+    "Curvature",
+    "HessianDiagonal",
+    "get_model_gradients",
+    "get_model_hessians",
+    "hessian_diagonal",
+    "hessian_method",
+    "loss_gradients",
+    "model_hessian",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Curvature":
+        from fabricfit.curvature.derivatives import Curvature
+
+        return Curvature
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def get_model_gradients(
+    model: keras.Model,
+    loss_fn: Any,
+    X: Any,
+    y: Any,
+    *,
+    batch_size: int | None = None,
+    samples: int | None = None,
+    seed: int = 0,
+) -> dict[str, np.ndarray]:
+    """Return the gradient of the mean loss in every kernel.
+
+    Parameters
+    ----------
+    model
+        A built model. It is run at inference (no dropout, moving statistics) and comes back as it
+        was.
+    loss_fn
+        A ``keras.losses.Loss``, the name of a loss, or a function ``(y_true, y_pred)`` that returns
+        a value for each sample or the mean over a batch. The mean over samples is what is
+        differentiated, whatever reduction the loss declares (``'sum'`` included). With several
+        outputs the losses add up. Penalties of regularizers are no part of it.
+    X
+        Inputs of shape ``(samples, …)``; a list, tuple or dict of such arrays for several inputs.
+    y
+        Targets, as the loss takes them; a list, tuple or dict of arrays for several outputs.
+    batch_size
+        Samples in a batch; by default as many as fit a memory budget of about 128 MB.
+    samples
+        Most samples to use, to bound the cost: of a larger data set so many are drawn, without
+        replacement, and the loss is their mean. ``None`` for all.
+    seed
+        Of that draw.
+
+    Returns
+    -------
+    dict
+        Layer key -> ∂L/∂w, float32, of the kernel's shape. Layers without a kernel are absent.
+
+    Raises
+    ------
+    InvalidInputError
+        There is no data, lengths differ, a value is not finite, or the loss is unknown.
+    InvalidTypeError
+        The data or the loss is of a kind that cannot be used.
+    """
+    from fabricfit.curvature.derivatives import Curvature
+
+    curvature = Curvature(model, None, loss_fn, batch_size)
+    return curvature.gradients(X, y, samples=samples, seed=seed)
+
+
+def get_model_hessians(
+    model: keras.Model,
+    loss_fn: Any,
+    X: Any,
+    y: Any,
+    *,
+    batch_size: int | None = None,
+    method: str = "auto",
+    samples: int | None = None,
+    probes: int | None = None,
+    seed: int = 0,
+) -> dict[str, np.ndarray]:
+    """Return the values of :func:`model_hessian` alone.
+
+    Parameters
+    ----------
+    model, loss_fn, X, y, batch_size, method, samples, probes, seed
+        As for :func:`model_hessian`. The ways that the kernels took, and the errors of estimates,
+        are logged.
+
+    Returns
+    -------
+    dict
+        Layer key -> ∂²L/∂w² for each weight, float32, of the kernel's shape.
+
+    Raises
+    ------
+    InvalidInputError
+        As for :func:`model_hessian`.
+    InvalidTypeError
+        As for :func:`model_hessian`.
+    """
+    found = model_hessian(
+        model,
+        loss_fn,
+        X,
+        y,
+        batch_size=batch_size,
+        method=method,
+        samples=samples,
+        probes=probes,
+        seed=seed,
+    )
+    return dict(found.values)
+
+
+def model_hessian(
+    model: keras.Model,
+    loss_fn: Any,
+    X: Any,
+    y: Any,
+    *,
+    batch_size: int | None = None,
+    method: str = "auto",
+    samples: int | None = None,
+    probes: int | None = None,
+    seed: int = 0,
+) -> HessianDiagonal:
+    """Return the diagonal of the Hessian of the mean loss in every kernel, and how it was got.
+
+    To ask several times, as weights change, keep a :class:`Curvature`: it compiles once.
+
+    Parameters
+    ----------
+    model, loss_fn, X, y, batch_size, samples
+        As for :func:`get_model_gradients`.
+    method
+        ``'auto'`` takes, kernel by kernel, Gauss–Newton where that is exact, see
+        :func:`hessian_method`; else ``'exact'`` where Hessian-vector products times samples times
+        the multiplications of a forward pass are at most
+        :data:`~fabricfit.curvature.derivatives.EXACT_WORK`; else ``'estimate'``. Shapes
+        decide, not a clock.
+
+        ``'estimate'`` adds random probes of the rest to Gauss–Newton. It still takes
+        Gauss–Newton where that is exact, and the exact way where that is no dearer than probes.
+
+        ``'gauss-newton'`` on a model with smooth hidden activations leaves out their curvature:
+        fast, but easily wrong by half of the diagonal. Kernels that its closed form does not
+        cover (a layer called twice, an unknown layer type) go as for ``'auto'``.
+    probes
+        Products along random signs for each sample, 2 or more, for kernels that are estimated: the
+        error falls with the root of samples times probes. ``None`` for 32768 / samples of them, or
+        in kernels that Gauss–Newton does not cover for 262144 / samples; at least 2.
+    seed
+        Of the draw of samples and of the signs: the same seed gives the same estimate.
+
+    Returns
+    -------
+    HessianDiagonal
+        Values, methods and relative errors by layer key. Errors say what the method leaves in the
+        diagonal of the samples that were used, not how far those speak for others.
+
+    Raises
+    ------
+    InvalidInputError
+        As for :func:`get_model_gradients`, or ``method`` is unknown, or ``probes`` is too small.
+    InvalidTypeError
+        As for :func:`get_model_gradients`.
+
+    Notes
+    -----
+    At a kink (a ReLU's zero, a tie in a max-pooling) the second derivative is taken as that of the
+    linear piece that the backend's gradient chooses.
+
+    References
+    ----------
+    Y. LeCun, J. Denker, S. Solla, "Optimal brain damage", NIPS 2 (1989) 598.
+
+    F. Dangel, F. Kunstner, P. Hennig, "BackPACK: packing more into backprop", ICLR 2020.
+    """
+    from fabricfit.curvature.derivatives import Curvature
+
+    curvature = Curvature(model, None, loss_fn, batch_size)
+    return curvature.hessians(X, y, method=method, samples=samples, probes=probes, seed=seed)
+
+
+def hessian_method(model: keras.Model) -> str:
+    """Tell whether Gauss–Newton is the whole Hessian diagonal of a model, and if not, why.
+
+    Parameters
+    ----------
+    model
+        Any Keras model.
+
+    Returns
+    -------
+    str
+        ``'gauss-newton'``, or ``'exact'`` followed by the reason:
+        ``"exact: layer 'dense_1' has the activation 'tanh'"``. A layer type or activation that is
+        not known to be piecewise linear counts as one that is not. Whether kernels of such a model
+        do take the exact way, or an estimate because that costs too much, is for
+        :func:`model_hessian` to say: it depends on the data too.
+    """
+    from fabricfit.curvature.linearity import why_not_piecewise_linear
+
+    reason = why_not_piecewise_linear(model)
+    return "gauss-newton" if reason is None else f"exact: {reason}"
+
+
+def loss_gradients(
+    model: keras.Model,
+    variables: Mapping[str, keras.Variable],
+    loss_fn: Any,
+    X: Any,
+    y: Any,
+    *,
+    batch_size: int | None = None,
+) -> dict[str, np.ndarray]:
+    """Do the work of :func:`get_model_gradients` for a chosen mapping of key -> kernel variable."""
+    from fabricfit.curvature.derivatives import Curvature
+
+    return Curvature(model, variables, loss_fn, batch_size).gradients(X, y)
+
+
+def hessian_diagonal(
+    model: keras.Model,
+    variables: Mapping[str, keras.Variable],
+    loss_fn: Any,
+    X: Any,
+    y: Any,
+    *,
+    batch_size: int | None = None,
+    method: str = "auto",
+) -> dict[str, np.ndarray]:
+    """Do the work of :func:`get_model_hessians` for a chosen mapping of key -> kernel variable."""
+    from fabricfit.curvature.derivatives import Curvature
+
+    return dict(
+        Curvature(model, variables, loss_fn, batch_size).hessians(X, y, method=method).values
+    )

@@ -1,0 +1,205 @@
+"""The derivatives of a model's loss, from steps that are compiled once."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from fabricfit.curvature.exact import exact_diagonal, product_count
+from fabricfit.curvature.gauss_newton import gauss_newton_diagonal
+from fabricfit.curvature.gradients import kernel_gradients
+from fabricfit.curvature.linearity import why_not_piecewise_linear
+from fabricfit.curvature.loss_function import Problem
+from fabricfit.curvature.losses import LossSum
+from fabricfit.curvature.probes import Estimate, default_probes, estimated_diagonal, relative_error
+from fabricfit.curvature.result import HessianDiagonal
+from fabricfit.curvature.samples import Samples, whole_number
+from fabricfit.errors import InvalidInputError, unknown_name
+from fabricfit.network.kernels import kernels_of
+
+__all__ = ["EXACT_WORK", "METHODS", "Curvature"]
+
+logger = logging.getLogger(__name__)
+
+METHODS = ("auto", "gauss-newton", "exact", "estimate")
+
+EXACT_WORK = 2**34
+"""Most work for which a kernel takes the exact way unasked: Hessian-vector products times samples
+times multiplications of a forward pass. Some seconds of one processor."""
+
+
+class Curvature:
+    """Gradients and Hessian diagonals of a model's mean loss, as often as they are asked for.
+
+    What one call compiles, later calls use again, with the weights as they are then. The model's
+    layers must stay what they are; data of other shapes is compiled for anew.
+
+    Parameters
+    ----------
+    model
+        A built model. It is run at inference (no dropout, moving statistics) and comes back as it
+        was.
+    kernels
+        Key -> kernel variable; ``None`` for the kernels of all layers, by layer name.
+    loss_fn
+        As for :func:`~fabricfit.curvature.get_model_gradients`.
+    batch_size
+        Samples in a batch; by default as many as fit a memory budget of about 128 MB. Kernels that
+        are probed in their weights have theirs in smaller ones.
+
+    Raises
+    ------
+    InvalidInputError
+        A kernel is not the model's, ``batch_size`` is no positive number, or the loss is unknown.
+    InvalidTypeError
+        The loss is of a kind that cannot be used.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        kernels: Mapping[str, keras.Variable] | None,
+        loss_fn: Any,
+        batch_size: int | None = None,
+    ) -> None:
+        self.model = model
+        self.kernels = dict(kernels_of(model) if kernels is None else kernels)
+        self.loss_fn = loss_fn
+        self._loss = LossSum(loss_fn)
+        self._batch_size = whole_number("batch_size", batch_size)
+        self._obstacle = why_not_piecewise_linear(model)
+        self._kind: Hashable = None
+        self._problem: Problem | None = None
+
+    def gradients(
+        self, X: Any, y: Any, *, samples: int | None = None, seed: int = 0
+    ) -> dict[str, np.ndarray]:
+        """Return the gradient of the mean loss in every kernel.
+
+        Parameters
+        ----------
+        X, y, samples, seed
+            As for :func:`~fabricfit.curvature.get_model_gradients`.
+        """
+        data = Samples(self.model, X, y, samples, seed)
+        problem = self._prepared(data)
+        found = kernel_gradients(problem, data)
+        return {key: self._mean(key, found[key], data) for key in problem.kernels}
+
+    def hessians(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        method: str = "auto",
+        samples: int | None = None,
+        probes: int | None = None,
+        seed: int = 0,
+    ) -> HessianDiagonal:
+        """Return the diagonal of the Hessian of the mean loss in every kernel.
+
+        Parameters
+        ----------
+        X, y, method, samples, probes, seed
+            As for :func:`~fabricfit.curvature.model_hessian`.
+        """
+        data = Samples(self.model, X, y, samples, seed)
+        problem = self._prepared(data)
+        wanted = self._probes(problem, data, probes)
+        ways = self._ways(problem, data, method, wanted)
+        estimated = [key for key, way in ways.items() if way == "estimate"]
+        closed = [key for key, way in ways.items() if way == "gauss-newton"]
+        found = gauss_newton_diagonal(
+            problem, data, [*closed, *(key for key in estimated if key in problem.taps)]
+        )
+        errors = dict.fromkeys(ways, 0.0)
+        if self._obstacle is not None:
+            errors.update(dict.fromkeys(closed, float("nan")))
+        for key in estimated:
+            part = estimated_diagonal(problem, data, key, wanted[key], seed)
+            whole = Estimate(found.get(key, 0.0) + part.total, part.variance)
+            found[key], errors[key] = whole.total, relative_error(whole)
+        exact = [key for key, way in ways.items() if way == "exact"]
+        found.update(exact_diagonal(problem, data, exact))
+        values = {key: self._mean(key, found[key], data) for key in ways}
+        result = HessianDiagonal(values, ways, errors)
+        self._tell(result, data)
+        return result
+
+    def plan(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        method: str = "auto",
+        samples: int | None = None,
+        probes: int | None = None,
+    ) -> dict[str, str]:
+        """Tell which way :meth:`hessians` would take for every kernel, and take none.
+
+        Parameters
+        ----------
+        X, y, method, samples, probes
+            As for :meth:`hessians`. Of the data only the shapes matter.
+        """
+        data = Samples(self.model, X, y, samples)
+        problem = self._prepared(data)
+        return self._ways(problem, data, method, self._probes(problem, data, probes))
+
+    def _probes(self, problem: Problem, data: Samples, asked: int | None) -> dict[str, int]:
+        asked = whole_number("probes", asked, 2)
+        return {key: asked or default_probes(problem, data, key) for key in problem.kernels}
+
+    def _ways(
+        self, problem: Problem, data: Samples, method: str, probes: Mapping[str, int]
+    ) -> dict[str, str]:
+        if method not in METHODS:
+            raise unknown_name("method", method, METHODS)
+        return {key: self._way(problem, data, key, method, count) for key, count in probes.items()}
+
+    def _way(self, problem: Problem, data: Samples, key: str, method: str, probes: int) -> str:
+        """Choose by shapes alone how a kernel gets its diagonal."""
+        if key in problem.taps and (
+            method == "gauss-newton" or (method != "exact" and self._obstacle is None)
+        ):
+            return "gauss-newton"
+        products = product_count(problem, key)
+        affordable = method != "estimate" and products * data.size * problem.work <= EXACT_WORK
+        if method == "exact" or products <= probes or affordable:
+            return "exact"
+        return "estimate"
+
+    def _prepared(self, data: Samples) -> Problem:
+        if self._problem is None or self._kind != data.kind:
+            example = data.batch(0, 2)
+            self._problem = Problem(self.model, self.kernels, self._loss, example, self._batch_size)
+            self._kind = data.kind
+        return self._problem
+
+    def _mean(self, key: str, total: np.ndarray, data: Samples) -> np.ndarray:
+        """Turn a sum over samples into the mean, of the kernel's shape."""
+        variable = self.kernels[key]
+        mean = (total / data.size).reshape(variable.shape)
+        # A rectifier can swallow the NaN of a weight, on some processors and not on others.
+        kernel = np.asarray(ops.convert_to_numpy(variable))
+        if not (np.isfinite(mean).all() and np.isfinite(kernel).all()):
+            raise InvalidInputError(
+                f"the loss must have finite derivatives; that for the kernel {key!r} has NaN "
+                "or infinity. Check the model's weights, the labels and the loss's from_logits"
+            )
+        return mean.astype(np.float32)
+
+    def _tell(self, result: HessianDiagonal, data: Samples) -> None:
+        logger.info(
+            "Hessian diagonal of %r on %d samples: %s",
+            self.model.name,
+            data.size,
+            result.summary(),
+        )
+        if any(np.isnan(error) for error in result.errors.values()):
+            logger.warning("the Gauss-Newton diagonal is an approximation here: %s", self._obstacle)

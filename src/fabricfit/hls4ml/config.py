@@ -1,0 +1,359 @@
+"""Reading an hls4ml configuration as hls4ml itself reads it.
+
+A value is looked up under the layer's name, then its type, then the model; names are compared
+without regard to case. What hls4ml would silently replace (a reuse factor that it cannot build,
+ResourceUnrolled where it does not apply) is replaced here too, with a warning.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from fabricfit.description.attributes import LayerAttributes, hls4mlAttributes
+from fabricfit.description.precision import Precision, parse_precision
+from fabricfit.description.strategies import IO_TYPES, canonical_strategy
+from fabricfit.errors import InvalidInputError, InvalidTypeError
+from fabricfit.hls4ml.reuse_factor import (
+    ReuseFactorWarning,
+    effective_strategy,
+    legal_parallelization_factor,
+    legal_reuse_factor,
+)
+
+__all__ = ["leaves_result_open", "read_hls4ml_attributes", "read_io_type"]
+
+logger = logging.getLogger(__name__)
+
+_ACTIVATIONS = (
+    *("elu", "gelu", "hard_sigmoid", "hard_tanh", "leaky_relu", "linear", "relu"),
+    *("selu", "sigmoid", "silu", "softmax", "softplus", "softsign", "tanh"),
+)
+"""hls4ml splits a layer's activation off as ``<layer>_<activation>``."""
+
+
+def read_hls4ml_attributes(
+    config: Mapping[str, Any], layer_attributes: LayerAttributes
+) -> hls4mlAttributes:
+    """Return what an hls4ml configuration means for one layer with a kernel.
+
+    Parameters
+    ----------
+    config
+        What ``hls4ml.utils.config_from_keras_model`` returns at any granularity, or a whole
+        project's configuration with that under ``'HLSConfig'``. It is not changed. An ``'IOType'``
+        beside ``'Model'`` or ``'HLSConfig'`` is read; without one it is ``'io_parallel'``.
+    layer_attributes
+        The layer; its ``args['quantizer_precision']``, if any, is what a weight precision of
+        ``'auto'`` stands for. Without it, and for results, ``'auto'`` stands for the model's
+        default.
+
+    Returns
+    -------
+    hls4mlAttributes
+        With the strategy, reuse factor and parallelization factor that hls4ml would really use.
+
+    Raises
+    ------
+    InvalidTypeError
+        The configuration or a section of it is no dictionary.
+    InvalidInputError
+        A key that is needed is missing, or its value is not one that hls4ml can build.
+
+    Warns
+    -----
+    ReuseFactorWarning
+        hls4ml replaces the reuse or parallelization factor, takes it from ``TargetCycles``, or
+        builds the layer wrongly with it.
+    """
+    layer = _LayerConfig.of(config, layer_attributes)
+    name, shape = layer_attributes.name, layer_attributes.weight_shape
+    if len(shape) < 2:
+        raise InvalidInputError(
+            f"layer {name!r} has no kernel of two or more axes that hls4ml could multiply by. "
+            f"Received: weight_shape={shape}"
+        )
+    n_in, n_out = layer_attributes.matrix_shape
+    asked = layer.whole_number("ReuseFactor")
+    strategy = layer.strategy
+    built = effective_strategy(strategy, asked, layer.io_type, layer.is_convolution)
+    if built != canonical_strategy(strategy):
+        logger.info("hls4ml builds layer %r with Resource, not with %s.", name, strategy)
+        strategy = "Resource"
+    used = legal_reuse_factor(n_in, n_out, asked, built)
+    for warning in _reuse_warnings(layer, n_in, asked, used, built):
+        warnings.warn(f"layer {name!r}: {warning}", ReuseFactorWarning, stacklevel=3)
+    return hls4mlAttributes(
+        n_in,
+        n_out,
+        layer.io_type,
+        strategy,
+        layer.weight_precision,
+        layer.output_precision,
+        used,
+        _parallelization_factor(layer),
+        input_precision=layer.input_precision,
+        accumulator_precision=layer.stated_precision("accum"),
+        bias_precision=layer.stated_precision("bias"),
+    )
+
+
+def read_io_type(config: Mapping[str, Any]) -> str:
+    """Return the ``'IOType'`` of a configuration or of a whole project's, ``'io_parallel'`` without one.
+
+    Raises
+    ------
+    InvalidInputError
+        It is neither ``'io_parallel'`` nor ``'io_stream'``.
+    """
+    inner = config.get("HLSConfig") or {}
+    io_type = config.get("IOType") or inner.get("IOType") or "io_parallel"
+    if io_type not in IO_TYPES:
+        raise InvalidInputError(
+            f"config['IOType'] must be 'io_parallel' or 'io_stream'. Received: {io_type!r}"
+        )
+    return io_type
+
+
+def leaves_result_open(config: Mapping[str, Any], layer_attributes: LayerAttributes) -> bool:
+    """Tell whether hls4ml chooses the number format of a layer's results (``'auto'``).
+
+    Only then does it fold a batch normalization behind the layer into its weights.
+    """
+    layer = _LayerConfig.of(config, layer_attributes)
+    return _is_auto(_find_precision(layer.sections, "result")[0])
+
+
+@dataclass(frozen=True)
+class _LayerConfig:
+    """The sections of a configuration that speak of one layer, the most specific first."""
+
+    attributes: LayerAttributes
+    hls_config: Mapping[str, Any]
+    sections: dict[str, Mapping[str, Any]]
+    io_type: str
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any], attributes: LayerAttributes) -> _LayerConfig:
+        _require_mapping(config, "the hls4ml configuration")
+        hls_config = config.get("HLSConfig", config)
+        _require_mapping(hls_config, "config['HLSConfig']")
+        io_type = read_io_type(config)
+        sections = {}
+        for kind, key in (
+            ("LayerName", attributes.layer_name),
+            ("LayerType", attributes.layer_type.__name__),
+        ):
+            sections.update(_find_section(hls_config, kind, key))
+        if hls_config.get("Model") is not None:
+            _require_mapping(hls_config["Model"], "config['Model']")
+            sections["config['Model']"] = hls_config["Model"]
+        return cls(attributes, hls_config, sections, io_type)
+
+    def find(self, key: str) -> tuple[Any, str]:
+        """Return the value of a key and the section that holds it, or ``(None, '')``."""
+        for where, section in self.sections.items():
+            if section.get(key) is not None:
+                return section[key], where
+        return None, ""
+
+    def whole_number(self, key: str) -> int:
+        """Return a number of at least 1 that must be there."""
+        value, where = self.find(key)
+        if value is None:
+            raise InvalidInputError(
+                f"the hls4ml configuration has no {key!r} for layer {self.attributes.name!r}, "
+                "neither under 'LayerName' or 'LayerType' nor under 'Model'."
+            )
+        return _whole_number(value, f"{where}[{key!r}]", self.attributes.name)
+
+    @cached_property
+    def strategy(self) -> str:
+        value, where = self.find("Strategy")
+        if value is None:
+            return "Latency"
+        try:
+            canonical_strategy(value)
+        except InvalidInputError as error:
+            raise InvalidInputError(
+                f"{where}['Strategy'], for layer {self.attributes.name!r}: {error}"
+            ) from None
+        return value
+
+    @cached_property
+    def is_convolution(self) -> bool:
+        """Whether hls4ml makes it a convolution, as it does with a Dense layer on several axes."""
+        return self.attributes.is_convolution
+
+    def instead(self, key: str, asked: int, used: int) -> str:
+        """Say what becomes of a factor that hls4ml cannot build."""
+        pointwise = self.is_convolution and set(self.attributes.weight_shape[:-2]) <= {1}
+        if pointwise and self.find(key)[1].startswith("config['LayerName']"):
+            return (
+                f"hls4ml cannot build {key}={asked}, yet keeps it for pointwise layers where it is "
+                f"set by the layer's name. Set it to {used}, which is what groups follow here."
+            )
+        return f"hls4ml cannot build {key}={asked} and uses {used} instead."
+
+    @cached_property
+    def weight_precision(self) -> Precision:
+        value, where = _find_precision(
+            self.sections, str(self.attributes.args.get("weight_name", "weight"))
+        )
+        if _is_auto(value) and self.attributes.args.get("quantizer_precision") is not None:
+            return self.attributes.args["quantizer_precision"]
+        return self._parse(value, where, "weight")
+
+    @cached_property
+    def output_precision(self) -> Precision:
+        return self._parse(*_find_precision(self.sections, "result"), "result")
+
+    @cached_property
+    def input_precision(self) -> Precision | None:
+        """Number format of the layer that feeds this one, where the configuration states it."""
+        if len(self.attributes.inbound_layers) != 1:
+            return None
+        inbound = str(self.attributes.inbound_layers[0])
+        sections = _producer_section(self.hls_config, inbound)
+        if not sections and self.hls_config.get("LayerType"):
+            return None
+        if "config['Model']" in self.sections:
+            sections = {**sections, "config['Model']": self.sections["config['Model']"]}
+        value, where = _find_precision(sections, "result")
+        return None if value is None or _is_auto(value) else self._parse(value, where, "result")
+
+    def stated_precision(self, what: str) -> Precision | None:
+        """Return a precision that the configuration states; None for ``'auto'`` and for none."""
+        value, where = _find_precision(self.sections, what)
+        return None if value is None or _is_auto(value) else self._parse(value, where, what)
+
+    def _parse(self, value: Any, where: str, what: str) -> Precision:
+        if _is_auto(value):
+            value, where = _find_precision({"config['Model']": self._model_section}, "default")
+        name = self.attributes.name
+        if value is None:
+            raise InvalidInputError(
+                f"the hls4ml configuration has no {what} 'Precision' for layer {name!r}, and "
+                "config['Model']['Precision'] names no 'default'."
+            )
+        try:
+            return parse_precision(value)
+        except InvalidInputError as error:
+            raise InvalidInputError(
+                f"{where}['Precision'], {what} of layer {name!r}: {error}"
+            ) from None
+
+    @property
+    def _model_section(self) -> Mapping[str, Any]:
+        return self.sections.get("config['Model']", {})
+
+
+def _reuse_warnings(layer: _LayerConfig, n_in: int, asked: int, used: int, built: str) -> list[str]:
+    """Say where the reuse factor that was asked for is not what is built."""
+    if built == "distributed_arithmetic" and asked != 1:
+        raise InvalidInputError(
+            f"layer {layer.attributes.name!r} has the strategy 'distributed_arithmetic', with "
+            f"which hls4ml builds a ReuseFactor of 1 only. Received: ReuseFactor={asked}"
+        )
+    if built not in ("resource", "resource_unrolled"):
+        return []
+    found = []
+    if used != asked:
+        found.append(layer.instead("ReuseFactor", asked, used))
+    if layer.find("TargetCycles")[0] is not None:
+        found.append(
+            "hls4ml derives the reuse factor from 'TargetCycles', which is not read here. "
+            f"State the reuse factor that it arrives at; {used} is used."
+        )
+    if layer.is_convolution and layer.io_type == "io_parallel" and used > n_in:
+        found.append(
+            f"with io_parallel, hls4ml computes a convolution wrongly, or stops, at a reuse factor "
+            f"above its {n_in} inputs. Received: ReuseFactor={used}"
+        )
+    return found
+
+
+def _parallelization_factor(layer: _LayerConfig) -> int:
+    """Return the output positions that are computed at once; 1 for anything but convolutions."""
+    own = {where: s for where, s in layer.sections.items() if where != "config['Model']"}
+    # hls4ml looks into the model's section only where the layer has none of its own.
+    sections = own or layer.sections
+    key, name = "ParallelizationFactor", layer.attributes.name
+    value, where = next(((s[key], w) for w, s in sections.items() if s.get(key)), (1, ""))
+    asked = _whole_number(value, f"{where}[{key!r}]", name)
+    positions = layer.attributes.output_shape[:-1]
+    if not layer.is_convolution:
+        return 1
+    if not positions or None in positions:
+        return asked
+    used = legal_parallelization_factor(math.prod(int(n or 1) for n in positions), asked)
+    if used != asked:
+        warnings.warn(
+            f"layer {name!r}: {layer.instead(key, asked, used)}",
+            ReuseFactorWarning,
+            stacklevel=4,
+        )
+    return used
+
+
+def _producer_section(hls_config: Mapping[str, Any], inbound: str) -> dict[str, Mapping[str, Any]]:
+    """Return the section of the layer that feeds another, or its activation's if it has one."""
+    for key in hls_config.get("LayerName") or {}:
+        layer, _, activation = str(key).lower().partition(f"{inbound.lower()}_")
+        if not layer and activation in _ACTIVATIONS:
+            return _find_section(hls_config, "LayerName", key)
+    return _find_section(hls_config, "LayerName", inbound)
+
+
+def _find_section(
+    hls_config: Mapping[str, Any], kind: str, wanted: str
+) -> dict[str, Mapping[str, Any]]:
+    named = hls_config.get(kind) or {}
+    _require_mapping(named, f"config[{kind!r}]")
+    for key, section in named.items():
+        if str(key).lower() == wanted.lower():
+            where = f"config[{kind!r}][{key!r}]"
+            _require_mapping(section, where)
+            return {where: section}
+    return {}
+
+
+def _find_precision(sections: Mapping[str, Mapping[str, Any]], what: str) -> tuple[Any, str]:
+    """Look a precision up: what is asked for, then the section's default, then the next section."""
+    for where, section in sections.items():
+        precision = section.get("Precision")
+        if isinstance(precision, Mapping):
+            found = [precision[key] for key in (what, "default") if precision.get(key) is not None]
+            if found:
+                return found[0], where
+        elif precision is not None:
+            return precision, where
+    return None, ""
+
+
+def _is_auto(value: Any) -> bool:
+    return isinstance(value, str) and value.strip().lower() == "auto"
+
+
+def _whole_number(value: Any, where: str, layer: str) -> int:
+    try:
+        number = int(value)
+        whole = number == float(value) and number >= 1
+    except (TypeError, ValueError):
+        whole = False
+    if not whole:
+        raise InvalidInputError(
+            f"{where}, for layer {layer!r}, must be a whole number of at least 1. "
+            f"Received: {value!r}"
+        )
+    return number
+
+
+def _require_mapping(value: Any, what: str) -> None:
+    if not isinstance(value, Mapping):
+        raise InvalidTypeError(f"{what} must be a dictionary. Received: {value!r}")

@@ -1,0 +1,215 @@
+"""A layer's products as hls4ml builds them: what its groups mean in multipliers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from fabricfit.description.attributes import LayerAttributes, hls4mlAttributes
+from fabricfit.description.precision import FixedPrecision, fixed_point
+from fabricfit.description.strategies import canonical_strategy
+from fabricfit.description.structures import SUPPORTED_STRUCTURES
+from fabricfit.errors import InvalidInputError
+from fabricfit.hardware.bram import weight_bram18
+from fabricfit.hardware.dsp import DEFAULT_INPUT_WIDTH, dsps_per_multiplier
+from fabricfit.hardware.families import DEFAULT_FAMILY, Family, find_family
+from fabricfit.hardware.product import Product
+from fabricfit.hls4ml.reuse_factor import effective_strategy, legal_reuse_factor
+
+__all__ = [
+    "MatrixProduct",
+    "hls4ml_attributes",
+    "product_of",
+    "realized_product",
+    "weight_format",
+    "why_not_built",
+]
+
+_BY_PATTERN = ("resource", "resource_unrolled")
+
+
+def hls4ml_attributes(layer_attributes: LayerAttributes) -> hls4mlAttributes:
+    """Return what the hls4ml configuration says of a layer.
+
+    Raises
+    ------
+    InvalidInputError
+        The attributes were read without a configuration.
+    """
+    found = layer_attributes.args.get("hls4ml_attributes")
+    if found is None:
+        raise InvalidInputError(
+            f"layer {layer_attributes.name!r} has no args['hls4ml_attributes'], which objectives "
+            "for FPGAs need. Read the model with get_attributes_from_keras_model_and_hls4ml_config"
+            "(model, config)."
+        )
+    return found
+
+
+def weight_format(layer_attributes: LayerAttributes) -> FixedPrecision:
+    """Return the fixed-point format of a layer's weights.
+
+    Raises
+    ------
+    InvalidInputError
+        The attributes were read without a configuration, or the format has no binary point.
+    """
+    return fixed_point(
+        hls4ml_attributes(layer_attributes).weight_precision,
+        f"the weight precision of layer {layer_attributes.name!r}",
+    )
+
+
+def why_not_built(layer_attributes: LayerAttributes) -> str:
+    """Say why hls4ml does not build a layer so that its pruned weights save anything, or ``''``."""
+    known = layer_attributes.args.get("strategies")
+    asked = canonical_strategy(hls4ml_attributes(layer_attributes).strategy)
+    if not known or asked in known:
+        return ""
+    kind = layer_attributes.layer_type.__name__
+    return (
+        f"hls4ml has no code for {kind} with the strategy {asked!r} that leaves out pruned weights. "
+        f"Use {' or '.join(map(repr, known))}."
+    )
+
+
+def product_of(layer_attributes: LayerAttributes, family: str | Family = DEFAULT_FAMILY) -> Product:
+    """Read a layer's matrix product off its attributes.
+
+    What hls4ml falls back from is resolved (strategy, reuse factor). The running sum has the width that
+    the configuration states, else as many bits as it can need; an input that is not known has 16.
+
+    Parameters
+    ----------
+    layer_attributes
+        A layer with a kernel.
+    family
+        For whose FPGAs it is built, a name of :func:`fabricfit.hardware.families`.
+
+    Raises
+    ------
+    InvalidInputError
+        The attributes were read without a configuration.
+    """
+    hls = hls4ml_attributes(layer_attributes)
+    strategy = find_family(family).built(
+        effective_strategy(
+            hls.strategy, hls.reuse_factor, hls.io_type, layer_attributes.is_convolution
+        )
+    )
+    weight = hls.weight_precision.width
+    known = hls.input_precision
+    inputs = known.width if known is not None else DEFAULT_INPUT_WIDTH
+    total = hls.accumulator_precision
+    widest = weight + inputs + (hls.n_in - 1).bit_length()
+    positions = layer_attributes.positions
+    return Product(
+        hls.n_in,
+        hls.n_out,
+        weight,
+        inputs,
+        hls.output_precision.width,
+        total.width if total is not None else widest,
+        strategy,
+        legal_reuse_factor(hls.n_in, hls.n_out, hls.reuse_factor, strategy),
+        hls.io_type,
+        min(hls.parallelization_factor, positions) if hls.io_type == "io_parallel" else 1,
+        positions,
+        layer_attributes.is_convolution,
+        bool(layer_attributes.args.get("reads_model_input", False)),
+    )
+
+
+def realized_product(
+    layer_attributes: LayerAttributes, family: str | Family = DEFAULT_FAMILY
+) -> Product:
+    """Return a layer's product as it is built so that pruned multipliers are gone.
+
+    That is ResourceUnrolled in the place of Resource where hls4ml can build it, else what
+    :func:`product_of` says. The arguments are the same.
+    """
+    product = product_of(layer_attributes, family)
+    parallel = product.convolution and product.io_type == "io_parallel"
+    if product.strategy != "resource" or product.reuse_factor == 1 or parallel:
+        return product
+    hls = replace(hls4ml_attributes(layer_attributes), strategy="ResourceUnrolled")
+    args = {**layer_attributes.args, "hls4ml_attributes": hls}
+    return product_of(replace(layer_attributes, args=args), family)
+
+
+@dataclass(frozen=True)
+class MatrixProduct:
+    """The multipliers of one layer, and what of them its groups can save.
+
+    Parameters
+    ----------
+    product
+        The layer's matrix product. With Latency its reuse factor counts as 1: a larger one was seen to
+        save hardly any DSP.
+    dsps
+        DSP blocks that go with one multiplier, over all output positions computed at once.
+    """
+
+    product: Product
+    dsps: int
+
+    @classmethod
+    def of(cls, layer_attributes: LayerAttributes) -> MatrixProduct:
+        """Read it off a layer with a kernel."""
+        product = product_of(layer_attributes)
+        dsps = 0
+        if not product.by_adders:
+            dsps = dsps_per_multiplier(product.weight_width, product.input_width) * product.copies
+        if product.strategy not in _BY_PATTERN:
+            product = replace(product, reuse_factor=1)
+        return cls(product, dsps)
+
+    @property
+    def strategy(self) -> str:
+        """The strategy that is built."""
+        return self.product.strategy
+
+    @property
+    def reuse_factor(self) -> int:
+        """Weights of each multiplier."""
+        return self.product.reuse_factor
+
+    @property
+    def weight_width(self) -> int:
+        """Bits of a weight."""
+        return self.product.weight_width
+
+    @property
+    def by_pattern(self) -> bool:
+        """Whether multipliers, not single weights, are what can be saved."""
+        return self.strategy in _BY_PATTERN
+
+    @property
+    def multipliers(self) -> int:
+        """Number of multipliers, for one output position."""
+        return self.product.multipliers
+
+    def bram18(self, patterns: int) -> int:
+        """RAMB18 that hold the weights of so many multipliers; none unless RF > 1."""
+        return weight_bram18(patterns, self.weight_width, self.reuse_factor)
+
+    def multipliers_per_group(self, layer_attributes: LayerAttributes) -> int:
+        """Return the multipliers that surely have no work left when one full group is gone.
+
+        A multiplier serves RF consecutive weights, output by output. Of a pattern or a unit all
+        members are consecutive; of a block those in one column are.
+        """
+        groups = layer_attributes.grouping
+        if groups.structure is SUPPORTED_STRUCTURES.STRUCTURED:
+            rows = self.product.n_in
+            return groups.group_size // rows * self._whole_runs(rows)
+        if groups.structure is SUPPORTED_STRUCTURES.BLOCK:
+            rows, columns = groups.block_shape
+            columns = min(columns, self.product.n_out)
+            return columns * self._whole_runs(min(rows, self.product.n_in))
+        return self._whole_runs(groups.group_size)
+
+    def _whole_runs(self, length: int) -> int:
+        """Count the runs of RF weights inside any stretch of so many that starts at a multiple."""
+        if length % self.reuse_factor == 0 or length == self.product.size:
+            return -(-length // self.reuse_factor)
+        return max((length + 1) // self.reuse_factor - 1, 0)

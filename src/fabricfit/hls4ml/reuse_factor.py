@@ -1,0 +1,135 @@
+"""Reuse factor, strategy and parallelization factor: what hls4ml really builds when it is asked.
+
+hls4ml's Vivado and Vitis backends replace what they cannot build by the nearest thing they can,
+with no more than a line on the console. Groups must follow what is built, so the same rules are
+written here. Established on hls4ml 1.3, whose own choices are the oracle of the tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from fabricfit.description.strategies import canonical_strategy
+from fabricfit.errors import InvalidInputError
+
+__all__ = [
+    "ReuseFactorWarning",
+    "effective_strategy",
+    "legal_parallelization_factor",
+    "legal_reuse_factor",
+    "valid_reuse_factors",
+]
+
+
+class ReuseFactorWarning(UserWarning):
+    """hls4ml will not, or cannot, build a layer with the factor that was asked for."""
+
+
+def valid_reuse_factors(n_in: int, n_out: int) -> list[int]:
+    """Return all reuse factors that hls4ml's Resource strategy can build.
+
+    They are the divisors of ``n_in``, and ``n_in`` times the divisors of ``n_out``: a multiplier
+    serves a whole part of one output, or a whole number of outputs.
+
+    Parameters
+    ----------
+    n_in, n_out
+        Rows and columns of the layer's matrix product.
+
+    Returns
+    -------
+    list of int
+        In ascending order, from 1 to ``n_in * n_out``.
+
+    Raises
+    ------
+    InvalidInputError
+        A size is below 1.
+    """
+    _at_least_one(n_in=n_in, n_out=n_out)
+    return sorted({*_divisors(n_in), *(n_in * divisor for divisor in _divisors(n_out))})
+
+
+def legal_reuse_factor(n_in: int, n_out: int, reuse_factor: int, strategy: str = "Resource") -> int:
+    """Return the reuse factor that hls4ml would really use.
+
+    Resource takes the nearest of :func:`valid_reuse_factors`, the smaller of two that are equally
+    near. ResourceUnrolled does the same without the largest, ``n_in * n_out``, which it cannot
+    build (with a reuse factor of 1 it is built as Resource). Latency and distributed arithmetic
+    keep whatever they are given.
+
+    Parameters
+    ----------
+    n_in, n_out
+        Rows and columns of the layer's matrix product.
+    reuse_factor
+        The reuse factor that was asked for.
+    strategy
+        One of hls4ml's strategies, in any case.
+
+    Raises
+    ------
+    InvalidInputError
+        A number is below 1, or the strategy is none of hls4ml's.
+    """
+    _at_least_one(n_in=n_in, n_out=n_out, reuse_factor=reuse_factor)
+    name = canonical_strategy(strategy)
+    if name not in ("resource", "resource_unrolled"):
+        return reuse_factor
+    legal = valid_reuse_factors(n_in, n_out)
+    if name == "resource_unrolled" and reuse_factor > 1 and len(legal) > 1:
+        legal.pop()
+    return _nearest(legal, reuse_factor)
+
+
+def effective_strategy(strategy: str, reuse_factor: int, io_type: str, is_convolution: bool) -> str:
+    """Return the strategy that hls4ml would really use, as ``fabricfit.attributes`` spells it.
+
+    ResourceUnrolled is built as Resource where the reuse factor is 1, and for convolutions with
+    ``io_parallel``. A Dense layer on more than one axis is a (pointwise) convolution to hls4ml.
+
+    Raises
+    ------
+    InvalidInputError
+        The strategy is none of hls4ml's.
+    """
+    name = canonical_strategy(strategy)
+    falls_back = reuse_factor == 1 or (is_convolution and io_type == "io_parallel")
+    return "resource" if name == "resource_unrolled" and falls_back else name
+
+
+def legal_parallelization_factor(positions: int, parallelization_factor: int) -> int:
+    """Return the parallelization factor that hls4ml would really use for a convolution.
+
+    That is the nearest divisor of the number of output positions, the smaller of two that are
+    equally near.
+
+    Parameters
+    ----------
+    positions
+        Output positions of the convolution: width, or height × width.
+    parallelization_factor
+        Positions to be computed at once, as asked for.
+
+    Raises
+    ------
+    InvalidInputError
+        A number is below 1.
+    """
+    _at_least_one(positions=positions, parallelization_factor=parallelization_factor)
+    return _nearest(_divisors(positions), parallelization_factor)
+
+
+def _divisors(number: int) -> list[int]:
+    small = [d for d in range(1, int(number**0.5) + 1) if number % d == 0]
+    return sorted({*small, *(number // d for d in small)})
+
+
+def _nearest(legal: Iterable[int], asked: int) -> int:
+    return min(legal, key=lambda number: (abs(number - asked), number))
+
+
+def _at_least_one(**numbers: int) -> None:
+    for name, number in numbers.items():
+        if number < 1:
+            raise InvalidInputError(f"{name} must be at least 1. Received: {name}={number!r}")

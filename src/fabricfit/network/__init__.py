@@ -1,0 +1,1 @@
+"""A Keras model as data: its layers, kernels and graph."""

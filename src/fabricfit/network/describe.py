@@ -1,0 +1,184 @@
+"""Layer attributes read off a Keras model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import keras
+
+from fabricfit.description.attributes import (
+    LayerAttributes,
+    OptimizationAttributes,
+)
+from fabricfit.layers import Kernel, shape_at
+from fabricfit.network.connections import _consumers, _inbound, _nodes_after
+from fabricfit.network.kernels import _args_of_bits, kernels_of, named_kernels
+from fabricfit.network.walk import check_model, functional_graph, named_layers
+
+if TYPE_CHECKING:
+    import keras
+
+__all__ = [
+    "describe_model",
+    "get_attributes_from_keras_model",
+    "get_attributes_from_keras_model_and_hls4ml_config",
+]
+
+
+def get_attributes_from_keras_model(model: keras.Model) -> dict[str, LayerAttributes]:
+    """Describe every layer of a Keras model.
+
+    Parameters
+    ----------
+    model
+        A built Sequential or Functional model, nested models included.
+
+    Returns
+    -------
+    dict
+        Layer name -> :class:`LayerAttributes`, in the order of the model. A layer inside a nested
+        model whose name is taken goes by its path, ``'block/dense'``.
+
+    Raises
+    ------
+    InvalidInputError
+        The model is not built, or is a subclassed model that cannot be run on symbols.
+    """
+    from fabricfit.network.describe import describe_model
+
+    return describe_model(model)
+
+
+def get_attributes_from_keras_model_and_hls4ml_config(
+    model: keras.Model, config: Mapping[str, Any]
+) -> dict[str, LayerAttributes]:
+    """Describe every layer of a Keras model as an hls4ml configuration would build it.
+
+    Parameters
+    ----------
+    model
+        A built Sequential or Functional model.
+    config
+        What ``hls4ml.utils.config_from_keras_model`` returns, at any granularity, with or without
+        an ``'IOType'`` (``io_parallel`` where it is missing, which is hls4ml's default). A
+        precision of ``'auto'`` stands for the quantizer's of a quantized layer, else for the
+        model's default.
+
+    Returns
+    -------
+    dict
+        As :func:`get_attributes_from_keras_model`; layers with a kernel carry an
+        :class:`hls4mlAttributes` as ``args['hls4ml_attributes']``.
+
+    Raises
+    ------
+    InvalidInputError
+        The configuration is not of the form that hls4ml writes, or names an unknown strategy.
+
+    Warns
+    -----
+    A reuse factor that hls4ml does not allow for a layer is replaced by the one hls4ml would really
+    use, and a warning names both.
+    """
+    from fabricfit.hls4ml.config import read_hls4ml_attributes
+
+    described = get_attributes_from_keras_model(model)
+    for attributes in described.values():
+        if attributes.multiplies:
+            found = read_hls4ml_attributes(config, attributes)
+            attributes.update_args({"hls4ml_attributes": found})
+    return described
+
+
+def describe_model(model: keras.Model) -> dict[str, LayerAttributes]:
+    """Build the :class:`~fabricfit.attributes.LayerAttributes` of every layer and kernel.
+
+    A layer of several kernels has attributes without a kernel, and each of its kernels has its own.
+    """
+    model = check_model(model)
+    layers = named_layers(model)
+    names = {id(layer): name for name, layer in layers.items()}
+    known, kernels = named_kernels(model), kernels_of(model)
+    after = _nodes_after(model)
+    outputs = {id(t) for t in keras.tree.flatten(functional_graph(model).outputs)}
+    described = {}
+    for name, layer in layers.items():
+        own = kernels.get(name)
+        described[name] = LayerAttributes(
+            name,
+            type(layer),
+            _inbound(layer, names),
+            tuple(own.shape) if own is not None else (),
+            shape_at(layer, "input"),
+            shape_at(layer, "output"),
+            False,
+            OptimizationAttributes(),
+            _args_of(layer),
+            consumers=_consumers(layer, names, after, outputs) if own is not None else {},
+        )
+        if name in known:
+            described[name].layout = known[name].layout
+            described[name].update_args(_args_of_kernel(known[name]))
+        parts = tuple(key for key, kernel in known.items() if key == f"{name}/{kernel.part}")
+        for key in parts:
+            described[key] = _describe_part(key, described[name], known[key])
+        if parts:
+            described[name].args["kernels"] = parts
+    for attributes in described.values():
+        # A Sequential model does not list its input among its layers.
+        sources = [
+            described[n].layer_type if n in described else keras.layers.InputLayer
+            for n in attributes.inbound_layers
+        ]
+        if keras.layers.InputLayer in sources:
+            attributes.args["reads_model_input"] = True
+        if attributes.consumers:
+            attributes.args["consumer_attributes"] = {
+                name: described[name] for name in attributes.consumers
+            }
+    return described
+
+
+def _args_of(layer: keras.layers.Layer) -> dict[str, Any]:
+    activation = getattr(getattr(layer, "activation", None), "__name__", "")
+    return {} if activation in ("", "linear") else {"activation": activation}
+
+
+def _args_of_kernel(kernel: Kernel) -> dict[str, Any]:
+    args: dict[str, Any] = {}
+    if kernel.precision is not None:
+        args["quantizer_precision"] = kernel.precision
+    if kernel.bits:
+        args["trains_bits"] = True
+    if kernel.bit_operations is not None:
+        args |= _args_of_bits(kernel)
+    if kernel.positions is not None:
+        args["positions"] = kernel.positions
+    if not kernel.multiplies:
+        args["multiplies"] = False
+    if kernel.inner:
+        args["inner"] = True
+    if kernel.dense:
+        args["is_convolution"] = False
+    if kernel.strategies:
+        args["strategies"] = kernel.strategies
+    if kernel.weight_name != "weight":
+        args["weight_name"] = kernel.weight_name
+    return args
+
+
+def _describe_part(key: str, layer: LayerAttributes, kernel: Kernel) -> LayerAttributes:
+    """Describe one of several kernels of a layer."""
+    return LayerAttributes(
+        key,
+        layer.layer_type,
+        list(layer.inbound_layers),
+        kernel.shape,
+        layer.input_shape,
+        layer.output_shape,
+        False,
+        OptimizationAttributes(),
+        {"layer_name": layer.name, **_args_of_kernel(kernel)},
+        layout=kernel.layout,
+    )

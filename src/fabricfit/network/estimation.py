@@ -1,0 +1,94 @@
+"""``fabricfit.estimate``: what a Keras model takes of an FPGA, without training or synthesis."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from fabricfit.hardware.budget import Budget
+from fabricfit.hardware.families import DEFAULT_FAMILY
+from fabricfit.hls4ml.config import leaves_result_open
+from fabricfit.hls4ml.estimation import ModelEstimate, estimate_layers
+from fabricfit.network.batch_norm import fold_normalizations, folded_normalizations
+from fabricfit.network.describe import (
+    describe_model,
+    get_attributes_from_keras_model_and_hls4ml_config,
+)
+from fabricfit.network.kernels import kernel_arrays
+from fabricfit.network.unknown_layers import describe_matrices
+from fabricfit.network.walk import check_model
+
+__all__ = ["estimate"]
+
+DEFAULT_CONFIG = {"Model": {"Precision": "fixed<16,6>", "ReuseFactor": 1, "Strategy": "Latency"}}
+"""What hls4ml takes where a configuration says nothing."""
+
+
+def estimate(
+    model: keras.Model,
+    hls_config: Mapping[str, Any] | Budget | None = None,
+    *,
+    budget: Budget | None = None,
+    family: str | None = None,
+) -> ModelEstimate:
+    """Estimate the resources and the timing of a model, without training or synthesis.
+
+    Any layer counts. Those that fabricfit does not know have wider error bars and a note: they are counted as
+    a dense layer for each of their matrices.
+
+    Parameters
+    ----------
+    model
+        A built Sequential or Functional model.
+    hls_config
+        How hls4ml is to build it, see
+        :func:`fabricfit.attributes.get_attributes_from_keras_model_and_hls4ml_config`; hls4ml's
+        defaults (``fixed<16,6>``, Latency, a reuse factor of 1) without it. A budget may stand in its
+        place.
+    budget
+        What to compare with; its family is taken.
+    family
+        Whose DSP blocks and memories, a name of :func:`fabricfit.hardware.families`.
+
+    Returns
+    -------
+    ModelEstimate
+        Prints as a table; ``to_dict()`` and ``to_frame()`` give the numbers.
+
+    Raises
+    ------
+    InvalidInputError
+        The model's graph cannot be read, or the configuration is not one that hls4ml can build.
+
+    Examples
+    --------
+    >>> import keras
+    >>> from fabricfit import Budget
+    >>> layers = [keras.Input((16,)), keras.layers.Dense(8, name="fc")]
+    >>> found = estimate(
+    ...     keras.Sequential(layers),
+    ...     {"Model": {"Precision": "fixed<16,6>", "ReuseFactor": 4, "Strategy": "Resource"}},
+    ...     budget=Budget.device("pynq-z2"),
+    ... )
+    >>> found.resources["dsp"].value, found.fits
+    (32, True)
+    """
+    if isinstance(hls_config, Budget):
+        hls_config, budget = None, hls_config
+    config = DEFAULT_CONFIG if hls_config is None else hls_config
+    model = _as_built(model, config)
+    attributes = get_attributes_from_keras_model_and_hls4ml_config(model, config)
+    chosen = family or (budget.family if budget is not None else DEFAULT_FAMILY)
+    describe_matrices(model, attributes, config)
+    return estimate_layers(attributes, kernel_arrays(model), family=chosen, budget=budget)
+
+
+def _as_built(model: keras.Model, config: Mapping[str, Any]) -> keras.Model:
+    """Fold the batch normalizations that hls4ml will fold."""
+    model = check_model(model)
+    described = describe_model(model) if folded_normalizations(model) else {}
+    return fold_normalizations(
+        model, [name for name in described if leaves_result_open(config, described[name])]
+    )

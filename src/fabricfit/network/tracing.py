@@ -1,0 +1,104 @@
+"""Subclassed models as functional ones: their ``call``, run once on symbols instead of numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+
+from fabricfit.errors import InvalidInputError
+from fabricfit.network.cloning import new_inputs
+
+__all__ = ["is_functional", "traced"]
+
+
+def is_functional(model: Any) -> bool:
+    """Return whether a model is a Sequential or Functional one, built or not."""
+    return isinstance(model, (keras.Sequential, keras.Function))
+
+
+def traced(model: keras.Model, argument: str = "model") -> keras.Model:
+    """Return a functional model that computes what a subclassed one computes at inference.
+
+    Parameters
+    ----------
+    model
+        A subclassed model that has been called on data. Its ``call`` takes one argument beside
+        ``training`` and ``mask``, and works with layers and ``keras.ops``; models inside it are
+        functional or like it. It is not touched: layers and weights are copied.
+    argument
+        What to call it in an error.
+
+    Raises
+    ------
+    InvalidInputError
+        It was not called yet, trains by a ``train_step`` of its own, or cannot be run on symbols.
+    """
+    kind = f"{argument} {model.name!r} is a subclassed model ({type(model).__name__})"
+    instead = "Build it with the functional API: keras.Model(inputs, outputs)."
+    if type(model).train_step is not keras.Model.train_step:
+        raise InvalidInputError(
+            f"{kind} with a train_step of its own, which a copy of its graph would not have. {instead}"
+        )
+    shapes = (model.get_build_config() or {}).get("input_shape") if model.built else None
+    if not shapes:
+        raise InvalidInputError(
+            f"{kind} whose shapes are not known. Call it on a batch of data before it is optimized; if it "
+            f"has been, its call cannot be run on symbols. {instead}"
+        )
+    with _nodes_of_its_own(model):
+        try:
+            inputs = _inputs(model, shapes)
+            plain = keras.Model(inputs, model.call(inputs), name=model.name)
+            copy = keras.models.clone_model(
+                plain, input_tensors=new_inputs(plain), clone_function=_copied
+            )
+        except InvalidInputError:
+            raise
+        except Exception as error:  # whatever the user's code does with symbols
+            raise InvalidInputError(
+                f"{kind}, whose call cannot be run on symbols. {instead} It says: {error}"
+            ) from error
+        for new, old in zip(copy.layers, plain.layers, strict=True):
+            if is_functional(old) or not isinstance(old, keras.Model):
+                new.set_weights(old.get_weights())
+    return copy
+
+
+def _copied(layer: Any) -> Any:
+    if isinstance(layer, keras.Model) and not is_functional(layer):
+        return traced(layer, "model")
+    if isinstance(layer, keras.Model):
+        return keras.models.clone_model(layer)
+    return type(layer).from_config(layer.get_config())
+
+
+def _inputs(model: keras.Model, shapes: Any) -> Any:
+    """Return inputs in the structure in which the model was called, of any number of samples."""
+    numbers = iter(range(1, 1000))
+
+    def one(shape: Any) -> Any:
+        return keras.Input(tuple(shape)[1:], name=f"{model.name}_input_{next(numbers)}")
+
+    if isinstance(shapes, dict):
+        return {key: one(shape) for key, shape in shapes.items()}
+    if isinstance(shapes[0], (list, tuple)):
+        return [one(shape) for shape in shapes]
+    return one(shapes)
+
+
+@contextmanager
+def _nodes_of_its_own(model: keras.Model) -> Iterator[None]:
+    """Take away from layers what symbols leave in them."""
+    kept = [
+        (nodes, len(nodes))
+        for layer in model._flatten_layers()
+        for nodes in (layer._inbound_nodes, layer._outbound_nodes)
+    ]
+    try:
+        yield
+    finally:
+        for nodes, count in kept:
+            del nodes[count:]

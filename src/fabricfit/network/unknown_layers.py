@@ -1,0 +1,68 @@
+"""Layers of no known family that multiply by matrices: counted, though their weights are not optimized.
+
+Each matrix is described as if it were a dense layer of its own, so that what the model takes is not said to
+be less.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import keras
+import numpy as np
+
+from fabricfit.description.attributes import LayerAttributes
+from fabricfit.hls4ml.config import read_hls4ml_attributes
+from fabricfit.network.kernels import kernels_of
+from fabricfit.network.walk import named_layers
+
+__all__ = ["describe_matrices"]
+
+_NO_PRODUCT = (keras.layers.Embedding, keras.layers.PReLU, keras.layers.Normalization)
+"""Layers whose weights of several axes are looked up, or work on each number by itself."""
+
+_NOTE = "layers of no known family are counted as a dense layer for each of their matrices"
+
+
+def describe_matrices(
+    model: keras.Model, attributes: Mapping[str, LayerAttributes], config: Mapping[str, Any]
+) -> None:
+    """Describe the matrices of every layer without a kernel of its own, in the layer's ``args``.
+
+    Parameters
+    ----------
+    model
+        The model.
+    attributes
+        Layer -> attributes, read from the model; ``args['matrices']`` of such layers is set: a tuple of
+        pairs of attributes and weights.
+    config
+        hls4ml's configuration.
+    """
+    kernels = kernels_of(model)
+    for name, layer in named_layers(model).items():
+        counted = name in kernels or "kernels" in attributes[name].args
+        if counted or isinstance(layer, _NO_PRODUCT):
+            continue
+        found = []
+        for variable in layer.weights:
+            if len(variable.shape) > 1 and "bias" not in variable.name:
+                array: np.ndarray = np.asarray(keras.ops.convert_to_numpy(variable))
+                label = f"{name}/{variable.path.partition('/')[2] or variable.name}"
+                matrix = array.reshape(-1, array.shape[-1])
+                found.append((_as_dense(label, attributes[name], matrix, config), matrix))
+        if found:
+            attributes[name].args["matrices"] = tuple(found)
+
+
+def _as_dense(
+    label: str, layer: LayerAttributes, matrix: np.ndarray, config: Mapping[str, Any]
+) -> LayerAttributes:
+    n_in, n_out = matrix.shape
+    described = replace(
+        layer, weight_shape=(n_in, n_out), input_shape=(n_in,), output_shape=(n_out,)
+    )
+    args = {"hls4ml_attributes": read_hls4ml_attributes(config, described), "note": _NOTE}
+    return replace(described, name=label, args=args)

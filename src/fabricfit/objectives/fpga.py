@@ -1,0 +1,295 @@
+"""All resources of an FPGA at once, with the structure that pays in each layer.
+
+=============================  ===============================================================
+hls4ml builds the layer with   what may become of its weights
+=============================  ===============================================================
+Resource, reuse factor > 1     the RF weights of one multiplier are pruned together; where block
+                               RAM is scarce, those of as many neighbouring multipliers as fill
+                               one word of a block RAM (Ramhorst et al., 2023, arXiv:2308.05170)
+Latency; Resource with a       each weight is kept, shares a value with others on the same input,
+reuse factor of 1              is rounded to a constant that takes no multiplier, or zeroed
+distributed arithmetic         each weight is kept, rounded to fewer signed digits, or zeroed
+=============================  ===============================================================
+
+The estimates are those of :mod:`fabricfit.hardware`.
+"""
+
+# The methods need the instance's resources, so that they are no class methods here.
+# mypy: disable-error-code="override"
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from fabricfit.choices import (
+    Choices,
+    ConstantChoices,
+    ConstantLevel,
+    ConstantPrices,
+    GroupChoices,
+    Treatment,
+)
+from fabricfit.choices.ranking import group_losses, weight_loss
+from fabricfit.description.attributes import LayerAttributes, OptimizationAttributes
+from fabricfit.description.precision import FixedPrecision, quantize
+from fabricfit.description.structures import SUPPORTED_STRUCTURES
+from fabricfit.errors import InvalidInputError
+from fabricfit.hardware.bram import memory_word
+from fabricfit.hardware.cheap_constants import constants_of
+from fabricfit.hardware.elementwise import other_resources
+from fabricfit.hardware.estimates import RESOURCES, Resources
+from fabricfit.hardware.families import DEFAULT_FAMILY, find_family
+from fabricfit.hardware.product import Product, Work
+from fabricfit.hardware.resources import EASY_SHARE, product_resources, weight_costs
+from fabricfit.hls4ml.products import (
+    hls4ml_attributes,
+    realized_product,
+    weight_format,
+    why_not_built,
+)
+from fabricfit.objectives.base import ObjectiveEstimator, check_removed, left_over
+
+__all__ = ["FPGAResources"]
+
+
+class FPGAResources(ObjectiveEstimator):
+    """DSP blocks, block RAM, LUTs and flip-flops, those of them that matter.
+
+    Parameters
+    ----------
+    resources
+        Names out of :data:`fabricfit.hardware.RESOURCES`, those that are to be saved or limited.
+    family
+        Whose DSP blocks and memories they are, a name of :func:`fabricfit.hardware.families`.
+    scarce
+        Those of the resources for whose sake larger structures are worth their loss; all by default.
+
+    Raises
+    ------
+    InvalidInputError
+        A name is not known, or there is none.
+    """
+
+    offers_choices = True
+    counts_all_layers = True
+
+    def __init__(
+        self,
+        resources: Iterable[str] = ("dsp", "bram18", "lut", "ff"),
+        *,
+        family: str = DEFAULT_FAMILY,
+        scarce: Iterable[str] | None = None,
+    ) -> None:
+        names = tuple(resources)
+        unknown = [name for name in names if name not in RESOURCES]
+        if unknown or not names:
+            raise InvalidInputError(
+                f"resources must name some of {', '.join(map(repr, RESOURCES))}. "
+                f"Received: {names!r}"
+            )
+        self.resources = names
+        self.scarce = names if scarce is None else tuple(scarce)
+        self.family = family
+        self.units = tuple(find_family(family).label(name) for name in names)
+
+    def product(self, layer_attributes: LayerAttributes) -> Product:
+        """Return a layer's matrix product as it is counted: so built that pruned multipliers are gone."""
+        return realized_product(layer_attributes, self.family)
+
+    def estimate(self, layer_attributes: LayerAttributes, work: Work) -> Resources:
+        """Return what a layer takes with some work, its activation and the error bars included."""
+        product = self.product(layer_attributes)
+        found = product_resources(product, work, self.family)
+        return found + other_resources(layer_attributes)
+
+    def work(self, layer_attributes: LayerAttributes, kernel: np.ndarray) -> Work:
+        """Return what a kernel leaves to do, its weights quantized first."""
+        precision = hls4ml_attributes(layer_attributes).weight_precision
+        integers = quantize(layer_attributes.axes.matrix(kernel), precision, as_built=True)
+        return Work.of(self.product(layer_attributes), integers)
+
+    def _use(self, layer_attributes: LayerAttributes, work: Work) -> np.ndarray:
+        found = self.estimate(layer_attributes, work)
+        return np.array([found[name].value for name in self.resources])
+
+    def layer_use(self, layer_attributes: LayerAttributes, kernel: np.ndarray) -> list[float]:
+        """Return what the layer takes with these very weights, its activation included."""
+        if layer_attributes.multiplies:
+            return self._use(layer_attributes, self.work(layer_attributes, kernel)).tolist()
+        found = other_resources(layer_attributes)
+        used = np.array([found[name].value for name in self.resources])
+        for part, matrix in layer_attributes.args.get("matrices", ()):
+            used = used + self.layer_use(part, matrix)
+        return used.tolist()
+
+    def model_use(
+        self, attributes: Mapping[str, LayerAttributes], kernels: Mapping[str, np.ndarray]
+    ) -> list[float]:
+        """Return what the model takes with these very weights, layers without weights included."""
+        none = np.zeros(0)
+        used = [self.layer_use(layer, kernels.get(n, none)) for n, layer in attributes.items()]
+        return np.sum(used, axis=0).tolist()
+
+    def treated_use(
+        self, layer_attributes: LayerAttributes, kernel: np.ndarray, treatment: Treatment
+    ) -> np.ndarray:
+        """Return what the layer may take when its weights were treated and those that can have trained.
+
+        A weight with a value of its own choice counts as a constant that takes a multiplier; a tenth of
+        them may come to need an adder as well.
+
+        Returns
+        -------
+        array of shape ``(M,)``
+        """
+        product = self.product(layer_attributes)
+        matrix = layer_attributes.axes.matrix
+        treated = matrix(treatment.apply(kernel))
+        if product.time_multiplexed:
+            return self._use(layer_attributes, Work.of(product, (treated != 0).astype(np.int64)))
+        own = matrix((treatment.mask != 0) | (treatment.cluster > 0))
+        precision = hls4ml_attributes(layer_attributes).weight_precision
+        settled = Work.of(product, quantize(np.where(own, 0, treated), precision))
+        full = Work.full(product)
+        shared = np.unique(treatment.cluster[treatment.cluster > 0]).size
+        distinct, kept = int(np.count_nonzero(treatment.mask)) + shared, int(np.count_nonzero(own))
+        hard = min(settled.constants + distinct, full.constants)
+        digits = settled.digits + round(full.digits / product.size * kept)
+        adders = settled.adders + round(EASY_SHARE * distinct)
+        nonzeros = settled.nonzeros + kept
+        work = Work(product.multipliers, nonzeros, hard, adders, digits, settled.small)
+        return self._use(layer_attributes, work)
+
+    def is_layer_optimizable(
+        self, layer_attributes: LayerAttributes
+    ) -> tuple[bool, OptimizationAttributes | None]:
+        """Choose the structure that pays."""
+        if self.reason(layer_attributes):
+            return False, None
+        product = self.product(layer_attributes)
+        if not product.time_multiplexed:
+            return True, OptimizationAttributes(
+                SUPPORTED_STRUCTURES.UNSTRUCTURED, pruning=True, constants=True
+            )
+        word = memory_word(product.reuse_factor, self.family) if "bram18" in self.scarce else 1
+        return True, OptimizationAttributes(
+            SUPPORTED_STRUCTURES.PATTERN,
+            pruning=True,
+            pattern_offset=product.multipliers,
+            consecutive_patterns=max(-(-word // product.weight_width), 1),
+        )
+
+    def reason(self, layer_attributes: LayerAttributes) -> str:
+        """Say why a layer is not optimizable."""
+        if not layer_attributes.multiplies:
+            return "the layer has no kernel."
+        if reason := why_not_built(layer_attributes):
+            return reason
+        product = self.product(layer_attributes)
+        if product.time_multiplexed and product.strategy != "resource_unrolled":
+            if product.convolution and product.io_type == "io_parallel":
+                return (
+                    "with io_parallel hls4ml builds a convolution with Resource, which keeps "
+                    "multipliers for zeros. Use io_stream, or Latency."
+                )
+            return (
+                f"hls4ml's backend for {self.family} keeps multipliers for zeros. Use a reuse factor "
+                "of 1."
+            )
+        full, empty = Work.full(product), _no_work()
+        saved = self._use(layer_attributes, full) - self._use(layer_attributes, empty)
+        if not saved.any():
+            return f"its weights take none of {', '.join(self.units)}."
+        return ""
+
+    def layer_resources(self, layer_attributes: LayerAttributes) -> list[int]:
+        """Return what the whole layer takes at most, whatever its weights."""
+        if not layer_attributes.multiplies:
+            return [0] * len(self.units)
+        return _whole(self._use(layer_attributes, Work.full(self.product(layer_attributes))))
+
+    def layer_savings(self, layer_attributes: LayerAttributes) -> list[int]:
+        """Return what one group saves, on average over all of the layer's."""
+        if not layer_attributes.multiplies:
+            return [0] * len(self.units)
+        groups = layer_attributes.grouping.n_groups
+        least = self._use(layer_attributes, _no_work())
+        return _whole((np.array(self.layer_resources(layer_attributes)) - least) / groups)
+
+    def layer_utilization(self, layer_attributes: LayerAttributes, removed: int) -> list[int]:
+        """Return what the groups that are left take, whichever they are."""
+        check_removed({layer_attributes.name: layer_attributes}, {layer_attributes.name: removed})
+        if not removed or not layer_attributes.multiplies:
+            return self.layer_resources(layer_attributes)
+        product, grouping = self.product(layer_attributes), layer_attributes.grouping
+        full = Work.full(product)
+        if product.time_multiplexed:
+            runs = grouping.group_size // product.reuse_factor
+            left = left_over(product.multipliers, runs, grouping, removed)
+            return _whole(self._use(layer_attributes, _part(full, left, product.multipliers)))
+        left = left_over(product.size, grouping.group_size, grouping, removed)
+        return _whole(self._use(layer_attributes, _part(full, left, product.size)))
+
+    def layer_choices(
+        self,
+        layer_attributes: LayerAttributes,
+        kernel: np.ndarray,
+        *,
+        metric: Any = "l1",
+        statistics: Mapping[str, np.ndarray] | None = None,
+        minimum_groups: int = 1,
+    ) -> Choices:
+        """Return what may become of the layer's weights."""
+        product, name = self.product(layer_attributes), layer_attributes.name
+        settings = layer_attributes.optimization_attributes
+        assert settings is not None
+        empty = self._use(layer_attributes, _no_work())
+        if product.time_multiplexed or not settings.constants:
+            grouping = layer_attributes.grouping
+            full = self._use(layer_attributes, Work.full(product))
+            losses = group_losses(
+                kernel, settings, metric, statistics, name, layer_attributes.layout
+            )
+            saved = (full - empty) / grouping.n_groups
+            return GroupChoices(kernel, grouping, losses, saved, empty, minimum_groups)
+        precision = weight_format(layer_attributes)
+        prices = self._prices(product, precision, self.lut_scale(layer_attributes, kernel))
+        loss = weight_loss(kernel, metric, statistics, name)
+        return ConstantChoices(kernel, prices, loss, empty, minimum_groups, layer_attributes.layout)
+
+    def lut_scale(self, layer_attributes: LayerAttributes, kernel: np.ndarray) -> float:
+        """Return what the prices of single weights in LUTs are multiplied by, in a layer of constants."""
+        return 1.0
+
+    def _prices(
+        self, product: Product, precision: FixedPrecision, lut_scale: float
+    ) -> ConstantPrices:
+        """Say what a weight takes, by the digits of its constant."""
+        costs = weight_costs(product, self.family)
+        scales = [lut_scale if name == "lut" else 1.0 for name in self.resources]
+
+        def vector(resources: Mapping[str, float]) -> np.ndarray:
+            return np.multiply(scales, [resources.get(name, 0.0) for name in self.resources])
+
+        levels = [ConstantLevel(np.zeros(1), np.zeros(len(self.resources)))]
+        for digits, taken in costs.settled.items():
+            constants = constants_of(precision, digits)
+            if constants.size:
+                levels.append(ConstantLevel(constants, vector(taken)))
+        return ConstantPrices(tuple(levels), vector(costs.kept), vector(costs.distinct))
+
+
+def _no_work() -> Work:
+    return Work(0, 0, 0, 0, 0)
+
+
+def _part(full: Work, left: int, of: int) -> Work:
+    """Return the work of so many groups out of all, each count rounded up."""
+    return Work(*(-(-count * left // of) for count in vars(full).values()))
+
+
+def _whole(amounts: np.ndarray) -> list[int]:
+    return [round(float(amount)) for amount in amounts]

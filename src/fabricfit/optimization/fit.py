@@ -1,0 +1,143 @@
+"""Fitting a model to a budget of an FPGA's resources: the main door."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import keras
+
+from fabricfit.description.attributes import LayerAttributes
+from fabricfit.errors import InvalidTypeError
+from fabricfit.firmware.configuration import realize
+from fabricfit.firmware.snapping import snap_model
+from fabricfit.hardware.budget import Budget
+from fabricfit.network.batch_norm import fold_normalizations
+from fabricfit.network.describe import get_attributes_from_keras_model_and_hls4ml_config
+from fabricfit.network.kernels import kernel_arrays
+from fabricfit.network.unknown_layers import describe_matrices
+from fabricfit.network.walk import check_model
+from fabricfit.objectives.fpga import FPGAResources
+from fabricfit.optimization.eligible_layers import Decisions
+from fabricfit.optimization.optimize import OptimizationResult, run
+from fabricfit.optimization.settings import OptimizationSettings
+from fabricfit.scheduler import OptimizationScheduler, PolynomialScheduler
+from fabricfit.selection.targets import BudgetTarget, objective_for
+
+__all__ = ["fit"]
+
+_LEVELS = 5
+
+HLS_CONFIG = "hls_config.json"
+"""The file in the run's folder that holds the configuration."""
+
+
+def fit(
+    model: keras.Model,
+    hls_config: Mapping[str, Any],
+    budget: Budget,
+    train_data: Any,
+    validation_data: Any,
+    settings: OptimizationSettings,
+    *,
+    scheduler: OptimizationScheduler | None = None,
+    objective: type[FPGAResources] = FPGAResources,
+    reuse: OptimizationResult | None = None,
+    documents: Mapping[str, str] | None = None,
+) -> OptimizationResult:
+    """Prune, share and round a model's weights until it fits a budget.
+
+    Parameters
+    ----------
+    model
+        A built model. It is not changed. Of a subclassed one a functional copy is worked with, see
+        :func:`fabricfit.network.tracing.traced`. Batch normalizations right behind a
+        layer with a kernel are folded into it first, as hls4ml would do at the end.
+    hls_config
+        How hls4ml is to build it: what ``hls4ml.utils.config_from_keras_model`` returns, or the part of
+        it that matters, with an ``'IOType'`` if it is not ``'io_parallel'``.
+    budget
+        What the design may take.
+    train_data, validation_data
+        Pairs ``(X, y)``, or anything that yields such pairs batch by batch.
+    settings
+        How it is done. With ``rtol=None`` the budget is met whatever it costs; with a number, levels
+        whose metric is worse than that are not accepted, and the model comes as near to the budget as
+        the metric allows.
+    scheduler
+        The levels on the way from what the model takes (0) to the budget (1); 5 levels, the larger
+        steps first, by default.
+    objective
+        What counts the resources: a class with the parameters of
+        :class:`fabricfit.objectives.fpga.FPGAResources`, for example
+        :class:`fabricfit.objectives.fpga_luts.AdderGraphResources`, which takes the LUTs of layers of
+        constants from their adder graphs.
+    reuse
+        The result of an earlier run of the same model, data and settings, for another budget: its
+        regularization strengths are not searched for again, and a tighter budget goes on from where the
+        looser one ended.
+    documents
+        File name -> text: further files for the run's folder.
+
+    Returns
+    -------
+    OptimizationResult
+        ``model`` has its weights on hls4ml's grid, so that what was pruned is exactly zero;
+        ``hls_config`` converts it so that the savings are real; ``report`` holds what every layer takes
+        of each resource before and after, and the budget. A model that fits as it is comes back with
+        its weights on the grid.
+
+    Raises
+    ------
+    InfeasibleError
+        The budget cannot be met. Nothing has been trained or written then.
+    FabricFitError
+        The input cannot be worked with. Nothing has been trained or written then.
+    """
+    model = check_model(model)
+    if not isinstance(budget, Budget):
+        raise InvalidTypeError(
+            "budget must be a fabricfit.Budget, for example Budget.device('pynq-z2'). "
+            f"Received: {budget!r}"
+        )
+    settings = settings.ranked_by("saliency")
+    model = fold_normalizations(model)
+    realized = realize(model, hls_config, budget.family)
+    attributes = get_attributes_from_keras_model_and_hls4ml_config(model, realized.config)
+    describe_matrices(model, attributes, realized.config)
+    kernels = kernel_arrays(model)
+    counted = objective_for(budget, attributes, kernels, _checked(objective))
+
+    def make_target(decisions: Decisions, kernels: Mapping[str, Any]) -> BudgetTarget:
+        return BudgetTarget(
+            decisions.attributes,
+            counted,
+            budget,
+            kernels,
+            metric=settings.ranking_metric,
+            minimum_groups=settings.minimum_groups,
+            reasons=decisions.skipped,
+        )
+
+    levels = scheduler or PolynomialScheduler(_LEVELS, final_sparsity=1.0)
+    data = (train_data, validation_data)
+    documents = {HLS_CONFIG: json.dumps(realized.config, indent=2) + "\n", **(documents or {})}
+    result = run(
+        model, attributes, counted, make_target, levels, data, settings, _on_grid, reuse, documents
+    )
+    return replace(result, hls_config=realized.config)
+
+
+def _checked(objective: Any) -> type[FPGAResources]:
+    if isinstance(objective, type) and issubclass(objective, FPGAResources):
+        return objective
+    raise InvalidTypeError(
+        "objective must be a subclass of fabricfit.objectives.fpga.FPGAResources, which counts the "
+        f"resources of a budget. Received: {objective!r}. Other objectives are for fabricfit.optimize."
+    )
+
+
+def _on_grid(model: keras.Model, attributes: Mapping[str, LayerAttributes]) -> keras.Model:
+    return snap_model(model, attributes)[0]

@@ -1,0 +1,188 @@
+"""A level of a run, made real in an engine: the choice, the masks, and what they leave of the metric."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from fabricfit.choices import Treatment
+from fabricfit.choices.ranking import get_criterion
+from fabricfit.curvature import Curvature, HessianDiagonal
+from fabricfit.description.attributes import LayerAttributes
+from fabricfit.errors import InfeasibleError
+from fabricfit.network.kernels import model_kernels
+from fabricfit.selection.targets import Target
+from fabricfit.training import Data, Dataset, Engine
+
+__all__ = ["Levels"]
+
+_STREAMED = 2**14
+"""Samples of a stream on which gradients and curvature are computed."""
+
+_JUDGED = 2**12
+"""Samples on which they are computed where a choice is only to be judged."""
+
+_SMOOTH = 2**11
+"""Samples on which they are computed where that takes a product for each unit or weight; a quarter of them
+where a choice is only to be judged."""
+
+_PROBES = 16
+"""Products for a kernel that has too many weights for that."""
+
+_ON_THE_WAY = (1.0, 0.75, 0.5)
+_TOO_FAR = (0.95, 0.9, 0.8, 0.65, 0.5, 0.25)
+
+
+class Levels:
+    """Chooses what becomes of an engine's weights at a level, and freezes those.
+
+    Parameters
+    ----------
+    target
+        What a level allows, and what is best there.
+    attributes
+        Layer -> attributes, ``optimizable`` set as decided.
+    loss_fn
+        The loss whose derivatives rank weights.
+    criterion
+        Name of a ranking criterion, or the criterion.
+    data
+        Samples for the derivatives.
+    before_pruning
+        Called with what is about to become of an engine's weights at a level.
+    after_pruning
+        Called when an engine's weights have been pruned, before they are judged or trained.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        attributes: Mapping[str, LayerAttributes],
+        loss_fn: Any,
+        criterion: Any,
+        data: Dataset,
+        before_pruning: Callable[[Mapping[str, Treatment]], None] | None = None,
+        after_pruning: Callable[[], None] | None = None,
+    ) -> None:
+        self.target = target
+        self._attributes = attributes
+        self._loss_fn = loss_fn
+        self._needs = get_criterion(criterion).needs
+        self._curvature: Curvature | None = None
+        self.derivatives = ""
+        """How the second derivatives were last computed, and how exactly."""
+        self._before_pruning = before_pruning or _nothing
+        self._after_pruning = after_pruning or _nothing
+        self._data = data.arrays(_STREAMED)
+        self._few = _thinned(self._data, _JUDGED)
+
+    def freeze(
+        self, engine: Engine, level: float, spare: np.ndarray | None = None
+    ) -> tuple[float, ...]:
+        """Choose at a level and freeze what is not to train on; return the resources that remain.
+
+        Parameters
+        ----------
+        engine
+            Its present weights are what is chosen from.
+        level
+            How far to go.
+        spare
+            What to leave unused of each resource.
+
+        Raises
+        ------
+        InfeasibleError
+            No choice is within what the level allows.
+        """
+        kernels = model_kernels(engine.model, self._attributes)
+        statistics = self._statistics(engine.model, self._data)
+        chosen = self.target.choose(kernels, level, statistics, spare)
+        self._before_pruning(chosen.treatments)
+        engine.projection.update(chosen.masks, chosen.offsets, chosen.clusters)
+        engine.set_weights(engine.projection.treated(engine.get_weights(), chosen.treatments))
+        self._after_pruning()
+        return tuple(float(value) for value in chosen.utilization)
+
+    def judge(
+        self, level: float, validation: Dataset, metric: keras.metrics.Metric
+    ) -> Callable[[Engine], float]:
+        """Return what tells how well an engine's present weights bear pruning: a mean of the metric.
+
+        The weights are pruned to the target and to two levels on the way there, without training. The
+        target alone would not do: without training, a far one leaves nothing but chance of any weights.
+        Only where a choice is made weight by weight it has to do, since that takes long.
+
+        Parameters
+        ----------
+        level
+            The target. Where it cannot be reached, or would leave next to nothing (more than 0.95 of the
+            resources saved), a lower one is taken.
+        validation, metric
+            What is measured, on at most 4,096 of the samples.
+        """
+        parts = _ON_THE_WAY[:1] if self.target.decides_each_weight else _ON_THE_WAY
+        few = _thinned(validation.arrays(_STREAMED), _JUDGED)
+        lower = [level, *(each for each in _TOO_FAR if each < level)]
+        if not self.target.is_budget and level > _TOO_FAR[0]:
+            lower = lower[1:]
+
+        def after_pruning(engine: Engine) -> float:
+            weights = engine.get_weights()
+            kernels = model_kernels(engine.model, self._attributes)
+            statistics = self._statistics(engine.model, self._few)
+
+            def measured(level: float) -> float:
+                chosen = self.target.choose(kernels, level, statistics, roughly=True)
+                engine.set_weights(engine.projection.treated(weights, chosen.treatments))
+                self._after_pruning()
+                return engine.evaluate(few, metric)
+
+            try:
+                while True:
+                    try:
+                        return float(np.mean([measured(part * lower[0]) for part in parts]))
+                    except InfeasibleError:
+                        if len(lower) == 1:
+                            raise
+                        del lower[0]  # for all that is judged after this, too
+            finally:
+                engine.set_weights(weights)
+
+        return after_pruning
+
+    def _statistics(self, model: keras.Model, data: Data) -> dict[str, dict[str, np.ndarray]]:
+        if not self._needs:
+            return {}
+        if self._curvature is None or self._curvature.model is not model:
+            self._curvature = Curvature(model, None, self._loss_fn)
+        found = {}
+        if "gradients" in self._needs:
+            found["gradients"] = self._curvature.gradients(data.X, data.y)
+        if "hessians" in self._needs:
+            diagonal = self._hessians(data, _SMOOTH // 4 if data is self._few else _SMOOTH)
+            self.derivatives = diagonal.summary()
+            found["hessians"] = dict(diagonal.values)
+        return found
+
+    def _hessians(self, data: Data, most: int) -> HessianDiagonal:
+        """Return second derivatives: on all samples where one pass gives them, on so many where many do."""
+        assert self._curvature is not None
+        ways = set(self._curvature.plan(data.X, data.y).values())
+        if ways <= {"gauss-newton"}:
+            return self._curvature.hessians(data.X, data.y)
+        return self._curvature.hessians(data.X, data.y, samples=most, probes=_PROBES)
+
+
+def _nothing(*_: Any) -> None:
+    """Do nothing."""
+
+
+def _thinned(data: Data, most: int) -> Data:
+    """Return at most so many of the samples, evenly spaced."""
+    if len(data) <= most:
+        return data
+    return data.take(np.linspace(0, len(data) - 1, most).astype(int))

@@ -1,0 +1,143 @@
+"""Optimizing for a sparsity, and the run that it shares with fitting to a budget."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+
+from fabricfit.description.attributes import LayerAttributes
+from fabricfit.network.kernels import Arrays
+from fabricfit.optimization.eligible_layers import Decisions
+from fabricfit.optimization.result import OptimizationResult
+from fabricfit.optimization.run import Run
+from fabricfit.optimization.settings import OptimizationSettings
+from fabricfit.run import watched
+from fabricfit.scheduler import OptimizationScheduler
+from fabricfit.selection.groups import Objective
+from fabricfit.selection.targets import ChoiceTarget, SparsityTarget, Target
+
+__all__ = ["OptimizationResult", "optimize", "run", "sparsity_target"]
+
+
+def optimize(
+    model: keras.Model,
+    attributes: Mapping[str, LayerAttributes],
+    objective: Objective,
+    scheduler: OptimizationScheduler,
+    train_data: Any,
+    validation_data: Any,
+    settings: OptimizationSettings,
+    *,
+    reuse: OptimizationResult | None = None,
+    documents: Mapping[str, str] | None = None,
+) -> OptimizationResult:
+    """Prune and share the weights of a model until its metric says stop.
+
+    Parameters
+    ----------
+    model
+        A built model. It is not changed. Of a subclassed one a functional copy is worked with, see
+        :func:`fabricfit.network.tracing.traced`.
+    attributes
+        Layer -> attributes, from :func:`fabricfit.attributes.get_attributes_from_keras_model` or its
+        hls4ml companion.
+    objective
+        What is to be saved: an estimator class or instance.
+    scheduler
+        The sparsity levels. A copy is used.
+    train_data, validation_data
+        Pairs ``(X, y)``, or anything that yields such pairs batch by batch.
+    settings
+        How it is done.
+    reuse
+        The result of an earlier run of the same model, data and settings (the tolerance, the criterion
+        and such may differ). Its regularization strengths are not searched for again, and where it has
+        already gone a part of the way, this run goes on from there.
+    documents
+        File name -> text: further files for the run's folder.
+
+    Raises
+    ------
+    FabricFitError
+        The input cannot be worked with; nothing has been trained or written then.
+    """
+    data, settings = (train_data, validation_data), settings.ranked_by("l1")
+    make_target = sparsity_target(settings)
+    return run(
+        model,
+        attributes,
+        objective,
+        make_target,
+        scheduler,
+        data,
+        settings,
+        reuse=reuse,
+        documents=documents,
+    )
+
+
+def sparsity_target(settings: OptimizationSettings) -> Callable[[Decisions, Arrays], Target]:
+    """Return what makes the target of a run whose levels are sparsities."""
+    ranking: dict[str, Any] = {
+        "metric": settings.ranked_by("l1").ranking_metric,
+        "minimum_groups": settings.minimum_groups,
+    }
+    options = {
+        "local": settings.local,
+        "knapsack_solver": settings.knapsack_solver,
+        "knapsack_options": settings.knapsack_options,
+        **ranking,
+    }
+
+    def make(decisions: Decisions, kernels: Arrays) -> Target:
+        attributes, objective = decisions.attributes, decisions.objective
+        if objective.offers_choices and not settings.local:
+            return ChoiceTarget(
+                attributes, objective, kernels, reasons=decisions.skipped, **ranking
+            )
+        return SparsityTarget(attributes, objective, options)
+
+    return make
+
+
+def run(
+    model: keras.Model,
+    attributes: Mapping[str, LayerAttributes],
+    objective: Objective,
+    make_target: Callable[[Decisions, Arrays], Target],
+    scheduler: OptimizationScheduler,
+    data: tuple[Any, Any],
+    settings: OptimizationSettings,
+    finish: Callable[[keras.Model, Mapping[str, LayerAttributes]], keras.Model] | None = None,
+    reuse: OptimizationResult | None = None,
+    documents: Mapping[str, str] | None = None,
+) -> OptimizationResult:
+    """Go level by level toward a target; the arguments are those of :func:`optimize`.
+
+    Parameters
+    ----------
+    make_target
+        Returns the target, once it is decided which layers take part, from that and all kernels.
+    data
+        For training and for validation.
+    finish
+        What is done to the weights at the end, and before a level is judged: from a model and its
+        attributes to another model of the same layers.
+    """
+    job = Run(
+        model,
+        attributes,
+        objective,
+        make_target,
+        scheduler,
+        data,
+        settings,
+        finish,
+        reuse,
+        documents,
+    )
+    with watched(logging.getLogger("fabricfit") if settings.verbose else None) as observer:
+        return job.go(observer)

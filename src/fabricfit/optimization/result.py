@@ -1,0 +1,144 @@
+"""What comes out of a run."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import keras
+
+from fabricfit.errors import InvalidInputError, unknown_name
+from fabricfit.optimization.reuse import Start
+from fabricfit.reporting.report import Level, OptimizationReport, is_better
+from fabricfit.run import MANIFEST, RunDirectory
+
+if TYPE_CHECKING:
+    from fabricfit.firmware import Verification
+
+__all__ = ["OptimizationResult"]
+
+VERIFICATION = "verification.json"
+
+
+@dataclass(frozen=True)
+class OptimizationResult:
+    """What came out of a run.
+
+    Parameters
+    ----------
+    model
+        A plain Keras model: the best accepted level, or a copy of the input if none was.
+    report
+        What was saved, what it cost, what was skipped and why.
+    directory
+        The run's own folder.
+    hls_config
+        The configuration to convert the model with, so that hls4ml realizes the savings; None where
+        the run was not for a budget.
+    start
+        What a further run of the same model and data can begin with: give the result as ``reuse``.
+    """
+
+    model: keras.Model
+    report: OptimizationReport
+    directory: Path
+    hls_config: dict[str, Any] | None = None
+    start: Start | None = field(default=None, repr=False, compare=False)
+
+    increasing: bool = True
+    """Whether a larger metric is better."""
+
+    @property
+    def history(self) -> tuple[Level, ...]:
+        """All levels in the order in which they were tried."""
+        return self.report.levels
+
+    @property
+    def best(self) -> Level | None:
+        """The level that the model is of: the highest that was good; None if none was."""
+        good = [level for level in self.history if level.accepted]
+        return max(good, key=lambda level: level.sparsity, default=None)
+
+    @property
+    def pareto(self) -> tuple[Level, ...]:
+        """The levels that no other one beats in the metric and in every resource."""
+        trained = [each for each in self.history if each.utilization and each.metric == each.metric]
+        sign = 1 if self.increasing else -1
+        costs = [(-sign * each.metric, *each.utilization) for each in trained]
+        return tuple(
+            each
+            for each, cost in zip(trained, costs, strict=True)
+            if not any(is_better(other, cost) for other in costs)
+        )
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The run's manifest: settings, goal, versions, seeds, and checksums of model and data."""
+        found: dict[str, Any] = json.loads((self.directory / MANIFEST).read_text(encoding="utf-8"))
+        return found
+
+    def verify(self, X: Any = None, **options: Any) -> Verification:
+        """Verify the model with hls4ml, and keep the outcome for the report.
+
+        Parameters
+        ----------
+        X, **options
+            As for :func:`fabricfit.verify`.
+
+        Raises
+        ------
+        InvalidInputError
+            The run was not for a budget, so that there is no configuration.
+        """
+        from fabricfit.firmware import verify
+
+        if self.hls_config is None:
+            raise InvalidInputError(
+                "there is no hls4ml configuration, since the run was not for a budget. Use "
+                "fabricfit.verify(result.model, hls_config)."
+            )
+        found = verify(self.model, self.hls_config, X, **options)
+        outcome = {"passed": found.passed, "text": str(found)}
+        RunDirectory.existing(self.directory).write_json(VERIFICATION, outcome)
+        return found
+
+    def write_report(self, path: str | os.PathLike[str] | None = None) -> Path:
+        """Write the run's page: one HTML file that needs no network (extra ``report``).
+
+        Parameters
+        ----------
+        path
+            The file; ``report.html`` in the run's folder by default.
+        """
+        from fabricfit.reporting import read_run, write_page
+
+        return write_page(read_run(self.directory), None if path is None else Path(path))
+
+    def plot(self, path: str | os.PathLike[str], figure: str = "front") -> Path:
+        """Draw a figure of the run (extra ``report``).
+
+        Parameters
+        ----------
+        path
+            A ``.png``, ``.svg`` or ``.pdf`` file.
+        figure
+            ``'front'``: the metric against resources; ``'layers'``: what each takes; ``'groups'``: what
+            became of the weights.
+
+        Raises
+        ------
+        InvalidInputError
+            There is no such figure.
+        """
+        from fabricfit.reporting import read_run
+        from fabricfit.reporting.figures import FIGURES
+
+        if figure not in FIGURES:
+            raise unknown_name("figure", figure, FIGURES)
+        story = read_run(self.directory)
+        drawn = FIGURES[figure](story.report, story.maps)
+        drawn.savefig(path, dpi=160)
+        return Path(path)

@@ -1,0 +1,127 @@
+"""What a run has found out, for another one of the same model and data to begin with."""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from fabricfit.description.attributes import LayerAttributes
+from fabricfit.errors import InvalidInputError
+from fabricfit.optimization.settings import OptimizationSettings
+from fabricfit.training import Data, Dataset, is_builtin
+from fabricfit.training.strengths import Tuned, regularized
+
+__all__ = ["Start", "fingerprint", "plain_setting"]
+
+_TUNING = (
+    "batch_size",
+    "epochs",
+    "optimizer",
+    "loss_fn",
+    "validation_metric",
+    "increasing",
+    "tuner",
+    "regularization_range",
+    "trials",
+    "seed",
+)
+_READ_AT_ENDS = 1024
+
+
+@dataclass(frozen=True)
+class Start:
+    """What does not depend on how far a run goes.
+
+    Parameters
+    ----------
+    fingerprint
+        What it belongs to: see :func:`fingerprint`.
+    tuned
+        The strengths that were chosen, and the weights that were trained with them.
+    weights
+        Weights of the highest level that was good, as they were trained; None if none was.
+    metric
+        The validation metric of that level.
+    """
+
+    fingerprint: Mapping[str, Any]
+    tuned: Tuned
+    weights: list[np.ndarray] | None
+    metric: float
+
+    def check(self, other: Mapping[str, Any]) -> None:
+        """Refuse to serve a run that is not of the same model, data and settings.
+
+        Raises
+        ------
+        InvalidInputError
+            Names what differs.
+        """
+        differing = [name for name, value in other.items() if self.fingerprint.get(name) != value]
+        if differing:
+            raise InvalidInputError(
+                "reuse must be the result of a run of the same model, data and settings. It differs in: "
+                f"{', '.join(differing)}. Start without it."
+            )
+
+
+def fingerprint(
+    model: keras.Model,
+    attributes: Mapping[str, LayerAttributes],
+    data: Dataset,
+    validation: Dataset,
+    settings: OptimizationSettings,
+) -> dict[str, Any]:
+    """Return what tells runs apart that cannot begin alike: name -> something to compare."""
+    weights = [np.asarray(keras.ops.convert_to_numpy(v)) for v in model.variables]
+    return {
+        "the model": (_described_model(model), _checksum(weights)),
+        "the layers that take part": regularized(attributes),
+        "the training data": _described(data),
+        "the validation data": _described(validation),
+        **{name: plain_setting(getattr(settings, name)) for name in _TUNING},
+    }
+
+
+def _described_model(model: keras.Model) -> str:
+    """Return the model's configuration, without the numbers that Keras gives layers without weights."""
+    text: str = model.to_json()
+    for layer in model._flatten_layers():
+        if not layer.weights:
+            plain = re.sub(r"_\d+$", "", layer.name)
+            text = text.replace(json.dumps(layer.name), json.dumps(plain))
+    return text
+
+
+def _described(data: Dataset) -> Any:
+    if not isinstance(data, Data):
+        return type(data).__name__  # a stream's samples cannot be compared without reading them all
+    arrays = keras.tree.flatten((data.X, data.y))
+    if not data.resident:
+        arrays = [part for a in arrays for part in (a[:_READ_AT_ENDS], a[-_READ_AT_ENDS:])]
+    shapes = tuple((array.shape, str(array.dtype)) for array in arrays)
+    return len(data), shapes, _checksum(arrays)
+
+
+def _checksum(arrays: list[np.ndarray]) -> int:
+    total = 0
+    for array in arrays:
+        total = zlib.crc32(np.ascontiguousarray(array).data, total)
+    return total
+
+
+def plain_setting(value: Any) -> Any:
+    """Turn a setting into something that is equal for equal settings."""
+    if hasattr(value, "get_config") and is_builtin(value):
+        config = {key: each for key, each in value.get_config().items() if key != "name"}
+        return type(value).__name__, str(config)
+    if callable(value):
+        return getattr(value, "__qualname__", repr(value))
+    return str(value)

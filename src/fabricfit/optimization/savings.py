@@ -1,0 +1,170 @@
+"""Counting what a model really saves: from its weights, not from what was planned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import keras
+import numpy as np
+
+from fabricfit.description.attributes import LayerAttributes
+from fabricfit.network.describe import describe_model
+from fabricfit.network.kernels import counted_kernels
+from fabricfit.optimization.eligible_layers import Decisions
+from fabricfit.reporting.report import LayerReport
+from fabricfit.selection.groups import Objective
+from fabricfit.surgery.reduction import reduce_model
+
+__all__ = ["Account", "deliver", "weight_maps"]
+
+
+@dataclass(frozen=True)
+class Account:
+    """What two models take by an objective's count.
+
+    Parameters
+    ----------
+    units
+        Names of the objective's dimensions.
+    layers
+        Every layer that has a kernel, before and after.
+    before, after
+        Resources of the whole models.
+    """
+
+    units: tuple[str, ...]
+    layers: tuple[LayerReport, ...]
+    before: tuple[float, ...]
+    after: tuple[float, ...]
+
+
+def deliver(
+    before: keras.Model, after: keras.Model, decisions: Decisions, objective: Objective
+) -> tuple[keras.Model, Account]:
+    """Make what was pruned real where the objective needs that, and count what is left.
+
+    Parameters
+    ----------
+    before, after
+        The model that came in, and the one with the weights that came out: two models with the same
+        layers.
+    decisions
+        Which of them were optimized.
+    objective
+        Whose count is used. If it ``removes_units``, the second model is reduced, and what is counted
+        is the smaller model.
+
+    Returns
+    -------
+    model : keras.Model
+        The second model, reduced if that is how its savings are realized.
+    account : Account
+        What both take.
+    """
+    attributes = decisions.attributes
+    old = counted_kernels(before, attributes)
+    whole = {name: _floats(objective.layer_use(attributes[name], old[name])) for name in old}
+    dense = _floats(objective.model_use(attributes, old))
+    new = counted_kernels(after, attributes)
+    left: dict[str, Sequence[float]]
+    total: Sequence[float]
+    if objective.removes_units:
+        result = reduce_model(after)
+        final = _attributes_of_reduced(result, attributes)
+        left = {name: objective.layer_utilization(final[name], 0) for name in new}
+        total = objective.model_utilization(final, {})
+    else:
+        result = after
+        left = {name: objective.layer_use(attributes[name], kernel) for name, kernel in new.items()}
+        total = objective.model_use(attributes, new)
+    layers = tuple(
+        LayerReport(
+            name=name,
+            kind=attributes[name].layer_type.__name__,
+            weights=kernel.size,
+            nonzeros_before=int(np.count_nonzero(kernel)),
+            nonzeros_after=int(np.count_nonzero(new[name])),
+            resources_before=whole[name],
+            resources_after=_floats(left[name]),
+            skipped=decisions.skipped.get(name, ""),
+        )
+        for name, kernel in old.items()
+    )
+    if objective.counts_all_layers:
+        layers += _without_kernel(decisions, objective, old)
+    units = tuple(objective.units) or tuple(f"resource {i}" for i in range(len(dense)))
+    return result, Account(units, layers, dense, _floats(total))
+
+
+def weight_maps(after: keras.Model, decisions: Decisions) -> dict[str, np.ndarray]:
+    """Return what became of the weights of every kernel, as hardware sees it.
+
+    Parameters
+    ----------
+    after, decisions
+        As for :func:`deliver`.
+
+    Returns
+    -------
+    dict
+        Kernel -> int8 array of shape ``(n_in, n_out)``: 0 where a weight is what it was trained to, 1 where
+        it is zero, 2 where it shares its value with others on the same input, -1 throughout a kernel that
+        was not optimized.
+    """
+    maps = {}
+    new = counted_kernels(after, decisions.attributes)
+    for name, layer in decisions.attributes.items():
+        if name not in new or not layer.multiplies:
+            continue
+        matrix = layer.axes.matrix(new[name])
+        found = np.where(matrix == 0, 1, 0).astype(np.int8)
+        settings = layer.optimization_attributes
+        if not layer.optimizable or settings is None:
+            found = np.full(matrix.shape, -1, np.int8)
+        elif settings.weight_sharing or settings.constants:
+            order = np.sort(matrix, axis=1)
+            repeated = [set(row[1:][row[1:] == row[:-1]].tolist()) for row in order]
+            shared = np.array(
+                [np.isin(row, list(v)) for row, v in zip(matrix, repeated, strict=True)]
+            )
+            found[shared & (matrix != 0)] = 2
+        maps[name] = found
+    return maps
+
+
+def _without_kernel(
+    decisions: Decisions, objective: Objective, kernels: Mapping[str, np.ndarray]
+) -> tuple[LayerReport, ...]:
+    """Report the layers that have no kernel and take something all the same."""
+    found = []
+    for name, layer in decisions.attributes.items():
+        if name in kernels:
+            continue
+        used = _floats(objective.layer_use(layer, np.zeros(0)))
+        weights = sum(matrix.size for _, matrix in layer.args.get("matrices", ()))
+        if any(used):
+            kind, reason = layer.layer_type.__name__, decisions.skipped.get(name, "")
+            found.append(LayerReport(name, kind, weights, weights, weights, used, used, reason))
+    return tuple(found)
+
+
+def _attributes_of_reduced(
+    model: keras.Model, attributes: Mapping[str, LayerAttributes]
+) -> dict[str, LayerAttributes]:
+    """Describe a reduced model as its larger self was described."""
+    described = describe_model(model)
+    for name, layer in described.items():
+        known = attributes[name]
+        layer.args = {**known.args, **layer.args}
+        if layer.multiplies and "hls4ml_attributes" in layer.args:
+            rows, columns = layer.matrix_shape
+            hls = replace(layer.args["hls4ml_attributes"], n_in=rows, n_out=columns)
+            layer.args["hls4ml_attributes"] = hls
+        layer.optimizable = known.optimizable
+        layer.optimization_attributes = known.optimization_attributes
+    return described
+
+
+def _floats(values: Iterable[float]) -> tuple[float, ...]:
+    return tuple(float(value) for value in values)

@@ -1,0 +1,186 @@
+"""How a run is done: one frozen object, checked before anything is trained or written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import keras
+
+from fabricfit.choices.ranking import get_criterion
+from fabricfit.errors import InvalidInputError, InvalidTypeError, require, unknown_name
+from fabricfit.knapsack import Options, implementations
+from fabricfit.run.files import DEFAULT_DIRECTORY
+from fabricfit.training import fresh_optimizer, resolve_loss
+from fabricfit.tuning.search import DEFAULT_REGULARIZATION_RANGE, TRIALS, check_range, check_tuner
+
+__all__ = ["OptimizationSettings"]
+
+
+@dataclass(frozen=True)
+class OptimizationSettings:
+    """Settings of a run.
+
+    Parameters
+    ----------
+    batch_size
+        Samples in a training step.
+    epochs
+        At most how many epochs a sparsity level is trained, ``rewinding_epochs`` of them unmasked.
+    optimizer, loss_fn, validation_metric
+        Keras objects or their names. They are copied, never changed.
+    increasing
+        Whether a larger metric is better.
+    rtol
+        A level is good if its metric is at least as good as ``rtol`` times the baseline's: below 1
+        for a metric that increases, above 1 for one that decreases. With None every level is good
+        whose training ends with a finite metric.
+    callbacks
+        Keras callbacks for every stretch of fine-tuning.
+    ranking_metric
+        A criterion of :mod:`fabricfit.choices.ranking`. None means ``'saliency'`` for :func:`fabricfit.fit`,
+        where groups of unlike sizes compete that only a loss can compare, and ``'l1'`` elsewhere.
+    local
+        Meet the sparsity in every layer by itself.
+    verbose
+        Show the run's progress on the standard error stream.
+    rewinding_epochs
+        Epochs of training without masks between two levels, in which pruned weights may come back.
+    cutoff_bad_trials
+        The run ends after more than this many bad levels in a row.
+    directory
+        Folder in which the run makes a new one for its files. The default name stands for the
+        platform's cache folder.
+    tuner
+        ``'halving'`` tries ``trials`` choices of regularization strengths, judged by the validation
+        metric after pruning to the target (:mod:`fabricfit.tuning.successive_halving`). ``'Bayesian'`` and
+        ``'Hyperband'`` are KerasTuner's (extra ``tuner``), judged likewise. ``'Manual'`` and ``None`` do
+        not search.
+    knapsack_solver
+        See :func:`fabricfit.selection.groups.select_groups`.
+    regularization_range
+        Strengths that the tuner chooses from.
+    seed
+        Seeds everything random: the same seed gives the same result on the same machine.
+    knapsack_options
+        ``time_limit`` in seconds for one knapsack, and ``scaling_factor``.
+    minimum_groups
+        Groups that stay in every layer.
+    patience
+        A level's training ends after so many epochs in a row that brought next to nothing, when the
+        ``rtol`` is out of reach, or when, on the way to the target, the metric is what it was before the
+        run: see :func:`fabricfit.training.fine_tuning.train`. With None it always
+        takes all ``epochs``.
+    trials
+        Choices of strengths that ``'halving'`` tries.
+    recalibration
+        Samples from which batch normalizations take their statistics anew whenever weights have been
+        pruned (:mod:`fabricfit.training.recalibration`); 0 leaves it to training.
+    compensation
+        Samples by which the weights that stay are moved to make up for those that a level prunes
+        (:mod:`fabricfit.training.weight_update`); 0 leaves it to training.
+    distillation
+        Weight, from 0 to below 1, of what the model said before the run as a target of its own
+        (:mod:`fabricfit.training.distillation`).
+    temperature
+        Divides logits in distillation; above 0.
+    resume
+        Go on with the run of the same model, data and settings in ``directory``, from the last good point,
+        if there is one: a run that was interrupted ends as an unbroken one would have. ``directory`` is
+        the run's own folder, or the one in which runs make theirs.
+    checkpoint_seconds
+        A stretch of training is saved so often, between two epochs.
+    """
+
+    batch_size: int
+    epochs: int
+    optimizer: Any
+    loss_fn: Any
+    validation_metric: Any
+    increasing: bool
+    rtol: float | None
+    callbacks: Sequence[Any] | None = None
+    ranking_metric: str | None = None
+    local: bool = False
+    verbose: bool = False
+    rewinding_epochs: int = 1
+    cutoff_bad_trials: int = 1
+    directory: str | os.PathLike[str] = DEFAULT_DIRECTORY
+    tuner: str | None = "halving"
+    knapsack_solver: str = "CBC_MIP"
+    regularization_range: Sequence[float] = field(
+        default_factory=lambda: list(DEFAULT_REGULARIZATION_RANGE)
+    )
+    seed: int = 0
+    knapsack_options: Mapping[str, Any] | None = None
+    minimum_groups: int = 1
+    patience: int | None = 2
+    trials: int = TRIALS
+    recalibration: int = 0
+    compensation: int = 0
+    distillation: float = 0.0
+    temperature: float = 2.0
+    resume: bool = False
+    checkpoint_seconds: float = 30.0
+
+    def __post_init__(self) -> None:
+        for name, least in (
+            ("batch_size", 1),
+            ("epochs", 1),
+            ("rewinding_epochs", 0),
+            ("cutoff_bad_trials", 0),
+            ("seed", 0),
+            ("minimum_groups", 0),
+            ("patience", 1),
+            ("trials", 1),
+            ("recalibration", 0),
+            ("compensation", 0),
+        ):
+            value = getattr(self, name)
+            if value is None and name == "patience":
+                continue
+            if isinstance(value, bool) or int(value) != value or value < least:
+                raise InvalidInputError(
+                    f"{name} must be a whole number of at least {least}. Received: {name}={value!r}"
+                )
+        if self.epochs <= self.rewinding_epochs:
+            raise InvalidInputError(
+                "epochs must be more than rewinding_epochs, so that the masked model is trained too. "
+                f"Received: epochs={self.epochs}, rewinding_epochs={self.rewinding_epochs}"
+            )
+        if self.rtol is not None and not 0 < float(self.rtol) < float("inf"):
+            raise InvalidInputError(f"rtol must be above 0, or None. Received: rtol={self.rtol!r}")
+        if not 0 <= float(self.distillation) < 1:
+            raise InvalidInputError(
+                f"distillation must be from 0 to below 1. Received: distillation={self.distillation!r}"
+            )
+        if not 0 < float(self.temperature) < float("inf"):
+            raise InvalidInputError(
+                f"temperature must be above 0. Received: temperature={self.temperature!r}"
+            )
+        if not float(self.checkpoint_seconds) >= 0:
+            raise InvalidInputError(
+                "checkpoint_seconds must be at least 0. "
+                f"Received: checkpoint_seconds={self.checkpoint_seconds!r}"
+            )
+        if self.ranking_metric is not None:
+            get_criterion(self.ranking_metric, "ranking_metric")
+        if self.knapsack_solver not in implementations():
+            raise unknown_name("knapsack_solver", self.knapsack_solver, implementations())
+        Options.of(self.knapsack_options)
+        check_range(self.regularization_range)
+        if check_tuner(self.tuner) in ("Bayesian", "Hyperband"):
+            require("keras_tuner", "tuner", f"tuner={self.tuner!r}")
+        resolve_loss(self.loss_fn)
+        fresh_optimizer(self.optimizer)
+        for callback in self.callbacks or ():
+            if not isinstance(callback, keras.callbacks.Callback):
+                raise InvalidTypeError(
+                    f"callbacks must hold keras.callbacks.Callback objects. Received: {callback!r}"
+                )
+
+    def ranked_by(self, default: str) -> OptimizationSettings:
+        """Return the settings with a ranking metric, this one where none is named."""
+        return replace(self, ranking_metric=self.ranking_metric or default)

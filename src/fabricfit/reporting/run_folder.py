@@ -1,0 +1,119 @@
+"""All that a report tells of a run, read from the run's folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fabricfit.errors import RunDirectoryError
+from fabricfit.reporting.report import OptimizationReport
+from fabricfit.run import JOURNAL, MANIFEST, Status, load_state, read_journal
+
+__all__ = ["Story"]
+
+
+@dataclass(frozen=True)
+class Story:
+    """A run as a report tells it.
+
+    Parameters
+    ----------
+    report
+        What was saved and what it cost.
+    manifest
+        What the run was, and what it was done with.
+    status
+        What its journal says.
+    maps
+        Kernel -> what became of each weight: see :func:`fabricfit.optimization.savings.weight_maps`.
+    hls_config
+        The configuration that realizes the savings, if there is one.
+    verification
+        What verifying the result said, if that was done.
+    directory
+        The run's folder.
+    repeat
+        The command that does the run again, if there is one.
+    """
+
+    report: OptimizationReport
+    manifest: Mapping[str, Any]
+    status: Status
+    directory: Path
+    maps: Mapping[str, np.ndarray] = field(default_factory=dict)
+    hls_config: Mapping[str, Any] | None = None
+    verification: Mapping[str, Any] | None = None
+    repeat: str = ""
+
+    @classmethod
+    def of(cls, directory: Path) -> Story:
+        """Read a finished run's folder.
+
+        Raises
+        ------
+        RunDirectoryError
+            No finished run is there, or a file is damaged.
+        """
+        if not (directory / MANIFEST).is_file():
+            raise RunDirectoryError(
+                f"{directory} is not the folder of a run: it has no {MANIFEST}."
+            )
+        if not (directory / "report.json").is_file():
+            raise RunDirectoryError(
+                f"the run in {directory} is not finished. Go on with it first ('fabricfit resume')."
+            )
+        directory = directory.absolute()
+        records, _ = read_journal(directory / JOURNAL)
+        groups = directory / "groups.npz"
+        manifest = _json(directory / MANIFEST)
+        kinds = {"environment": dict, "settings": dict, "goal": dict, "fingerprint": dict}
+        wrong = [name for name, kind in kinds.items() if not isinstance(manifest.get(name), kind)]
+        if wrong:
+            raise RunDirectoryError(f"{directory / MANIFEST} lacks {', '.join(wrong)}.")
+        return cls(
+            report=_report(_json(directory / "report.json"), directory),
+            manifest=manifest,
+            status=Status.of(records),
+            directory=directory,
+            maps=_maps(groups) if groups.is_file() else {},
+            hls_config=_json(directory / "hls_config.json", needed=False),
+            verification=_json(directory / "verification.json", needed=False),
+            repeat=f"fabricfit optimize {directory / 'config.yaml'}"
+            if (directory / "config.yaml").is_file()
+            else "",
+        )
+
+
+def _maps(path: Path) -> dict[str, np.ndarray]:
+    found = load_state(path)
+    if not isinstance(found, dict) or not all(
+        isinstance(each, np.ndarray) and each.ndim == 2 for each in found.values()
+    ):
+        raise RunDirectoryError(f"{path} does not hold maps of weights.")
+    return found
+
+
+def _json(path: Path, needed: bool = True) -> Any:
+    if not needed and not path.is_file():
+        return None
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunDirectoryError(f"{path} cannot be read: {error}") from error
+    if not isinstance(found, dict):
+        raise RunDirectoryError(f"{path} must hold a JSON object. Received: {type(found).__name__}")
+    return found
+
+
+def _report(values: Mapping[str, Any], directory: Path) -> OptimizationReport:
+    try:
+        return OptimizationReport.from_dict(values)
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunDirectoryError(
+            f"{directory / 'report.json'} is not the report of a run: {error!r}"
+        ) from error

@@ -1,0 +1,67 @@
+# ruff: noqa: D102 - the methods are documented where Rule declares them
+"""Flatten and Reshape: positions become units, or units become positions."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+
+from fabricfit.network.graph import Call
+from fabricfit.surgery.rules import Constants, Cut, Link, Replacement, Rule, register
+
+__all__ = ["Flattening", "Reshaping"]
+
+
+class _RowMajor(Rule):
+    """A layer that keeps the order of all numbers and changes only the shape.
+
+    Number *n* of a sample belongs to unit ``n % units`` before and after, so that one of the two
+    counts of units has to divide the other.
+    """
+
+    def obstacle(self, call: Call) -> str | None:
+        before, after = call.inputs[0].units, call.output.units
+        if not before or not after or (before % after and after % before):
+            return f"{call.name!r} takes {before} units apart into {after}"
+        return None
+
+    def links(self, call: Call) -> list[Link]:
+        before, after = call.inputs[0].units or 0, call.output.units or 0
+        numbers = np.arange(max(before, after))
+        return [Link(0, numbers % before, numbers % after)]
+
+    def constants(self, call: Call, inputs: tuple[Constants, ...]) -> Constants:
+        after = call.output.units or 0
+        if after >= inputs[0].size:
+            return np.tile(inputs[0], after // inputs[0].size)
+        merged = inputs[0].reshape(-1, after)
+        return np.where((merged == merged[0]).all(axis=0), merged[0], np.nan)
+
+
+@register
+class Flattening(_RowMajor):
+    """A filter becomes one unit for each position."""
+
+    handles = (keras.layers.Flatten,)
+
+    def obstacle(self, call: Call) -> str | None:
+        if call.layer.data_format != "channels_last":
+            return f"{call.name!r} has data_format={call.layer.data_format!r}"
+        return super().obstacle(call)
+
+
+@register
+class Reshaping(_RowMajor):
+    """As Flatten, to any shape where one number of units divides the other."""
+
+    handles = (keras.layers.Reshape,)
+    shareable = False
+
+    def obstacle(self, call: Call) -> str | None:
+        if None in call.output.shape[1:]:
+            return f"the output shape of {call.name!r} is not known"
+        return super().obstacle(call)
+
+    def replacement(self, call: Call, cut: Cut) -> Replacement:
+        shape = (*call.output.shape[1:-1], int(cut.kept_output.sum()))
+        return Replacement(config={"target_shape": shape})

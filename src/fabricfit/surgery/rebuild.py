@@ -1,0 +1,132 @@
+"""Build the smaller model: each layer anew from its configuration, with the weights that remain."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from fabricfit.errors import InvalidInputError
+from fabricfit.network.graph import Call
+from fabricfit.surgery.planning import Decision
+from fabricfit.surgery.rules import Replacement, rule_for
+
+__all__ = ["rebuild"]
+
+_LIVE_SUFFIXES = ("activation", "constraint", "function", "initializer", "mask", "regularizer")
+
+
+def rebuild(
+    model: keras.Model, decision: Decision, nested: Callable[[keras.Model], keras.Model | None]
+) -> keras.Model:
+    """Return a new model without the units that the decision removes.
+
+    Parameters
+    ----------
+    model
+        The model that the decision is about; it is not touched.
+    decision
+        What :func:`~fabricfit.surgery.planning.decide` found.
+    nested
+        What takes the place of a layer that is itself a model; ``None`` to copy it like any layer.
+
+    Raises
+    ------
+    InvalidInputError
+        A layer cannot be made anew from its configuration.
+    """
+    maker = _Maker(decision, nested)
+    if isinstance(model, keras.Sequential):
+        layers = [maker.make(call) for call in decision.graph.calls]
+        new = keras.Sequential(layers, name=model.name)
+    else:
+        new = _rewire(model, decision, maker)
+        new.dtype_policy = model.dtype_policy
+    maker.load_weights()
+    return new
+
+
+def _rewire(model: Any, decision: Decision, maker: _Maker) -> keras.Model:
+    made: dict[int, Any] = {}
+    for call in decision.graph.calls:
+        layer = maker.make(call)
+        if call.node.is_input:
+            results = layer.output
+        else:
+            arguments, keywords = call.node.arguments.fill_in(made)
+            results = layer(*arguments, **keywords)
+        for old, new in zip(call.node.outputs, keras.tree.flatten(results), strict=True):
+            made[id(old)] = new
+    inputs, outputs = (
+        keras.tree.map_structure(lambda tensor: made[id(tensor)], structure)
+        for structure in (model.input, model.output)
+    )
+    return keras.Model(inputs, outputs, name=model.name)
+
+
+class _Maker:
+    """Makes each layer once, and loads the weights when all of them are built."""
+
+    def __init__(
+        self, decision: Decision, nested: Callable[[keras.Model], keras.Model | None]
+    ) -> None:
+        self._decision = decision
+        self._nested = nested
+        self._made: dict[int, Any] = {}
+        self._weights: list[tuple[Any, list[Any]]] = []
+
+    def make(self, call: Call) -> Any:
+        layer = call.layer
+        if id(layer) not in self._made:
+            inner = self._nested(layer) if isinstance(layer, keras.Model) else None
+            self._made[id(layer)] = inner if inner is not None else self._copy(call)
+        return self._made[id(layer)]
+
+    def load_weights(self) -> None:
+        for layer, weights in self._weights:
+            layer.set_weights(weights)
+            if hasattr(layer, "finalize_state"):
+                layer.finalize_state()
+
+    def _copy(self, call: Call) -> Any:
+        layer = call.layer
+        replacement = self._replacement(call)
+        try:
+            config = layer.get_config() | _live_objects(layer) | replacement.config
+            if isinstance(layer, keras.layers.Lambda):
+                # Its own from_config takes only functions that were serialized.
+                new = type(layer)(**config)
+            else:
+                new = type(layer).from_config(config)
+        except (NotImplementedError, TypeError, ValueError) as error:
+            raise InvalidInputError(
+                f"layer {call.name!r} ({type(layer).__name__}) cannot be made anew from its "
+                f"configuration; give it a matching get_config and from_config. Keras says: {error}"
+            ) from error
+        new.name = layer.name
+        if replacement.weights:
+            self._weights.append((new, replacement.weights))
+        return new
+
+    def _replacement(self, call: Call) -> Replacement:
+        rule = rule_for(call.layer)
+        if rule is not None and call.outputs and not call.node.is_input:
+            cut = self._decision.cut(call)
+            if cut.changes or self._decision.shrinks(call):
+                return rule.replacement(call, cut)
+        get_weights = getattr(call.layer, "get_weights", list)
+        return Replacement(weights=get_weights())
+
+
+def _live_objects(layer: Any) -> dict[str, Any]:
+    """Return the functions and objects of the user's that Keras might not find again by name."""
+    found = {}
+    for name in layer.get_config():
+        value = getattr(layer, name, None)
+        module = getattr(type(value), "__module__", "")
+        if callable(value) and name.endswith(_LIVE_SUFFIXES):
+            module = getattr(value, "__module__", None) or module
+            if module.split(".")[0] not in ("keras", "qkeras", "hgq"):
+                found[name] = value
+    return found

@@ -1,0 +1,178 @@
+"""Remove units that do no work, without changing what the model computes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+
+from fabricfit.network.graph import is_readable, read_graph
+from fabricfit.network.tracing import is_functional, traced
+from fabricfit.surgery.planning import Decision, decide
+from fabricfit.surgery.rebuild import rebuild
+from fabricfit.surgery.rules import rule_for
+
+__all__ = ["ReductionPlan", "plan_reduction", "reduce_model"]
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ReductionPlan:
+    """What can be removed from a model, and what cannot, and why.
+
+    Parameters
+    ----------
+    removed
+        Layer name -> indices of the units (neurons, filters) that it loses. A layer inside a nested
+        model goes by its path, ``'block/dense'``.
+    kept
+        Layer name -> why units of it whose kernel is all zero stay.
+    units
+        Layer name -> number of units before, for each layer that makes units of its own.
+    """
+
+    removed: Mapping[str, list[int]] = field(default_factory=dict)
+    kept: Mapping[str, str] = field(default_factory=dict)
+    units: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def n_removed(self) -> int:
+        """Number of units that are removed, over all layers."""
+        return sum(len(indices) for indices in self.removed.values())
+
+    def __str__(self) -> str:
+        lines = [f"{self.n_removed} of {sum(self.units.values())} units can be removed"]
+        for name, before in self.units.items():
+            after = before - len(self.removed.get(name, ()))
+            remark = f"  ({self.kept[name]})" if name in self.kept else ""
+            if after != before or remark:
+                lines.append(f"  {name}: {before} -> {after}{remark}")
+        return "\n".join(lines)
+
+
+def plan_reduction(model: keras.Model) -> ReductionPlan:
+    """Find the units that :func:`reduce_model` would remove.
+
+    Parameters
+    ----------
+    model
+        A built model; it is only read. A subclassed one is run on symbols, see
+        :func:`fabricfit.network.tracing.traced`.
+
+    Raises
+    ------
+    InvalidTypeError
+        The argument is no Keras model.
+    InvalidInputError
+        The model is not built, or is a subclassed model that cannot be run on symbols.
+    """
+    return _plan(_decide_all(_readable(model)))
+
+
+def reduce_model(model: keras.Model) -> keras.Model:
+    """Remove units that do no work, without changing what the model computes.
+
+    A unit is a neuron of a Dense layer or a filter of a convolution. It is removed
+
+    - if it is constant: its kernel is all zero, or meets only inputs that are themselves constant
+      zero. What activations, batch normalization and pooling make of its bias is folded into the
+      biases of the layers that receive it;
+    - or if nothing listens to it: its rows are zero in the kernels of all layers that receive it.
+
+    A unit stays where its removal would not be exact: at an output of the model, before a softmax
+    or a layer that is not known, before a convolution with padding (unless it is 0), before a
+    quantized layer (unless it is 0), where a residual sum ties it to a unit that works. At least
+    one unit of each layer stays. :func:`plan_reduction` tells the reasons.
+
+    Parameters
+    ----------
+    model
+        A built model, with any number of inputs and outputs; nested models are reduced inside. It is not
+        touched. A subclassed one is run on symbols, see :func:`fabricfit.network.tracing.traced`.
+
+    Returns
+    -------
+    keras.Model
+        A new Sequential or Functional model, with the same layer names, precisions and regularizers. It
+        agrees with ``model`` at inference up to float rounding, on any input. It is not compiled.
+
+    Raises
+    ------
+    InvalidTypeError
+        The argument is no Keras model.
+    InvalidInputError
+        The model is not built, is a subclassed model that cannot be run on symbols, or holds a layer
+        that cannot be made anew from its configuration.
+
+    Examples
+    --------
+    >>> import keras, numpy as np
+    >>> from fabricfit.surgery.reduction import reduce_model
+    >>> model = keras.Sequential(
+    ...     [keras.Input((4,)), keras.layers.Dense(3, "relu"), keras.layers.Dense(2)]
+    ... )
+    >>> kernel, bias = model.layers[0].get_weights()
+    >>> kernel[:, 1] = 0
+    >>> model.layers[0].set_weights([kernel, bias])
+    >>> reduce_model(model).layers[0].units
+    2
+    """
+    model = _readable(model)
+    decisions = _decide_all(model)
+    plan = _plan(decisions)
+    _logger.info("reducing model %r: %s", model.name, plan)
+    return _rebuild_all(model, decisions)
+
+
+def _readable(model: keras.Model) -> keras.Model:
+    subclassed = isinstance(model, keras.Model) and not is_functional(model)
+    return traced(model) if subclassed else model
+
+
+@dataclass(frozen=True)
+class _Decisions:
+    """What is removed from a model and, by layer name, from the models inside it."""
+
+    own: Decision
+    inner: dict[str, _Decisions]
+
+
+def _decide_all(model: keras.Model) -> _Decisions:
+    graph = read_graph(model)
+    inner = {
+        call.name: _decide_all(call.layer)
+        for call in graph.calls
+        if isinstance(call.layer, keras.Model) and is_readable(call.layer)
+    }
+    return _Decisions(decide(graph), inner)
+
+
+def _rebuild_all(model: keras.Model, decisions: _Decisions) -> keras.Model:
+    def nested(layer: Any) -> keras.Model | None:
+        inner = decisions.inner.get(layer.name)
+        return _rebuild_all(layer, inner) if inner is not None else None
+
+    return rebuild(model, decisions.own, nested)
+
+
+def _plan(decisions: _Decisions, path: str = "") -> ReductionPlan:
+    removed: dict[str, list[int]] = {}
+    units: dict[str, int] = {}
+    kept = {path + name: why for name, why in decisions.own.reasons.items()}
+    for call in decisions.own.graph.calls:
+        rule = rule_for(call.layer)
+        if rule is not None and rule.has_own_units and call.output.units:
+            units[path + call.name] = call.output.units
+            gone = decisions.own.removed(call)
+            if gone.size:
+                removed[path + call.name] = gone.tolist()
+        elif call.name in decisions.inner:
+            inner = _plan(decisions.inner[call.name], f"{path}{call.name}/")
+            removed |= inner.removed
+            units |= inner.units
+            kept |= inner.kept
+    return ReductionPlan(removed, kept, units)

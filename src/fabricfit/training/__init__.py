@@ -1,0 +1,40 @@
+"""Masked training: an engine for each backend, its data, and what it trains with."""
+
+from fabricfit.training.checks import check_against_model
+from fabricfit.training.data import Data, Dataset, Stream, open_data
+from fabricfit.training.distillation import Distilled, taught
+from fabricfit.training.engine import Engine, EngineState, make_engine
+from fabricfit.training.fine_tuning import Phase, TrainingDivergedError, better, train
+from fabricfit.training.penalty import Penalty
+from fabricfit.training.projection import Projection
+from fabricfit.training.resolve import (
+    fresh_metric,
+    fresh_optimizer,
+    is_builtin,
+    mean_loss,
+    resolve_loss,
+)
+
+__all__ = [
+    "Data",
+    "Dataset",
+    "Distilled",
+    "Engine",
+    "EngineState",
+    "Penalty",
+    "Phase",
+    "Projection",
+    "Stream",
+    "TrainingDivergedError",
+    "better",
+    "check_against_model",
+    "fresh_metric",
+    "fresh_optimizer",
+    "is_builtin",
+    "make_engine",
+    "mean_loss",
+    "open_data",
+    "resolve_loss",
+    "taught",
+    "train",
+]

@@ -1,0 +1,329 @@
+"""Training in the backend's fast way, behind one small interface.
+
+An engine trains epochs, evaluates, and never touches the caller's objects. Data that fit are held on the
+device, others are streamed. Each backend has its own engine, chosen by ``keras.backend.backend()``; they
+differ only in how an epoch is compiled. A model with a ``train_step`` of its own is trained by Keras'
+``fit`` instead.
+"""
+
+from __future__ import annotations
+
+import importlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import keras
+import numpy as np
+
+from fabricfit.description.attributes import LayerAttributes
+from fabricfit.errors import InvalidInputError
+from fabricfit.training.data import Data, Dataset, samples_in, tensors
+from fabricfit.training.distillation import Distilled
+from fabricfit.training.evaluation import Judge
+from fabricfit.training.flattening import Parameters
+from fabricfit.training.penalty import Penalty
+from fabricfit.training.projection import Projection
+from fabricfit.training.resolve import fresh_optimizer, mean_loss, resolve_loss
+from fabricfit.training.strengths import Strengths
+
+__all__ = ["Engine", "EngineState", "assign_all", "make_engine"]
+
+_PREDICTION_BATCH = 4096
+_MOST_AT_ONCE = 2**15
+_NUMBERS_AT_ONCE = 2**22
+
+
+@dataclass(frozen=True)
+class EngineState:
+    """Where a training stands: weights and states of the model, and those of the optimizer."""
+
+    weights: list[np.ndarray]
+    optimizer: list[np.ndarray]
+
+
+class Engine(ABC):
+    """Masked training of one model.
+
+    Parameters
+    ----------
+    model
+        The model to train. Its weights are what the engine reads and writes.
+    loss_fn
+        A loss, its name, or a function of (y_true, y_pred); or what distills one.
+    optimizer
+        An optimizer or its name; the engine works with a copy of its own.
+    attributes
+        Layer -> attributes: whose kernels are masked.
+    seed
+        Seeds what a backend draws from a generator of its own rather than from the model's.
+    penalty
+        Group penalties that are added to the loss and the model's own.
+    """
+
+    flattens = True
+    """Whether the optimizer may see all weights as one vector."""
+
+    def __init__(
+        self,
+        model: keras.Model,
+        loss_fn: Any,
+        optimizer: Any,
+        attributes: Mapping[str, LayerAttributes] | None = None,
+        seed: int = 0,
+        penalty: Penalty | None = None,
+    ) -> None:
+        self.model = model
+        self.penalty = penalty or Penalty(model, {})
+        self.seed = seed
+        distilled = isinstance(loss_fn, Distilled)
+        self.plain_loss = loss_fn.plain if distilled else resolve_loss(loss_fn)
+        self.hard_loss = mean_loss(self.plain_loss)
+        self.loss = loss_fn if distilled else self.hard_loss
+        self.optimizer = self._usable(fresh_optimizer(optimizer))
+        self.parameters = Parameters(model.trainable_variables, self.optimizer, self.flattens)
+        self.optimizer.build(self.parameters.built_on)
+        self.projection = Projection(model, attributes or {})
+        self._fresh = self.values_of(self.optimizer.variables)
+        self._on_device: WeakKeyDictionary[Data, tuple[Any, Any]] = WeakKeyDictionary()
+        self._judges: WeakKeyDictionary[keras.metrics.Metric, Judge] = WeakKeyDictionary()
+        self._predict = self.compiled(self.forward, batches=1)
+
+    def _usable(self, optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
+        """Return a new optimizer in the way the engine needs it."""
+        return optimizer
+
+    @abstractmethod
+    def step(self, X: Any, y: Any) -> float:
+        """Train on one batch; return its loss, the model's own penalties included."""
+
+    @property
+    @abstractmethod
+    def compilations(self) -> int:
+        """How often a training step has been compiled: once for each way the data are shaped."""
+
+    @abstractmethod
+    def train_epoch(self, data: Dataset, order: np.ndarray | None, batch_size: int) -> float:
+        """Train on all samples once.
+
+        Parameters
+        ----------
+        data
+            Inputs and targets.
+        order
+            The samples' indices in the order in which they are used, shape ``(n,)``: what
+            :meth:`~fabricfit.training.data.Dataset.order` returns.
+        batch_size
+            Samples in a step; the last one takes what is left.
+
+        Returns
+        -------
+        float
+            Mean loss over the samples, as seen while training.
+        """
+
+    def train_candidates(
+        self,
+        candidates: Iterable[tuple[EngineState, Strengths]],
+        data: Dataset,
+        orders: Sequence[np.ndarray | None],
+        batch_size: int,
+    ) -> Iterator[tuple[EngineState, float]]:
+        """Train several candidates, each by itself.
+
+        Parameters
+        ----------
+        candidates
+            Where each begins, and the strengths of its penalties.
+        data, batch_size
+            As for :meth:`train_epoch`.
+        orders
+            An order for each epoch, the same for all candidates.
+
+        Yields
+        ------
+        tuple
+            Where a candidate came to, in the order in which they were given, and the last loss: not
+            finite if it diverged. The engine then holds that candidate's weights.
+        """
+        for state, strengths in candidates:
+            self.set_state(state)
+            self.penalty.assign(strengths)
+            loss = 0.0
+            for order in orders:
+                loss = self.train_epoch(data, order, batch_size)
+                if not np.isfinite(loss):
+                    break
+            yield self.get_state(), loss
+
+    def _held(self, data: Data) -> tuple[Any, Any]:
+        """Return the samples as tensors; they are sent to the device but once."""
+        if data not in self._on_device:
+            self._on_device[data] = tensors((data.X, data.y))
+        return self._on_device[data]
+
+    @abstractmethod
+    def forward_state(self) -> Any:
+        """Return what a prediction depends on, as far as :meth:`forward` does not know it."""
+
+    @abstractmethod
+    def forward(self, state: Any, X: Any) -> Any:
+        """Return the model's outputs, as a pure function."""
+
+    @abstractmethod
+    def compiled(self, function: Callable[..., Any], batches: int = 0) -> Callable[..., Any]:
+        """Return a pure function of nested tensors, compiled once for each way these are shaped.
+
+        Parameters
+        ----------
+        function
+            What is compiled.
+        batches
+            So many of its last arguments are batches, of any number of samples.
+        """
+
+    def compiled_for_once(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return a pure function for a call or two: as it is, where that takes less time."""
+        return function
+
+    def predict_batch(self, X: Any) -> Any:
+        """Return the model's outputs for one batch, as tensors."""
+        return self._predict(self.forward_state(), tensors(X))
+
+    def predict(self, X: Any, batch_size: int = _PREDICTION_BATCH) -> Any:
+        """Return the model's outputs as NumPy arrays."""
+        parts = []
+        for start in range(0, samples_in(X), batch_size):
+            batch = keras.tree.map_structure(lambda a, s=start: a[s : s + batch_size], X)
+            parts.append(
+                keras.tree.map_structure(keras.ops.convert_to_numpy, self.predict_batch(batch))
+            )
+        return keras.tree.map_structure(lambda *p: np.concatenate(p), *parts)
+
+    def outputs_of(self, X: Any) -> Any:
+        """Return the model's outputs for a few samples, as arrays, without compiling for long."""
+        found = self.compiled_for_once(self.forward)(self.forward_state(), tensors(X))
+        return keras.tree.map_structure(keras.ops.convert_to_numpy, found)
+
+    def loss_of(self, y: Any, outputs: Any) -> float:
+        """Return the targets' loss of a few predictions, both as arrays, without compiling for long."""
+        found = self.compiled_for_once(self.hard_loss)(*tensors((y, outputs)))
+        return float(keras.ops.convert_to_numpy(found))
+
+    def evaluate(self, data: Dataset, metric: keras.metrics.Metric) -> float:
+        """Return a metric over all samples; with several outputs, its mean over the outputs."""
+        if metric not in self._judges:
+            self._judges[metric] = Judge(self, metric)
+        return self._judges[metric](self._evaluated(data))
+
+    def _evaluated(self, data: Dataset) -> Iterator[tuple[Any, Any]]:
+        if isinstance(data, Data) and data.resident:
+            held, size = self._held(data), _at_once(data)
+            if size >= len(data):
+                yield held
+                return
+            for start in range(0, len(data), size):
+                part = slice(start, start + size)
+                yield keras.tree.map_structure(lambda tensor, i=part: tensor[i], held)
+        else:
+            yield from map(tensors, data.batches(_PREDICTION_BATCH))
+
+    def values_of(self, variables: Sequence[keras.Variable]) -> list[np.ndarray]:
+        """Return copies of variables' values."""
+        return [keras.ops.convert_to_numpy(variable) for variable in variables]
+
+    def assign(self, variables: Sequence[keras.Variable], values: Sequence[np.ndarray]) -> None:
+        """Give each variable its value."""
+        assign_all(variables, values)
+
+    def get_weights(self) -> list[np.ndarray]:
+        """Return copies of all weights and states of the model."""
+        return self.values_of(self.model.variables)
+
+    def set_weights(self, weights: Sequence[np.ndarray]) -> None:
+        """Restore what :meth:`get_weights` returned."""
+        self.assign(self.model.variables, weights)
+
+    def get_state(self) -> EngineState:
+        """Return copies of all that training changes."""
+        return EngineState(self.get_weights(), self.values_of(self.optimizer.variables))
+
+    def set_state(self, state: EngineState) -> None:
+        """Restore what :meth:`get_state` returned."""
+        self.set_weights(state.weights)
+        self.assign(self.optimizer.variables, state.optimizer)
+
+    def get_random(self) -> np.ndarray | None:
+        """Return the state of what a backend draws from a generator of its own, if it does."""
+        return None
+
+    def set_random(self, state: np.ndarray | None) -> None:
+        """Restore what :meth:`get_random` returned."""
+        del state
+
+    def reset_optimizer(self) -> None:
+        """Forget the optimizer's moments, step count and changed learning rate."""
+        self.assign(self.optimizer.variables, self._fresh)
+
+    def project_weights(self) -> None:
+        """Set frozen weights to their values and shared ones to their mean, now."""
+        variables = self.model.trainable_variables
+        projected = self.projection.weights([v.value for v in variables])
+        for position in self.projection.positions:
+            variables[position].assign(projected[position])
+
+
+def _at_once(data: Data) -> int:
+    """Return how many samples are predicted in one go: many small ones."""
+    numbers = sum(array[:1].size for array in keras.tree.flatten(data.X))
+    return min(max(_NUMBERS_AT_ONCE // max(numbers, 1), 1), _MOST_AT_ONCE)
+
+
+def assign_all(variables: Iterable[keras.Variable], values: Iterable[Any]) -> None:
+    """Give each variable its value."""
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+
+
+def make_engine(
+    model: keras.Model,
+    loss_fn: Any,
+    optimizer: Any,
+    attributes: Mapping[str, LayerAttributes] | None = None,
+    seed: int = 0,
+    penalty: Penalty | None = None,
+) -> Engine:
+    """Return the engine for a model on the active backend; the arguments are those of :class:`Engine`."""
+    name = keras.backend.backend()
+    own_step = type(model).train_step is not keras.Model.train_step
+    if own_step or not _is_pure(optimizer) or changes_state_in_loops(model):
+        name = "fit"
+    if name == "fit" and isinstance(loss_fn, Distilled):
+        raise InvalidInputError(
+            f"distillation needs a training step that is known, but model {model.name!r} has a train_step of "
+            "its own, or it or the optimizer works on TensorFlow's variables. Use distillation=0."
+        )
+    module = importlib.import_module(f"fabricfit.training.{name}_engine")
+    return module.BackendEngine(model, loss_fn, optimizer, attributes, seed, penalty)
+
+
+def changes_state_in_loops(model: keras.Model) -> bool:
+    """Whether layers change variables from step to step of a loop of TensorFlow's, as HGQ2's recurrent ones.
+
+    What is assigned inside such a loop cannot be handed out of it; only variables themselves can be.
+    """
+    return keras.backend.backend() == "tensorflow" and any(
+        type(layer).__module__.split(".")[0] == "hgq" and not getattr(layer, "unroll", True)
+        for layer in model._flatten_layers()
+    )
+
+
+def _is_pure(optimizer: Any) -> bool:
+    """Whether an optimizer can be used as a pure function."""
+    if keras.backend.backend() != "tensorflow":
+        return True
+    from fabricfit.training.tensorflow_optimizer import is_pure
+
+    return is_pure(fresh_optimizer(optimizer))

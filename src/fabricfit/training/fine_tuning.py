@@ -1,0 +1,208 @@
+"""A stretch of training: some epochs, the caller's callbacks, and an end when numbers stop being numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from fabricfit.errors import FabricFitError
+from fabricfit.run import Keeper
+from fabricfit.training.data import Dataset
+from fabricfit.training.engine import Engine, EngineState
+
+__all__ = ["Phase", "TrainingDivergedError", "better", "train"]
+
+
+_SETTLED = 1e-3
+"""A metric has settled when it changes by less than this part of it."""
+
+
+class TrainingDivergedError(FabricFitError, ArithmeticError):
+    """The loss or the metric became NaN or infinite; the weights are of no use."""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """What a stretch of training came to.
+
+    Parameters
+    ----------
+    metric
+        The validation metric of the weights that are now in the model.
+    losses
+        Mean training loss of each epoch.
+    """
+
+    metric: float
+    losses: tuple[float, ...]
+
+
+def better(value: float, than: float, increasing: bool) -> bool:
+    """Whether one value of a metric is strictly better than another."""
+    return value > than if increasing else value < than
+
+
+def train(
+    engine: Engine,
+    data: Dataset,
+    validation: Dataset,
+    metric: keras.metrics.Metric,
+    *,
+    increasing: bool,
+    epochs: int,
+    batch_size: int,
+    rng: np.random.Generator,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    keep_best: bool = True,
+    patience: int | None = None,
+    needed: float | None = None,
+    enough: float | None = None,
+    keeper: Keeper | None = None,
+) -> Phase:
+    """Train for some epochs, fewer where more would be for nothing.
+
+    With a patience, the training ends as soon as one of these is true:
+
+    - the metric is ``enough``;
+    - the metric is good enough, and has settled: in the last ``patience`` epochs its best value has become
+      better by less than one part in a thousand;
+    - it cannot become good enough: if every epoch that is left gained as much as the best one so far,
+      ``needed`` would still not be reached.
+
+    Parameters
+    ----------
+    engine
+        What trains; its masks are applied throughout.
+    data, validation
+        Samples to train on and to judge by.
+    metric
+        The validation metric.
+    increasing
+        Whether a larger metric is better.
+    epochs, batch_size
+        Passes over the data, and samples in a step.
+    rng
+        Shuffles the samples.
+    callbacks
+        Keras callbacks. They see the beginning and the end of the training and of every epoch, with
+        ``loss`` and ``val_<metric>`` in the logs, and may set ``model.stop_training`` and the learning rate
+        of ``model.optimizer``. Those that watch the metric need their ``mode`` named.
+    keep_best
+        End with the weights of the epoch that was best by the metric, not of the last one.
+    patience
+        Epochs that are looked back on; None to train all.
+    needed
+        What the metric has to reach to be of use, if there is such a value.
+    enough
+        What is as good as anybody asks for here, if there is such a value.
+    keeper
+        Saves the training between two epochs now and then, and knows where it was left.
+
+    Raises
+    ------
+    TrainingDivergedError
+        The loss or the metric is no longer finite.
+    """
+    if callbacks and not engine.model.compiled:
+        # For callbacks that read or change the learning rate; unnoticed by the model's own tracking.
+        object.__setattr__(engine.model, "optimizer", engine.optimizer)
+    watchers = keras.callbacks.CallbackList(list(callbacks), model=engine.model)
+    engine.model.stop_training = False
+    best_metric, best_weights = np.nan, engine.get_weights()
+    losses: list[float] = []
+    records: list[float] = []
+    is_over = False
+    if keeper is not None and keeper.state is not None:
+        best_metric, best_weights, losses, records, is_over = _restored(engine, rng, keeper.state)
+    watchers.on_train_begin()
+    for epoch in range(len(losses), 0 if is_over else epochs):
+        watchers.on_epoch_begin(epoch)
+        loss = engine.train_epoch(data, data.order(rng), batch_size)
+        value = engine.evaluate(validation, metric)
+        if not (np.isfinite(loss) and np.isfinite(value)):
+            raise TrainingDivergedError(
+                f"in epoch {epoch + 1} the loss became {loss} and {metric.name} {value}"
+            )
+        losses.append(loss)
+        watchers.on_epoch_end(epoch, {"loss": loss, f"val_{metric.name}": value})
+        if keeper is not None:
+            keeper.mark("epoch", epoch=epoch, loss=loss, metric=value)
+        if not keep_best or np.isnan(best_metric) or better(value, best_metric, increasing):
+            best_metric, best_weights = value, engine.get_weights()
+        records.append(
+            value if not records or better(value, records[-1], increasing) else records[-1]
+        )
+        if engine.model.stop_training:
+            break
+        if patience is not None and (
+            (enough is not None and not better(enough, records[-1], increasing))
+            or _is_over(records, epochs, patience, needed, increasing)
+        ):
+            break
+        if keeper is not None and keeper.is_due:
+            keeper.save(_state(engine, rng, best_metric, best_weights, losses, records))
+    if keeper is not None and keeper.is_due:
+        keeper.save(_state(engine, rng, best_metric, best_weights, losses, records, is_over=True))
+    engine.set_weights(best_weights)
+    watchers.on_train_end()
+    if not losses:
+        best_metric = engine.evaluate(validation, metric)
+    return Phase(float(best_metric), tuple(losses))
+
+
+def _state(
+    engine: Engine,
+    rng: np.random.Generator,
+    best_metric: float,
+    best_weights: list[np.ndarray],
+    losses: list[float],
+    records: list[float],
+    *,
+    is_over: bool = False,
+) -> dict[str, Any]:
+    state = engine.get_state()
+    return {
+        "weights": state.weights,
+        "optimizer": state.optimizer,
+        "random": engine.get_random(),
+        "order": rng.bit_generator.state,
+        "best": [float(best_metric), best_weights],
+        "losses": [float(loss) for loss in losses],
+        "records": [float(record) for record in records],
+        "is_over": is_over,
+    }
+
+
+def _restored(
+    engine: Engine, rng: np.random.Generator, state: dict[str, Any]
+) -> tuple[float, list[np.ndarray], list[float], list[float], bool]:
+    """Put engine and generator where :func:`_state` found them; return the rest."""
+    engine.set_state(EngineState(state["weights"], state["optimizer"]))
+    engine.set_random(state["random"])
+    rng.bit_generator.state = state["order"]
+    return *state["best"], state["losses"], state["records"], state["is_over"]
+
+
+def _is_over(
+    records: list[float],
+    epochs: int,
+    patience: int,
+    needed: float | None,
+    increasing: bool,
+) -> bool:
+    """Whether the metric has settled, or cannot become good enough: see :func:`train`.
+
+    The records are the best metric so far after each epoch.
+    """
+    if len(records) <= patience:
+        return False
+    best, gains = records[-1], np.abs(np.diff(records))
+    if needed is None or not better(needed, best, increasing):
+        return bool(gains[-patience:].sum() < _SETTLED * abs(best))
+    left = epochs - len(records)
+    reach = best + (1 if increasing else -1) * left * gains.max()
+    return better(needed, reach, increasing)

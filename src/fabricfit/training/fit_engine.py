@@ -1,0 +1,108 @@
+"""Keras' own ``fit``: for models with a ``train_step`` of their own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from fabricfit.errors import InvalidInputError
+from fabricfit.training.data import Data, Dataset, samples_in
+from fabricfit.training.engine import Engine
+
+__all__ = ["BackendEngine"]
+
+
+class BackendEngine(Engine):
+    """Training by ``fit``; after each step frozen and shared weights are put right.
+
+    What the model's step does with gradients is its own. Frozen weights keep their values all the same;
+    shared weights become the mean of what the optimizer made of each.
+    """
+
+    flattens = False
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._strengths: Any = None
+        self._compiled = 0
+
+    @property
+    def compilations(self) -> int:
+        """How often a training step has been compiled."""
+        return self._compiled
+
+    def step(self, X: Any, y: Any) -> float:
+        """Train on one batch."""
+        self._prepare()
+        return self._fit(X, y, batch_size=samples_in(X))
+
+    def train_epoch(self, data: Dataset, order: Any, batch_size: int) -> float:
+        """Train on all samples once."""
+        self._prepare()
+        if isinstance(data, Data):
+            part = data if order is None else data.take(order)
+            return self._fit(part.X, part.y, batch_size=batch_size)
+        return self._fit(data.batches(batch_size))
+
+    def _train_resident(self, held: Any, order: Any, batch_size: int) -> float:
+        raise NotImplementedError  # pragma: no cover: an epoch is one call of fit
+
+    def forward_state(self) -> tuple[()]:
+        """Return nothing: Keras sees to it."""
+        return ()
+
+    def forward(self, state: tuple[()], X: Any) -> Any:
+        """Return the model's outputs."""
+        return self.model(X, training=False)
+
+    def compiled(self, function: Any, batches: int = 0) -> Any:
+        """Return a function as it is."""
+        return function
+
+    def _prepare(self) -> None:
+        """Compile before the first step, and wherever JAX has taken strengths for constants."""
+        strengths = [
+            [None if value is None else float(value) for value in pair]
+            for pair in self.penalty.state
+        ]
+        if self._strengths is None:
+            self.penalty.attach()
+        if self._strengths is None or (
+            strengths != self._strengths and keras.backend.backend() == "jax"
+        ):
+            self.model.compile(
+                optimizer=self.optimizer,
+                loss=_for_each_output(self.model, self.plain_loss),
+                jit_compile=keras.backend.backend() == "jax",
+            )
+            self._compiled += 1
+        self._strengths = strengths
+
+    def _fit(self, *data: Any, **options: Any) -> float:
+        history = self.model.fit(
+            *data, shuffle=False, verbose=0, callbacks=[_Projecting(self)], **options
+        ).history
+        if "loss" not in history:
+            raise InvalidInputError(
+                f"the train_step of model {self.model.name!r} must return its 'loss'. "
+                f"Received: {sorted(history)}"
+            )
+        return float(history["loss"][-1])
+
+
+class _Projecting(keras.callbacks.Callback):
+    def __init__(self, engine: Engine) -> None:
+        super().__init__()
+        self._engine = engine
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Put frozen and shared weights right."""
+        if hasattr(self.model, "jax_state_sync"):
+            self.model.jax_state_sync()
+        self._engine.project_weights()
+
+
+def _for_each_output(model: keras.Model, loss: Any) -> Any:
+    outputs = len(keras.tree.flatten(model.outputs))
+    return loss if outputs == 1 else [loss] * outputs

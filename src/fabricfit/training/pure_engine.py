@@ -1,0 +1,187 @@
+"""Engines whose step is a pure function: all that it changes is passed in and handed back.
+
+So candidates can be trained side by side, by one compiled step, where a small model leaves cores idle.
+"""
+
+from __future__ import annotations
+
+import os
+from abc import abstractmethod
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import keras
+import numpy as np
+
+from fabricfit.training.data import Data, Dataset
+from fabricfit.training.engine import Engine, EngineState
+from fabricfit.training.projection import project
+from fabricfit.training.strengths import Strengths
+
+__all__ = ["PureEngine", "State", "cores"]
+
+State = tuple[list[Any], list[Any], list[Any]]
+"""Weights, other variables of the model, and the optimizer's, as tensors."""
+
+
+class PureEngine(Engine):
+    """An engine that reads all that training changes, goes through some samples, and writes it back."""
+
+    @abstractmethod
+    def _begin(self) -> tuple[State, Any]:
+        """Return what training changes and what it is steered by: copies of their own."""
+
+    @abstractmethod
+    def _write(self, state: State) -> None:
+        """Give model and optimizer what a training came to."""
+
+    @abstractmethod
+    def _pass(
+        self, state: State, inputs: Any, held: tuple[Any, Any], order: np.ndarray, batch_size: int
+    ) -> tuple[State, float]:
+        """Go through samples that are on the device; return the new state and the mean loss."""
+
+    @abstractmethod
+    def _follow(
+        self, state: State, inputs: Any, pairs: Iterable[tuple[Any, Any]]
+    ) -> tuple[State, float]:
+        """Go through batches as they come; return the new state and the mean loss."""
+
+    @abstractmethod
+    def _lanes(self, state: State, inputs: Any, held: tuple[Any, Any], batch_size: int) -> int:
+        """Return how many calls of :meth:`_pass` may go on at once, with the same results."""
+
+    def step(self, X: Any, y: Any) -> float:
+        """Train on one batch; return its loss, the model's own penalties included."""
+        return self._written(*self._follow(*self._begin(), [(X, y)]))
+
+    def train_epoch(self, data: Dataset, order: np.ndarray | None, batch_size: int) -> float:
+        """Train on all samples once; return their mean loss."""
+        begun = self._begin()
+        if isinstance(data, Data) and data.resident and order is not None:
+            return self._written(*self._pass(*begun, self._held(data), order, batch_size))
+        return self._written(*self._follow(*begun, data.batches(batch_size, order)))
+
+    def _written(self, state: State, loss: float) -> float:
+        self._write(state)
+        return loss
+
+    def train_candidates(
+        self,
+        candidates: Iterable[tuple[EngineState, Strengths]],
+        data: Dataset,
+        orders: Sequence[np.ndarray | None],
+        batch_size: int,
+    ) -> Iterator[tuple[EngineState, float]]:
+        """Train several candidates, each by itself, and as many at once as there are cores for."""
+        if not (isinstance(data, Data) and data.resident):
+            yield from super().train_candidates(candidates, data, orders, batch_size)
+            return
+        held = self._held(data)
+        waiting: deque[Future[tuple[State, float]]] = deque()
+
+        def epochs(state: State, inputs: Any) -> tuple[State, float]:
+            loss = 0.0
+            for order in orders:
+                assert order is not None
+                state, loss = self._pass(state, inputs, held, order, batch_size)
+                if not np.isfinite(loss):
+                    break
+            return state, loss
+
+        def written(future: Future[tuple[State, float]]) -> tuple[EngineState, float]:
+            loss = self._written(*future.result())
+            return self.get_state(), loss
+
+        lanes, pool = 0, ThreadPoolExecutor(cores())
+        try:
+            for start, strengths in candidates:
+                self.set_state(start)
+                self.penalty.assign(strengths)
+                begun = self._begin()
+                lanes = lanes or self._lanes(*begun, held, batch_size)
+                if lanes == 1:
+                    loss = self._written(*epochs(*begun))
+                    yield self.get_state(), loss
+                    continue
+                waiting.append(pool.submit(epochs, *begun))
+                if len(waiting) > lanes:
+                    yield written(waiting.popleft())
+            while waiting:
+                yield written(waiting.popleft())
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def objective(
+        self, weights: list[Any], other: list[Any], inputs: tuple[Any, Any], X: Any, y: Any
+    ) -> tuple[Any, list[Any]]:
+        """Return what a step lessens, as a pure function: the loss and penalties.
+
+        Parameters
+        ----------
+        weights, other
+            Values of the model's trainable and other variables.
+        inputs
+            See :meth:`inputs`.
+        X, y
+            A batch.
+
+        Returns
+        -------
+        tuple
+            A scalar, and the new values of the other variables.
+        """
+        _, (strengths, _) = inputs
+        outputs, updated, penalties = self.model.stateless_call(
+            weights, other, X, training=True, return_losses=True
+        )
+        return self.loss(y, outputs) + sum(penalties) + self.penalty(weights, strengths), updated
+
+    def inputs(self) -> tuple[Any, Any]:
+        """Return masks and strengths as tensors: what a pure step takes besides its state."""
+        return self.packed_inputs(self.projection.state, self.penalty.state)
+
+    def packed_inputs(self, masks: Any, strengths: Any) -> tuple[Any, Any]:
+        """Return the inputs that states of projection and penalty come to, as a pure function."""
+        packed = self.projection.packed(masks, self.parameters)
+        return packed, self.penalty.packed(strengths, self.parameters)
+
+    def slopes(
+        self, loss: Any, gradients: list[Any], packed: list[Any], inputs: tuple[Any, Any]
+    ) -> tuple[Any, list[Any]]:
+        """Return what the optimizer takes of an :meth:`objective`, as a pure function.
+
+        Parameters
+        ----------
+        loss, gradients
+            Of the objective.
+        packed
+            The weights, as the optimizer takes them.
+        inputs
+            See :meth:`inputs`.
+
+        Returns
+        -------
+        tuple
+            The loss, and the slopes of what is not frozen; norms of packed weights are added to both.
+        """
+        masks, (_, norms) = inputs
+        slopes = self.parameters.pack(gradients)
+        if norms is not None:
+            loss = loss + keras.ops.sum(norms * keras.ops.abs(packed[0]))
+            slopes = [slopes[0] + norms * keras.ops.sign(packed[0])]
+        return loss, self.projected(slopes, masks)
+
+    def projected(self, packed: list[Any], masks: Any, *, constants: bool = False) -> list[Any]:
+        """Project what an optimizer takes or gives, by the masks of :meth:`inputs`."""
+        positions = list(range(len(masks))) if self.parameters.flat else self.projection.positions
+        return project(packed, positions, masks, constants=constants)
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,186 @@
+"""TensorFlow: a whole epoch as one graph, the data set inside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from fabricfit.training.data import Dataset, Stream, samples_in
+from fabricfit.training.pure_engine import PureEngine, State, cores
+from fabricfit.training.tensorflow_optimizer import without_distribution
+
+__all__ = ["BackendEngine"]
+
+
+class BackendEngine(PureEngine):
+    """One ``tf.function`` for each shape of data; weights, masks and strengths are arguments of it.
+
+    What the optimizer takes as one vector is put together when an epoch begins, and taken apart when it ends.
+    """
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._compiled_epoch = self.compiled(self._epoch)
+        self._compiled_stream = self.compiled(self._stream)
+        self._compiled_step = self.compiled(self._single_step)
+
+    def _usable(self, optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
+        return without_distribution(optimizer)
+
+    @property
+    def compilations(self) -> int:
+        """How often a training step has been compiled."""
+        steps = (self._compiled_epoch, self._compiled_stream, self._compiled_step)
+        return sum(step.experimental_get_tracing_count() for step in steps)
+
+    def train_epoch(self, data: Dataset, order: np.ndarray | None, batch_size: int) -> float:
+        """Train on all samples once; a ``tf.data.Dataset`` is gone over within the graph."""
+        if isinstance(data, Stream) and isinstance(data.source, tf.data.Dataset):
+            state, loss = self._compiled_stream(*self._begin(), data.source)
+            return self._written(state, float(loss))
+        return super().train_epoch(data, order, batch_size)
+
+    def _pass(
+        self, state: State, inputs: Any, held: tuple[Any, Any], order: np.ndarray, batch_size: int
+    ) -> tuple[State, float]:
+        state, loss = self._compiled_epoch(state, inputs, *held, *_sizes(order, batch_size))
+        return state, float(loss)
+
+    def _follow(
+        self, state: State, inputs: Any, pairs: Iterable[tuple[Any, Any]]
+    ) -> tuple[State, float]:
+        total, count = 0.0, 0
+        for X, y in pairs:
+            state, loss = self._compiled_step(state, inputs, *_tensors((X, y)))
+            total, count = total + float(loss) * samples_in(X), count + samples_in(X)
+        return state, total / count
+
+    def _lanes(self, state: State, inputs: Any, held: tuple[Any, Any], batch_size: int) -> int:
+        """Return one where a graph depends on more than its arguments, such as a random generator."""
+        sizes = _sizes(np.arange(samples_in(held[0])), batch_size)
+        graph = self._compiled_epoch.get_concrete_function(state, inputs, *held, *sizes).graph
+        depends = any(op.op_def.is_stateful for op in graph.get_operations())
+        return 1 if depends or tf.config.list_logical_devices("GPU") else cores()
+
+    def values_of(self, variables: Sequence[keras.Variable]) -> list[np.ndarray]:
+        """Return copies of variables' values, without a tensor on the way."""
+        return [variable.value.numpy() for variable in variables]
+
+    def assign(self, variables: Sequence[keras.Variable], values: Sequence[Any]) -> None:
+        """Give each variable its value, without looking at it in between."""
+        for variable, value in zip(variables, values, strict=True):
+            variable.value.assign(value, read_value=False)
+
+    def forward_state(self) -> tuple[()]:
+        """Return nothing: weights are variables."""
+        return ()
+
+    def forward(self, state: tuple[()], X: Any) -> Any:
+        """Return the model's outputs."""
+        return self.model(X, training=False)
+
+    def compiled(self, function: Callable[..., Any], batches: int = 0) -> Any:
+        """Return a function as a graph, one for any number of samples."""
+        # TensorFlow warns of retracing by a function's code; a partial is a function of its own.
+        graph = tf.function(partial(function), reduce_retracing=True, autograph=False)
+        if not batches:
+            return graph
+
+        def run(*arguments: Any) -> Any:
+            if not graph.experimental_get_tracing_count():
+                last = tf.nest.map_structure(_of_any_length, arguments[-batches:])
+                graph.get_concrete_function(*arguments[:-batches], *last)
+            return graph(*arguments)
+
+        return run
+
+    @property
+    def _changing(self) -> tuple[list[keras.Variable], ...]:
+        owner = self.model
+        return owner.trainable_variables, owner.non_trainable_variables, self.optimizer.variables
+
+    def _begin(self) -> tuple[State, Any]:
+        weights, other, moments = (_tensors([v.value for v in part]) for part in self._changing)
+        return (weights, other, moments), _tensors((self.projection.state, self.penalty.state))
+
+    def _write(self, state: State) -> None:
+        for variables, values in zip(self._changing, state, strict=True):
+            self.assign(variables, values)
+
+    def _epoch(
+        self, state: State, inputs: Any, X: Any, y: Any, order: tf.Tensor, batch_size: tf.Tensor
+    ) -> tuple[State, tf.Tensor]:
+        count = tf.size(order, tf.int64)
+        state, inputs = self._packed(state), self.packed_inputs(*inputs)
+
+        def batch(start: tf.Tensor, total: tf.Tensor, state: State) -> tuple[Any, ...]:
+            index = order[start : start + batch_size]
+            picked = tf.nest.map_structure(lambda tensor: tf.gather(tensor, index), (X, y))
+            state, loss = self._step(state, inputs, *picked)
+            return start + batch_size, total + loss * tf.cast(tf.size(index), tf.float32), state
+
+        loop = (tf.zeros((), tf.int64), tf.zeros(()), state)
+        _, total, state = tf.while_loop(lambda start, *_: start < count, batch, loop)
+        return self._unpacked(state), total / tf.cast(count, tf.float32)
+
+    def _stream(
+        self, state: State, inputs: Any, dataset: tf.data.Dataset
+    ) -> tuple[State, tf.Tensor]:
+        state, inputs = self._packed(state), self.packed_inputs(*inputs)
+
+        def batch(sums: tuple[Any, ...], pair: Any) -> tuple[Any, ...]:
+            total, count, *leaves = sums
+            samples = tf.cast(tf.shape(tf.nest.flatten(pair)[0])[0], tf.float32)
+            updated, loss = self._step(tf.nest.pack_sequence_as(state, leaves), inputs, *pair)
+            return total + loss * samples, count + samples, *tf.nest.flatten(updated)
+
+        sums = dataset.reduce((tf.zeros(()), tf.zeros(()), *tf.nest.flatten(state)), batch)
+        state = tf.nest.pack_sequence_as(state, sums[2:])
+        return self._unpacked(state), sums[0] / sums[1]
+
+    def _single_step(self, state: State, inputs: Any, X: Any, y: Any) -> tuple[State, tf.Tensor]:
+        state, loss = self._step(self._packed(state), self.packed_inputs(*inputs), X, y)
+        return self._unpacked(state), loss
+
+    def _packed(self, state: State) -> State:
+        weights, other, moments = state
+        return self.parameters.pack(weights), other, moments
+
+    def _unpacked(self, state: State) -> State:
+        packed, other, moments = state
+        return self.parameters.unpack(packed), other, moments
+
+    def _step(self, state: State, inputs: Any, X: Any, y: Any) -> tuple[State, tf.Tensor]:
+        packed, other, moments = state
+        weights = self.parameters.unpack(packed)
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(weights)
+            loss, updated = self.objective(weights, other, inputs, X, y)
+        missing = tf.UnconnectedGradients("zero" if self.parameters.flat else "none")
+        gradients = tape.gradient(loss, weights, unconnected_gradients=missing)
+        loss, slopes = self.slopes(loss, _tensors(gradients), packed, inputs)
+        packed, moments = self.optimizer.stateless_apply(moments, slopes, packed)
+        packed = self.projected(packed, inputs[0], constants=True)
+        return (packed, updated, moments), tf.cast(loss, tf.float32)
+
+
+def _sizes(order: np.ndarray, batch_size: int) -> tuple[tf.Tensor, tf.Tensor]:
+    return tf.convert_to_tensor(order, tf.int64), tf.constant(batch_size, tf.int64)
+
+
+def _of_any_length(batch: Any) -> tf.TensorSpec:
+    return tf.TensorSpec([None, *batch.shape[1:]], batch.dtype)
+
+
+def _tensors(arrays: Any) -> Any:
+    """Return nested arrays, variables or slices as tensors; a ``None`` stays."""
+    return keras.tree.map_structure(
+        lambda array: None if array is None else tf.convert_to_tensor(array),
+        arrays,
+        none_is_leaf=True,
+    )

@@ -1,0 +1,216 @@
+r"""Making up for pruned weights with those that stay: the optimal brain surgeon, layer by layer.
+
+When weights of a layer are set to values they do not have, the others can be moved so that the layer's
+results change least. For one result with weights *w*, over inputs *X* of calibration data,
+
+.. math::
+
+    \min_{\Delta_S} \lVert X (\Delta_S + \Delta_P) \rVert^2
+    \quad\Rightarrow\quad \Delta_S = -H_{SS}^{-1} H_{SP} \Delta_P, \qquad H = X^\top X
+
+where *P* are the weights whose change is given and *S* those that are free. A bias is free, too.
+
+References
+----------
+B. Hassibi and D. Stork, "Second order derivatives for network pruning: optimal brain surgeon", NIPS 1992.
+X. Dong et al., "Learning to prune deep neural networks via layer-wise optimal brain surgeon", NIPS 2017,
+arXiv:1705.07565. E. Frantar and D. Alistarh, "Optimal brain compression", NeurIPS 2022, arXiv:2208.11580.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+from scipy.linalg import cho_factor, cho_solve
+
+from fabricfit.choices import Treatment
+from fabricfit.curvature.hooks import Tap, run_tapped
+from fabricfit.curvature.matrix_forms import matrix_form
+from fabricfit.layers import Kernel
+from fabricfit.network.kernels import named_kernels
+from fabricfit.training import Data, Dataset
+from fabricfit.training.data import tensors
+
+__all__ = ["Compensation", "surviving_weights"]
+
+logger = logging.getLogger(__name__)
+
+_DAMPING = 1e-2
+"""Added to the diagonal of H, in parts of its mean: inputs that are always 0 would leave it singular."""
+
+_LONGEST = 2048
+"""Inputs of a result up to which its system of equations is solved."""
+
+
+class Compensation:
+    """Moves the weights of a model that stay, when others are about to be changed.
+
+    Dense layers, convolutions and sums over units are compensated that the model calls once; other layers,
+    and results of more than 2,048 inputs, are left as they are.
+
+    Parameters
+    ----------
+    model
+        The model; its weights are changed.
+    data
+        Samples.
+    samples
+        At most how many of them; 0 for none, so that nothing is done.
+    batch_size
+        Samples in a batch.
+    """
+
+    def __init__(self, model: keras.Model, data: Dataset, samples: int, batch_size: int) -> None:
+        self._model = model
+        self._batch_size = batch_size
+        self._data: Data | None = data.arrays(samples).head(samples) if samples else None
+        self._kernels = {
+            name: kernel
+            for name, kernel in named_kernels(model).items()
+            if samples and _can_be_read(kernel)
+        }
+
+    def __call__(self, treatments: Mapping[str, Treatment]) -> None:
+        """Move the weights that stay, before the treatments are applied to the others.
+
+        Parameters
+        ----------
+        treatments
+            Layer -> what becomes of its kernel.
+        """
+        chosen = {
+            name: kernel
+            for name, kernel in self._kernels.items()
+            if name in treatments and (treatments[name].mask == 0).any()
+        }
+        if not chosen or self._data is None:
+            return
+        moments = self._moments(chosen)
+        for name, kernel in chosen.items():
+            self._move(kernel, treatments[name], moments[name])
+
+    def _moments(self, kernels: Mapping[str, Kernel]) -> dict[str, np.ndarray]:
+        """Return ``XᵀX`` of each kernel's inputs, a one behind them, shape ``(g, i + 1, i + 1)``."""
+        assert self._data is not None
+        taps = {name: _tap(kernel) for name, kernel in kernels.items()}
+        variables = list(self._model.variables)
+        values = [variable.value for variable in variables]
+        sums: dict[str, np.ndarray] = {}
+        for X, _ in self._data.batches(self._batch_size):
+            found = run_tapped(self._model, variables, values, tensors(X), taps, {})
+            for name, tap in taps.items():
+                rows = np.asarray(
+                    keras.ops.convert_to_numpy(tap.form.rows(tap.layer, found.inputs[name])),
+                    np.float64,
+                )
+                rows = rows.reshape(-1, *rows.shape[2:])
+                rows = np.concatenate([rows, np.ones((*rows.shape[:2], 1))], axis=-1)
+                part = np.einsum("ngi,ngj->gij", rows, rows, optimize=True)
+                sums[name] = sums.get(name, 0) + part
+        return sums
+
+    def _move(self, kernel: Kernel, treatment: Treatment, moments: np.ndarray) -> None:
+        order = _Order.of(kernel, moments)
+        weights = np.asarray(keras.ops.convert_to_numpy(kernel.variable), np.float64)
+        treated = np.asarray(treatment.apply(weights), np.float64)
+        free = np.asarray((treatment.mask != 0) & (treatment.cluster == 0))
+        before, after, moves = (order.matrix(each) for each in (weights, treated, free))
+        moved = after.copy()
+        shift = np.zeros(after.shape[1:])
+        for group in range(after.shape[1]):
+            change = after[:, group] - before[:, group]
+            moved[:, group], shift[group] = surviving_weights(
+                moments[group], after[:, group], change, moves[:, group], kernel.bias is not None
+            )
+        result = np.where(free, order.kernel(moved), weights)
+        kernel.variable.assign(result.astype(kernel.variable.dtype))
+        if kernel.bias is not None:
+            bias = np.asarray(keras.ops.convert_to_numpy(kernel.bias), np.float64)
+            spread = shift.reshape(bias.shape)
+            kernel.bias.assign((bias + spread).astype(kernel.bias.dtype))
+
+
+def surviving_weights(
+    moments: np.ndarray, weights: np.ndarray, change: np.ndarray, free: np.ndarray, bias: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Move free weights so that results change least by a given change of the others.
+
+    Parameters
+    ----------
+    moments
+        ``XᵀX`` of the inputs with a one behind them, shape ``(i + 1, i + 1)``.
+    weights, change
+        Weights after the change, and the change, shape ``(i, f)``; 0 where a weight is free.
+    free
+        Which weights may move, shape ``(i, f)``.
+    bias
+        Whether results have biases, which are free. Those of results without a free weight stay.
+
+    Returns
+    -------
+    tuple
+        The weights, shape ``(i, f)``, and what is added to the biases, shape ``(f,)``.
+    """
+    moved, shift = weights.copy(), np.zeros(weights.shape[1])
+    damped = moments + _DAMPING * np.mean(np.diag(moments)) * np.eye(len(moments))
+    pulls = moments[:, :-1] @ change
+    patterns, which = np.unique(free, axis=1, return_inverse=True)
+    for number, pattern in enumerate(patterns.T):
+        results = np.flatnonzero(which.reshape(-1) == number)
+        if not pattern.any() or not change[:, results].any():
+            continue
+        kept = np.append(pattern, bias)
+        factor = cho_factor(damped[np.ix_(kept, kept)])
+        delta = np.zeros((len(kept), results.size))
+        delta[kept] = -cho_solve(factor, pulls[np.ix_(kept, results)])
+        moved[:, results] += delta[:-1]
+        shift[results] = delta[-1]
+    return moved, shift
+
+
+@dataclass(frozen=True)
+class _Order:
+    """Where each weight of a kernel is in its matrix form ``(i, g, f)``."""
+
+    places: np.ndarray
+    shape: tuple[int, int, int]
+    of_kernel: tuple[int, ...]
+
+    @classmethod
+    def of(cls, kernel: Kernel, moments: np.ndarray) -> _Order:
+        groups, inputs = moments.shape[0], moments.shape[1] - 1
+        size = int(np.prod(kernel.shape))
+        shape = (inputs, groups, size // (groups * inputs))
+        tap = _tap(kernel)
+        places = tap.form.kernel(tap.layer, np.arange(size).reshape(shape))
+        return cls(places.reshape(-1), shape, kernel.shape)
+
+    def matrix(self, kernel: np.ndarray) -> np.ndarray:
+        flat = np.empty(kernel.size, kernel.dtype)
+        flat[self.places] = kernel.reshape(-1)
+        return flat.reshape(self.shape)
+
+    def kernel(self, matrix: np.ndarray) -> np.ndarray:
+        kernel: np.ndarray = matrix.reshape(-1)[self.places].reshape(self.of_kernel)
+        return kernel
+
+
+def _tap(kernel: Kernel) -> Tap:
+    form = matrix_form(kernel.owner)
+    assert form is not None, "kernels without a form are left out"
+    return Tap(kernel.owner, form)
+
+
+def _can_be_read(kernel: Kernel) -> bool:
+    called = len(getattr(kernel.owner, "_inbound_nodes", ()))
+    if kernel.part or kernel.quantizer is not None or called != 1:
+        return False
+    form = matrix_form(kernel.owner)
+    inputs = int(np.prod(kernel.shape[:-1]))
+    if form is not None and inputs > _LONGEST:
+        logger.info("%r has %d inputs: its weights are not compensated", kernel.owner.name, inputs)
+    return form is not None and inputs <= _LONGEST

@@ -1,0 +1,96 @@
+"""Putting group regularizers on a model's layers, and taking them off again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from fabricfit.description.attributes import LayerAttributes
+from fabricfit.layers import Kernel, find_handler
+from fabricfit.layers.regularizers import GroupRegularizer
+from fabricfit.network.cloning import copy_model
+from fabricfit.network.kernels import named_kernels
+from fabricfit.network.walk import check_model, named_layers
+
+__all__ = ["attach_regularizers", "remove_custom_regularizers"]
+
+
+def attach_regularizers(
+    model: keras.Model,
+    attributes: Mapping[str, LayerAttributes],
+    strengths: Mapping[str, tuple[float, float]],
+) -> keras.Model:
+    """Put group regularizers on a model's optimizable layers, on top of those they have.
+
+    Parameters
+    ----------
+    model
+        The model; it is changed.
+    attributes
+        Layer -> attributes.
+    strengths
+        Layer -> ``(alpha, beta)``, the weights of the norms and of the variances.
+    """
+    classes = _regularizers(model)
+    for name, kernel in named_kernels(model).items():
+        described = attributes.get(name)
+        if described is None or not described.optimizable:
+            continue
+        settings = described.optimization_attributes
+        assert settings is not None
+        alpha, beta = strengths[name]
+        regularizer = classes[id(kernel.variable)](
+            alpha=alpha if settings.pruning else 0.0,
+            beta=beta if settings.weight_sharing else 0.0,
+            structure_type=settings.structure_type,
+            block_shape=settings.block_shape,
+            pattern_offset=settings.pattern_offset,
+            consecutive_patterns=settings.consecutive_patterns,
+            base=_without_ours(getattr(kernel.owner, kernel.regularizer)),
+            layout=described.layout,
+        )
+        _set(kernel, regularizer)
+    return model
+
+
+def remove_custom_regularizers(model: keras.Model) -> keras.Model:
+    """Return a copy of a model without fabricfit's regularizers.
+
+    Parameters
+    ----------
+    model
+        A model, for example of :func:`build_optimizable_model`. It is not changed.
+
+    Returns
+    -------
+    keras.Model
+        An uncompiled copy with the same weights, in which every layer has the regularizer again that it
+        had before, if any. It saves and loads where fabricfit is not installed.
+    """
+    plain = copy_model(check_model(model))
+    for kernel in named_kernels(plain).values():
+        ours = getattr(kernel.owner, kernel.regularizer, None)
+        if isinstance(ours, GroupRegularizer):
+            _set(kernel, ours.base)
+    return plain
+
+
+def _set(kernel: Kernel, regularizer: Any) -> None:
+    setattr(kernel.owner, kernel.regularizer, regularizer)
+    kernel.variable.regularizer = regularizer
+
+
+def _regularizers(model: keras.Model) -> dict[int, type[GroupRegularizer]]:
+    """Return the regularizer class of each kernel, by the variable's id."""
+    return {
+        id(kernel.variable): handler.regularizer
+        for layer in named_layers(model).values()
+        if (handler := find_handler(layer)) is not None
+        for kernel in handler.kernels(layer)
+    }
+
+
+def _without_ours(regularizer: Any) -> Any:
+    return regularizer.base if isinstance(regularizer, GroupRegularizer) else regularizer

@@ -1,0 +1,195 @@
+"""Choosing regularization strengths by successive halving, with one compiled engine.
+
+All candidates begin alike: some epochs each. The better half goes on, and so forth, until one or two have
+had all their epochs. What is good is said by a judge; in a run it is the validation metric *after pruning to
+the target*, since the strengths that leave a dense model best are seldom those that leave a pruned one best.
+
+References
+----------
+K. Jamieson, A. Talwalkar, "Non-stochastic best arm identification and hyperparameter optimization", AISTATS
+2016.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from scipy.stats import qmc
+
+from fabricfit.description.attributes import LayerAttributes
+from fabricfit.errors import InvalidInputError
+from fabricfit.run import Keeper
+from fabricfit.training import Dataset, Engine, EngineState, TrainingDivergedError, better
+from fabricfit.training.strengths import Strengths, Trial, Tuned, regularized
+
+__all__ = ["candidates", "halve", "rungs"]
+
+logger = logging.getLogger(__name__)
+
+_KEPT = 2
+"""One of so many candidates goes on to the next rung."""
+
+
+def candidates(
+    attributes: Mapping[str, LayerAttributes], values: Sequence[float], count: int, seed: int
+) -> list[Strengths]:
+    """Return different choices of strengths.
+
+    Parameters
+    ----------
+    attributes
+        Layer -> attributes; layers that may be pruned get a strength for their norms, layers that may
+        be shared one for their variances.
+    values
+        Strengths to choose from.
+    count
+        At most how many choices. One half, rounded up, has the same strength everywhere, from the
+        smallest to the largest; the others are drawn layer by layer, by Latin hypercube sampling, so that
+        each strength takes its turn in each layer.
+    seed
+        Seeds the drawing.
+    """
+    values = sorted(set(values))
+    layers = regularized(attributes)
+    wanted = [(name, kind) for name, both in layers.items() for kind in (0, 1) if both[kind]]
+
+    def spelled(indices: Sequence[int]) -> Strengths:
+        chosen = {name: [0.0, 0.0] for name in layers}
+        for (name, kind), index in zip(wanted, indices, strict=True):
+            chosen[name][kind] = values[index]
+        return {name: (alpha, beta) for name, (alpha, beta) in chosen.items()}
+
+    alike = np.unique(np.linspace(0, len(values) - 1, math.ceil(count / 2)).round().astype(int))
+    rows = [[int(index)] * len(wanted) for index in alike]
+    if len(rows) < count and wanted:
+        drawn = qmc.LatinHypercube(len(wanted), rng=np.random.default_rng(seed))
+        rows += (drawn.random(count - len(rows)) * len(values)).astype(int).tolist()
+    return [spelled(row) for row in {tuple(row): row for row in rows}.values()]
+
+
+def rungs(epochs: int, count: int) -> list[int]:
+    """Return how many epochs a candidate has had at the end of each rung, the last being ``epochs``."""
+    steps = math.ceil(math.log(max(count, 1), _KEPT) - 1e-9)
+    return sorted({math.ceil(epochs / _KEPT**step) for step in range(steps + 1)})
+
+
+def halve(
+    engine: Engine,
+    choices: Sequence[Strengths],
+    data: Dataset,
+    judge: Callable[[Engine], float],
+    *,
+    increasing: bool,
+    epochs: int,
+    batch_size: int,
+    seed: int,
+    keeper: Keeper | None = None,
+) -> Tuned:
+    """Train candidates with one engine, rung by rung; return the best one.
+
+    Parameters
+    ----------
+    engine
+        Has a penalty whose strengths are tried; its weights are where all candidates begin. It comes back
+        with weights and strengths of some candidate.
+    choices
+        Strengths to try.
+    data
+        Samples to train on.
+    judge
+        Returns how good the engine's present weights are. It leaves them as they are.
+    increasing
+        Whether more is better.
+    epochs
+        Epochs of the candidates that go all the way.
+    batch_size, seed
+        Samples in a step; seeds the samples' order, which is the same for all.
+    keeper
+        Saves the search between two rungs, and knows where it was left.
+
+    Raises
+    ------
+    InvalidInputError
+        Every candidate diverged.
+    """
+    start = engine.get_weights()
+    engine.reset_optimizer()
+    states = dict.fromkeys(range(len(choices)), engine.get_state())
+    scores: dict[int, float] = {}
+    epochs_of = dict.fromkeys(states, 0)
+    ahead, done, first = list(states), 0, 0
+    if keeper is not None and keeper.state is not None:
+        states, scores, epochs_of, ahead, done, first = _restored(keeper.state)
+        engine.set_random(keeper.state["random"])
+    for number, rung in enumerate(rungs(epochs, len(choices))):
+        if number < first:
+            continue
+        rng = np.random.default_rng([seed, number])
+        orders = [data.order(rng) for _ in range(rung - done)]
+        candidates = ((states[index], choices[index]) for index in ahead)
+        trained = engine.train_candidates(candidates, data, orders, batch_size)
+        for index, (state, loss) in zip(ahead, trained, strict=True):
+            scores[index] = _score(engine, judge) if np.isfinite(loss) else math.nan
+            states[index], epochs_of[index] = state, rung
+            logger.debug("strengths %d after %d epochs: %.5g", index, rung, scores[index])
+        done = rung
+        alive = [index for index in ahead if np.isfinite(scores[index])]
+        if not alive:
+            engine.set_weights(start)
+            raise InvalidInputError(
+                "every trial of the tuner diverged: lower the learning rate or regularization_range."
+            )
+        ahead = _best_first(alive, scores, increasing)[: math.ceil(len(ahead) / _KEPT)]
+        states = {index: states[index] for index in ahead}
+        if keeper is not None:
+            keeper.mark("rung", epochs=rung, scores=[scores[index] for index in ahead])
+            keeper.save(
+                {
+                    "states": {i: [s.weights, s.optimizer] for i, s in states.items()},
+                    "scores": scores,
+                    "epochs_of": epochs_of,
+                    "ahead": ahead,
+                    "done": [done, number + 1],
+                    "random": engine.get_random(),
+                }
+            )
+    best = ahead[0]
+    return Tuned(
+        choices[best],
+        states[best].weights,
+        tuple(Trial(each, epochs_of[i], scores[i], i == best) for i, each in enumerate(choices)),
+    )
+
+
+def _restored(
+    state: Mapping[str, Any],
+) -> tuple[dict[int, EngineState], dict[int, float], dict[int, int], list[int], int, int]:
+    """Return what was saved after a rung, and the number of the next one."""
+    states = {index: EngineState(*parts) for index, parts in state["states"].items()}
+    return states, state["scores"], state["epochs_of"], state["ahead"], *state["done"]
+
+
+def _score(engine: Engine, judge: Callable[[Engine], float]) -> float:
+    try:
+        return judge(engine)
+    except TrainingDivergedError:
+        return math.nan
+
+
+def _best_first(indices: list[int], scores: Mapping[int, float], increasing: bool) -> list[int]:
+    ordered: list[int] = []
+    for index in indices:  # the earlier of two that are equally good stays before the other
+        place = next(
+            (
+                i
+                for i, other in enumerate(ordered)
+                if better(scores[index], scores[other], increasing)
+            ),
+            len(ordered),
+        )
+        ordered.insert(place, index)
+    return ordered

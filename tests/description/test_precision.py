@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fabricfit.description.attributes import hls4mlAttributes
+from fabricfit.description.precision import FixedPrecision, parse_precision, quantize
+from fabricfit.description.strategies import canonical_strategy
+from fabricfit.errors import FabricFitError, InvalidInputError
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("fixed<16,6>", FixedPrecision(16, 6)),
+        ("ap_fixed<16, 6>", FixedPrecision(16, 6)),
+        ("ap_ufixed<8,0,AP_RND,AP_SAT>", FixedPrecision(8, 0, False)),
+        ("ap_int<4>", FixedPrecision(4, 4)),
+        ("uint<4>", FixedPrecision(4, 4, False)),
+        ("ac_fixed<16,6,true>", FixedPrecision(16, 6)),
+        ("ac_fixed<16,6,false>", FixedPrecision(16, 6, False)),
+        (" fixed<12,-2> ", FixedPrecision(12, -2)),
+    ],
+)
+def test_precisions_are_read_as_hls4ml_writes_them(text, expected):
+    assert parse_precision(text) == expected
+    assert parse_precision(str(expected)) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["auto", "", "fixed<16>", "fixed<>", "float", "fixed<0,0>", 16, None]
+)
+def test_what_is_no_precision_is_refused(text):
+    with pytest.raises(InvalidInputError):
+        parse_precision(text)
+
+
+def test_types_of_other_libraries_serve():
+    types = pytest.importorskip("hls4ml.model.types")
+    precision = types.FixedPrecisionType(width=12, integer=4)
+    assert parse_precision(precision) is precision
+
+
+GOOD = {
+    "n_in": 4,
+    "n_out": 2,
+    "io_type": "io_parallel",
+    "strategy": "Resource",
+    "weight_precision": "fixed<16,6>",
+    "output_precision": "fixed<16,6>",
+    "reuse_factor": 2,
+}
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"n_in": 0}, "n_in"),
+        ({"reuse_factor": 1.5}, "reuse_factor"),
+        ({"io_type": "parallel"}, "io_parallel"),
+        ({"strategy": "Unrolled"}, "Did you mean 'ResourceUnrolled'"),
+        ({"strategy": "fast"}, "takes any other for Latency"),
+        ({"weight_precision": "auto"}, "'auto'"),
+    ],
+)
+def test_hls4ml_attributes_are_checked(change, message):
+    assert hls4mlAttributes(**GOOD).weight_precision.width == 16
+    with pytest.raises(FabricFitError, match=message):
+        hls4mlAttributes(**{**GOOD, **change})
+
+
+def test_strategies_have_one_spelling_inside():
+    assert canonical_strategy("ResourceUnrolled") == canonical_strategy("resource_unrolled")
+    assert canonical_strategy("LATENCY") == "latency"
+
+
+@pytest.mark.parametrize(
+    ("text", "built"),
+    [
+        ("fixed<8,4>", [1, -2, 2]),
+        ("ap_fixed<8,4,AP_TRN_ZERO>", [1, -1, 2]),
+        ("fixed<8,4,RND,SAT>", [2, -2, 2]),
+        ("fixed<8,4,7>", [1, -2, 2]),
+        ("ac_fixed<8,4,true,AC_RND,AC_SAT>", [2, -2, 2]),
+    ],
+)
+def test_hardware_cuts_numbers_off_unless_told_otherwise(text, built):
+    values = np.array([1.75, -1.75, 2.0]) / 16
+    assert quantize(values, parse_precision(text), as_built=True).tolist() == built
+    assert quantize(values, parse_precision(text)).tolist() == [2, -2, 2]
+    assert parse_precision(text) == FixedPrecision(8, 4)

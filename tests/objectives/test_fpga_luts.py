@@ -1,0 +1,70 @@
+"""Objectives for models without DSPs: what they count, and what choices they lead to."""
+
+import numpy as np
+import pytest
+
+from fabricfit.choices import solve_choices
+from fabricfit.description.precision import quantize
+from fabricfit.hardware.adder_graphs import adder_graph_lut, bit_operations
+from fabricfit.objectives.fpga import FPGAResources
+from fabricfit.objectives.fpga_luts import AdderGraphResources, BitOperations
+from fabricfit.selection.targets import ChoiceTarget
+from tests.objectives.test_fpga import decided, kernel_for, layer
+
+pytest.importorskip("alkaid")
+
+
+@pytest.mark.parametrize("strategy", ["Latency", "distributed_arithmetic"])
+def test_constants_are_counted_as_their_graph_without_dsps(strategy):
+    objective = AdderGraphResources(["dsp", "lut"])
+    attributes = decided(layer((8, 6), strategy, 1, 8), objective)
+    kernel = kernel_for(attributes)
+    precision = attributes.args["hls4ml_attributes"].weight_precision
+    integers = quantize(kernel, precision, as_built=True)
+    assert objective.layer_use(attributes, kernel) == [0, adder_graph_lut(integers, 16)]
+
+
+def test_layers_with_multipliers_are_counted_as_ever():
+    attributes = layer(reuse_factor=4)
+    kernel = kernel_for(attributes)
+    resources = ["dsp", "lut"]
+    expected = FPGAResources(resources).layer_use(attributes, kernel)
+    assert AdderGraphResources(resources).layer_use(attributes, kernel) == expected
+
+
+@pytest.mark.parametrize("objective", [AdderGraphResources(["lut"]), BitOperations])
+@pytest.mark.parametrize("level", [0.3, 0.6, 0.85])
+def test_a_choice_keeps_a_level_and_uses_it(objective, level):
+    attributes = {
+        name: decided(layer(shape, "Latency", 1, 12, name=name), objective)
+        for name, shape in (("a", (8, 10)), ("b", (10, 6)))
+    }
+    kernels = {name: kernel_for(each, seed) for seed, (name, each) in enumerate(attributes.items())}
+    target = ChoiceTarget(attributes, objective, kernels)
+    chosen = target.choose(kernels, level)
+    treated = {name: each.apply(kernels[name]) for name, each in chosen.treatments.items()}
+    allowed = (1 - level) * target.baseline[0]
+    used = sum(objective.layer_use(attributes[n], k)[0] for n, k in treated.items())
+    assert chosen.utilization[0] <= allowed * (1 + 1e-9)
+    # What may still train is counted as it usually comes out, which is not what it is by chance now.
+    assert 0.7 * allowed <= used <= 1.15 * allowed
+
+
+def test_bit_operations_of_a_layer():
+    attributes = decided(layer((4, 3), "Latency", 1, 8), BitOperations)
+    kernel = kernel_for(attributes)
+    precision = attributes.args["hls4ml_attributes"].weight_precision
+    integers = quantize(kernel, precision, as_built=True)
+    assert BitOperations.layer_use(attributes, kernel) == [bit_operations(integers, 16)]
+    assert BitOperations.layer_resources(attributes) == [12 * 7 * 16]
+
+
+def test_at_a_price_weights_are_rounded_to_fewer_bits_before_they_go():
+    attributes = decided(layer((6, 6), "Latency", 1, 10), BitOperations)
+    kernel = kernel_for(attributes)
+    choices = BitOperations.layer_choices(attributes, kernel)
+    full = BitOperations.layer_use(attributes, kernel)[0]
+    solution = solve_choices([choices], np.array([0.5 * full]))
+    after = choices.treatment(solution.picks[0]).apply(kernel)
+    assert BitOperations.layer_use(attributes, after)[0] < 0.6 * full
+    assert np.count_nonzero(after) > 0.6 * kernel.size
