@@ -1,6 +1,6 @@
 """A model as a list of layer calls on tensors, each tensor with its units on the last axis.
 
-This is the only module of the room that reads how Keras records a graph.
+The only module that reads how Keras records a graph.
 """
 
 from __future__ import annotations
@@ -12,68 +12,9 @@ from typing import Any
 import keras
 
 from fabricfit.errors import InvalidInputError, InvalidTypeError
+from fabricfit.layers.calls import Call, Tensor
 
-__all__ = ["Call", "Graph", "Tensor", "is_readable", "read_graph"]
-
-
-@dataclass(frozen=True)
-class Tensor:
-    """What one layer call hands to others.
-
-    Parameters
-    ----------
-    index
-        Position among the tensors of the graph.
-    shape
-        Shape with the batch axis; ``None`` where a size is not known.
-    masked
-        Whether Keras carries a mask (of time steps) along with it.
-    """
-
-    index: int
-    shape: tuple[int | None, ...]
-    masked: bool = False
-
-    @property
-    def units(self) -> int | None:
-        """Size of the last axis, or ``None`` where the tensor has no such axis of known size."""
-        return self.shape[-1] if len(self.shape) > 1 else None
-
-
-@dataclass(frozen=True)
-class Call:
-    """One application of a layer to tensors.
-
-    Parameters
-    ----------
-    layer
-        The layer, or the Keras operation, that is applied.
-    inputs, outputs
-        The tensors that go in and come out, in the order of the arguments.
-    node
-        Keras' own record of the call.
-    plain
-        Whether nothing but the input tensors was passed (no ``training=True``, no mask).
-    shared
-        Whether the model applies the layer more than once.
-    """
-
-    layer: Any
-    inputs: tuple[Tensor, ...]
-    outputs: tuple[Tensor, ...]
-    node: Any
-    plain: bool
-    shared: bool
-
-    @property
-    def name(self) -> str:
-        """The layer's name."""
-        return str(self.layer.name)
-
-    @property
-    def output(self) -> Tensor:
-        """The only output, for layers that have one."""
-        return self.outputs[0]
+__all__ = ["Graph", "is_readable", "read_graph"]
 
 
 @dataclass(frozen=True)

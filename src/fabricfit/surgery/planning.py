@@ -17,7 +17,8 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from fabricfit.layers import find_handler
-from fabricfit.network.graph import Call, Graph, Tensor
+from fabricfit.layers.calls import Call, Tensor
+from fabricfit.network.graph import Graph
 from fabricfit.surgery import families  # noqa: F401 - registers the rules
 from fabricfit.surgery.rules import Constants, Cut, Rule, rule_for
 

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from fabricfit.errors import InvalidInputError
-from fabricfit.network.graph import Call
+from fabricfit.layers.calls import Call
 from fabricfit.surgery.planning import Decision
 from fabricfit.surgery.rules import Replacement, rule_for
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 import keras
 import numpy as np
 
-from fabricfit.network.graph import Call
+from fabricfit.layers.calls import Call
 
 __all__ = [
     "Constants",

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fabricfit.network.graph import Call
+from fabricfit.layers.calls import Call
 from fabricfit.surgery.families.dense_and_conv import rewritten_kernel
 from fabricfit.surgery.rules import (
     Constants,

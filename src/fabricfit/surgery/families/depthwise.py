@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from fabricfit.network.graph import Call
+from fabricfit.layers.calls import Call
 from fabricfit.surgery.activations import activate, why_mixing
 from fabricfit.surgery.families.dense_and_conv import plain_kernel_obstacle
 from fabricfit.surgery.rules import (

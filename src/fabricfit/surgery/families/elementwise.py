@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from fabricfit.network.graph import Call
+from fabricfit.layers.calls import Call
 from fabricfit.surgery.activations import activate, why_mixing
 from fabricfit.surgery.rules import (
     Constants,

@@ -6,7 +6,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 
-from fabricfit.network.graph import Call
+from fabricfit.layers.calls import Call
 from fabricfit.surgery.rules import (
     Constants,
     Cut,

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
-from fabricfit.network.graph import Call
+from fabricfit.layers.calls import Call
 from fabricfit.surgery.rules import Constants, Link, Rule, register
 
 __all__ = ["Concatenation", "Meeting"]

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from fabricfit.network.graph import Call
+from fabricfit.layers.calls import Call
 from fabricfit.surgery.rules import Constants, Cut, Replacement, Rule, register, to_numpy
 
 __all__ = ["BatchNorm", "PReLU"]

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 
 from fabricfit.layers import find_handler
-from fabricfit.network.graph import Call
+from fabricfit.layers.calls import Call
 from fabricfit.surgery.families.dense_and_conv import (
     EinsumProduct,
     Product,

@@ -8,7 +8,7 @@ from dataclasses import replace
 import keras
 import numpy as np
 
-from fabricfit.network.graph import Call
+from fabricfit.layers.calls import Call
 from fabricfit.surgery.rules import (
     Constants,
     Cut,
