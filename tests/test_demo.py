@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+from rich.console import Console
 
 from fabricfit import datasets, demo
 
@@ -58,13 +59,11 @@ def test_a_budget_that_is_met_already_needs_no_run(tmp_path, monkeypatch, capfd)
 
 @pytest.mark.parametrize(("agrees", "expected"), [(True, "as predicted"), (False, "not as pred")])
 def test_the_proof_says_what_was_found(agrees, expected, capsys):
-    from rich.console import Console
-
     from fabricfit.firmware import LayerVerification, Verification
 
     layer = LayerVerification("fc", "Latency", "latency", 1, 9, 9, 9, agrees, 4, 4 if agrees else 5)
     found = Verification((layer,), True, agrees, samples=20)
-    demo._prove(Console(), found)
+    demo._show_verification(Console(), found)
     out = " ".join(capsys.readouterr().out.split())
     assert expected in out
     assert ("bit for bit" in out) is agrees

@@ -11,24 +11,29 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["main"]
+from rich.console import Console
+
+from fabricfit import datasets
+from fabricfit.firmware.verification_result import Verification
+from fabricfit.hardware.budget import Budget
+from fabricfit.hls4ml.estimation import ModelEstimate
+from fabricfit.reporting.report import OptimizationReport
+from fabricfit.tables import TextTable
+
+__all__ = ["accuracy", "main", "train_tagger"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the demo; return the process's exit code."""
-    options = _parser().parse_args(arguments)
+    options = _build_parser().parse_args(arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
-    from rich.console import Console
-
     console = Console()
     started = time.perf_counter()
     import keras
 
     import fabricfit
-    from fabricfit.datasets import load_jets
 
-    budget = fabricfit.Budget.device(options.device, options.fraction)
+    budget = Budget.device(options.device, options.fraction)
     config = {
         "Model": {
             "Precision": "fixed<16,6>",
@@ -37,26 +42,43 @@ def main(arguments: Sequence[str] | None = None) -> int:
         },
         "IOType": "io_parallel",
     }
-    jets = load_jets()
+    jets = datasets.load_jets()
     console.print(
         f"[bold]Training a 16-64-32-32-5 jet tagger[/] on {len(jets.X_train):,} jets "
         f"({keras.backend.backend()} backend) …"
     )
     model = train_tagger(jets, options.seed)
-    needs = fabricfit.estimate(model, config, budget=budget)
-    amounts = ", ".join(
-        f"{needs.resources[name].value:,.0f} of {limit:,.0f} {needs.label(name)}"
-        for name, limit in needs.limits.items()
-    )
-    console.print(
-        f"With 16-bit weights, {options.strategy} and a reuse factor of {options.reuse_factor} it takes "
-        f"[bold]{amounts}[/] of {budget.name}.",
-        soft_wrap=True,
-    )
-    if needs.fits:
+    before = fabricfit.estimate(model, config, budget=budget)
+    _show_estimate(console, before, options, budget)
+    if before.fits:
         console.print("It fits as it is.")
         return 0
     console.print("[bold]Fitting it[/] …")
+    result = _fit_tagger(model, config, budget, jets, options)
+    saved = result.directory / "jet_tagger.keras"
+    result.model.save(saved)
+    old, new = (accuracy(each, jets.X_test, jets.y_test) for each in (model, result.model))
+    _show_outcome(console, result.report, budget.name)
+    _show_accuracies(console, old, new, len(jets.y_test))
+    if importlib.util.find_spec("hls4ml") and shutil.which("g++"):
+        console.print("Compiling and running the C++ that hls4ml generates for it …")
+        _show_verification(console, result.verify(jets.X_test, samples=500))
+    console.print(f"Saved as a plain Keras model: {_shorten_path(saved)}", soft_wrap=True)
+    if all(map(importlib.util.find_spec, ("jinja2", "matplotlib"))):
+        page = result.write_report()
+        console.print(f"The report as a web page: {_shorten_path(page)}", soft_wrap=True)
+    console.print(f"Done in {time.perf_counter() - started:.0f} s.")
+    return 0
+
+
+def _fit_tagger(
+    model: Any, config: dict[str, Any], budget: Budget, jets: Any, options: argparse.Namespace
+) -> Any:
+    """Fit the tagger to a budget; return the result of :func:`fabricfit.fit`."""
+    import keras
+
+    import fabricfit
+
     settings = fabricfit.OptimizationSettings(
         batch_size=256,
         epochs=10,
@@ -71,24 +93,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         seed=options.seed,
         verbose=True,
     )
-    result = fabricfit.fit(
-        model, config, budget, (jets.X_train, jets.y_train), (jets.X_val, jets.y_val), settings
-    )
-    saved = result.directory / "jet_tagger.keras"
-    result.model.save(saved)
-    before, after = (accuracy(each, jets.X_test, jets.y_test) for each in (model, result.model))
-    _show(console, result.report, budget.name, before, after, len(jets.y_test))
-    if importlib.util.find_spec("hls4ml") and shutil.which("g++"):
-        console.print("Compiling and running the C++ that hls4ml generates for it …")
-        _prove(
-            console,
-            result.verify(jets.X_test, samples=500),
-        )
-    console.print(f"Saved as a plain Keras model: {_short(saved)}", soft_wrap=True)
-    if all(map(importlib.util.find_spec, ("jinja2", "matplotlib"))):
-        console.print(f"A page to look at: {_short(result.write_report())}", soft_wrap=True)
-    console.print(f"Done in {time.perf_counter() - started:.0f} s.")
-    return 0
+    train, validation = (jets.X_train, jets.y_train), (jets.X_val, jets.y_val)
+    return fabricfit.fit(model, config, budget, train, validation, settings)
 
 
 def train_tagger(jets: Any, seed: int = 0) -> Any:
@@ -141,43 +147,52 @@ def accuracy(model: Any, X: Any, y: Any) -> float:
     return float((outputs.argmax(axis=1) == y).mean())
 
 
-def _show(console: Any, report: Any, device: str, before: float, after: float, jets: int) -> None:
-    from rich.table import Table
+def _show_estimate(
+    console: Console, found: ModelEstimate, options: argparse.Namespace, budget: Budget
+) -> None:
+    amounts = ", ".join(
+        f"{found.resources[name].value:,.0f} of {limit:,.0f} {found.label(name)}"
+        for name, limit in found.limits.items()
+    )
+    console.print(
+        f"With 16-bit weights, {options.strategy} and a reuse factor of {options.reuse_factor} it uses "
+        f"[bold]{amounts}[/] of {budget.name}.",
+        soft_wrap=True,
+    )
 
+
+def _show_outcome(console: Console, report: OptimizationReport, device: str) -> None:
+    """Print what each layer uses before and after, the total, and what the device has."""
     pairs = zip(report.resources_before, report.resources_after, strict=True)
-    changed = [i for i, (old, new) in enumerate(pairs) if old != new]
-    table = Table(title="What it takes, before → after", title_justify="left")
-    table.add_column("layer")
-    for name in ("non-zero weights", *(report.units[i] for i in changed)):
-        table.add_column(name, justify="right")
-    for layer in report.layers:
-        table.add_row(
-            layer.name,
-            f"{layer.weights:,} → {layer.nonzeros_after:,}",
-            *(_change(layer.resources_before[i], layer.resources_after[i]) for i in changed),
+    changed = [i for i, (before, after) in enumerate(pairs) if before != after]
+    weights = [(layer.weights, layer.nonzeros_after) for layer in report.layers]
+    used = [(layer.resources_before, layer.resources_after) for layer in report.layers]
+    weights.append((sum(n for n, _ in weights), sum(n for _, n in weights)))
+    used.append((report.resources_before, report.resources_after))
+    rows = [
+        [name, f"{all_:,} → {left:,}", *(f"{old[i]:,.0f} → {new[i]:,.0f}" for i in changed)]
+        for name, (all_, left), (old, new) in zip(
+            [*(layer.name for layer in report.layers), "total"], weights, used, strict=True
         )
-    table.add_section()
-    weights = sum(layer.weights for layer in report.layers)
-    nonzeros = sum(layer.nonzeros_after for layer in report.layers)
-    totals = (_change(report.resources_before[i], report.resources_after[i]) for i in changed)
-    table.add_row("total", f"{weights:,} → {nonzeros:,}", *totals, style="bold")
-    table.add_row(device, "", *(f"{report.budget[i]:,.0f}" for i in changed))
-    console.print(table)
+    ]
+    limits = report.budget or ()
+    rows.append([device, "", *(f"{limits[i]:,.0f}" for i in changed)])
+    header = ["layer", "non-zero weights", *(report.units[i] for i in changed)]
+    console.print(TextTable(header, rows, closing=2, title="Resource usage, before → after"))
+
+
+def _show_accuracies(console: Console, before: float, after: float, jets: int) -> None:
     console.print(
         f"Test accuracy on {jets:,} jets: {before:.2%} before, [bold]{after:.2%}[/] after "
         f"({(after - before) * 100:+.2f} points)."
     )
 
 
-def _change(before: float, after: float) -> str:
-    return f"{before:,.0f} → {after:,.0f}"
-
-
-def _prove(console: Any, found: Any) -> None:
-    """Say what the generated code has and computes."""
+def _show_verification(console: Console, found: Verification) -> None:
+    """Print what the generated code holds and computes."""
     constants = [layer.constants for layer in found.layers if layer.constants is not None]
     counted = (
-        f"{sum(constants):,} constants that take a DSP"
+        f"{sum(constants):,} constants that need a DSP"
         if constants
         else f"{sum(layer.multipliers for layer in found.layers):,} multipliers"
     )
@@ -190,14 +205,15 @@ def _prove(console: Any, found: Any) -> None:
     console.print(f"It has {counted}, {agrees}; on {found.samples} jets {bits}.")
 
 
-def _short(path: Path) -> Path:
+def _shorten_path(path: Path) -> Path:
+    """Return a path relative to the current folder where it lies in it."""
     try:
         return path.relative_to(Path.cwd())
     except ValueError:
         return path
 
 
-def _parser() -> argparse.ArgumentParser:
+def _build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m fabricfit.demo",
         description="Train an LHC jet tagger, fit it to a board, and show the result.",

@@ -354,7 +354,7 @@ def devices(
 ) -> int:
     """List the boards and parts whose resources are known."""
     from fabricfit.hardware import devices as known
-    from fabricfit.tables import columns
+    from fabricfit.tables import TextTable
 
     wanted = (name or "").lower()
     found = [each for each in known() if wanted in each.name.lower() or wanted in each.part.lower()]
@@ -371,7 +371,7 @@ def devices(
         ]
         for each in found
     ]  # fmt: skip
-    _say("\n".join(columns(header, body)))
+    _say("\n".join(TextTable(header, body, names=frozenset((0, 1, 2))).lines()))
     return 0
 
 

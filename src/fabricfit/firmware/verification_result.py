@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from fabricfit.synthesis.comparison import Comparison
+from fabricfit.tables import TextTable
 
 __all__ = ["LayerVerification", "Mismatch", "Verification"]
 
@@ -142,7 +143,7 @@ class Verification:
             *("layer", "asked", "built", "RF", "multipliers", "expected", "products"),
             *("constants", "expected", ""),
         )
-        rows = [head] + [
+        rows = [
             (
                 layer.name,
                 layer.strategy_asked,
@@ -157,15 +158,8 @@ class Verification:
             )
             for layer in self.layers
         ]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        table = [
-            "  ".join(
-                f"{cell:<{w}}" if i < 3 else f"{cell:>{w}}"
-                for i, (cell, w) in enumerate(zip(row, widths, strict=True))
-            ).rstrip()
-            for row in rows
-        ]
-        return "\n".join([*table, *self._verdict()])
+        names = frozenset((0, 1, 2, len(head) - 1))
+        return "\n".join([*TextTable(head, rows, names).lines(), *self._verdict()])
 
     def _verdict(self) -> list[str]:
         lines = []

@@ -19,7 +19,7 @@ from fabricfit.hardware.product import Product, Work
 from fabricfit.hardware.resources import product_resources
 from fabricfit.hardware.timing import product_interval, product_latency
 from fabricfit.hls4ml.products import hls4ml_attributes, product_of
-from fabricfit.tables import text_table
+from fabricfit.tables import TextTable
 
 __all__ = ["LayerEstimate", "ModelEstimate", "estimate_layers"]
 
@@ -180,7 +180,7 @@ class ModelEstimate:
         return header, body
 
     def __str__(self) -> str:
-        lines = text_table(*self.rows())
+        lines = TextTable(*self.rows(), names=frozenset((0, 1)), closing=1).lines()
         for name, limit in self.limits.items():
             used = self.resources[name]
             verdict = (

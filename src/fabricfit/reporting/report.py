@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
 from fabricfit.errors import require
-from fabricfit.tables import text_table
+from fabricfit.tables import TextTable
 
 _Part = TypeVar("_Part")
 
@@ -266,7 +266,8 @@ class OptimizationReport:
         return str(self)
 
     def __str__(self) -> str:
-        lines = text_table(*self.rows())
+        header, rows = self.rows()
+        lines = TextTable(header, rows, frozenset((0, len(header) - 1)), closing=1).lines()
         if self.budget is not None:
             limits = zip(self.units, self.resources_after, self.budget, strict=True)
             shares = ", ".join(

@@ -8,6 +8,7 @@ from typing import Any
 from fabricfit.hardware.estimates import RESOURCES, Estimate
 from fabricfit.hls4ml.estimation import ModelEstimate
 from fabricfit.synthesis.reports import SynthesisReport
+from fabricfit.tables import TextTable
 
 __all__ = ["Compared", "Comparison", "compare"]
 
@@ -102,16 +103,9 @@ class Comparison:
         }
 
     def __str__(self) -> str:
-        rows = [("", "reported", "estimated", "ratio", "")]
-        rows += [_row(each) for each in self._all if each.reported or each.estimate.high]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        table = [
-            "  ".join(
-                f"{cell:>{width}}" if i in (1, 3) else f"{cell:<{width}}"
-                for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-            ).rstrip()
-            for row in rows
-        ]
+        rows = [_row(each) for each in self._all if each.reported or each.estimate.high]
+        header = ("", "reported", "estimated", "ratio", "")
+        table = TextTable(header, rows, names=frozenset((0, 4))).lines()
         notes = dict.fromkeys(each.estimate.note for each in self._all if each.estimate.note)
         heading = ", ".join(text for text in (self.tool, self.stage, self.part) if text)
         return "\n".join([heading, *table, *(f"note: {note}" for note in notes)])
