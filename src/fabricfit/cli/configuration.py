@@ -1,4 +1,4 @@
-"""The file that describes a run: its schema, and reading it with the line of every error."""
+"""The file that describes a run: its schema, and a reader that names the line of every error."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class _Section(BaseModel):
 
 
 class DataConfig(_Section):
-    """Where samples come from."""
+    """Sources of the samples."""
 
     source: str = Field(
         description="An .npz, .h5 or .parquet file, or 'module:function', which returns "
@@ -41,21 +41,23 @@ class DataConfig(_Section):
     targets: str | list[str] = Field(default="y", description="Name of the targets in the file.")
     validation: str | None = Field(
         default=None,
-        description="Another source for validation; without it, X_val and y_val of the file, or a part.",
+        description="Another source for validation; by default X_val and y_val of the file, or a "
+        "fraction of X and y.",
     )
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = Field(
-        default=0.2, description="Part of the samples that is set aside, where none are given."
+        default=0.2,
+        description="Fraction of the samples to validate with, where the source has none.",
     )
 
 
 class BudgetConfig(_Section):
-    """What the model may take: a device, amounts, or parts of what it takes now."""
+    """Resources that the model may use: a device, amounts, or fractions of the present usage."""
 
     device: str | None = Field(
         default=None, description="A board or part, see 'fabricfit devices'."
     )
     fraction: Annotated[float, Field(gt=0, le=1)] = Field(
-        default=1.0, description="How much of the device may be used."
+        default=1.0, description="Fraction of the device that may be used."
     )
     dsp: Amount | None = None
     bram18: Amount | None = None
@@ -67,7 +69,7 @@ class BudgetConfig(_Section):
     family: str | None = None
 
     @model_validator(mode="after")
-    def _one_way(self) -> BudgetConfig:
+    def _require_one_form(self) -> BudgetConfig:
         amounts = ("dsp", "bram18", "bram36", "uram", "lut", "ff")
         ways = {
             "device": self.device is not None,
@@ -75,15 +77,15 @@ class BudgetConfig(_Section):
             "relative": bool(self.relative),
         }
         if sum(ways.values()) != 1:
-            given = [name for name, there in ways.items() if there] or "none"
+            given = [name for name, present in ways.items() if present] or "none"
             raise ValueError(
-                f"give a device, or amounts, or 'relative': one of them. Given: {given}"
+                f"exactly one of a device, amounts, and 'relative' is needed. Received: {given}"
             )
         return self
 
 
 class TrainingConfig(_Section):
-    """How the model is trained on; names as in fabricfit.OptimizationSettings."""
+    """Settings of the training, named as in fabricfit.OptimizationSettings."""
 
     batch_size: Count = 256
     epochs: Count = 10
@@ -108,7 +110,7 @@ class TrainingConfig(_Section):
 
 
 class LevelsConfig(_Section):
-    """On which levels."""
+    """Sparsity levels of the run."""
 
     schedule: Literal["polynomial", "constant", "binary"] = "polynomial"
     steps: Count = 5
@@ -123,7 +125,7 @@ class RunConfig(_Section):
     data: DataConfig
     budget: BudgetConfig | None = None
     objective: Literal["parameters", "flops", "bit_operations", "dsp", "unit_dsp"] | None = Field(
-        default=None, description="What is saved where there is no budget."
+        default=None, description="Resource to save where there is no budget."
     )
     hls4ml: dict[str, Any] | str | None = Field(
         default=None, description="hls4ml's configuration, or a .json or .yaml file of it."
@@ -137,26 +139,26 @@ class RunConfig(_Section):
     )
 
     @model_validator(mode="after")
-    def _one_goal(self) -> RunConfig:
+    def _require_one_goal(self) -> RunConfig:
         if (self.budget is None) == (self.objective is None):
-            raise ValueError("give a budget or an objective: one of them")
+            raise ValueError("exactly one of a budget and an objective is needed")
         return self
 
 
 def schema() -> dict[str, Any]:
-    """Return the JSON Schema of the file, by which editors complete it."""
+    """Return the JSON Schema of the file, with which editors complete it."""
     return RunConfig.model_json_schema()
 
 
 def dump(config: RunConfig) -> str:
-    """Return a configuration as YAML, without what is as it would be anyway."""
+    """Return a configuration as YAML, without the values that are defaults."""
     values = config.model_dump(mode="json", exclude_defaults=True)
     text: str = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
     return text
 
 
 def read_config(path: Path) -> RunConfig:
-    """Read a ``.yaml``, ``.yml`` or ``.toml`` file; paths in it are taken from its folder.
+    """Read a ``.yaml``, ``.yml`` or ``.toml`` file; paths in it are relative to its folder.
 
     Raises
     ------
@@ -185,13 +187,13 @@ def parse(
     Parameters
     ----------
     values
-        What was read.
+        Contents of the file.
     lines
         Path of each value -> the line that it is on.
     name
-        Of the file.
+        Name of the file, for messages.
     folder
-        Whence relative paths are taken; where the process is, without it.
+        Folder that relative paths start from; the working directory by default.
 
     Raises
     ------
@@ -206,16 +208,16 @@ def parse(
         config = RunConfig.model_validate(values)
     except ValidationError as error:
         raise InvalidInputError(
-            "\n".join(_told(each, lines or {}, name) for each in error.errors())
+            "\n".join(_format_error(each, lines or {}, name) for each in error.errors())
         ) from error
-    return config if folder is None else _placed(config, folder)
+    return config if folder is None else _resolve_paths(config, folder)
 
 
-def _told(error: Any, lines: Mapping[tuple[Any, ...], int], name: str) -> str:
+def _format_error(error: Any, lines: Mapping[tuple[Any, ...], int], name: str) -> str:
     place = tuple(part for part in error["loc"] if not str(part).startswith("function-"))
     line = next((lines[place[:n]] for n in range(len(place), -1, -1) if place[:n] in lines), None)
     where = f"{name}, line {line}" if line else name
-    what = ".".join(map(str, place)) or "the whole"
+    what = ".".join(map(str, place)) or "the file"
     message = error["msg"].removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":
         message = "there is no such setting"
@@ -227,24 +229,27 @@ def _told(error: Any, lines: Mapping[tuple[Any, ...], int], name: str) -> str:
     return f"{where}: {what}: {message}. Received: {received}"
 
 
-def _placed(config: RunConfig, folder: Path) -> RunConfig:
-    """Return a configuration whose paths do not depend on where the process is."""
+def _resolve_paths(config: RunConfig, folder: Path) -> RunConfig:
+    """Return a configuration whose paths are absolute."""
 
-    def placed(name: str | None) -> str | None:
+    def resolve(name: str | None) -> str | None:
         if name is None or ":" in name:
             return name
         return str((folder / Path(name).expanduser()).absolute())
 
     data = config.data.model_copy(
-        update={"source": placed(config.data.source), "validation": placed(config.data.validation)}
+        update={
+            "source": resolve(config.data.source),
+            "validation": resolve(config.data.validation),
+        }
     )
-    hls = placed(config.hls4ml) if isinstance(config.hls4ml, str) else config.hls4ml
+    hls = resolve(config.hls4ml) if isinstance(config.hls4ml, str) else config.hls4ml
     return config.model_copy(
         update={
-            "model": placed(config.model),
+            "model": resolve(config.model),
             "data": data,
             "hls4ml": hls,
-            "directory": placed(config.directory),
+            "directory": resolve(config.directory),
         }
     )
 
@@ -257,13 +262,13 @@ def _from_yaml(text: str, path: Path) -> tuple[Any, dict[tuple[Any, ...], int]]:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}, line {mark.line + 1}" if mark else str(path)
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise InvalidInputError(f"{where}: this is no YAML: {problem}") from error
+        raise InvalidInputError(f"{where}: not valid YAML: {problem}") from error
     lines: dict[tuple[Any, ...], int] = {}
-    _note_lines(node, (), lines)
+    _collect_lines(node, (), lines)
     return values, lines
 
 
-def _note_lines(node: Any, place: tuple[Any, ...], lines: dict[tuple[Any, ...], int]) -> None:
+def _collect_lines(node: Any, place: tuple[Any, ...], lines: dict[tuple[Any, ...], int]) -> None:
     if node is None or len(place) > 20:
         return
     lines.setdefault(place, node.start_mark.line + 1)
@@ -271,10 +276,10 @@ def _note_lines(node: Any, place: tuple[Any, ...], lines: dict[tuple[Any, ...], 
         for key, value in node.value:
             inner = (*place, key.value)
             lines[inner] = key.start_mark.line + 1
-            _note_lines(value, inner, lines)
+            _collect_lines(value, inner, lines)
     elif isinstance(node, yaml.SequenceNode):
         for index, value in enumerate(node.value):
-            _note_lines(value, (*place, index), lines)
+            _collect_lines(value, (*place, index), lines)
 
 
 _TABLE = re.compile(r"^\s*\[([^\[\]]+)\]\s*(#.*)?$")
@@ -287,7 +292,7 @@ def _from_toml(text: str, path: Path) -> tuple[Any, dict[tuple[Any, ...], int]]:
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         line = re.search(r"line (\d+)", str(error))
         where = f"{path}, line {line[1]}" if line else str(path)
-        raise InvalidInputError(f"{where}: this is no TOML: {error}") from error
+        raise InvalidInputError(f"{where}: not valid TOML: {error}") from error
     lines: dict[tuple[Any, ...], int] = {(): 1}
     table: tuple[str, ...] = ()
     for number, content in enumerate(text.splitlines(), 1):

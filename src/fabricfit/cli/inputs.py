@@ -1,4 +1,4 @@
-"""Models and samples from files."""
+"""Models and samples, read from files."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def import_plugins(names: Iterable[str]) -> None:
     Raises
     ------
     InvalidInputError
-        One cannot be imported.
+        A module cannot be imported.
     """
     for name in names:
-        _imported(name, "a plugin")
+        _import_module(name, "a plugin")
 
 
 def load_model(name: str) -> Any:
@@ -36,7 +36,7 @@ def load_model(name: str) -> Any:
     Raises
     ------
     InvalidInputError
-        The file is missing, or is no model that can be loaded so.
+        The file is missing, or cannot be loaded in safe mode.
     """
     import keras
 
@@ -63,21 +63,21 @@ def load_data(config: DataConfig) -> tuple[Pair, Pair]:
     Raises
     ------
     InvalidInputError
-        A source is missing, or does not hold what is asked for.
+        A source is missing, or does not hold the arrays that the configuration names.
     """
-    found = _samples(config.source, config)
+    found = _read_source(config.source, config)
     if config.validation is not None:
-        return _of(found, config.source), _of(
-            _samples(config.validation, config), config.validation
+        return _select_training(found, config.source), _select_training(
+            _read_source(config.validation, config), config.validation
         )
     if isinstance(found, tuple) and len(found) == 2 and all(map(_is_pair, found)):
         return found
     if isinstance(found, Mapping):
         return found["train"], found["validation"]
-    return _split(_of(found, config.source), config.validation_fraction)
+    return _split_samples(_select_training(found, config.source), config.validation_fraction)
 
 
-def _of(found: Any, source: str) -> Pair:
+def _select_training(found: Any, source: str) -> Pair:
     if isinstance(found, Mapping):
         return found["train"]
     if _is_pair(found) and all(map(_is_pair, found)):
@@ -93,11 +93,11 @@ def _is_pair(value: Any) -> bool:
     return isinstance(value, tuple) and len(value) == 2
 
 
-def _samples(source: str, config: DataConfig) -> Any:
+def _read_source(source: str, config: DataConfig) -> Any:
     """Return a pair, two pairs, or both by name."""
     module, colon, function = source.partition(":")
     if colon and "/" not in module and "\\" not in module and len(module) > 1:
-        found = getattr(_imported(module, "the data's module"), function, None)
+        found = getattr(_import_module(module, "the data's module"), function, None)
         if not callable(found):
             raise InvalidInputError(
                 f"module {module!r} has no function {function!r} that gives data."
@@ -107,9 +107,9 @@ def _samples(source: str, config: DataConfig) -> Any:
     if not path.is_file():
         raise InvalidInputError(f"there are no data at {path}.")
     if path.suffix == ".npz":
-        return _from_arrays(_read_npz(path), path, config)
+        return _pair_arrays(_read_npz(path), path, config)
     if path.suffix in (".h5", ".hdf5"):
-        return _from_arrays(_read_hdf5(path), path, config)
+        return _pair_arrays(_read_hdf5(path), path, config)
     if path.suffix == ".parquet":
         return _read_parquet(path, config)
     raise InvalidInputError(
@@ -162,7 +162,7 @@ def _read_parquet(path: Path, config: DataConfig) -> Pair:
     return X, y
 
 
-def _from_arrays(arrays: Mapping[str, np.ndarray], path: Path, config: DataConfig) -> Any:
+def _pair_arrays(arrays: Mapping[str, np.ndarray], path: Path, config: DataConfig) -> Any:
     inputs = config.inputs if isinstance(config.inputs, str) else None
     X, y = inputs or "X", config.targets if isinstance(config.targets, str) else "y"
     pairs = {
@@ -180,11 +180,11 @@ def _from_arrays(arrays: Mapping[str, np.ndarray], path: Path, config: DataConfi
         )
     for part in found.values():
         if part is not None:
-            _check(part, path)
+            _check_pair(part, path)
     return found["train"] if found["validation"] is None else found
 
 
-def _check(pair: Pair, path: Path) -> None:
+def _check_pair(pair: Pair, path: Path) -> None:
     for array in pair:
         if array.dtype.kind not in "biuf" or not array.ndim:
             raise InvalidInputError(
@@ -196,8 +196,8 @@ def _check(pair: Pair, path: Path) -> None:
         )
 
 
-def _split(pair: Pair, fraction: float) -> tuple[Pair, Pair]:
-    """Set a part of the samples aside, drawn once and always the same."""
+def _split_samples(pair: Pair, fraction: float) -> tuple[Pair, Pair]:
+    """Set a fraction of the samples aside for validation, the same ones for the same data."""
     import keras
 
     leaves = keras.tree.flatten(pair)
@@ -205,8 +205,8 @@ def _split(pair: Pair, fraction: float) -> tuple[Pair, Pair]:
     held = round(count * fraction)
     if not 0 < held < count:
         raise InvalidInputError(
-            f"of {count} samples none can be set aside for validation, or all would be: give more, or "
-            "validation data of their own."
+            f"data.validation_fraction={fraction} of {count} samples leaves none to train or to validate "
+            "with. Change it, or name a source of validation data (data.validation)."
         )
     order = np.random.default_rng(0).permutation(count)
     return tuple(
@@ -215,7 +215,7 @@ def _split(pair: Pair, fraction: float) -> tuple[Pair, Pair]:
     )
 
 
-def _imported(name: str, what: str) -> Any:
+def _import_module(name: str, what: str) -> Any:
     present = str(Path.cwd())
     added = present not in sys.path
     if added:

@@ -1,4 +1,4 @@
-"""What the commands do, with configurations in and results out; nothing here prints."""
+"""Runs as configurations describe them: from a configuration to a result, without printing."""
 
 from __future__ import annotations
 
@@ -7,15 +7,37 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fabricfit.cli.configuration import BudgetConfig, RunConfig, TrainingConfig, dump, read_hls4ml
+from fabricfit.cli.configuration import (
+    BudgetConfig,
+    LevelsConfig,
+    RunConfig,
+    TrainingConfig,
+    dump,
+    read_config,
+    read_hls4ml,
+)
 from fabricfit.cli.inputs import import_plugins, load_data, load_model
 from fabricfit.errors import InvalidInputError
 from fabricfit.hardware.budget import Budget
 from fabricfit.hardware.families import DEFAULT_FAMILY
+from fabricfit.objectives import ParameterEstimator
+from fabricfit.objectives.fpga_luts import BitOperations
+from fabricfit.objectives.fpga_units import UnitResources
+from fabricfit.objectives.gpu_objectives import GPUFLOPEstimator
+from fabricfit.objectives.vivado_objectives import VivadoDSPEstimator
+from fabricfit.scheduler import BinaryScheduler, ConstantScheduler, PolynomialScheduler
 
 __all__ = ["CONFIG_FILE", "budget_of", "optimize", "resume_directory"]
 
 CONFIG_FILE = "config.yaml"
+
+_OBJECTIVES: dict[str | None, Any] = {
+    "parameters": ParameterEstimator,
+    "flops": GPUFLOPEstimator,
+    "bit_operations": BitOperations,
+    "dsp": VivadoDSPEstimator,
+    "unit_dsp": UnitResources(("dsp",)),
+}
 
 
 def budget_of(config: BudgetConfig) -> Budget:
@@ -34,18 +56,18 @@ def budget_of(config: BudgetConfig) -> Budget:
 def optimize(
     config: RunConfig, *, resume: bool = False, directory: str | None = None, verbose: bool = True
 ) -> Any:
-    """Do the run that a configuration describes.
+    """Run the optimization that a configuration describes.
 
     Parameters
     ----------
     config
         The run.
     resume
-        Go on with it where it was left.
+        Resume the run if it was interrupted.
     directory
-        Where it has, or makes, its folder, if that is not what the configuration says.
+        Folder of the run, or the one in which it makes its own; the configuration's by default.
     verbose
-        Show it while it goes on.
+        Show the progress.
 
     Returns
     -------
@@ -54,7 +76,7 @@ def optimize(
     import_plugins(config.plugins)
     model = load_model(config.model)
     train, validation = load_data(config.data)
-    settings = _settings(config.training, directory or config.directory, resume, verbose)
+    settings = _make_settings(config.training, directory or config.directory, resume, verbose)
     text = dump(config)
     hls_config = read_hls4ml(config.hls4ml)
     if config.budget is not None:
@@ -67,13 +89,13 @@ def optimize(
             train,
             validation,
             settings,
-            scheduler=None if config.levels is None else _scheduler(config),
+            scheduler=None if config.levels is None else _make_scheduler(config),
             documents={CONFIG_FILE: text},
         )
-    return _for_objective(config, model, hls_config, train, validation, settings, text)
+    return _optimize_objective(config, model, hls_config, train, validation, settings, text)
 
 
-def _for_objective(
+def _optimize_objective(
     config: RunConfig,
     model: Any,
     hls_config: Mapping[str, Any],
@@ -84,25 +106,13 @@ def _for_objective(
 ) -> Any:
     import fabricfit
     from fabricfit.network.describe import get_attributes_from_keras_model_and_hls4ml_config
-    from fabricfit.objectives import ParameterEstimator
-    from fabricfit.objectives.fpga_luts import BitOperations
-    from fabricfit.objectives.fpga_units import UnitResources
-    from fabricfit.objectives.gpu_objectives import GPUFLOPEstimator
-    from fabricfit.objectives.vivado_objectives import VivadoDSPEstimator
 
-    objectives: dict[str | None, Any] = {
-        "parameters": ParameterEstimator,
-        "flops": GPUFLOPEstimator,
-        "bit_operations": BitOperations,
-        "dsp": VivadoDSPEstimator,
-        "unit_dsp": UnitResources(("dsp",)),
-    }
     attributes = get_attributes_from_keras_model_and_hls4ml_config(model, hls_config)
     return fabricfit.optimize(
         model,
         attributes,
-        objectives[config.objective],
-        _scheduler(config),
+        _OBJECTIVES[config.objective],
+        _make_scheduler(config),
         train,
         validation,
         settings,
@@ -110,7 +120,9 @@ def _for_objective(
     )
 
 
-def _settings(training: TrainingConfig, directory: str | None, resume: bool, verbose: bool) -> Any:
+def _make_settings(
+    training: TrainingConfig, directory: str | None, resume: bool, verbose: bool
+) -> Any:
     import keras
 
     from fabricfit.optimization.settings import OptimizationSettings
@@ -124,7 +136,7 @@ def _settings(training: TrainingConfig, directory: str | None, resume: bool, ver
         optimizer = keras.optimizers.get(training.optimizer)
     except (TypeError, ValueError) as error:
         raise InvalidInputError(
-            f"training.optimizer must be one that Keras knows. Received: {training.optimizer!r}"
+            f"training.optimizer must be the name of a Keras optimizer. Received: {training.optimizer!r}"
         ) from error
     if training.learning_rate is not None:
         changed = {**optimizer.get_config(), "learning_rate": training.learning_rate}
@@ -139,10 +151,7 @@ def _settings(training: TrainingConfig, directory: str | None, resume: bool, ver
     )
 
 
-def _scheduler(config: RunConfig) -> Any:
-    from fabricfit.cli.configuration import LevelsConfig
-    from fabricfit.scheduler import BinaryScheduler, ConstantScheduler, PolynomialScheduler
-
+def _make_scheduler(config: RunConfig) -> Any:
     levels = config.levels or LevelsConfig()
     ends = levels.initial, levels.final
     if levels.schedule == "binary":
@@ -154,19 +163,17 @@ def _scheduler(config: RunConfig) -> Any:
 
 
 def resume_directory(directory: Path, *, verbose: bool = True) -> Any:
-    """Go on with the run in a folder: by the configuration that lies there.
+    """Resume the run in a folder, with the configuration in it.
 
     Raises
     ------
     InvalidInputError
-        No run of the command line is there.
+        The folder is not that of a run of the command line.
     """
-    from fabricfit.cli.configuration import read_config
-
     path = directory / CONFIG_FILE
     if not path.is_file():
         raise InvalidInputError(
-            f"{os.fspath(directory)} holds no {CONFIG_FILE}, so that it is not the folder of a run of "
-            "'fabricfit optimize'. A run from Python is resumed there, with resume=True."
+            f"{os.fspath(directory)} holds no {CONFIG_FILE}, so it is not the folder of a run of "
+            "'fabricfit optimize'. A run that Python began is resumed there, with resume=True."
         )
     return optimize(read_config(path), resume=True, directory=str(directory), verbose=verbose)

@@ -1,0 +1,100 @@
+"""Commands about one model: ``estimate``, ``verify`` and ``reduce``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fabricfit.cli.configuration import DataConfig, read_hls4ml
+from fabricfit.cli.inputs import import_plugins, load_data, load_model
+from fabricfit.cli.options import AsJson, HlsConfig, ModelFile, Plugins
+from fabricfit.cli.output import check_new_file, print_json, print_text
+from fabricfit.hardware.budget import Budget
+from fabricfit.run.files import RunDirectory
+
+__all__ = ["estimate", "reduce", "verify"]
+
+
+def estimate(
+    model: ModelFile,
+    hls_config: HlsConfig = None,
+    device: Annotated[
+        str | None, typer.Option(help="Compare with the resources of this board or part.")
+    ] = None,
+    fraction: Annotated[float, typer.Option(help="Fraction of the device that may be used.")] = 1.0,
+    plugin: Plugins = None,
+    as_json: AsJson = False,
+) -> int:
+    """Estimate the resources that a model uses on an FPGA, without training or synthesis."""
+    import fabricfit
+
+    import_plugins(plugin or ())
+    config = read_hls4ml(None if hls_config is None else str(hls_config))
+    budget = None if device is None else Budget.device(device, fraction)
+    found = fabricfit.estimate(load_model(str(model)), config, budget=budget)
+    if as_json:
+        print_json(found.to_dict())
+    else:
+        print_text(str(found))
+    return 0 if found.fits else 4
+
+
+def verify(
+    model: ModelFile,
+    hls_config: HlsConfig = None,
+    data: Annotated[
+        str | None, typer.Option(help="Samples to compute; random numbers by default.")
+    ] = None,
+    samples: Annotated[int, typer.Option(help="Number of samples.")] = 100,
+    backend: Annotated[str, typer.Option(help="hls4ml's backend.")] = "Vitis",
+    counts_only: Annotated[
+        bool, typer.Option("--counts-only", help="Count multipliers, but do not compile and run.")
+    ] = False,
+    plugin: Plugins = None,
+    as_json: AsJson = False,
+) -> int:
+    """Verify in the C++ that hls4ml generates how many multipliers a model needs and what it computes."""
+    import fabricfit
+
+    import_plugins(plugin or ())
+    config = read_hls4ml(None if hls_config is None else str(hls_config))
+    X = None if data is None else load_data(DataConfig(source=data))[1][0]
+    found = fabricfit.verify(
+        load_model(str(model)), config, X, backend=backend, samples=samples, compile=not counts_only
+    )
+    if as_json:
+        print_json({"passed": found.passed, "text": str(found)})
+    else:
+        print_text(str(found))
+    return 0 if found.passed else 4
+
+
+def reduce(
+    model: ModelFile,
+    output: Annotated[Path, typer.Argument(help="The .keras file to write.")],
+    plugin: Plugins = None,
+    as_json: AsJson = False,
+) -> int:
+    """Remove all-zero units from a model without changing what it computes."""
+    from fabricfit.surgery.reduction import plan_reduction, reduce_model
+
+    check_new_file(output, (".keras",))
+    import_plugins(plugin or ())
+    whole = load_model(str(model))
+    plan = plan_reduction(whole)
+    smaller = reduce_model(whole)
+    RunDirectory.existing(output.absolute().parent).write(output.name, smaller.save)
+    if as_json:
+        sizes = {
+            "parameters_before": whole.count_params(),
+            "parameters_after": smaller.count_params(),
+        }
+        print_json({"removed": dict(plan.removed), "kept": dict(plan.kept), **sizes})
+    else:
+        print_text(str(plan))
+        print_text(
+            f"{whole.count_params():,} -> {smaller.count_params():,} parameters, in {output}"
+        )
+    return 0

@@ -1,0 +1,43 @@
+"""What commands write to standard output, and the check of a file that they are to write."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from fabricfit.errors import InvalidInputError
+
+__all__ = ["check_new_file", "print_json", "print_text"]
+
+
+def print_json(value: Any) -> None:
+    """Print plain data as one JSON object."""
+    sys.stdout.write(json.dumps(value, indent=2, sort_keys=True) + "\n")
+
+
+def print_text(text: str) -> None:
+    """Print a text and end its line."""
+    sys.stdout.write(text + "\n")
+
+
+def check_new_file(path: Path, endings: tuple[str, ...]) -> None:
+    """Check that a file can be written without overwriting one.
+
+    Raises
+    ------
+    InvalidInputError
+        Its name ends otherwise, it exists, or its folder does not.
+    """
+    if path.suffix not in endings:
+        kind = "an" if endings[0] == ".html" else "a"
+        raise InvalidInputError(f"the output must be {kind} {endings[0]} file. Received: {path}")
+    if path.exists():
+        raise InvalidInputError(
+            f"{path} exists, and is not overwritten. Remove it, or name another output."
+        )
+    if not path.absolute().parent.is_dir():
+        raise InvalidInputError(
+            f"the folder {path.absolute().parent} of the output does not exist."
+        )

@@ -1,0 +1,161 @@
+"""Commands about runs: ``optimize``, ``resume`` and ``report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fabricfit.cli import jobs
+from fabricfit.cli.configuration import RunConfig, parse, read_config
+from fabricfit.cli.options import AsJson, HlsConfig, Plugins, Quiet
+from fabricfit.cli.output import check_new_file, print_json, print_text
+from fabricfit.errors import InvalidInputError
+from fabricfit.reporting import read_run, write_page
+
+__all__ = ["optimize", "report", "resume"]
+
+
+def optimize(
+    source: Annotated[
+        Path, typer.Argument(help="A .yaml or .toml file that describes the run, or a .keras file.")
+    ],
+    data: Annotated[
+        str | None, typer.Option(help="An .npz, .h5 or .parquet file, or 'module:function'.")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="The board or part to fit the model to.")
+    ] = None,
+    fraction: Annotated[
+        float | None, typer.Option(help="Fraction of the device that may be used.")
+    ] = None,
+    dsp: Annotated[float | None, typer.Option(help="DSP blocks that may be used.")] = None,
+    bram36: Annotated[
+        float | None, typer.Option(help="Block RAMs of 36 kbit that may be used.")
+    ] = None,
+    lut: Annotated[float | None, typer.Option(help="LUTs that may be used.")] = None,
+    ff: Annotated[float | None, typer.Option(help="Flip-flops that may be used.")] = None,
+    hls_config: HlsConfig = None,
+    epochs: Annotated[int | None, typer.Option(help="Largest number of epochs of a level.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Samples of a training step.")] = None,
+    loss: Annotated[str | None, typer.Option(help="Name of a Keras loss.")] = None,
+    metric: Annotated[str | None, typer.Option(help="Name of a Keras metric.")] = None,
+    rtol: Annotated[
+        float | None,
+        typer.Option(
+            help="Fraction of the metric that must be kept, such as 0.98; without it the budget is met "
+            "at any loss of the metric."
+        ),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of all random numbers.")] = None,
+    output: Annotated[
+        str | None,
+        typer.Option(help="Folder in which runs make their folders; the user's cache by default."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Resume the same run if --output holds it.")
+    ] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Verify the result with hls4ml.")
+    ] = False,
+    plugin: Plugins = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> int:
+    """Prune, share and round a model's weights until it fits. Options override the file's settings."""
+    given = {
+        "data": None if data is None else {"source": data},
+        "budget": _collect_budget(device, fraction, dsp=dsp, bram36=bram36, lut=lut, ff=ff),
+        "hls4ml": None if hls_config is None else str(hls_config.absolute()),
+        "training": _drop_missing(
+            epochs=epochs, batch_size=batch_size, loss=loss, metric=metric, rtol=rtol, seed=seed
+        ),
+        "directory": output,
+        "plugins": plugin,
+    }
+    config = _override_settings(source, {name: value for name, value in given.items() if value})
+    result = jobs.optimize(config, resume=resume, verbose=not (quiet or as_json))
+    return _report_result(result, verify, as_json)
+
+
+def _override_settings(source: Path, changes: dict[str, Any]) -> RunConfig:
+    """Return the run that a file describes, or a model's, with the settings that options change."""
+    if source.suffix in (".yaml", ".yml", ".toml"):
+        values = read_config(source).model_dump(exclude_defaults=True)
+    else:
+        values = {"model": str(source.absolute())}
+    for name, value in changes.items():
+        held: Any = values.get(name)
+        if name == "budget":
+            values.pop("objective", None)
+        if name in ("data", "training") and isinstance(held, dict):
+            values[name] = {**held, **dict(value)}
+        else:
+            values[name] = value
+    return parse(values, name="the command", folder=Path.cwd())
+
+
+def _collect_budget(
+    device: str | None, fraction: float | None, **amounts: float | None
+) -> dict[str, Any]:
+    if fraction is not None and device is None:
+        raise InvalidInputError("--fraction needs a --device.")
+    return _drop_missing(device=device, fraction=fraction, **amounts)
+
+
+def _drop_missing(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _report_result(result: Any, verify: bool, as_json: bool) -> int:
+    """Print the outcome of a run; return the exit code."""
+    report, passed, proof = result.report, True, None
+    if verify:
+        proof = result.verify()
+        passed = proof.passed
+    if as_json:
+        found = {
+            "directory": str(result.directory),
+            "report": report.to_dict(),
+            "fits": report.fits,
+        }
+        if proof is not None:
+            found["verification"] = {"passed": passed, "text": str(proof)}
+        print_json(found)
+    else:
+        print_text(str(report))
+        if proof is not None:
+            print_text(str(proof))
+        print_text(f"Report: {result.write_report()}")
+    return 0 if report.fits and passed else 4
+
+
+def resume(
+    directory: Annotated[Path, typer.Argument(help="The folder of a run.")],
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> int:
+    """Resume an interrupted run; it ends as an uninterrupted one would have."""
+    result = jobs.resume_directory(directory, verbose=not (quiet or as_json))
+    return _report_result(result, False, as_json)
+
+
+def report(
+    directory: Annotated[Path, typer.Argument(help="The folder of a finished run.")],
+    output: Annotated[
+        Path | None, typer.Option(help="The HTML file; report.html in the folder by default.")
+    ] = None,
+    as_json: AsJson = False,
+) -> int:
+    """Write the report of a finished run as a web page, and print its table."""
+    if output is not None:
+        check_new_file(output, (".html", ".htm"))
+    finished = read_run(directory)
+    written = write_page(finished, output)
+    if as_json:
+        print_json({"report": finished.report.to_dict(), "page": str(written)})
+    else:
+        print_text(str(finished.report))
+        print_text(f"Report: {written}")
+    return 0
