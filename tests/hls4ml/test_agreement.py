@@ -75,7 +75,7 @@ def test_we_read_what_hls4ml_builds(model, granularity, settings, io_type, tmp_p
         )
     assert set(built) == {"conv2", "conv1", "steps", "out"}
     for name, layer in built.items():
-        found = read[name].args["hls4ml_attributes"]
+        found = read[name].hls4ml
         assert found.reuse_factor == layer.get_attr("reuse_factor"), name
         assert canonical_strategy(found.strategy) == layer.get_attr("strategy"), name
         in_parallel = layer.get_attr("parallelization_factor") if "Conv" in layer.class_name else 1
@@ -96,7 +96,7 @@ def test_pointwise_layers_set_by_name_are_the_exception(model, tmp_path):
         read = get_attributes_from_keras_model_and_hls4ml_config(model, config)
     assert "Set it to 6" in str(caught[0].message)
     assert "Set it to 2" in str(caught[1].message)
-    found = read["steps"].args["hls4ml_attributes"]
+    found = read["steps"].hls4ml
     assert (found.reuse_factor, found.parallelization_factor) == (6, 2)
 
 
@@ -111,7 +111,7 @@ def test_weights_have_the_widths_that_hls4ml_gives_them(model, granularity, tmp_
     widths = {
         name: layer.get_weights("weight").type.precision.width for name, layer in built.items()
     }
-    assert {n: read[n].args["hls4ml_attributes"].weight_precision.width for n in built} == widths
+    assert {n: read[n].hls4ml.weight_precision.width for n in built} == widths
     assert widths["out"] == (9 if granularity == "name" else 13)
 
 
@@ -121,8 +121,8 @@ def test_type_sections_apply_to_every_layer_of_the_type(model):
     read = get_attributes_from_keras_model_and_hls4ml_config(model, config)
     used = {
         name: (
-            layer.args["hls4ml_attributes"].strategy,
-            layer.args["hls4ml_attributes"].reuse_factor,
+            layer.hls4ml.strategy,
+            layer.hls4ml.reuse_factor,
         )
         for name, layer in read.items()
         if layer.weight_shape

@@ -19,10 +19,8 @@ class Conv2D:
     """As above."""
 
 
-def dense(name="fc1", n_in=16, n_out=64, inbound=("features",), **args):
-    return LayerAttributes(
-        name, Dense, list(inbound), (n_in, n_out), (n_in,), (n_out,), args=dict(args)
-    )
+def dense(name="fc1", n_in=16, n_out=64, inbound=("features",), **fields):
+    return LayerAttributes(name, Dense, list(inbound), (n_in, n_out), (n_in,), (n_out,), **fields)
 
 
 def conv(name="conv"):

@@ -138,5 +138,5 @@ def test_hls4ml_builds_what_is_stated(given, io_type, tmp_path):
             strategy = section["Strategy"].lower().replace("unrolled", "_unrolled")
             assert node.get_attr("strategy") == strategy
             assert node.get_attr("reuse_factor") == section["ReuseFactor"]
-            hls = attributes[node.name].args["hls4ml_attributes"]
+            hls = attributes[node.name].hls4ml
             assert hls.reuse_factor == section["ReuseFactor"]

@@ -101,10 +101,7 @@ def test_dsps_of_quantized_layers_are_saved(tmp_path, ranking_metric):
     before = weights_of(model)
     attributes = get_attributes_from_keras_model_and_hls4ml_config(model, HLS)
     # 'auto' is the quantizer's width for a quantized layer, the model's default for a plain one.
-    widths = [
-        attributes[n].args["hls4ml_attributes"].weight_precision.width
-        for n in ("fc1", "fc2", "out")
-    ]
+    widths = [attributes[n].hls4ml.weight_precision.width for n in ("fc1", "fc2", "out")]
     assert widths == [10, 10, 16]
     data = blobs(256, 8)
     result = run(

@@ -40,7 +40,7 @@ def test_a_sequential_model_is_described_layer_by_layer():
     # A filter feeds one place of conv2's 2 x 2 kernel each, and 2 x 2 rows of fc behind the Flatten.
     assert found["conv1"].consumers == {"conv2": 4}
     assert conv.consumers == {"fc": 4}
-    assert conv.args["consumer_attributes"]["fc"] is found["fc"]
+    assert conv.consumer_attributes["fc"] is found["fc"]
 
 
 def test_branches_keep_the_units_that_they_share():
@@ -117,7 +117,7 @@ def test_an_hls4ml_configuration_is_read_per_layer():
     }
     with pytest.warns(UserWarning, match="fc2"):
         found = get_attributes_from_keras_model_and_hls4ml_config(model, config)
-    first, second = (found[name].args["hls4ml_attributes"] for name in ("fc1", "fc2"))
+    first, second = (found[name].hls4ml for name in ("fc1", "fc2"))
     assert (first.n_in, first.n_out, first.reuse_factor) == (6, 8, 2)
     assert (first.io_type, first.weight_precision.width) == ("io_stream", 16)
     # 5 is not legal for 8 x 8: hls4ml takes the nearest, 4.

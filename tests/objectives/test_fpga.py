@@ -168,7 +168,7 @@ def test_an_activation_by_table_takes_block_ram():
     objective = FPGAResources(["bram18"])
     attributes = layer()
     plain = objective.layer_use(attributes, kernel_for(attributes))
-    attributes.args["activation"] = "sigmoid"
+    attributes.activation = "sigmoid"
     assert objective.layer_use(attributes, kernel_for(attributes))[0] == plain[0] + 16
 
 
@@ -176,7 +176,7 @@ def test_work_is_counted_in_quantized_weights():
     objective = FPGAResources()
     attributes = decided(layer(width=8), objective)
     kernel = kernel_for(attributes)
-    precision = attributes.args["hls4ml_attributes"].weight_precision
+    precision = attributes.hls4ml.weight_precision
     product = realized_product(attributes)
     assert objective.work(attributes, kernel) == Work.of(
         product, quantize(kernel, precision, as_built=True)

@@ -19,7 +19,7 @@ def test_constants_are_counted_as_their_graph_without_dsps(strategy):
     objective = AdderGraphResources(["dsp", "lut"])
     attributes = decided(layer((8, 6), strategy, 1, 8), objective)
     kernel = kernel_for(attributes)
-    precision = attributes.args["hls4ml_attributes"].weight_precision
+    precision = attributes.hls4ml.weight_precision
     integers = quantize(kernel, precision, as_built=True)
     assert objective.layer_use(attributes, kernel) == [0, adder_graph_lut(integers, 16)]
 
@@ -53,7 +53,7 @@ def test_a_choice_keeps_a_level_and_uses_it(objective, level):
 def test_bit_operations_of_a_layer():
     attributes = decided(layer((4, 3), "Latency", 1, 8), BitOperations)
     kernel = kernel_for(attributes)
-    precision = attributes.args["hls4ml_attributes"].weight_precision
+    precision = attributes.hls4ml.weight_precision
     integers = quantize(kernel, precision, as_built=True)
     assert BitOperations.layer_use(attributes, kernel) == [bit_operations(integers, 16)]
     assert BitOperations.layer_resources(attributes) == [12 * 7 * 16]

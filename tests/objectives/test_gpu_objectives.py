@@ -28,7 +28,7 @@ def layer(name, shape, output_shape=None, consumers=None, structure="structured"
 def connect(*layers):
     attributes = {layer.name: layer for layer in layers}
     for one in layers:
-        one.args["consumer_attributes"] = {name: attributes[name] for name in one.consumers}
+        one.consumer_attributes = {name: attributes[name] for name in one.consumers}
     return attributes
 
 

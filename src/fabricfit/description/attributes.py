@@ -6,7 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
 
 from fabricfit.description.grouping import Grouping, as_structure
 from fabricfit.description.layout import Layout, standard_layout
@@ -15,10 +17,10 @@ from fabricfit.description.strategies import IO_TYPES, canonical_strategy
 from fabricfit.description.structures import SUPPORTED_STRUCTURES
 from fabricfit.errors import InvalidInputError
 
-if TYPE_CHECKING:
-    pass
-
 __all__ = ["LayerAttributes", "OptimizationAttributes", "hls4mlAttributes"]
+
+_HLS4ML = "hls4ml_attributes"
+"""The historical key of :attr:`LayerAttributes.args`."""
 
 
 @dataclass(frozen=True)
@@ -140,8 +142,8 @@ class LayerAttributes:
     optimization_attributes
         Which groups, if it does.
     args
-        Anything an objective wants to know, by name; ``'hls4ml_attributes'`` holds an
-        :class:`hls4mlAttributes`.
+        Anything that an objective of one's own wants to know, by name. ``'hls4ml_attributes'`` is the
+        historical way to :attr:`hls4ml`.
     consumers
         Names of the layers with kernels that receive this layer's units, each with the number of
         kernel rows that one unit feeds (more than 1 behind a Flatten).
@@ -156,6 +158,41 @@ class LayerAttributes:
     scales
         Layer and variable, of a batch normalization behind the kernel -> the unit that each of its numbers
         is of, -1 for another kernel's. They are zero where the unit is pruned.
+    kernel_of
+        Name of the layer, where these are the attributes of one of its kernels; else empty.
+    kernels
+        Names of the attributes of the layer's kernels, where it has several.
+    activation
+        Name of the layer's activation; empty for a linear one.
+    reads_model_input
+        Whether an input of the model feeds it.
+    consumer_attributes
+        Name -> attributes, of the layers in ``consumers``.
+    matrices
+        What the layer multiplies by, where it is of no known family: pairs of the attributes of a dense
+        layer and its weights, shape ``(n_in, n_out)``.
+    looks_up
+        Whether inputs pick rows of the kernel, a table of embeddings, instead of being multiplied by it.
+    inner
+        Whether the kernel's results stay inside the layer.
+    known_positions
+        How often the kernel is applied to one sample, where shapes do not tell; see :attr:`positions`.
+    known_convolution
+        Whether hls4ml builds it as a convolution, where shapes do not tell; see :attr:`is_convolution`.
+    strategies
+        The only strategies with which hls4ml builds it so that pruned weights save something, as
+        :data:`~fabricfit.description.strategies.STRATEGIES` spells them; all where it is empty.
+    weight_name
+        What hls4ml calls the kernel in a configuration's precisions.
+    quantizer_precision
+        Number format that the layer's own quantizer gives its weights; what ``'auto'`` stands for.
+    trains_bits
+        Whether weights train bit widths of their own.
+    bit_operations, other_bit_operations
+        Effective bit operations that the layer counts itself: of each weight, in the kernel's shape (None
+        where it counts none), and of the rest.
+    note
+        Why what is estimated of the layer is uncertain; empty where it is not.
     """
 
     name: str
@@ -174,6 +211,43 @@ class LayerAttributes:
     unit_classes: tuple[int, ...] = field(default=(), kw_only=True)
     row_classes: tuple[int, ...] = field(default=(), kw_only=True)
     scales: dict[tuple[str, str], tuple[int, ...]] = field(default_factory=dict, kw_only=True)
+    kernel_of: str = field(default="", kw_only=True)
+    kernels: tuple[str, ...] = field(default=(), kw_only=True)
+    activation: str = field(default="", kw_only=True)
+    reads_model_input: bool = field(default=False, kw_only=True)
+    consumer_attributes: Mapping[str, LayerAttributes] = field(
+        default_factory=dict, kw_only=True, repr=False
+    )
+    matrices: tuple[tuple[LayerAttributes, np.ndarray], ...] = field(
+        default=(), kw_only=True, repr=False, compare=False
+    )
+    looks_up: bool = field(default=False, kw_only=True)
+    inner: bool = field(default=False, kw_only=True)
+    known_positions: int | None = field(default=None, kw_only=True)
+    known_convolution: bool | None = field(default=None, kw_only=True)
+    strategies: tuple[str, ...] = field(default=(), kw_only=True)
+    weight_name: str = field(default="weight", kw_only=True)
+    quantizer_precision: Precision | None = field(default=None, kw_only=True)
+    trains_bits: bool = field(default=False, kw_only=True)
+    bit_operations: np.ndarray | None = field(default=None, kw_only=True, repr=False, compare=False)
+    other_bit_operations: float = field(default=0.0, kw_only=True)
+    note: str = field(default="", kw_only=True)
+
+    @property
+    def hls4ml(self) -> hls4mlAttributes | None:
+        """What an hls4ml configuration says of the layer; None where it was read without one."""
+        return self.args.get(_HLS4ML)
+
+    @hls4ml.setter
+    def hls4ml(self, attributes: hls4mlAttributes | None) -> None:
+        if attributes is None:
+            self.args.pop(_HLS4ML, None)
+        else:
+            self.args[_HLS4ML] = attributes
+
+    def with_hls4ml(self, attributes: hls4mlAttributes) -> LayerAttributes:
+        """Return the same layer as another hls4ml configuration builds it."""
+        return replace(self, args={**self.args, _HLS4ML: attributes})
 
     def update_args(self, updates: Mapping[str, Any]) -> None:
         """Add to what objectives may know of this layer."""
@@ -200,12 +274,12 @@ class LayerAttributes:
     @property
     def layer_name(self) -> str:
         """Name of the layer, also where these are the attributes of one of its kernels."""
-        return str(self.args.get("layer_name", self.name))
+        return self.kernel_of or self.name
 
     @property
     def multiplies(self) -> bool:
         """Whether there is a kernel that inputs are multiplied by: not a table of embeddings."""
-        return bool(self.weight_shape) and bool(self.args.get("multiplies", True))
+        return bool(self.weight_shape) and not self.looks_up
 
     @property
     def is_convolution(self) -> bool:
@@ -213,8 +287,8 @@ class LayerAttributes:
 
         The products of a recurrent layer are dense ones, step by step.
         """
-        if "is_convolution" in self.args:
-            return bool(self.args["is_convolution"])
+        if self.known_convolution is not None:
+            return self.known_convolution
         return len(self.weight_shape) > 2 or len(self.input_shape) > 1
 
     @property
@@ -223,8 +297,8 @@ class LayerAttributes:
 
         An axis of unknown length counts once, so that results are then for each of its entries.
         """
-        if "positions" in self.args:
-            return int(self.args["positions"])
+        if self.known_positions is not None:
+            return self.known_positions
         known = [int(length) for length in self.output_shape if length]
         units = self.axes.n_columns
         if known and known[-1] == units:
@@ -236,15 +310,14 @@ class LayerAttributes:
     def resized(self, rows: int, units: int) -> LayerAttributes:
         """Return what a kernel of fewer rows and units would be described as."""
         columns = self.axes.n_columns // self.axes.n_units * units
-        args = {**self.args, "positions": self.positions, "is_convolution": self.is_convolution}
-        hls = args.get("hls4ml_attributes")
-        if hls is not None:
-            args["hls4ml_attributes"] = replace(hls, n_in=rows, n_out=columns)
+        hls = self.hls4ml
+        layer = self if hls is None else self.with_hls4ml(replace(hls, n_in=rows, n_out=columns))
         return replace(
-            self,
+            layer,
             weight_shape=(rows, columns),
             layout=None,
-            args=args,
+            known_positions=self.positions,
+            known_convolution=self.is_convolution,
             consumers={},
             unit_classes=(),
         )

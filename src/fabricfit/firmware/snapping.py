@@ -70,8 +70,8 @@ def snap_model(
     """
     snapped, changes = copy_model(model), {}
     for name, kernel in named_kernels(snapped).items():
-        described, own = attributes.get(name), "hls4ml_attributes"
-        if described is None or own not in described.args or kernel.precision is not None:
+        described = attributes.get(name)
+        if described is None or described.hls4ml is None or kernel.precision is not None:
             continue
         hls = hls4ml_attributes(described)
         changes[name] = _snap(kernel.variable, hls.weight_precision)

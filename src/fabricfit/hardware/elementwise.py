@@ -39,13 +39,13 @@ def other_resources(layer_attributes: LayerAttributes) -> Resources:
     Parameters
     ----------
     layer_attributes
-        Any layer; ``args['activation']`` names the activation, if there is one.
+        Any layer; ``activation`` names the activation, if there is one.
     """
     kind = layer_attributes.layer_type.__name__
-    activation = str(layer_attributes.args.get("activation", ""))
+    activation = layer_attributes.activation
     if kind in ("Softmax", "ReLU"):
         activation = kind.lower()
-    hls = layer_attributes.args.get("hls4ml_attributes")
+    hls = layer_attributes.hls4ml
     width = hls.output_precision.width if hls is not None else 16
     results = math.prod(int(n) for n in layer_attributes.output_shape if n)
     if hls is not None and hls.io_type == "io_stream" and layer_attributes.output_shape:

@@ -49,7 +49,7 @@ def read_hls4ml_attributes(
         project's configuration with that under ``'HLSConfig'``. It is not changed. An ``'IOType'``
         beside ``'Model'`` or ``'HLSConfig'`` is read; without one it is ``'io_parallel'``.
     layer_attributes
-        The layer; its ``args['quantizer_precision']``, if any, is what a weight precision of
+        The layer; its ``quantizer_precision``, if any, is what a weight precision of
         ``'auto'`` stands for. Without it, and for results, ``'auto'`` stands for the model's
         default.
 
@@ -202,11 +202,9 @@ class _LayerConfig:
 
     @cached_property
     def weight_precision(self) -> Precision:
-        value, where = _find_precision(
-            self.sections, str(self.attributes.args.get("weight_name", "weight"))
-        )
-        if _is_auto(value) and self.attributes.args.get("quantizer_precision") is not None:
-            return self.attributes.args["quantizer_precision"]
+        value, where = _find_precision(self.sections, self.attributes.weight_name)
+        if _is_auto(value) and self.attributes.quantizer_precision is not None:
+            return self.attributes.quantizer_precision
         return self._parse(value, where, "weight")
 
     @cached_property

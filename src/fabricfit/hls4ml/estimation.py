@@ -220,7 +220,7 @@ def estimate_layers(
     for name, layer in attributes.items():
         multiplies = layer.multiplies and name in kernels
         found = [_with_kernel(layer, kernels[name], family)] if multiplies else []
-        parts = layer.args.get("matrices", ())
+        parts = layer.matrices
         found += [_with_kernel(part, matrix, family) for part, matrix in parts]
         layers += found or [_without(layer)]
     layers = [
@@ -237,7 +237,7 @@ def _with_kernel(layer: LayerAttributes, kernel: np.ndarray, family: str) -> Lay
     work = Work.of(product, quantize(layer.axes.matrix(kernel), precision, as_built=True))
     resources = product_resources(product, work, family) + other_resources(layer)
     interval, latency = product_interval(product, work), product_latency(product, work)
-    note = layer.args.get("note", "")
+    note = layer.note
     if note:
         resources = Resources(**{name: _doubtful(each, note) for name, each in resources.items()})
         interval, latency = _doubtful(interval, note), _doubtful(latency, note)

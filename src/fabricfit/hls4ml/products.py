@@ -35,11 +35,11 @@ def hls4ml_attributes(layer_attributes: LayerAttributes) -> hls4mlAttributes:
     InvalidInputError
         The attributes were read without a configuration.
     """
-    found = layer_attributes.args.get("hls4ml_attributes")
+    found = layer_attributes.hls4ml
     if found is None:
         raise InvalidInputError(
-            f"layer {layer_attributes.name!r} has no args['hls4ml_attributes'], which objectives "
-            "for FPGAs need. Read the model with get_attributes_from_keras_model_and_hls4ml_config"
+            f"layer {layer_attributes.name!r} has no hls4ml attributes, which objectives for FPGAs "
+            "need. Read the model with get_attributes_from_keras_model_and_hls4ml_config"
             "(model, config)."
         )
     return found
@@ -61,7 +61,7 @@ def weight_format(layer_attributes: LayerAttributes) -> FixedPrecision:
 
 def why_not_built(layer_attributes: LayerAttributes) -> str:
     """Say why hls4ml does not build a layer so that its pruned weights save anything, or ``''``."""
-    known = layer_attributes.args.get("strategies")
+    known = layer_attributes.strategies
     asked = canonical_strategy(hls4ml_attributes(layer_attributes).strategy)
     if not known or asked in known:
         return ""
@@ -115,7 +115,7 @@ def product_of(layer_attributes: LayerAttributes, family: str | Family = DEFAULT
         min(hls.parallelization_factor, positions) if hls.io_type == "io_parallel" else 1,
         positions,
         layer_attributes.is_convolution,
-        bool(layer_attributes.args.get("reads_model_input", False)),
+        layer_attributes.reads_model_input,
     )
 
 
@@ -132,8 +132,7 @@ def realized_product(
     if product.strategy != "resource" or product.reuse_factor == 1 or parallel:
         return product
     hls = replace(hls4ml_attributes(layer_attributes), strategy="ResourceUnrolled")
-    args = {**layer_attributes.args, "hls4ml_attributes": hls}
-    return product_of(replace(layer_attributes, args=args), family)
+    return product_of(layer_attributes.with_hls4ml(hls), family)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -13,7 +14,7 @@ from fabricfit.description.attributes import (
 )
 from fabricfit.layers import Kernel, shape_at
 from fabricfit.network.connections import _consumers, _inbound, _nodes_after
-from fabricfit.network.kernels import _args_of_bits, kernels_of, named_kernels
+from fabricfit.network.kernels import kernels_of, named_kernels, note_bit_operations
 from fabricfit.network.walk import check_model, functional_graph, named_layers
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def get_attributes_from_keras_model_and_hls4ml_config(
     -------
     dict
         As :func:`get_attributes_from_keras_model`; layers with a kernel carry an
-        :class:`hls4mlAttributes` as ``args['hls4ml_attributes']``.
+        :class:`hls4mlAttributes` as ``hls4ml``, or historically ``args['hls4ml_attributes']``.
 
     Raises
     ------
@@ -86,8 +87,7 @@ def get_attributes_from_keras_model_and_hls4ml_config(
     described = get_attributes_from_keras_model(model)
     for attributes in described.values():
         if attributes.multiplies:
-            found = read_hls4ml_attributes(config, attributes)
-            attributes.update_args({"hls4ml_attributes": found})
+            attributes.hls4ml = read_hls4ml_attributes(config, attributes)
     return described
 
 
@@ -114,17 +114,16 @@ def describe_model(model: keras.Model) -> dict[str, LayerAttributes]:
             shape_at(layer, "output"),
             False,
             OptimizationAttributes(),
-            _args_of(layer),
             consumers=_consumers(layer, names, after, outputs) if own is not None else {},
+            activation=_activation_of(layer),
         )
         if name in known:
-            described[name].layout = known[name].layout
-            described[name].update_args(_args_of_kernel(known[name]))
+            described[name] = _describe_kernel(described[name], known[name])
         parts = tuple(key for key, kernel in known.items() if key == f"{name}/{kernel.part}")
         for key in parts:
             described[key] = _describe_part(key, described[name], known[key])
         if parts:
-            described[name].args["kernels"] = parts
+            described[name].kernels = parts
     for attributes in described.values():
         # A Sequential model does not list its input among its layers.
         sources = [
@@ -132,53 +131,46 @@ def describe_model(model: keras.Model) -> dict[str, LayerAttributes]:
             for n in attributes.inbound_layers
         ]
         if keras.layers.InputLayer in sources:
-            attributes.args["reads_model_input"] = True
+            attributes.reads_model_input = True
         if attributes.consumers:
-            attributes.args["consumer_attributes"] = {
+            attributes.consumer_attributes = {
                 name: described[name] for name in attributes.consumers
             }
     return described
 
 
-def _args_of(layer: keras.layers.Layer) -> dict[str, Any]:
+def _activation_of(layer: keras.layers.Layer) -> str:
     activation = getattr(getattr(layer, "activation", None), "__name__", "")
-    return {} if activation in ("", "linear") else {"activation": activation}
+    return "" if activation == "linear" else str(activation)
 
 
-def _args_of_kernel(kernel: Kernel) -> dict[str, Any]:
-    args: dict[str, Any] = {}
-    if kernel.precision is not None:
-        args["quantizer_precision"] = kernel.precision
-    if kernel.bits:
-        args["trains_bits"] = True
-    if kernel.bit_operations is not None:
-        args |= _args_of_bits(kernel)
-    if kernel.positions is not None:
-        args["positions"] = kernel.positions
-    if not kernel.multiplies:
-        args["multiplies"] = False
-    if kernel.inner:
-        args["inner"] = True
-    if kernel.dense:
-        args["is_convolution"] = False
-    if kernel.strategies:
-        args["strategies"] = kernel.strategies
-    if kernel.weight_name != "weight":
-        args["weight_name"] = kernel.weight_name
-    return args
+def _describe_kernel(layer: LayerAttributes, kernel: Kernel) -> LayerAttributes:
+    """Return a layer's attributes with what its kernel says."""
+    described = replace(
+        layer,
+        layout=kernel.layout,
+        quantizer_precision=kernel.precision,
+        trains_bits=bool(kernel.bits),
+        known_positions=kernel.positions,
+        looks_up=not kernel.multiplies,
+        inner=kernel.inner,
+        known_convolution=False if kernel.dense else None,
+        strategies=kernel.strategies,
+        weight_name=kernel.weight_name,
+    )
+    note_bit_operations(described, kernel)
+    return described
 
 
 def _describe_part(key: str, layer: LayerAttributes, kernel: Kernel) -> LayerAttributes:
     """Describe one of several kernels of a layer."""
-    return LayerAttributes(
+    described = LayerAttributes(
         key,
         layer.layer_type,
         list(layer.inbound_layers),
         kernel.shape,
         layer.input_shape,
         layer.output_shape,
-        False,
-        OptimizationAttributes(),
-        {"layer_name": layer.name, **_args_of_kernel(kernel)},
-        layout=kernel.layout,
+        kernel_of=layer.name,
     )
+    return _describe_kernel(described, kernel)

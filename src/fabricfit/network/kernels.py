@@ -20,6 +20,7 @@ __all__ = [
     "kernels_of",
     "model_kernels",
     "named_kernels",
+    "note_bit_operations",
 ]
 
 
@@ -73,9 +74,8 @@ def counted_kernels(
     Bit-widths of their own are trained with the weights, and an objective may count them.
     """
     for name, kernel in named_kernels(model).items():
-        if kernel.bit_operations is not None and name in attributes:
-            layer = attributes[name]
-            layer.args = {**layer.args, **_args_of_bits(kernel)}
+        if name in attributes:
+            note_bit_operations(attributes[name], kernel)
     return kernel_arrays(model)
 
 
@@ -107,7 +107,7 @@ def _view(kernel: Any) -> np.ndarray:
         return np.asarray(keras.ops.convert_to_numpy(kernel))
 
 
-def _args_of_bits(kernel: Kernel) -> dict[str, Any]:
-    assert kernel.bit_operations is not None
-    counted = kernel.bit_operations()
-    return {"bit_operations": counted.of_weights, "other_bit_operations": counted.others}
+def note_bit_operations(layer: LayerAttributes, kernel: Kernel) -> None:
+    """Note in a kernel's attributes the bit operations at its bit widths of the moment, if it counts them."""
+    if kernel.bit_operations is not None:
+        layer.bit_operations, layer.other_bit_operations = kernel.bit_operations()

@@ -29,21 +29,20 @@ _NOTE = "layers of no known family are counted as a dense layer for each of thei
 def describe_matrices(
     model: keras.Model, attributes: Mapping[str, LayerAttributes], config: Mapping[str, Any]
 ) -> None:
-    """Describe the matrices of every layer without a kernel of its own, in the layer's ``args``.
+    """Describe the matrices of every layer without a kernel of its own, in the layer's attributes.
 
     Parameters
     ----------
     model
         The model.
     attributes
-        Layer -> attributes, read from the model; ``args['matrices']`` of such layers is set: a tuple of
-        pairs of attributes and weights.
+        Layer -> attributes, read from the model; ``matrices`` of such layers is set.
     config
         hls4ml's configuration.
     """
     kernels = kernels_of(model)
     for name, layer in named_layers(model).items():
-        counted = name in kernels or "kernels" in attributes[name].args
+        counted = name in kernels or attributes[name].kernels
         if counted or isinstance(layer, _NO_PRODUCT):
             continue
         found = []
@@ -54,7 +53,7 @@ def describe_matrices(
                 matrix = array.reshape(-1, array.shape[-1])
                 found.append((_as_dense(label, attributes[name], matrix, config), matrix))
         if found:
-            attributes[name].args["matrices"] = tuple(found)
+            attributes[name].matrices = tuple(found)
 
 
 def _as_dense(
@@ -62,7 +61,14 @@ def _as_dense(
 ) -> LayerAttributes:
     n_in, n_out = matrix.shape
     described = replace(
-        layer, weight_shape=(n_in, n_out), input_shape=(n_in,), output_shape=(n_out,)
+        layer,
+        weight_shape=(n_in, n_out),
+        input_shape=(n_in,),
+        output_shape=(n_out,),
+        args={},
+        activation="",
+        reads_model_input=False,
+        note=_NOTE,
     )
-    args = {"hls4ml_attributes": read_hls4ml_attributes(config, described), "note": _NOTE}
-    return replace(described, name=label, args=args)
+    described.hls4ml = read_hls4ml_attributes(config, described)
+    return replace(described, name=label)

@@ -121,7 +121,7 @@ class FPGAResources(ObjectiveEstimator):
             return self._use(layer_attributes, self.work(layer_attributes, kernel)).tolist()
         found = other_resources(layer_attributes)
         used = np.array([found[name].value for name in self.resources])
-        for part, matrix in layer_attributes.args.get("matrices", ()):
+        for part, matrix in layer_attributes.matrices:
             used = used + self.layer_use(part, matrix)
         return used.tolist()
 

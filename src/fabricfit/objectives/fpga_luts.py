@@ -214,10 +214,8 @@ class BitOperations(ObjectiveEstimator):
 
 def _own_count(layer_attributes: LayerAttributes) -> tuple[np.ndarray, float] | None:
     """Return the bit operations that a layer counts itself: of each weight, and of the rest."""
-    of_weights = layer_attributes.args.get("bit_operations")
-    if of_weights is None:
-        return None
-    return of_weights, layer_attributes.args["other_bit_operations"]
+    of_weights = layer_attributes.bit_operations
+    return None if of_weights is None else (of_weights, layer_attributes.other_bit_operations)
 
 
 def _usual_bits(integers: np.ndarray) -> float:

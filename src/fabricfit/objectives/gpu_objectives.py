@@ -55,7 +55,7 @@ class GPUFLOPEstimator(ObjectiveEstimator):
         if not _by_unit(layer_attributes):
             return [0]
         saved = _flops(layer_attributes, units=1)
-        fed = layer_attributes.args.get("consumer_attributes", {})
+        fed = layer_attributes.consumer_attributes
         for name, rows in layer_attributes.consumers.items():
             if name in fed:
                 saved += _flops(fed[name]) - _flops(fed[name], rows_gone=rows)

@@ -73,12 +73,12 @@ def decide(
         layer = layers[given.layer_name]
         reason = reason_to_skip(layer)
         if not reason:
-            is_output = given.layer_name in outputs and not given.args.get("inner", False)
+            is_output = given.layer_name in outputs and not given.inner
             own, reason = _ask(own, objective, is_output)
         if coupling is not None and own.weight_shape:
             own, reason = _coupled(own, coupling, reason)
         decided[name] = own
-        if reason and layer.weights and "kernels" not in given.args:
+        if reason and layer.weights and not given.kernels:
             skipped[name] = reason
             logger.info("layer %r stays as it is: %s", name, reason)
     if coupling is not None:
@@ -157,7 +157,7 @@ def _ask(
         settings.pruning = False
         if not settings.weight_sharing:
             return layer, "its units are outputs of the model, which must all stay"
-    if layer.args.get("trains_bits"):
+    if layer.trains_bits:
         # Equal weights would be rounded to their own bits each.
         settings.weight_sharing = settings.constants = False
         if not settings.pruning:

@@ -142,7 +142,7 @@ def _without_kernel(
         if name in kernels:
             continue
         used = _floats(objective.layer_use(layer, np.zeros(0)))
-        weights = sum(matrix.size for _, matrix in layer.args.get("matrices", ()))
+        weights = sum(matrix.size for _, matrix in layer.matrices)
         if any(used):
             kind, reason = layer.layer_type.__name__, decisions.skipped.get(name, "")
             found.append(LayerReport(name, kind, weights, weights, weights, used, used, reason))
@@ -157,10 +157,10 @@ def _attributes_of_reduced(
     for name, layer in described.items():
         known = attributes[name]
         layer.args = {**known.args, **layer.args}
-        if layer.multiplies and "hls4ml_attributes" in layer.args:
+        layer.matrices, layer.note = known.matrices, known.note
+        if layer.multiplies and layer.hls4ml is not None:
             rows, columns = layer.matrix_shape
-            hls = replace(layer.args["hls4ml_attributes"], n_in=rows, n_out=columns)
-            layer.args["hls4ml_attributes"] = hls
+            layer.hls4ml = replace(layer.hls4ml, n_in=rows, n_out=columns)
         layer.optimizable = known.optimizable
         layer.optimization_attributes = known.optimization_attributes
     return described
