@@ -53,7 +53,7 @@ $(BACKENDS:%=test-hgq-%): test-hgq-%: $(HGQ)/.ready
 lint: $(DEV)/.ready
 	$(DEV)/bin/python -m ruff check .
 	$(DEV)/bin/python -m ruff format --check .
-	$(DEV)/bin/lint-imports
+	$(DEV)/bin/lint-imports --no-cache
 
 format: $(DEV)/.ready
 	$(DEV)/bin/python -m ruff check --fix .

@@ -7,6 +7,7 @@ import pytest
 import fabricfit
 from fabricfit.network.batch_norm import fold_normalizations, folded_normalizations
 from fabricfit.network.cloning import copy_model
+from fabricfit.network.reader import read
 from tests.common import L, outputs_of, weights_of
 
 pytestmark = pytest.mark.keras
@@ -60,16 +61,16 @@ def sequential():
 
 def test_only_what_hardware_folds_is_folded():
     model = functional()
-    assert folded_normalizations(model) == {"conv": "conv_bn", "fc": "fc_bn"}
-    assert folded_normalizations(sequential()) == {"a": "a_bn", "b": "b_bn"}
+    assert folded_normalizations(read(model)) == {"conv": "conv_bn", "fc": "fc_bn"}
+    assert folded_normalizations(read(sequential())) == {"a": "a_bn", "b": "b_bn"}
 
 
 @pytest.mark.parametrize("make", [functional, sequential])
 def test_the_function_stays(make):
     model = make()
     before = weights_of(model)
-    folded = fold_normalizations(model)
-    gone = set(folded_normalizations(model).values())
+    folded = fold_normalizations(read(model)).model
+    gone = set(folded_normalizations(read(model)).values())
     assert {layer.name for layer in model.layers} - {layer.name for layer in folded.layers} == gone
     X = np.random.default_rng(1).normal(size=(20, *model.input_shape[1:])).astype("float32")
     np.testing.assert_allclose(outputs_of(folded, X), outputs_of(model, X), rtol=1e-4, atol=1e-5)
@@ -92,10 +93,10 @@ def test_copies_keep_the_names_of_their_inputs():
 
 def test_chosen_layers_only_and_nothing_to_fold():
     model = sequential()
-    names = [layer.name for layer in fold_normalizations(model, ["b"]).layers]
+    names = [layer.name for layer in fold_normalizations(read(model), ["b"]).model.layers]
     assert names == ["a", "a_bn", "r", "b"]
-    folded = fold_normalizations(model)
-    assert fold_normalizations(folded) is folded
+    folded = fold_normalizations(read(model)).model
+    assert fold_normalizations(read(folded)).model is folded
 
 
 @pytest.mark.parametrize(("precision", "merged"), [("auto", True), ("fixed<16,6>", False)])

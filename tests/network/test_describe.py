@@ -13,13 +13,11 @@ from fabricfit.layers import (
     register_layer,
 )
 from fabricfit.layers.regularizers import DenseRegularizer
-from fabricfit.network.connections import output_layers
 from fabricfit.network.describe import (
     get_attributes_from_keras_model,
     get_attributes_from_keras_model_and_hls4ml_config,
 )
-from fabricfit.network.kernels import kernels_of
-from fabricfit.network.walk import named_layers
+from fabricfit.network.reader import read
 from tests.common import L, lenet, mlp
 
 pytestmark = pytest.mark.keras
@@ -57,7 +55,7 @@ def test_a_unit_that_is_an_output_feeds_no_one():
     a = L.Dense(3, name="a")(inputs)
     model = keras.Model(inputs, [a, L.Dense(2, name="b")(a)])
     assert get_attributes_from_keras_model(model)["a"].consumers == {}
-    assert output_layers(model) == {"a", "b"}
+    assert read(model).output_layers == {"a", "b"}
 
 
 def test_nested_layers_go_by_name_or_by_path():
@@ -66,14 +64,14 @@ def test_nested_layers_go_by_name_or_by_path():
     )
     inputs = keras.Input((4,))
     model = keras.Model(inputs, L.Dense(2, name="d")(block(inputs)))
-    assert [n for n, layer in named_layers(model).items() if layer.weights] == ["block/d", "e", "d"]
-    assert {name: tuple(k.shape) for name, k in kernels_of(model).items()} == {
+    assert [n for n, layer in read(model).layers.items() if layer.weights] == ["block/d", "e", "d"]
+    assert {name: tuple(k.shape) for name, k in read(model).kernels.items()} == {
         "block/d": (4, 4),
         "e": (4, 4),
         "d": (4, 2),
     }
-    assert output_layers(model) == {"d"}
-    assert output_layers(keras.Model(inputs, block(inputs))) == {"e"}
+    assert read(model).output_layers == {"d"}
+    assert read(keras.Model(inputs, block(inputs))).output_layers == {"e"}
 
 
 def test_a_shared_layer_appears_once_and_feeds_no_one():
@@ -81,7 +79,7 @@ def test_a_shared_layer_appears_once_and_feeds_no_one():
     shared = L.Dense(4, name="shared")
     model = keras.Model(inputs, L.Dense(2, name="out")(shared(L.ReLU()(shared(inputs)))))
     found = get_attributes_from_keras_model(model)
-    assert list(kernels_of(model)) == ["shared", "out"]
+    assert list(read(model).kernels) == ["shared", "out"]
     assert found["shared"].consumers == {}
 
 
@@ -95,7 +93,7 @@ def test_layers_with_weights_but_no_kernel_are_no_obstacle():
             L.Dense(2, name="out"),
         ]
     )
-    assert list(kernels_of(model)) == ["lstm/kernel", "lstm/recurrent_kernel", "out"]
+    assert list(read(model).kernels) == ["lstm/kernel", "lstm/recurrent_kernel", "out"]
     assert "LayerNormalization is not a supported layer type" in reason_to_skip(model.layers[0])
     found = get_attributes_from_keras_model(model)
     assert found["lstm"].weight_shape == () and found["lstm/kernel"].layer_name == "lstm"

@@ -18,7 +18,7 @@ def test_sequential_is_a_chain():
     assert [call.name for call in graph.calls[1:]] == ["a", "r"]
     calls = by_name(graph)
     assert calls["r"].inputs == calls["a"].outputs
-    assert graph.outputs == {calls["r"].output.index}
+    assert graph.outputs == (calls["r"].output.index,)
     assert [tensor.units for tensor in graph.tensors] == [3, 4, 4]
 
 

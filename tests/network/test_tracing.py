@@ -10,8 +10,8 @@ import fabricfit
 from fabricfit.errors import InvalidInputError
 from fabricfit.keras import OptimizationSettings
 from fabricfit.network.describe import get_attributes_from_keras_model
+from fabricfit.network.reader import read
 from fabricfit.network.tracing import traced
-from fabricfit.network.walk import check_model
 from fabricfit.objectives import ParameterEstimator
 from fabricfit.scheduler import ConstantScheduler
 from fabricfit.surgery.reduction import plan_reduction, reduce_model
@@ -153,6 +153,6 @@ def test_what_cannot_be_traced_is_refused_with_the_reason(make, call, message):
     model = make()
     if call:
         model(np.zeros((2, 8), "float32"))
-    for function in (check_model, reduce_model, get_attributes_from_keras_model):
+    for function in (read, reduce_model, get_attributes_from_keras_model):
         with pytest.raises(InvalidInputError, match=message):
             function(model)

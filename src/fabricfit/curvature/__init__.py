@@ -232,8 +232,9 @@ def hessian_method(model: keras.Model) -> str:
         :func:`model_hessian` to say: it depends on the data too.
     """
     from fabricfit.curvature.linearity import why_not_piecewise_linear
+    from fabricfit.network.reader import read_if_possible
 
-    reason = why_not_piecewise_linear(model)
+    reason = why_not_piecewise_linear(read_if_possible(model))
     return "gauss-newton" if reason is None else f"exact: {reason}"
 
 

@@ -20,7 +20,7 @@ from fabricfit.curvature.probes import Estimate, default_probes, estimated_diago
 from fabricfit.curvature.result import HessianDiagonal
 from fabricfit.curvature.samples import Samples, whole_number
 from fabricfit.errors import InvalidInputError, unknown_name
-from fabricfit.network.kernels import kernels_of
+from fabricfit.network.reader import Network, kernel_variables, read_if_possible
 
 __all__ = ["EXACT_WORK", "METHODS", "Curvature"]
 
@@ -42,8 +42,8 @@ class Curvature:
     Parameters
     ----------
     model
-        A built model. It is run at inference (no dropout, moving statistics) and comes back as it
-        was.
+        A built model, or what was read of it. It is run at inference (no dropout, moving statistics) and
+        comes back as it was.
     kernels
         Key -> kernel variable; ``None`` for the kernels of all layers, by layer name.
     loss_fn
@@ -62,19 +62,25 @@ class Curvature:
 
     def __init__(
         self,
-        model: keras.Model,
+        model: keras.Model | Network,
         kernels: Mapping[str, keras.Variable] | None,
         loss_fn: Any,
         batch_size: int | None = None,
     ) -> None:
-        self.model = model
-        self.kernels = dict(kernels_of(model) if kernels is None else kernels)
+        self._network = read_if_possible(model)
+        self.model: keras.Model = model if self._network is None else self._network.model
+        self.kernels = dict(self._own_kernels() if kernels is None else kernels)
         self.loss_fn = loss_fn
         self._loss = LossSum(loss_fn)
         self._batch_size = whole_number("batch_size", batch_size)
-        self._obstacle = why_not_piecewise_linear(model)
+        self._obstacle = why_not_piecewise_linear(self._network)
         self._kind: Hashable = None
         self._problem: Problem | None = None
+
+    def _own_kernels(self) -> dict[str, keras.Variable]:
+        if self._network is None:
+            return kernel_variables(self.model)
+        return {name: kernel.variable for name, kernel in self._network.kernels.items()}
 
     def gradients(
         self, X: Any, y: Any, *, samples: int | None = None, seed: int = 0
@@ -177,7 +183,9 @@ class Curvature:
     def _prepared(self, data: Samples) -> Problem:
         if self._problem is None or self._kind != data.kind:
             example = data.batch(0, 2)
-            self._problem = Problem(self.model, self.kernels, self._loss, example, self._batch_size)
+            self._problem = Problem(
+                self.model, self._network, self.kernels, self._loss, example, self._batch_size
+            )
             self._kind = data.kind
         return self._problem
 

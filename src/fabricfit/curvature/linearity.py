@@ -7,15 +7,16 @@ linear in any one weight, the Gauss–Newton diagonal is the diagonal of the Hes
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 
-from fabricfit.network.walk import functional_graph
+from fabricfit.network.graph import Graph
+from fabricfit.network.reader import Network
 
-__all__ = ["Head", "graph_calls", "model_heads", "why_not_piecewise_linear"]
+__all__ = ["Head", "find_heads", "why_not_piecewise_linear"]
 
 
 def _known(module: Any, names: str) -> frozenset[Any]:
@@ -97,90 +98,55 @@ class Head:
         return getattr(self.layer, self.attribute)(z)
 
 
-def graph_calls(model: keras.Model) -> list[Any] | None:
-    """List the layers and operations of a model, once for every time that they are called.
-
-    Nested models count as what they hold. ``None`` where the graph cannot be read: a subclassed
-    model, one that is not built, or one whose ``call`` is its own.
-    """
-    try:
-        return list(_calls(model))
-    except _UnreadableGraphError:
-        return None
-
-
-class _UnreadableGraphError(Exception):
-    """A model without a graph; never leaves this module."""
-
-
-def _calls(model: keras.Model) -> Iterator[Any]:
-    for operation in _own_calls(model):
-        if isinstance(operation, keras.Model):
-            yield from _calls(operation)
-        else:
-            yield operation
-
-
-def _own_calls(model: keras.Model) -> list[Any]:
-    owner = next(cls for cls in type(model).__mro__ if "call" in vars(cls))
-    if not owner.__module__.startswith("keras.src.models") or functional_graph(model) is None:
-        raise _UnreadableGraphError
-    return [node.operation for node in _nodes(model)]
-
-
-def _nodes(model: keras.Model) -> Iterator[Any]:
-    for level in functional_graph(model)._nodes_by_depth.values():
-        yield from level
-
-
-def model_heads(model: keras.Model) -> list[Head]:
+def find_heads(graph: Graph) -> list[Head]:
     """Find where the network ends, for every output in the order of ``keras.tree.flatten``.
 
     A final activation moves to the loss's side unless something else in the graph uses it too.
     """
-    calls = graph_calls(model)
-    count = len(getattr(model, "outputs", None) or ())
-    if calls is None or not count:
-        return [Head()] * count
-    times = Counter(id(call) for call in calls)
-    return [_head(model, i, times) for i in range(count)]
+    return [_find_head(graph, output, graph.times_called) for output in graph.outputs]
 
 
-def _head(model: keras.Model, index: int, times: Counter[int]) -> Head:
-    outputs = functional_graph(model).outputs
-    last, _, inner_index = outputs[index]._keras_history
-    consumed = {id(tensor) for node in _nodes(model) for tensor in node.input_tensors}
-    again = sum(other is outputs[index] for other in outputs) > 1
-    if id(outputs[index]) in consumed or again or times[id(last)] > 1:
+def _find_head(graph: Graph, output: int, times: Mapping[int, int]) -> Head:
+    call = graph.producer(output)
+    last = call.layer
+    again = graph.outputs.count(output) > 1
+    if graph.receivers(output) or again or times[id(last)] > 1:
         return Head()
-    if isinstance(last, keras.Model):
-        return _head(last, inner_index, times)
+    if call.name in graph.nested:
+        inner = graph.nested[call.name]
+        place = [made.index for made in call.outputs].index(output)
+        return _find_head(inner, inner.outputs[place], times)
     if type(last) in _ACTIVATION_LAYERS:
         return Head(last, "call")
     return Head(last, "activation") if type(last) in _WITH_ACTIVATION else Head()
 
 
-def why_not_piecewise_linear(model: keras.Model) -> str | None:
+def why_not_piecewise_linear(network: Network | None) -> str | None:
     """Say what keeps a model's last pre-activations from being piecewise linear in any one weight.
 
     Conservative: what is not known to be harmless counts as an obstacle. ``None`` if there is none.
+
+    Parameters
+    ----------
+    network
+        What was read of the model; ``None`` where its graph cannot be read.
     """
-    calls = graph_calls(model)
-    if calls is None:
+    if network is None:
         return "its graph cannot be read: not a built Sequential or Functional model"
-    heads = model_heads(model)
-    times = Counter(id(call) for call in calls)
+    graph = network.graph
+    heads, times = find_heads(graph), graph.times_called
+    layers = [call.layer for call in graph.every_call()]
     kernels = Counter(
-        id(call.kernel) for call in calls if getattr(call, "kernel", None) is not None
+        id(layer.kernel) for layer in layers if getattr(layer, "kernel", None) is not None
     )
-    for call in calls:
-        name = f"layer {call.name!r}"
-        if times[id(call)] > 1 and getattr(call, "weights", None):
-            return f"{name} is called {times[id(call)]} times"
-        if kernels[id(getattr(call, "kernel", None))] > 1:
+    for layer in layers:
+        name = f"layer {layer.name!r}"
+        if times[id(layer)] > 1 and getattr(layer, "weights", None):
+            return f"{name} is called {times[id(layer)]} times"
+        if kernels[id(getattr(layer, "kernel", None))] > 1:
             return f"{name} shares its kernel with another layer"
-        head = next((head for head in heads if head.layer is call), None)
-        reason = None if head and head.attribute == "call" else _obstacle(call, head is not None)
+        head = next((head for head in heads if head.layer is layer), None)
+        reason = None if head and head.attribute == "call" else _obstacle(layer, head is not None)
         if reason:
             return f"{name} {reason}"
     return None

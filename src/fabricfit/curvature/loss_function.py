@@ -14,12 +14,13 @@ from keras import ops
 
 from fabricfit.curvature.autodiff import Tensor, load_autodiff
 from fabricfit.curvature.hooks import Tap, TappedRun, run, run_tapped
-from fabricfit.curvature.linearity import Head, graph_calls, model_heads
+from fabricfit.curvature.linearity import Head, find_heads
 from fabricfit.curvature.loss_curvature import LossCurvature
 from fabricfit.curvature.losses import LossSum
 from fabricfit.curvature.matrix_forms import matrix_form
 from fabricfit.curvature.samples import Batch, Samples
 from fabricfit.errors import InvalidInputError
+from fabricfit.network.reader import Network
 
 __all__ = ["MAX_BATCH", "MEMORY_BUDGET", "MatrixSize", "Problem"]
 
@@ -54,6 +55,8 @@ class Problem:
     ----------
     model
         A built model; its state is never written.
+    network
+        What was read of it; ``None`` where its graph cannot be read.
     kernels
         Key -> kernel variable.
     loss
@@ -72,6 +75,7 @@ class Problem:
     def __init__(
         self,
         model: keras.Model,
+        network: Network | None,
         kernels: Mapping[str, keras.Variable],
         loss: LossSum,
         example: Batch,
@@ -85,7 +89,7 @@ class Problem:
         self.places = {id(variable): i for i, variable in enumerate(self.variables)}
         self._check_kernels()
         self._batch_size = batch_size
-        self._calls = graph_calls(model) or []
+        self._layers = [] if network is None else [c.layer for c in network.graph.every_call()]
         self._steps: dict[Hashable, Callable[..., Any]] = {}
         # Read from one run what shapes there are: not while a step is traced.
         found = self.run(self.values(), example.x, self.taps, {}, ())
@@ -96,7 +100,7 @@ class Problem:
         # Whether the loss weighs single samples.
         self.per_sample = self.loss.is_per_sample(example.y, found.outputs)
         # Where the network ends and the loss begins, for each output.
-        self.heads = model_heads(model) or [Head()] * len(self.outputs)
+        self.heads = [Head()] * len(self.outputs) if network is None else find_heads(network.graph)
 
     def _check_kernels(self) -> None:
         for key, variable in self.kernels.items():
@@ -116,7 +120,7 @@ class Problem:
     @cached_property
     def taps(self) -> dict[str, Tap]:
         """The kernels whose layer is a matrix product that the model calls once."""
-        owners = Counter(id(getattr(call, "kernel", None)) for call in self._calls)
+        owners = Counter(id(getattr(call, "kernel", None)) for call in self._layers)
         found = {}
         for key, variable in self.kernels.items():
             layer = self._owner(variable)
@@ -131,7 +135,7 @@ class Problem:
         return found
 
     def _owner(self, variable: keras.Variable) -> Any:
-        return next((c for c in self._calls if getattr(c, "kernel", None) is variable), None)
+        return next((c for c in self._layers if getattr(c, "kernel", None) is variable), None)
 
     @cached_property
     def curvature(self) -> LossCurvature:

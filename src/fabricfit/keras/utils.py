@@ -6,9 +6,7 @@ import keras
 import numpy as np
 
 from fabricfit.curvature import get_model_gradients, get_model_hessians
-from fabricfit.network.connections import output_layers
-from fabricfit.network.kernels import kernels_of
-from fabricfit.network.walk import check_model, named_layers
+from fabricfit.network.reader import Network, as_network
 
 __all__ = [
     "get_last_layer_with_weights",
@@ -36,8 +34,8 @@ def get_model_sparsity(model: keras.Model) -> tuple[float, dict[str, float]]:
     """
     zeros = weights = 0
     layers = {}
-    for name, variable in kernels_of(check_model(model)).items():
-        kernel = np.asarray(keras.ops.convert_to_numpy(variable))
+    for name, found in as_network(model).kernels.items():
+        kernel = np.asarray(keras.ops.convert_to_numpy(found.variable))
         empty = kernel.size - int(np.count_nonzero(kernel))
         layers[name] = empty / kernel.size
         zeros += empty
@@ -52,8 +50,7 @@ def get_last_layers_with_weights(model: keras.Model) -> tuple[str, ...]:
     the shape of an output. Layers that only pass units on (activations, pooling, Add, Concatenate…)
     are looked through.
     """
-    last = output_layers(model)
-    return tuple(name for name in named_layers(model) if name in last)
+    return _find_last_layers(as_network(model))
 
 
 def get_last_layer_with_weights(model: keras.Model) -> int:
@@ -70,11 +67,14 @@ def get_last_layer_with_weights(model: keras.Model) -> int:
     int
         Index into ``model.layers``; ``len(model.layers)`` if no layer has a kernel.
     """
-    last = set(get_last_layers_with_weights(model))
-    layers = named_layers(model)
-    owners = {id(layer) for name, layer in layers.items() if name in last}
-    for index, layer in reversed(list(enumerate(model.layers))):
-        inner = named_layers(layer).values() if isinstance(layer, keras.Model) else (layer,)
-        if any(id(each) in owners for each in inner):
+    network = as_network(model)
+    layers = [id(network.layers[name]) for name in _find_last_layers(network)]
+    for index, layer in reversed(list(enumerate(network.model.layers))):
+        inner = as_network(layer).layers.values() if isinstance(layer, keras.Model) else (layer,)
+        if any(id(each) in layers for each in inner):
             return index
-    return len(model.layers)
+    return len(network.model.layers)
+
+
+def _find_last_layers(network: Network) -> tuple[str, ...]:
+    return tuple(name for name in network.layers if name in network.output_layers)

@@ -9,8 +9,10 @@ from typing import Any
 import keras
 import numpy as np
 
+from fabricfit.layers.calls import Call
 from fabricfit.network.cloning import new_inputs, uncompiled
-from fabricfit.network.walk import functional_graph
+from fabricfit.network.graph import Graph
+from fabricfit.network.reader import Network, read
 
 __all__ = ["fold_normalizations", "folded_normalizations", "scale_and_offset"]
 
@@ -19,11 +21,11 @@ logger = logging.getLogger(__name__)
 _FOLDING = (keras.layers.Dense, keras.layers.Conv2D)
 
 
-def folded_normalizations(model: keras.Model) -> dict[str, str]:
+def folded_normalizations(network: Network) -> dict[str, str]:
     """Return the batch normalizations that can be folded into the layer before them.
 
     That layer is a Dense or Conv2D without an activation, its result goes nowhere else, and both are
-    used once, in the model itself and not in a nested one. Layers that quantize their own weights are
+    called once, in the model itself and not in a nested one. Layers that quantize their own weights are
     of other types and keep their normalization.
 
     Returns
@@ -31,27 +33,22 @@ def folded_normalizations(model: keras.Model) -> dict[str, str]:
     dict
         Name of the layer -> name of the normalization behind it.
     """
-    graph = functional_graph(model)
-    receivers: dict[int, list[Any]] = {}
-    for nodes in graph._nodes_by_depth.values():
-        for node in nodes:
-            for tensor in node.input_tensors:
-                receivers.setdefault(id(tensor), []).append(node.operation)
-    outputs = {id(tensor) for tensor in keras.tree.flatten(graph.outputs)}
+    graph = network.graph
     found = {}
-    for layer in graph.layers:
-        if type(layer) not in _FOLDING or len(layer._inbound_nodes) != 1:
+    for call in graph.calls:
+        layer = call.layer
+        if type(layer) not in _FOLDING or graph.times_called[id(layer)] != 1:
             continue
-        after = receivers.get(id(layer.output), [])
-        if layer.activation is not keras.activations.linear or id(layer.output) in outputs:
+        after = graph.receivers(call.output.index)
+        if layer.activation is not keras.activations.linear or call.output.index in graph.outputs:
             continue
-        if len(after) == 1 and _normalizes_units(after[0]):
+        if len(after) == 1 and _normalizes_units(after[0], graph):
             found[layer.name] = after[0].name
     return found
 
 
-def fold_normalizations(model: keras.Model, layers: Container[str] | None = None) -> keras.Model:
-    """Return a model with the same function in which batch normalizations are part of the weights.
+def fold_normalizations(network: Network, layers: Container[str] | None = None) -> Network:
+    """Return a network with the same function in which batch normalizations are part of the weights.
 
     hls4ml folds them when it converts a model, so that what it multiplies by is not the kernel that was
     trained: weights that were equal, powers of two or on the grid no longer are. Folded beforehand, the
@@ -59,28 +56,28 @@ def fold_normalizations(model: keras.Model, layers: Container[str] | None = None
 
     Parameters
     ----------
-    model
-        A built Sequential or Functional model. It is not changed.
+    network
+        What was read of a model, which is not changed.
     layers
         Names of the layers into which normalizations are folded, where they can be; all by default.
 
     Returns
     -------
-    keras.Model
-        A new, uncompiled model without the normalizations of :func:`folded_normalizations`; the model
-        itself where there are none. In training it no longer normalizes by the batch.
+    Network
+        That of a new, uncompiled model without the normalizations of :func:`folded_normalizations`; the
+        one that was given where there are none. In training it no longer normalizes by the batch.
     """
     folded = {
         name: normalization
-        for name, normalization in folded_normalizations(model).items()
+        for name, normalization in folded_normalizations(network).items()
         if layers is None or name in layers
     }
     if not folded:
-        return model
-    gone = set(folded.values())
-    logger.info("folded into the layers before them: %s", ", ".join(map(repr, sorted(gone))))
+        return network
+    model, removed = network.model, set(folded.values())
+    logger.info("folded into the layers before them: %s", ", ".join(map(repr, sorted(removed))))
     with uncompiled(model):
-        new = _without(model, folded, gone)
+        new = _without(model, folded, removed)
     for layer in new.layers:
         if layer.name not in folded:
             layer.set_weights(model.get_layer(layer.name).get_weights())
@@ -91,7 +88,7 @@ def fold_normalizations(model: keras.Model, layers: Container[str] | None = None
         scale, offset = scale_and_offset(model.get_layer(folded[layer.name]))
         layer.kernel.assign((kernel * scale).astype(layer.kernel.dtype))
         layer.bias.assign((scale * bias + offset).astype(layer.bias.dtype))
-    return new
+    return read(new)
 
 
 def scale_and_offset(layer: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -103,7 +100,7 @@ def scale_and_offset(layer: Any) -> tuple[np.ndarray, np.ndarray]:
     return scale, beta - scale * mean
 
 
-def _without(model: Any, folded: dict[str, str], gone: set[str]) -> keras.Model:
+def _without(model: Any, folded: dict[str, str], removed: set[str]) -> keras.Model:
     def copy(layer: Any) -> Any:
         config = layer.get_config()
         if layer.name in folded:
@@ -111,21 +108,21 @@ def _without(model: Any, folded: dict[str, str], gone: set[str]) -> keras.Model:
         return type(layer).from_config(config)
 
     def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
-        return args[0] if layer.name in gone else layer(*args, **kwargs)
+        return args[0] if layer.name in removed else layer(*args, **kwargs)
 
     if isinstance(model, keras.Sequential):
         start = keras.Input(batch_shape=model.input_shape, dtype=model.inputs[0].dtype)
-        layers = [copy(layer) for layer in model.layers if layer.name not in gone]
+        layers = [copy(layer) for layer in model.layers if layer.name not in removed]
         return keras.Sequential([start, *layers], name=model.name)
     clone: Callable[..., keras.Model] = keras.models.clone_model
     return clone(model, new_inputs(model), clone_function=copy, call_function=call)
 
 
-def _normalizes_units(operation: Any) -> bool:
+def _normalizes_units(call: Call, graph: Graph) -> bool:
     return (
-        type(operation) is keras.layers.BatchNormalization
-        and len(operation._inbound_nodes) == 1
-        and operation.axis in (-1, len(operation.input.shape) - 1)
+        type(call.layer) is keras.layers.BatchNormalization
+        and graph.times_called[id(call.layer)] == 1
+        and call.layer.axis in (-1, len(call.inputs[0].shape) - 1)
     )
 
 

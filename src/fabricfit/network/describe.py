@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 
@@ -12,16 +12,15 @@ from fabricfit.description.attributes import (
     LayerAttributes,
     OptimizationAttributes,
 )
-from fabricfit.layers import Kernel, shape_at
-from fabricfit.network.connections import _consumers, _inbound, _nodes_after
-from fabricfit.network.kernels import kernels_of, named_kernels, note_bit_operations
-from fabricfit.network.walk import check_model, functional_graph, named_layers
-
-if TYPE_CHECKING:
-    import keras
+from fabricfit.hls4ml.config import read_hls4ml_attributes
+from fabricfit.layers import Kernel
+from fabricfit.network.connections import consumers_of, producers_of
+from fabricfit.network.graph import Graph
+from fabricfit.network.reader import Network, as_network, note_bit_operations
 
 __all__ = [
-    "describe_model",
+    "describe_for_hls4ml",
+    "describe_network",
     "get_attributes_from_keras_model",
     "get_attributes_from_keras_model_and_hls4ml_config",
 ]
@@ -46,9 +45,7 @@ def get_attributes_from_keras_model(model: keras.Model) -> dict[str, LayerAttrib
     InvalidInputError
         The model is not built, or is a subclassed model that cannot be run on symbols.
     """
-    from fabricfit.network.describe import describe_model
-
-    return describe_model(model)
+    return describe_network(as_network(model))
 
 
 def get_attributes_from_keras_model_and_hls4ml_config(
@@ -82,46 +79,48 @@ def get_attributes_from_keras_model_and_hls4ml_config(
     A reuse factor that hls4ml does not allow for a layer is replaced by the one hls4ml would really
     use, and a warning names both.
     """
-    from fabricfit.hls4ml.config import read_hls4ml_attributes
+    return describe_for_hls4ml(as_network(model), config)
 
-    described = get_attributes_from_keras_model(model)
+
+def describe_for_hls4ml(network: Network, config: Mapping[str, Any]) -> dict[str, LayerAttributes]:
+    """Return what :func:`get_attributes_from_keras_model_and_hls4ml_config` returns, of a network."""
+    described = describe_network(network)
     for attributes in described.values():
         if attributes.multiplies:
             attributes.hls4ml = read_hls4ml_attributes(config, attributes)
     return described
 
 
-def describe_model(model: keras.Model) -> dict[str, LayerAttributes]:
-    """Build the :class:`~fabricfit.attributes.LayerAttributes` of every layer and kernel.
+def describe_network(network: Network) -> dict[str, LayerAttributes]:
+    """Return the attributes of every layer and kernel of a network.
 
     A layer of several kernels has attributes without a kernel, and each of its kernels has its own.
     """
-    model = check_model(model)
-    layers = named_layers(model)
-    names = {id(layer): name for name, layer in layers.items()}
-    known, kernels = named_kernels(model), kernels_of(model)
-    after = _nodes_after(model)
-    outputs = {id(t) for t in keras.tree.flatten(functional_graph(model).outputs)}
+    graph, names, kernels = network.graph, network.names, network.kernels
+    producers = producers_of(graph, names)
+    calls = {id(call.layer): call for call in reversed(graph.calls)}
+    shapes = first_shapes(graph)
     described = {}
-    for name, layer in layers.items():
+    for name, layer in network.layers.items():
         own = kernels.get(name)
         described[name] = LayerAttributes(
             name,
             type(layer),
-            _inbound(layer, names),
+            producers.get(id(layer), []),
             tuple(own.shape) if own is not None else (),
-            shape_at(layer, "input"),
-            shape_at(layer, "output"),
+            *shapes.get(id(layer), ((), ())),
             False,
             OptimizationAttributes(),
-            consumers=_consumers(layer, names, after, outputs) if own is not None else {},
             activation=_activation_of(layer),
+            consumers=consumers_of(graph, calls[id(layer)], names)
+            if own is not None and id(layer) in calls
+            else {},
         )
-        if name in known:
-            described[name] = _describe_kernel(described[name], known[name])
-        parts = tuple(key for key, kernel in known.items() if key == f"{name}/{kernel.part}")
+        if name in network.grouped:
+            described[name] = _describe_kernel(described[name], kernels[name])
+        parts = tuple(key for key, kernel in kernels.items() if key == f"{name}/{kernel.part}")
         for key in parts:
-            described[key] = _describe_part(key, described[name], known[key])
+            described[key] = _describe_part(key, described[name], kernels[key])
         if parts:
             described[name].kernels = parts
     for attributes in described.values():
@@ -174,3 +173,27 @@ def _describe_part(key: str, layer: LayerAttributes, kernel: Kernel) -> LayerAtt
         kernel_of=layer.name,
     )
     return _describe_kernel(described, kernel)
+
+
+Shape = tuple[int | None, ...]
+
+
+def first_shapes(graph: Graph) -> dict[int, tuple[Shape, Shape]]:
+    """Return the shapes of each layer's first input and output, without the batch axis, by its id.
+
+    Those of its first call count; the input of an input layer is its output.
+    """
+    found: dict[int, tuple[Shape, Shape]] = {}
+    for call in graph.calls:
+        made = call.outputs[0].shape[1:] if call.outputs else ()
+        received = call.inputs[0].shape[1:] if call.inputs else made
+        found.setdefault(id(call.layer), (received, made))
+    for inner in graph.nested.values():
+        for layer, shapes in first_shapes(inner).items():
+            found.setdefault(layer, shapes)
+    return found
+
+
+def describe_model(model: keras.Model) -> dict[str, LayerAttributes]:
+    """Describe a model that may have been read already."""
+    return describe_network(as_network(model))

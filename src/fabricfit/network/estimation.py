@@ -12,13 +12,9 @@ from fabricfit.hardware.families import DEFAULT_FAMILY
 from fabricfit.hls4ml.config import leaves_result_open
 from fabricfit.hls4ml.estimation import ModelEstimate, estimate_layers
 from fabricfit.network.batch_norm import fold_normalizations, folded_normalizations
-from fabricfit.network.describe import (
-    describe_model,
-    get_attributes_from_keras_model_and_hls4ml_config,
-)
-from fabricfit.network.kernels import kernel_arrays
+from fabricfit.network.describe import describe_for_hls4ml, describe_network
+from fabricfit.network.reader import Network, as_network
 from fabricfit.network.unknown_layers import describe_matrices
-from fabricfit.network.walk import check_model
 
 __all__ = ["estimate"]
 
@@ -78,17 +74,16 @@ def estimate(
     if isinstance(hls_config, Budget):
         hls_config, budget = None, hls_config
     config = DEFAULT_CONFIG if hls_config is None else hls_config
-    model = _as_built(model, config)
-    attributes = get_attributes_from_keras_model_and_hls4ml_config(model, config)
+    network = _fold_as_built(as_network(model), config)
+    attributes = describe_for_hls4ml(network, config)
     chosen = family or (budget.family if budget is not None else DEFAULT_FAMILY)
-    describe_matrices(model, attributes, config)
-    return estimate_layers(attributes, kernel_arrays(model), family=chosen, budget=budget)
+    describe_matrices(network, attributes, config)
+    return estimate_layers(attributes, network.kernel_arrays(), family=chosen, budget=budget)
 
 
-def _as_built(model: keras.Model, config: Mapping[str, Any]) -> keras.Model:
+def _fold_as_built(network: Network, config: Mapping[str, Any]) -> Network:
     """Fold the batch normalizations that hls4ml will fold."""
-    model = check_model(model)
-    described = describe_model(model) if folded_normalizations(model) else {}
+    described = describe_network(network) if folded_normalizations(network) else {}
     return fold_normalizations(
-        model, [name for name in described if leaves_result_open(config, described[name])]
+        network, [name for name in described if leaves_result_open(config, described[name])]
     )

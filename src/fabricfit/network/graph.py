@@ -6,7 +6,9 @@ The only module that reads how Keras records a graph.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import keras
@@ -24,16 +26,55 @@ class Graph:
     Parameters
     ----------
     calls
-        Every call, input layers included.
+        Every call, input layers included; a nested model is one call.
     tensors
         Every tensor, in the order of :attr:`Tensor.index`.
-    outputs
-        Indices of the tensors that the model returns.
+    inputs, outputs
+        Indices of the tensors that the model receives and returns, in the order of
+        ``keras.tree.flatten``.
+    nested
+        Name of a nested model -> its own graph.
     """
 
     calls: tuple[Call, ...]
     tensors: tuple[Tensor, ...]
-    outputs: frozenset[int]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    nested: Mapping[str, Graph]
+
+    def producer(self, tensor: int) -> Call:
+        """Return the call that makes a tensor; that of an input layer for an input of the model."""
+        return self._producers[tensor]
+
+    def receivers(self, tensor: int) -> tuple[Call, ...]:
+        """Return the calls that receive a tensor, once for each time that they do."""
+        return self._receivers.get(tensor, ())
+
+    @cached_property
+    def _producers(self) -> dict[int, Call]:
+        return {tensor.index: call for call in self.calls for tensor in call.outputs}
+
+    @cached_property
+    def _receivers(self) -> dict[int, tuple[Call, ...]]:
+        found: dict[int, tuple[Call, ...]] = {}
+        for call in self.calls:
+            for tensor in call.inputs:
+                found[tensor.index] = (*found.get(tensor.index, ()), call)
+        return found
+
+    def every_call(self) -> Iterator[Call]:
+        """Iterate over all calls, those inside a nested model once for each time that it is called."""
+        for call in self.calls:
+            inner = self.nested.get(call.name) if isinstance(call.layer, keras.Model) else None
+            if inner is None:
+                yield call
+            else:
+                yield from inner.every_call()
+
+    @cached_property
+    def times_called(self) -> Counter[int]:
+        """Number of times that one run of the model calls each layer, by the layer's id."""
+        return Counter(id(call.layer) for call in self.every_call())
 
 
 def is_readable(model: Any) -> bool:
@@ -83,8 +124,15 @@ def read_graph(model: keras.Model) -> Graph:
         )
         for node in nodes
     )
-    outputs = frozenset(tensor(x).index for x in function.outputs)
-    return Graph(calls, tuple(tensors.values()), outputs)
+    inputs, outputs = (
+        tuple(tensor(x).index for x in ends) for ends in (function.inputs, function.outputs)
+    )
+    nested = {
+        call.name: read_graph(call.layer)
+        for call in calls
+        if isinstance(call.layer, keras.Model) and is_readable(call.layer)
+    }
+    return Graph(calls, tuple(tensors.values()), inputs, outputs, nested)
 
 
 def _functional(model: Any) -> Any:

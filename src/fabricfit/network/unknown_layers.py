@@ -15,8 +15,7 @@ import numpy as np
 
 from fabricfit.description.attributes import LayerAttributes
 from fabricfit.hls4ml.config import read_hls4ml_attributes
-from fabricfit.network.kernels import kernels_of
-from fabricfit.network.walk import named_layers
+from fabricfit.network.reader import Network
 
 __all__ = ["describe_matrices"]
 
@@ -27,22 +26,21 @@ _NOTE = "layers of no known family are counted as a dense layer for each of thei
 
 
 def describe_matrices(
-    model: keras.Model, attributes: Mapping[str, LayerAttributes], config: Mapping[str, Any]
+    network: Network, attributes: Mapping[str, LayerAttributes], config: Mapping[str, Any]
 ) -> None:
     """Describe the matrices of every layer without a kernel of its own, in the layer's attributes.
 
     Parameters
     ----------
-    model
-        The model.
+    network
+        What was read of the model.
     attributes
-        Layer -> attributes, read from the model; ``matrices`` of such layers is set.
+        Layer -> attributes, read from it; ``matrices`` of such layers is set.
     config
         hls4ml's configuration.
     """
-    kernels = kernels_of(model)
-    for name, layer in named_layers(model).items():
-        counted = name in kernels or attributes[name].kernels
+    for name, layer in network.layers.items():
+        counted = name in network.kernels or attributes[name].kernels
         if counted or isinstance(layer, _NO_PRODUCT):
             continue
         found = []

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
 from typing import Any
 
 import keras
 
 from fabricfit.errors import InvalidInputError, InvalidTypeError
+from fabricfit.network.reader import name_layers
 from fabricfit.network.tracing import is_functional, traced
 
 __all__ = ["check_model", "functional_graph", "named_layers"]
@@ -46,26 +45,5 @@ def functional_graph(model: keras.Model) -> Any:
 
 
 def named_layers(model: keras.Model) -> dict[str, keras.layers.Layer]:
-    """Return all layers, those of nested models in the place of the models.
-
-    Returns
-    -------
-    dict
-        Name -> layer. A nested layer that shares its name with another goes by its path,
-        ``'block/dense'``; a layer that is used several times appears once.
-    """
-    paths = {id(layer): (path, layer) for path, layer in reversed(list(_walk(model, "")))}
-    taken = Counter(layer.name for _, layer in paths.values())
-    return {
-        layer.name if taken[layer.name] == 1 else path: layer
-        for path, layer in reversed(paths.values())
-    }
-
-
-def _walk(model: keras.Model, prefix: str) -> Iterator[tuple[str, keras.layers.Layer]]:
-    for layer in model.layers:
-        path = f"{prefix}{layer.name}"
-        if isinstance(layer, keras.Model):
-            yield from _walk(layer, f"{path}/")
-        else:
-            yield path, layer
+    """Return the layers of a model by name."""
+    return name_layers(model)

@@ -14,8 +14,8 @@ from fabricfit.description.coupled_units import is_coupled
 from fabricfit.description.structures import SUPPORTED_STRUCTURES
 from fabricfit.errors import InvalidInputError, InvalidTypeError
 from fabricfit.layers import reason_to_skip
-from fabricfit.network.connections import output_layers
 from fabricfit.network.kernels import kernels_of
+from fabricfit.network.reader import as_network
 from fabricfit.network.walk import named_layers
 from fabricfit.objectives import ObjectiveEstimator
 from fabricfit.selection.groups import Objective, measure_costs
@@ -64,7 +64,7 @@ def decide(
     """
     layers, kernels = named_layers(model), kernels_of(model)
     _check_names(attributes, layers, kernels)
-    outputs = output_layers(model)
+    outputs = as_network(model).output_layers
     coupling = couple_units(model) if objective.removes_units else None
     decided: dict[str, LayerAttributes] = {}
     skipped: dict[str, str] = {}

@@ -17,6 +17,7 @@ from fabricfit.hardware.budget import Budget
 from fabricfit.network.batch_norm import fold_normalizations
 from fabricfit.network.describe import get_attributes_from_keras_model_and_hls4ml_config
 from fabricfit.network.kernels import kernel_arrays
+from fabricfit.network.reader import as_network
 from fabricfit.network.unknown_layers import describe_matrices
 from fabricfit.network.walk import check_model
 from fabricfit.objectives.fpga import FPGAResources
@@ -103,10 +104,11 @@ def fit(
             f"Received: {budget!r}"
         )
     settings = settings.ranked_by("saliency")
-    model = fold_normalizations(model)
+    network = fold_normalizations(as_network(model))
+    model = network.model
     realized = realize(model, hls_config, budget.family)
     attributes = get_attributes_from_keras_model_and_hls4ml_config(model, realized.config)
-    describe_matrices(model, attributes, realized.config)
+    describe_matrices(network, attributes, realized.config)
     kernels = kernel_arrays(model)
     counted = objective_for(budget, attributes, kernels, _checked(objective))
 

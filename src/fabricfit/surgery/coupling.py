@@ -15,9 +15,8 @@ import keras
 import numpy as np
 
 from fabricfit.network.cloning import copy_model
-from fabricfit.network.graph import Graph, is_readable, read_graph
-from fabricfit.network.kernels import named_kernels
-from fabricfit.network.walk import named_layers
+from fabricfit.network.graph import Graph
+from fabricfit.network.reader import Network, as_network, read
 from fabricfit.surgery.planning import Problem
 from fabricfit.surgery.rules import Numbers
 
@@ -49,7 +48,7 @@ class Coupling:
     reasons: dict[str, str] = field(default_factory=dict)
 
 
-def couple_units(model: keras.Model) -> Coupling:
+def couple_units(model: keras.Model | Network) -> Coupling:
     """Find which units of a model can only be removed together, and which cannot be removed.
 
     Parameters
@@ -58,22 +57,23 @@ def couple_units(model: keras.Model) -> Coupling:
         A built Sequential or Functional model, nested models included; it is only read. Units do not reach
         across the border of a nested model: those that cross it stay.
     """
-    silent = _silenced(model)
+    network = as_network(model)
+    silent = _silenced(network)
     result, offset = Coupling(), 0
-    names = {id(layer): name for name, layer in named_layers(model).items()}
-    for graph, quiet in zip(_graphs(model), _graphs(silent), strict=True):
+    names = network.names
+    for graph, quiet in zip(_graphs(network.graph), _graphs(silent.graph), strict=True):
         offset = _add(result, graph, quiet, names, offset)
     return result
 
 
-def _silenced(model: keras.Model) -> keras.Model:
+def _silenced(network: Network) -> Network:
     """Return a copy whose kernels, biases and scales are zero: as if every unit had been pruned."""
-    copy = copy_model(model)
-    for kernel in named_kernels(copy).values():
+    copy = read(copy_model(network.model))
+    for kernel in copy.grouped_kernels.values():
         for variable in (kernel.variable, kernel.bias):
             if variable is not None:
                 variable.assign(np.zeros(variable.shape))
-    for layer in named_layers(copy).values():
+    for layer in copy.layers.values():
         if isinstance(layer, keras.layers.BatchNormalization):
             for variable in (layer.gamma, layer.beta):
                 if variable is not None:
@@ -81,15 +81,10 @@ def _silenced(model: keras.Model) -> keras.Model:
     return copy
 
 
-def _graphs(model: keras.Model) -> Iterator[Graph]:
-    graph = read_graph(model)
+def _graphs(graph: Graph) -> Iterator[Graph]:
     yield graph
-    seen: set[int] = set()
-    for call in graph.calls:
-        inner = isinstance(call.layer, keras.Model) and is_readable(call.layer)
-        if inner and id(call.layer) not in seen:
-            seen.add(id(call.layer))
-            yield from _graphs(call.layer)
+    for nested in graph.nested.values():
+        yield from _graphs(nested)
 
 
 def _add(

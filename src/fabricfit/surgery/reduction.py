@@ -9,8 +9,8 @@ from typing import Any
 
 import keras
 
-from fabricfit.network.graph import is_readable, read_graph
-from fabricfit.network.tracing import is_functional, traced
+from fabricfit.network.graph import Graph
+from fabricfit.network.reader import Network, as_network
 from fabricfit.surgery.planning import Decision, decide
 from fabricfit.surgery.rebuild import rebuild
 from fabricfit.surgery.rules import rule_for
@@ -54,7 +54,7 @@ class ReductionPlan:
         return "\n".join(lines)
 
 
-def plan_reduction(model: keras.Model) -> ReductionPlan:
+def plan_reduction(model: keras.Model | Network) -> ReductionPlan:
     """Find the units that :func:`reduce_model` would remove.
 
     Parameters
@@ -70,10 +70,10 @@ def plan_reduction(model: keras.Model) -> ReductionPlan:
     InvalidInputError
         The model is not built, or is a subclassed model that cannot be run on symbols.
     """
-    return _plan(_decide_all(_readable(model)))
+    return _plan(_decide_all(as_network(model).graph))
 
 
-def reduce_model(model: keras.Model) -> keras.Model:
+def reduce_model(model: keras.Model | Network) -> keras.Model:
     """Remove units that do no work, without changing what the model computes.
 
     A unit is a neuron of a Dense layer or a filter of a convolution. It is removed
@@ -121,16 +121,11 @@ def reduce_model(model: keras.Model) -> keras.Model:
     >>> reduce_model(model).layers[0].units
     2
     """
-    model = _readable(model)
-    decisions = _decide_all(model)
+    network = as_network(model)
+    model, decisions = network.model, _decide_all(network.graph)
     plan = _plan(decisions)
     _logger.info("reducing model %r: %s", model.name, plan)
     return _rebuild_all(model, decisions)
-
-
-def _readable(model: keras.Model) -> keras.Model:
-    subclassed = isinstance(model, keras.Model) and not is_functional(model)
-    return traced(model) if subclassed else model
 
 
 @dataclass(frozen=True)
@@ -141,13 +136,8 @@ class _Decisions:
     inner: dict[str, _Decisions]
 
 
-def _decide_all(model: keras.Model) -> _Decisions:
-    graph = read_graph(model)
-    inner = {
-        call.name: _decide_all(call.layer)
-        for call in graph.calls
-        if isinstance(call.layer, keras.Model) and is_readable(call.layer)
-    }
+def _decide_all(graph: Graph) -> _Decisions:
+    inner = {name: _decide_all(nested) for name, nested in graph.nested.items()}
     return _Decisions(decide(graph), inner)
 
 
