@@ -127,7 +127,7 @@ def test_a_resumed_run_ends_as_the_unbroken_one(data, unbroken, epochs, tmp_path
     # Epochs that were done before are not done again, but for the one that was interrupted.
     assert events.count("epoch") == sum(each.epochs for each in unbroken.history) + 3
     assert [path.name for path in tmp_path.iterdir()] == ["run-0001"]
-    assert not list(result.directory.glob("phase*"))
+    assert not list(result.directory.glob("stretch*"))
 
 
 def test_a_finished_run_gives_its_result_again_without_training(data, unbroken, tmp_path):

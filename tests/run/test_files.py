@@ -5,7 +5,7 @@ import json
 import pytest
 
 from fabricfit.errors import RunDirectoryError
-from fabricfit.run import RunDirectory, resolve_directory
+from fabricfit.run import RunDirectory, files, resolve_directory
 
 
 def test_every_run_has_a_new_folder(tmp_path):
@@ -27,14 +27,16 @@ def test_a_file_is_whole_or_not_there(tmp_path):
     assert [path.name for path in folder.path.iterdir()] == ["a.json"]
 
 
-def test_the_default_name_stands_for_the_default_place(tmp_path):
-    assert resolve_directory("usual", "usual", tmp_path) == tmp_path / "usual"
-    assert resolve_directory(tmp_path / "mine", "usual", "/nowhere") == tmp_path / "mine"
+@pytest.mark.parametrize("name", ["hls4ml-optimization-keras", "hls4ml-optimization"])
+def test_historical_defaults_stand_for_folders_of_the_cache(name, tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "TMP_DIRECTORY", str(tmp_path))
+    assert resolve_directory(name) == tmp_path / name
+    assert resolve_directory(tmp_path / "mine") == tmp_path / "mine"
 
 
 def test_what_cannot_be_written_to_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(RunDirectoryError, match="must name a folder"):
-        resolve_directory(tmp_path / "file", "usual", tmp_path)
+        resolve_directory(tmp_path / "file")
     with pytest.raises(RunDirectoryError, match="Name another one"):
         RunDirectory(tmp_path / "file" / "below")

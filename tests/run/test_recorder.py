@@ -16,7 +16,7 @@ MANIFEST = {"fingerprint": {"the model": "abc", "the goal": "def"}, "seed": 0}
 
 def recorder(path, manifest=MANIFEST, new=False):
     folder = RunDirectory(path) if new else RunDirectory.existing(path)
-    return Recorder(folder, manifest, every=0.0)
+    return Recorder(folder, manifest, checkpoint_seconds=0.0)
 
 
 @pytest.fixture
@@ -29,13 +29,13 @@ def begun(tmp_path):
 def test_the_last_state_of_each_kind_is_found_again(begun):
     for number in range(4):
         begun.save("run", {"number": number, "weights": [np.full(3, number)]})
-        begun.save("phase1", {"epoch": number})
+        begun.save("stretch1", {"epoch": number})
     path = begun.folder.path
     assert len(list(path.glob("run-*.npz"))) == 2
-    begun.drop("phase*")
+    begun.drop("stretch*")
     begun.close()
     again = recorder(path)
-    assert again.state["number"] == 3 and again.keeper("phase1").state is None
+    assert again.state["number"] == 3 and again.checkpointer("stretch1").state is None
     np.testing.assert_array_equal(again.state["weights"][0], np.full(3, 3))
     assert [r.event for r in read_journal(path / "journal.jsonl")[0]][-1] == "resumed"
     again.close()

@@ -25,11 +25,10 @@ from fabricfit.objectives.fpga_luts import BitOperations
 from fabricfit.objectives.fpga_units import UnitResources
 from fabricfit.objectives.gpu_objectives import GPUFLOPEstimator
 from fabricfit.objectives.vivado_objectives import VivadoDSPEstimator
+from fabricfit.run.files import CONFIGURATION
 from fabricfit.scheduler import BinaryScheduler, ConstantScheduler, PolynomialScheduler
 
-__all__ = ["CONFIG_FILE", "budget_of", "optimize", "resume_directory"]
-
-CONFIG_FILE = "config.yaml"
+__all__ = ["CONFIGURATION", "budget_of", "optimize", "resume_directory"]
 
 _OBJECTIVES: dict[str | None, Any] = {
     "parameters": ParameterEstimator,
@@ -90,7 +89,7 @@ def optimize(
             validation,
             settings,
             scheduler=None if config.levels is None else _make_scheduler(config),
-            documents={CONFIG_FILE: text},
+            documents={CONFIGURATION: text},
         )
     return _optimize_objective(config, model, hls_config, train, validation, settings, text)
 
@@ -116,7 +115,7 @@ def _optimize_objective(
         train,
         validation,
         settings,
-        documents={CONFIG_FILE: text},
+        documents={CONFIGURATION: text},
     )
 
 
@@ -170,10 +169,10 @@ def resume_directory(directory: Path, *, verbose: bool = True) -> Any:
     InvalidInputError
         The folder is not that of a run of the command line.
     """
-    path = directory / CONFIG_FILE
+    path = directory / CONFIGURATION
     if not path.is_file():
         raise InvalidInputError(
-            f"{os.fspath(directory)} holds no {CONFIG_FILE}, so it is not the folder of a run of "
+            f"{os.fspath(directory)} holds no {CONFIGURATION}, so it is not the folder of a run of "
             "'fabricfit optimize'. A run that Python began is resumed there, with resume=True."
         )
     return optimize(read_config(path), resume=True, directory=str(directory), verbose=verbose)

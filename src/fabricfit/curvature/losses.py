@@ -1,54 +1,18 @@
-"""A loss, however it was given, as a sum over samples that a batch can contribute to."""
+"""Loss as a sum over samples, to which each batch adds."""
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
 from fabricfit.curvature.autodiff import Tensor
-from fabricfit.errors import InvalidInputError, InvalidTypeError
+from fabricfit.errors import InvalidInputError
+from fabricfit.network.losses import separate_samples
 
-__all__ = ["LossSum", "resolve_loss"]
-
-
-def resolve_loss(loss_fn: Any) -> Callable[[Tensor, Tensor], Tensor]:
-    """Return a function ``(y_true, y_pred)`` that does not reduce over samples if it can be helped.
-
-    Parameters
-    ----------
-    loss_fn
-        The name of a loss, a ``keras.losses.Loss`` of any reduction, or a function. The object
-        itself is not changed.
-
-    Raises
-    ------
-    InvalidInputError
-        Keras knows no loss of this name.
-    InvalidTypeError
-        It is none of the three.
-    """
-    if isinstance(loss_fn, str):
-        try:
-            loss_fn = keras.losses.get(loss_fn)
-        except ValueError as error:
-            raise InvalidInputError(
-                "loss_fn must be the name of a loss that Keras knows, for example "
-                f"'categorical_crossentropy'. Received: {loss_fn!r}"
-            ) from error
-    if isinstance(loss_fn, keras.losses.Loss):
-        loss_fn = copy.copy(loss_fn)
-        loss_fn.reduction = None
-        return loss_fn
-    if callable(loss_fn):
-        return loss_fn
-    raise InvalidTypeError(
-        "loss_fn must be the name of a loss, a keras.losses.Loss or a function (y_true, y_pred). "
-        f"Received: {loss_fn!r}"
-    )
+__all__ = ["LossSum"]
 
 
 class LossSum:
@@ -61,11 +25,11 @@ class LossSum:
     Parameters
     ----------
     loss_fn
-        As :func:`resolve_loss` takes it.
+        As for :func:`fabricfit.network.losses.resolve_loss`.
     """
 
     def __init__(self, loss_fn: Any) -> None:
-        self.function = resolve_loss(loss_fn)
+        self.function = separate_samples(loss_fn)
 
     def is_per_sample(self, y: Sequence[Tensor], outputs: Any) -> bool:
         """Whether the loss tells the samples of a batch apart."""

@@ -9,6 +9,7 @@ import keras
 
 from fabricfit.description.attributes import LayerAttributes
 from fabricfit.network.cloning import copy_model
+from fabricfit.network.losses import resolve_loss
 from fabricfit.network.walk import check_model
 from fabricfit.run.files import DEFAULT_DIRECTORY
 from fabricfit.training import (
@@ -17,7 +18,6 @@ from fabricfit.training import (
     fresh_optimizer,
     make_engine,
     open_data,
-    resolve_loss,
 )
 from fabricfit.tuning.attach import attach_regularizers, remove_custom_regularizers
 from fabricfit.tuning.search import DEFAULT_REGULARIZATION_RANGE, check_range, check_tuner, tune

@@ -24,15 +24,13 @@ from fabricfit.objectives.fpga import FPGAResources
 from fabricfit.optimization.eligible_layers import Decisions
 from fabricfit.optimization.optimize import OptimizationResult, run
 from fabricfit.optimization.settings import OptimizationSettings
+from fabricfit.run.files import HLS_CONFIG
 from fabricfit.scheduler import OptimizationScheduler, PolynomialScheduler
 from fabricfit.selection.targets import BudgetTarget, objective_for
 
 __all__ = ["fit"]
 
 _LEVELS = 5
-
-HLS_CONFIG = "hls_config.json"
-"""The file in the run's folder that holds the configuration."""
 
 
 def fit(

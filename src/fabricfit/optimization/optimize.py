@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -11,15 +11,19 @@ import keras
 from fabricfit.description.attributes import LayerAttributes
 from fabricfit.network.kernels import Arrays
 from fabricfit.optimization.eligible_layers import Decisions
+from fabricfit.optimization.outcome import make_result
 from fabricfit.optimization.result import OptimizationResult
-from fabricfit.optimization.run import Run
+from fabricfit.optimization.run import Run, open_recorder
 from fabricfit.optimization.settings import OptimizationSettings
+from fabricfit.optimization.setup import Finish, MakeTarget, set_up
 from fabricfit.run import watched
 from fabricfit.scheduler import OptimizationScheduler
 from fabricfit.selection.groups import Objective
 from fabricfit.selection.targets import ChoiceTarget, SparsityTarget, Target
 
 __all__ = ["OptimizationResult", "optimize", "run", "sparsity_target"]
+
+logger = logging.getLogger(__name__)
 
 
 def optimize(
@@ -79,7 +83,7 @@ def optimize(
     )
 
 
-def sparsity_target(settings: OptimizationSettings) -> Callable[[Decisions, Arrays], Target]:
+def sparsity_target(settings: OptimizationSettings) -> MakeTarget:
     """Return what makes the target of a run whose levels are sparsities."""
     ranking: dict[str, Any] = {
         "metric": settings.ranked_by("l1").ranking_metric,
@@ -107,27 +111,19 @@ def run(
     model: keras.Model,
     attributes: Mapping[str, LayerAttributes],
     objective: Objective,
-    make_target: Callable[[Decisions, Arrays], Target],
+    make_target: MakeTarget,
     scheduler: OptimizationScheduler,
     data: tuple[Any, Any],
     settings: OptimizationSettings,
-    finish: Callable[[keras.Model, Mapping[str, LayerAttributes]], keras.Model] | None = None,
+    finish: Finish | None = None,
     reuse: OptimizationResult | None = None,
     documents: Mapping[str, str] | None = None,
 ) -> OptimizationResult:
-    """Go level by level toward a target; the arguments are those of :func:`optimize`.
+    """Go level by level toward a target: set up, loop, outcome.
 
-    Parameters
-    ----------
-    make_target
-        Returns the target, once it is decided which layers take part, from that and all kernels.
-    data
-        For training and for validation.
-    finish
-        What is done to the weights at the end, and before a level is judged: from a model and its
-        attributes to another model of the same layers.
+    The arguments are those of :func:`fabricfit.optimization.setup.set_up`.
     """
-    job = Run(
+    setup = set_up(
         model,
         attributes,
         objective,
@@ -135,9 +131,16 @@ def run(
         scheduler,
         data,
         settings,
-        finish,
-        reuse,
-        documents,
+        finish=finish,
+        reuse=reuse,
+        documents=documents,
     )
-    with watched(logging.getLogger("fabricfit") if settings.verbose else None) as observer:
-        return job.go(observer)
+    shown = logging.getLogger("fabricfit") if settings.verbose else None
+    with watched(shown) as observer, open_recorder(setup, observer) as recorder:
+        try:
+            return make_result(setup, recorder, Run(setup, recorder).go())
+        except KeyboardInterrupt:
+            logger.warning(
+                "interrupted; resume=True goes on with the run in %s", recorder.folder.path
+            )
+            raise

@@ -14,13 +14,12 @@ from fabricfit.errors import InvalidInputError, unknown_name
 from fabricfit.optimization.reuse import Start
 from fabricfit.reporting.report import Level, OptimizationReport, is_better
 from fabricfit.run import MANIFEST, RunDirectory
+from fabricfit.run.files import VERIFICATION
 
 if TYPE_CHECKING:
     from fabricfit.firmware import Verification
 
 __all__ = ["OptimizationResult"]
-
-VERIFICATION = "verification.json"
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ import keras
 from fabricfit.choices.ranking import get_criterion
 from fabricfit.errors import InvalidInputError, InvalidTypeError, require, unknown_name
 from fabricfit.knapsack import Options, implementations
+from fabricfit.network.losses import resolve_loss
 from fabricfit.run.files import DEFAULT_DIRECTORY
-from fabricfit.training import fresh_optimizer, resolve_loss
+from fabricfit.training import fresh_optimizer
 from fabricfit.tuning.search import DEFAULT_REGULARIZATION_RANGE, TRIALS, check_range, check_tuner
 
 __all__ = ["OptimizationSettings"]

@@ -1,4 +1,4 @@
-"""A run's state as plain values and arrays, and what tells its configuration from others."""
+"""State of a run as plain values and arrays, and the manifest that tells its configuration from others."""
 
 from __future__ import annotations
 
@@ -8,57 +8,59 @@ from typing import Any
 
 import numpy as np
 
+from fabricfit.errors import RunDirectoryError
 from fabricfit.optimization.reuse import plain_setting
 from fabricfit.optimization.settings import OptimizationSettings
-from fabricfit.reporting.report import Level
+from fabricfit.reporting.report import Level, Trial, read_strengths
 from fabricfit.run import digest
 from fabricfit.scheduler import OptimizationScheduler
 from fabricfit.selection.targets import Target
-from fabricfit.training.strengths import Strengths, Trial, Tuned
+from fabricfit.training.strengths import Tuned
 
 __all__ = ["RunState", "describe_run"]
 
 _NOT_DECISIVE = ("callbacks", "checkpoint_seconds", "directory", "resume", "verbose")
-"""Settings that change nothing about what a run comes to."""
+"""Settings on which the result of a run does not depend."""
 
 Weights = list[np.ndarray]
 
 
 @dataclass
 class RunState:
-    """Where a run stands between two levels.
+    """State of a run between two levels.
 
     Parameters
     ----------
     tuned
-        The strengths, and the weights that were trained with them.
+        The regularization strengths, and the weights trained with them; None before they are chosen.
     levels
         Those that were tried, in their order.
-    weights, good
-        Of the model, to go on with; and those to go back to after a bad level.
+    weights, last_good
+        Weights of the model to train on from; and those to go back to after a level that is not accepted.
     random
         State of the generator that shuffles the samples.
     best, best_sparsity, best_metric
-        Of the highest level that was good.
-    phases
-        Stretches of training that are done.
+        Weights, sparsity and validation metric of the highest level that was accepted.
+    stretches
+        Stretches of fine-tuning that are done.
     reuses
         Whether an earlier run's results still serve.
     """
 
-    tuned: Tuned
+    tuned: Tuned | None = None
     levels: list[Level] = field(default_factory=list)
-    weights: Weights | None = None
-    good: Weights | None = None
-    random: Mapping[str, Any] | None = None
+    weights: Weights = field(default_factory=list)
+    last_good: Weights = field(default_factory=list)
+    random: Mapping[str, Any] = field(default_factory=dict)
     best: Weights | None = None
     best_sparsity: float = 0.0
     best_metric: float = np.nan
-    phases: int = 0
+    stretches: int = 0
     reuses: bool = False
 
-    def packed(self) -> dict[str, Any]:
-        """Return it as nested plain values and arrays."""
+    def pack(self) -> dict[str, Any]:
+        """Return the state as nested plain values and arrays; the strengths must have been chosen."""
+        assert self.tuned is not None
         found = {each.name: getattr(self, each.name) for each in fields(self)}
         found["levels"] = [dict(vars(level)) for level in self.levels]
         found["tuned"] = {
@@ -69,23 +71,28 @@ class RunState:
         return found
 
     @classmethod
-    def of(cls, packed: Mapping[str, Any]) -> RunState:
-        """Return what :meth:`packed` was made from."""
-        tuned = packed["tuned"]
-        levels = [
-            Level(**{**each, "utilization": tuple(each["utilization"])})
-            for each in packed["levels"]
-        ]
-        trials = tuple(
-            Trial(**{**each, "strengths": _strengths(each["strengths"])})
-            for each in tuned["trials"]
-        )
-        whole = Tuned(_strengths(tuned["strengths"]), tuned["weights"], trials)
-        return cls(**{**packed, "tuned": whole, "levels": levels})
+    def unpack(cls, packed: Mapping[str, Any]) -> RunState:
+        """Return the state that :meth:`pack` was called on.
 
-
-def _strengths(given: Mapping[str, Any]) -> Strengths:
-    return {name: (float(alpha), float(beta)) for name, (alpha, beta) in given.items()}
+        Raises
+        ------
+        RunDirectoryError
+            The values are not those of a state, for example since another version wrote them.
+        """
+        try:
+            tuned = packed["tuned"]
+            found = Tuned(
+                read_strengths(tuned["strengths"]),
+                tuned["weights"],
+                tuple(Trial.from_dict(each) for each in tuned["trials"]),
+            )
+            levels = [Level.from_dict(each) for each in packed["levels"]]
+            return cls(**{**packed, "tuned": found, "levels": levels})
+        except (KeyError, TypeError, ValueError) as error:
+            raise RunDirectoryError(
+                f"the checkpoint does not hold the state of a run of this version: {error!r}. Resume the run "
+                "with the version that began it, or name another directory."
+            ) from error
 
 
 def describe_run(
@@ -96,7 +103,7 @@ def describe_run(
     target: Target,
     reused: str | None,
 ) -> dict[str, Any]:
-    """Return a run's manifest, without what it is done with.
+    """Return a run's manifest, without versions and the machine.
 
     Parameters
     ----------

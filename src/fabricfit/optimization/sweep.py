@@ -22,7 +22,7 @@ from fabricfit.optimization.reuse import Start
 from fabricfit.optimization.settings import OptimizationSettings
 from fabricfit.reporting.report import OptimizationReport, frame, is_better
 from fabricfit.run import RunDirectory, resolve_directory
-from fabricfit.run.files import DEFAULT_DIRECTORY, TMP_DIRECTORY
+from fabricfit.run.files import MODEL
 from fabricfit.training import is_builtin
 
 __all__ = ["SweepPoint", "SweepResult", "sweep"]
@@ -72,7 +72,7 @@ class SweepPoint:
         """
         if self.directory is None:
             raise InvalidInputError(f"{self.budget!r} has no model: {self.error}")
-        return keras.saving.load_model(self.directory / "model.keras", compile=False)
+        return keras.saving.load_model(self.directory / MODEL, compile=False)
 
 
 @dataclass(frozen=True)
@@ -247,7 +247,7 @@ def _checked(budgets: Sequence[Budget]) -> list[Budget]:
 
 def _place(settings: OptimizationSettings) -> Path:
     """Return the folder of all runs: a new one, or the latest where a sweep is resumed."""
-    parent = resolve_directory(settings.directory, DEFAULT_DIRECTORY, TMP_DIRECTORY)
+    parent = resolve_directory(settings.directory)
     if settings.resume:
         if any(parent.glob("budget-*")):
             return parent

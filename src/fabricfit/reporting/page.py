@@ -13,11 +13,9 @@ from fabricfit.errors import require
 from fabricfit.reporting.figures import front, map_image, themed_svg
 from fabricfit.reporting.report import LayerReport
 from fabricfit.reporting.run_folder import Story
-from fabricfit.run.files import RunDirectory
+from fabricfit.run.files import PAGE, RunDirectory
 
-__all__ = ["REPORT_FILE", "read_run", "render_page", "write_page"]
-
-REPORT_FILE = "report.html"
+__all__ = ["read_run", "render_page", "write_page"]
 
 
 def read_run(directory: Path) -> Story:
@@ -35,7 +33,7 @@ def write_page(story: Story, path: Path | None = None) -> Path:
     path
         The file; ``report.html`` in the run's folder by default.
     """
-    target = Path(path) if path is not None else story.directory / REPORT_FILE
+    target = Path(path) if path is not None else story.directory / PAGE
     text = render_page(story)
     folder = RunDirectory.existing(target.absolute().parent)
     return folder.write(target.name, lambda part: part.write_text(text, encoding="utf-8"))

@@ -12,7 +12,15 @@ from fabricfit.tables import TextTable
 
 _Part = TypeVar("_Part")
 
-__all__ = ["LayerReport", "Level", "OptimizationReport", "Trial", "frame", "is_better"]
+__all__ = [
+    "LayerReport",
+    "Level",
+    "OptimizationReport",
+    "Trial",
+    "frame",
+    "is_better",
+    "read_strengths",
+]
 
 
 @dataclass(frozen=True)
@@ -49,6 +57,11 @@ class Level:
         """Return the level as plain data; NaN becomes None."""
         return _plain(asdict(self))
 
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Level:
+        """Return the level that plain data describe, each of its values checked."""
+        return _part(cls, values)
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -70,6 +83,11 @@ class Trial:
     epochs: int
     metric: float
     chosen: bool = False
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Trial:
+        """Return the trial that plain data describe, each of its values checked."""
+        return _part(cls, values)
 
 
 @dataclass(frozen=True)
@@ -209,9 +227,9 @@ class OptimizationReport:
             metric_after=_number(values["metric_after"]),
             threshold=None if values["threshold"] is None else _number(values["threshold"]),
             sparsity=_number(values["sparsity"]),
-            levels=tuple(_part(Level, each) for each in values["levels"]),
+            levels=tuple(Level.from_dict(each) for each in values["levels"]),
             budget=None if values["budget"] is None else _amounts(values["budget"]),
-            trials=tuple(_part(Trial, each) for each in values["trials"]),
+            trials=tuple(Trial.from_dict(each) for each in values["trials"]),
             derivatives=_text(values["derivatives"]),
         )._checked()
 
@@ -333,7 +351,14 @@ def _list(values: Any) -> list[Any]:
     return values
 
 
-def _strengths(values: Any) -> dict[str, tuple[float, float]]:
+def read_strengths(values: Any) -> dict[str, tuple[float, float]]:
+    """Return regularization strengths from plain data: layer -> those of the norms and of the variances.
+
+    Raises
+    ------
+    TypeError
+        A name is no text, or a strength no number.
+    """
     return {
         _text(name): (_number(pair[0]), _number(pair[1])) for name, pair in dict(values).items()
     }
@@ -345,7 +370,7 @@ _READ: dict[str, Callable[[Any], Any]] = {
     **dict.fromkeys(("sparsity", "metric", "seconds"), _number),
     **dict.fromkeys(("resources_before", "resources_after", "utilization"), _amounts),
     **dict.fromkeys(("accepted", "chosen"), bool),
-    "strengths": _strengths,
+    "strengths": read_strengths,
 }
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from fabricfit.errors import RunDirectoryError
 from fabricfit.reporting.report import OptimizationReport
 from fabricfit.run import JOURNAL, MANIFEST, Status, load_state, read_journal
+from fabricfit.run.files import CONFIGURATION, GROUPS, HLS_CONFIG, REPORT, VERIFICATION
 
 __all__ = ["Story"]
 
@@ -63,28 +64,28 @@ class Story:
             raise RunDirectoryError(
                 f"{directory} is not the folder of a run: it has no {MANIFEST}."
             )
-        if not (directory / "report.json").is_file():
+        if not (directory / REPORT).is_file():
             raise RunDirectoryError(
                 f"the run in {directory} is not finished. Go on with it first ('fabricfit resume')."
             )
         directory = directory.absolute()
         records, _ = read_journal(directory / JOURNAL)
-        groups = directory / "groups.npz"
+        groups = directory / GROUPS
         manifest = _json(directory / MANIFEST)
         kinds = {"environment": dict, "settings": dict, "goal": dict, "fingerprint": dict}
         wrong = [name for name, kind in kinds.items() if not isinstance(manifest.get(name), kind)]
         if wrong:
             raise RunDirectoryError(f"{directory / MANIFEST} lacks {', '.join(wrong)}.")
         return cls(
-            report=_report(_json(directory / "report.json"), directory),
+            report=_report(_json(directory / REPORT), directory),
             manifest=manifest,
             status=Status.of(records),
             directory=directory,
             maps=_maps(groups) if groups.is_file() else {},
-            hls_config=_json(directory / "hls_config.json", needed=False),
-            verification=_json(directory / "verification.json", needed=False),
-            repeat=f"fabricfit optimize {directory / 'config.yaml'}"
-            if (directory / "config.yaml").is_file()
+            hls_config=_json(directory / HLS_CONFIG, needed=False),
+            verification=_json(directory / VERIFICATION, needed=False),
+            repeat=f"fabricfit optimize {directory / CONFIGURATION}"
+            if (directory / CONFIGURATION).is_file()
             else "",
         )
 
@@ -115,5 +116,5 @@ def _report(values: Mapping[str, Any], directory: Path) -> OptimizationReport:
         return OptimizationReport.from_dict(values)
     except (KeyError, TypeError, ValueError) as error:
         raise RunDirectoryError(
-            f"{directory / 'report.json'} is not the report of a run: {error!r}"
+            f"{directory / REPORT} is not the report of a run: {error!r}"
         ) from error

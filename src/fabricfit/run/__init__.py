@@ -1,18 +1,19 @@
 """What a run leaves on disk."""
 
+from fabricfit.deprecation import serve_old_names
 from fabricfit.run.checkpoints import load_state, save_state
-from fabricfit.run.files import RunDirectory, resolve_directory
+from fabricfit.run.files import JOURNAL, MANIFEST, RunDirectory, resolve_directory
 from fabricfit.run.journal import Journal, Record, read_journal
 from fabricfit.run.manifest import digest, environment
 from fabricfit.run.progress import render, watched
-from fabricfit.run.recorder import JOURNAL, MANIFEST, Keeper, Recorder, find_run
+from fabricfit.run.recorder import Checkpointer, Recorder, find_run
 from fabricfit.run.status import Status
 
 __all__ = [
     "JOURNAL",
     "MANIFEST",
+    "Checkpointer",
     "Journal",
-    "Keeper",
     "Record",
     "Recorder",
     "RunDirectory",
@@ -27,3 +28,5 @@ __all__ = [
     "save_state",
     "watched",
 ]
+
+__getattr__ = serve_old_names(__name__, {"Keeper": "Checkpointer"})

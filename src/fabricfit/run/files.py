@@ -15,30 +15,72 @@ from fabricfit.errors import RunDirectoryError
 
 __all__ = ["RunDirectory", "resolve_directory"]
 
-DEFAULT_DIRECTORY = "hls4ml-optimization-keras"
-"""The historical default of ``directory``: it stands for :data:`TMP_DIRECTORY`."""
+MANIFEST = "manifest.json"
+"""What the run is: settings, goal, versions, checksums."""
 
+JOURNAL = "journal.jsonl"
+"""What happened, one record a line."""
+
+LOCK = "lock"
+"""Held by the one process that works in the folder."""
+
+BEST_WEIGHTS = "best.weights.h5"
+"""Weights of the best level so far."""
+
+LEVELS = "levels.json"
+"""The levels that were tried."""
+
+MODEL = "model.keras"
+"""The result."""
+
+HLS_CONFIG = "hls_config.json"
+"""The configuration of hls4ml with which the result is converted."""
+
+REPORT = "report.json"
+"""What was saved and what it cost, as data."""
+
+GROUPS = "groups.npz"
+"""The treatment of each weight."""
+
+VERIFICATION = "verification.json"
+"""What verifying the result said."""
+
+CONFIGURATION = "config.yaml"
+"""The configuration of the command line, if the run was started there."""
+
+PAGE = "report.html"
+"""The report to read."""
+
+DEFAULT_DIRECTORY = "hls4ml-optimization-keras"
+"""The default of ``directory``: it stands for a folder in :data:`TMP_DIRECTORY`."""
+
+HISTORICAL_DIRECTORIES = (DEFAULT_DIRECTORY, "hls4ml-optimization")
+"""Defaults of the older system's entry points, which stand for folders in :data:`TMP_DIRECTORY`."""
 
 TMP_DIRECTORY = platformdirs.user_cache_dir("fabricfit", appauthor=False)
 """Where runs keep their files unless the caller names a directory: the platform's cache folder."""
 
-
 _PARTIAL = ".partial-"
 
 
-def resolve_directory(
-    directory: str | os.PathLike[str], default: str, default_place: str | os.PathLike[str]
-) -> Path:
+def checkpoint_file(kind: str, number: int) -> str:
+    """Return the name of a checkpoint's file, which sorts by the number of its record."""
+    return f"{kind}-{number:06d}.npz"
+
+
+def checkpoint_pattern(kind: str) -> str:
+    """Return the pattern of the names of all checkpoints of a kind."""
+    return f"{kind}-??????.npz"
+
+
+def resolve_directory(directory: str | os.PathLike[str]) -> Path:
     """Return where a run may write.
 
     Parameters
     ----------
     directory
-        What the caller named. A path is taken literally.
-    default
-        The name that stands for "nothing was named".
-    default_place
-        Where runs go then: a folder of the platform's cache, never the working directory.
+        What the caller named. A path is taken literally; one of :data:`HISTORICAL_DIRECTORIES` stands for
+        a folder in :data:`TMP_DIRECTORY`, never in the working directory.
 
     Raises
     ------
@@ -46,7 +88,7 @@ def resolve_directory(
         A file has that name.
     """
     given = os.fspath(directory)
-    path = Path(default_place) / default if given == default else Path(given)
+    path = Path(TMP_DIRECTORY) / given if given in HISTORICAL_DIRECTORIES else Path(given)
     path = path.expanduser().absolute()
     if path.exists() and not path.is_dir():
         raise RunDirectoryError(f"directory must name a folder. Received a file: {path}")

@@ -1,4 +1,4 @@
-"""What a run has done, on disk: a manifest, a journal and checkpoints; and where a resumed one goes on."""
+"""Record of a run on disk: manifest, journal, checkpoints, and the state that a resumed run starts from."""
 
 from __future__ import annotations
 
@@ -12,18 +12,27 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from fabricfit.deprecation import serve_old_names
 from fabricfit.errors import RunDirectoryError
 from fabricfit.run.checkpoints import checksum_of, load_state, save_state
-from fabricfit.run.files import RunDirectory
+from fabricfit.run.files import (
+    JOURNAL,
+    LOCK,
+    MANIFEST,
+    RunDirectory,
+    checkpoint_file,
+    checkpoint_pattern,
+)
 from fabricfit.run.journal import Journal, Record
 from fabricfit.run.manifest import environment
 
-__all__ = ["JOURNAL", "MANIFEST", "Keeper", "Recorder", "find_run"]
+__all__ = ["Checkpointer", "Recorder", "find_run"]
 
 logger = logging.getLogger(__name__)
 
-MANIFEST, JOURNAL, LOCK = "manifest.json", "journal.jsonl", "lock"
-_KEPT = 2
+__getattr__ = serve_old_names(__name__, {"Keeper": "Checkpointer"})
+
+_KEPT_CHECKPOINTS = 2
 """Checkpoints of a kind that stay: should the last one be damaged, there is another."""
 
 
@@ -49,7 +58,7 @@ def find_run(directory: Path, fingerprint: Mapping[str, str]) -> Path | None:
 
 
 class Recorder:
-    """Writes what a run does into its folder, and tells a resumed run what is done already.
+    """Writes what a run does into its folder, and reads where a resumed one was left; a context manager.
 
     Parameters
     ----------
@@ -58,7 +67,7 @@ class Recorder:
     manifest
         What the run is: its configuration, and under ``'fingerprint'`` what must be the same for it to be
         gone on with.
-    every
+    checkpoint_seconds
         Seconds between two checkpoints within a stretch of training.
     observer
         Called with every record as it is written.
@@ -73,12 +82,12 @@ class Recorder:
         self,
         folder: RunDirectory,
         manifest: Mapping[str, Any],
-        every: float,
+        checkpoint_seconds: float,
         observer: Callable[[Record], None] | None = None,
     ) -> None:
         self.folder = folder
         self._observer = observer or (lambda record: None)
-        self.every = every
+        self.checkpoint_seconds = checkpoint_seconds
         self._lock = FileLock(folder.path / LOCK)
         try:
             self._lock.acquire(timeout=0)
@@ -110,7 +119,7 @@ class Recorder:
             logger.info("going on with the run in %s", self.folder.path)
 
     def mark(self, event: str, *, durable: bool = False, **data: Any) -> None:
-        """Write down that something happened."""
+        """Append an event to the journal."""
         self._observer(self._guarded(lambda: self._journal.append(event, durable=durable, **data)))
 
     def save(self, kind: str, state: Any) -> None:
@@ -125,14 +134,14 @@ class Recorder:
         """
 
         def write() -> None:
-            name = f"{kind}-{len(self._journal.records) + 1:06d}.npz"
+            name = checkpoint_file(kind, len(self._journal.records) + 1)
             path = self.folder.write(name, lambda temporary: save_state(temporary, state))
             self._journal.append(
                 "checkpoint", durable=True, kind=kind, file=name, sha256=checksum_of(path)
             )
 
         self._guarded(write)
-        self._drop(kind, _KEPT)
+        self._drop(kind, _KEPT_CHECKPOINTS)
 
     def write_json(self, name: str, value: Any) -> None:
         """Write a file beside the journal."""
@@ -150,9 +159,9 @@ class Recorder:
         """Write a file beside the journal: see :meth:`RunDirectory.write`."""
         self._guarded(lambda: self.folder.write(name, save))
 
-    def keeper(self, kind: str) -> Keeper:
-        """Return what saves the states of a stretch of work, and knows where it was left."""
-        return Keeper(self, kind, self._last(kind))
+    def checkpointer(self, kind: str) -> Checkpointer:
+        """Return what saves the states of a stretch of work, and holds the one to resume from."""
+        return Checkpointer(self, kind, self._last(kind))
 
     def drop(self, kind: str) -> None:
         """Delete the checkpoints of stretches of work that are done; ``*`` stands for anything."""
@@ -161,6 +170,12 @@ class Recorder:
     def close(self) -> None:
         """Let others work in the folder."""
         self._lock.release()
+
+    def __enter__(self) -> Recorder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def _last(self, kind: str) -> Any:
         """Return the last state of a kind that is whole; None without one."""
@@ -172,11 +187,11 @@ class Recorder:
                 try:
                     return load_state(path, record.data["sha256"])
                 except RunDirectoryError as error:
-                    logger.warning("%s Going on from the checkpoint before.", error)
+                    logger.warning("%s The checkpoint before it is used.", error)
         return None
 
     def _drop(self, kind: str, kept: int) -> None:
-        files = sorted(self.folder.path.glob(f"{kind}-??????.npz"))
+        files = sorted(self.folder.path.glob(checkpoint_pattern(kind)))
         for path in files[: len(files) - kept]:
             try:
                 path.unlink(missing_ok=True)
@@ -195,8 +210,8 @@ class Recorder:
             ) from error
 
 
-class Keeper:
-    """Saves the states of a stretch of work now and then.
+class Checkpointer:
+    """Saves the states of a stretch of work, every so many seconds.
 
     Parameters
     ----------
@@ -215,8 +230,8 @@ class Keeper:
 
     @property
     def is_due(self) -> bool:
-        """Whether it is time to save again."""
-        return time.monotonic() - self._saved >= self._recorder.every
+        """Whether the time between two checkpoints has passed."""
+        return time.monotonic() - self._saved >= self._recorder.checkpoint_seconds
 
     def save(self, state: Any) -> None:
         """Save where the work is."""
@@ -224,7 +239,7 @@ class Keeper:
         self._saved = time.monotonic()
 
     def mark(self, event: str, **data: Any) -> None:
-        """Write down that something happened."""
+        """Append an event to the journal."""
         self._recorder.mark(event, **data)
 
 

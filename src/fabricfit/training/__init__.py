@@ -12,7 +12,6 @@ from fabricfit.training.resolve import (
     fresh_optimizer,
     is_builtin,
     mean_loss,
-    resolve_loss,
 )
 
 __all__ = [
@@ -34,7 +33,6 @@ __all__ = [
     "make_engine",
     "mean_loss",
     "open_data",
-    "resolve_loss",
     "taught",
     "train",
 ]

@@ -23,8 +23,9 @@ import keras
 import numpy as np
 from keras import ops
 
+from fabricfit.network.losses import resolve_loss
 from fabricfit.training.data import Data, Dataset
-from fabricfit.training.resolve import mean_loss, resolve_loss
+from fabricfit.training.resolve import mean_loss
 
 __all__ = ["Distilled", "taught"]
 

@@ -20,13 +20,14 @@ import numpy as np
 
 from fabricfit.description.attributes import LayerAttributes
 from fabricfit.errors import InvalidInputError
+from fabricfit.network.losses import resolve_loss
 from fabricfit.training.data import Data, Dataset, samples_in, tensors
 from fabricfit.training.distillation import Distilled
 from fabricfit.training.evaluation import Judge
 from fabricfit.training.flattening import Parameters
 from fabricfit.training.penalty import Penalty
 from fabricfit.training.projection import Projection
-from fabricfit.training.resolve import fresh_optimizer, mean_loss, resolve_loss
+from fabricfit.training.resolve import fresh_optimizer, mean_loss
 from fabricfit.training.strengths import Strengths
 
 __all__ = ["Engine", "EngineState", "assign_all", "make_engine"]

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 
 from fabricfit.errors import FabricFitError
-from fabricfit.run import Keeper
+from fabricfit.run import Checkpointer
 from fabricfit.training.data import Dataset
 from fabricfit.training.engine import Engine, EngineState
 
@@ -61,7 +61,7 @@ def train(
     patience: int | None = None,
     needed: float | None = None,
     enough: float | None = None,
-    keeper: Keeper | None = None,
+    checkpointer: Checkpointer | None = None,
 ) -> Phase:
     """Train for some epochs, fewer where more would be for nothing.
 
@@ -99,8 +99,8 @@ def train(
         What the metric has to reach to be of use, if there is such a value.
     enough
         What is as good as anybody asks for here, if there is such a value.
-    keeper
-        Saves the training between two epochs now and then, and knows where it was left.
+    checkpointer
+        Saves the training between two epochs, every so many seconds, and holds the state to resume from.
 
     Raises
     ------
@@ -116,8 +116,10 @@ def train(
     losses: list[float] = []
     records: list[float] = []
     is_over = False
-    if keeper is not None and keeper.state is not None:
-        best_metric, best_weights, losses, records, is_over = _restored(engine, rng, keeper.state)
+    if checkpointer is not None and checkpointer.state is not None:
+        best_metric, best_weights, losses, records, is_over = _restored(
+            engine, rng, checkpointer.state
+        )
     watchers.on_train_begin()
     for epoch in range(len(losses), 0 if is_over else epochs):
         watchers.on_epoch_begin(epoch)
@@ -129,8 +131,8 @@ def train(
             )
         losses.append(loss)
         watchers.on_epoch_end(epoch, {"loss": loss, f"val_{metric.name}": value})
-        if keeper is not None:
-            keeper.mark("epoch", epoch=epoch, loss=loss, metric=value)
+        if checkpointer is not None:
+            checkpointer.mark("epoch", epoch=epoch, loss=loss, metric=value)
         if not keep_best or np.isnan(best_metric) or better(value, best_metric, increasing):
             best_metric, best_weights = value, engine.get_weights()
         records.append(
@@ -143,10 +145,12 @@ def train(
             or _is_over(records, epochs, patience, needed, increasing)
         ):
             break
-        if keeper is not None and keeper.is_due:
-            keeper.save(_state(engine, rng, best_metric, best_weights, losses, records))
-    if keeper is not None and keeper.is_due:
-        keeper.save(_state(engine, rng, best_metric, best_weights, losses, records, is_over=True))
+        if checkpointer is not None and checkpointer.is_due:
+            checkpointer.save(_state(engine, rng, best_metric, best_weights, losses, records))
+    if checkpointer is not None and checkpointer.is_due:
+        checkpointer.save(
+            _state(engine, rng, best_metric, best_weights, losses, records, is_over=True)
+        )
     engine.set_weights(best_weights)
     watchers.on_train_end()
     if not losses:

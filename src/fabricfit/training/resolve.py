@@ -10,33 +10,9 @@ import numpy as np
 from keras import ops
 
 from fabricfit.errors import InvalidInputError, InvalidTypeError
+from fabricfit.network.losses import resolve_loss
 
-__all__ = ["fresh_metric", "fresh_optimizer", "is_builtin", "mean_loss", "resolve_loss"]
-
-
-def resolve_loss(loss_fn: Any) -> Any:
-    """Return a loss object or function for a description of one.
-
-    Raises
-    ------
-    InvalidInputError
-        Keras knows no loss by this name.
-    InvalidTypeError
-        It is neither a name nor callable.
-    """
-    if isinstance(loss_fn, str | dict):
-        try:
-            return keras.losses.get(loss_fn)
-        except (ValueError, TypeError) as error:
-            raise InvalidInputError(
-                f"loss_fn must be a loss that Keras knows. Received: loss_fn={loss_fn!r}"
-            ) from error
-    if not callable(loss_fn):
-        raise InvalidTypeError(
-            f"loss_fn must be a keras.losses.Loss, its name, or a function of (y_true, y_pred). "
-            f"Received: {loss_fn!r}"
-        )
-    return loss_fn
+__all__ = ["fresh_metric", "fresh_optimizer", "is_builtin", "mean_loss"]
 
 
 def mean_loss(loss_fn: Any) -> Callable[[Any, Any], Any]:

@@ -14,7 +14,8 @@ import numpy as np
 from fabricfit.description.attributes import LayerAttributes
 from fabricfit.errors import InvalidInputError, require
 from fabricfit.network.cloning import copy_model
-from fabricfit.training import Dataset, Engine, better, fresh_metric, fresh_optimizer, resolve_loss
+from fabricfit.network.losses import resolve_loss
+from fabricfit.training import Dataset, Engine, better, fresh_metric, fresh_optimizer
 from fabricfit.training.strengths import Strengths, Trial, Tuned, regularized
 from fabricfit.tuning.attach import attach_regularizers
 

@@ -11,8 +11,7 @@ import numpy as np
 
 from fabricfit.description.attributes import LayerAttributes
 from fabricfit.errors import InvalidInputError, unknown_name
-from fabricfit.run import Keeper, RunDirectory, resolve_directory
-from fabricfit.run.files import DEFAULT_DIRECTORY, TMP_DIRECTORY
+from fabricfit.run import Checkpointer, RunDirectory, resolve_directory
 from fabricfit.training import (
     Dataset,
     Engine,
@@ -50,7 +49,7 @@ def tune(
     verbose: bool = False,
     seed: int = 0,
     trials: int = TRIALS,
-    keeper: Keeper | None = None,
+    checkpointer: Checkpointer | None = None,
 ) -> Tuned:
     """Choose strengths for an engine's penalty.
 
@@ -68,8 +67,8 @@ def tune(
         Samples to train on.
     trials
         Choices that ``'halving'`` tries.
-    keeper
-        Saves a search by ``'halving'`` now and then.
+    checkpointer
+        Saves a search by ``'halving'`` after each rung, and holds the state to resume from.
     tuner, regularization_range, increasing, batch_size, epochs, directory, verbose, seed
         As for :func:`build_optimizable_model`.
     """
@@ -81,7 +80,7 @@ def tune(
     }
     if tuner == "halving":
         choices = candidates(attributes, regularization_range, trials, seed)
-        return halve(engine, choices, data, judge, keeper=keeper, **common)
+        return halve(engine, choices, data, judge, checkpointer=checkpointer, **common)
     if tuner in ("Bayesian", "Hyperband"):
         from fabricfit.tuning.keras_tuner import HyperOptimizationModel, search
 
@@ -93,7 +92,7 @@ def tune(
             metric,
             regularization_range,
         )
-        place = resolve_directory(directory, DEFAULT_DIRECTORY, TMP_DIRECTORY)
+        place = resolve_directory(directory)
         return search(
             str(tuner),
             engine,

@@ -22,7 +22,7 @@ from scipy.stats import qmc
 
 from fabricfit.description.attributes import LayerAttributes
 from fabricfit.errors import InvalidInputError
-from fabricfit.run import Keeper
+from fabricfit.run import Checkpointer
 from fabricfit.training import Dataset, Engine, EngineState, TrainingDivergedError, better
 from fabricfit.training.strengths import Strengths, Trial, Tuned, regularized
 
@@ -87,7 +87,7 @@ def halve(
     epochs: int,
     batch_size: int,
     seed: int,
-    keeper: Keeper | None = None,
+    checkpointer: Checkpointer | None = None,
 ) -> Tuned:
     """Train candidates with one engine, rung by rung; return the best one.
 
@@ -108,8 +108,8 @@ def halve(
         Epochs of the candidates that go all the way.
     batch_size, seed
         Samples in a step; seeds the samples' order, which is the same for all.
-    keeper
-        Saves the search between two rungs, and knows where it was left.
+    checkpointer
+        Saves the search between two rungs, and holds the state to resume from.
 
     Raises
     ------
@@ -122,9 +122,9 @@ def halve(
     scores: dict[int, float] = {}
     epochs_of = dict.fromkeys(states, 0)
     ahead, done, first = list(states), 0, 0
-    if keeper is not None and keeper.state is not None:
-        states, scores, epochs_of, ahead, done, first = _restored(keeper.state)
-        engine.set_random(keeper.state["random"])
+    if checkpointer is not None and checkpointer.state is not None:
+        states, scores, epochs_of, ahead, done, first = _restored(checkpointer.state)
+        engine.set_random(checkpointer.state["random"])
     for number, rung in enumerate(rungs(epochs, len(choices))):
         if number < first:
             continue
@@ -145,9 +145,9 @@ def halve(
             )
         ahead = _best_first(alive, scores, increasing)[: math.ceil(len(ahead) / _KEPT)]
         states = {index: states[index] for index in ahead}
-        if keeper is not None:
-            keeper.mark("rung", epochs=rung, scores=[scores[index] for index in ahead])
-            keeper.save(
+        if checkpointer is not None:
+            checkpointer.mark("rung", epochs=rung, scores=[scores[index] for index in ahead])
+            checkpointer.save(
                 {
                     "states": {i: [s.weights, s.optimizer] for i, s in states.items()},
                     "scores": scores,

@@ -1,0 +1,121 @@
+"""Outcome of a run: the best level as a plain model, its report, and the result that is handed out."""
+
+from __future__ import annotations
+
+import logging
+
+import keras
+
+from fabricfit.errors import RunDirectoryError
+from fabricfit.network.losses import resolve_loss
+from fabricfit.optimization.result import OptimizationResult
+from fabricfit.optimization.reuse import Start
+from fabricfit.optimization.savings import Account, deliver, weight_maps
+from fabricfit.optimization.setup import RunSetup
+from fabricfit.optimization.state import RunState
+from fabricfit.reporting.report import OptimizationReport
+from fabricfit.run import Recorder
+from fabricfit.run.files import GROUPS, MODEL, REPORT
+from fabricfit.training import fresh_metric, fresh_optimizer, is_builtin
+from fabricfit.tuning.attach import remove_custom_regularizers
+
+__all__ = ["make_result"]
+
+logger = logging.getLogger(__name__)
+
+
+def make_result(setup: RunSetup, recorder: Recorder, state: RunState) -> OptimizationResult:
+    """Make the best level's weights a plain model, count what it saves, and write both.
+
+    Parameters
+    ----------
+    setup
+        What the run worked with.
+    recorder
+        Writes the model and the report into the run's folder.
+    state
+        Where the run ended.
+    """
+    model = setup.finish_model(_restore_best(setup, state))
+    recorder.write_state(GROUPS, weight_maps(model, setup.decisions))
+    model, account = deliver(setup.model, model, setup.decisions, setup.objective)
+    _warn_of_remaining_units(setup, account, state.best_sparsity)
+    _compile(model, setup)
+    report = _make_report(setup, state, account, setup.evaluate_model(model))
+    recorder.write_json(REPORT, report.to_dict())
+    _save_model(recorder, model)
+    used = list(report.resources_after)
+    recorder.mark("finished", durable=True, metric=report.metric_after, resources=used)
+    return OptimizationResult(
+        model,
+        report,
+        recorder.folder.path,
+        start=None
+        if state.tuned is None
+        else Start(setup.fingerprint, state.tuned, state.best, state.best_metric),
+        increasing=setup.settings.increasing,
+    )
+
+
+def _restore_best(setup: RunSetup, state: RunState) -> keras.Model:
+    """Return a plain copy of the model with the best level's weights, or as it came in."""
+    if state.best is not None:
+        setup.engine.set_weights(state.best)
+        return remove_custom_regularizers(setup.engine.model)
+    if not setup.target.is_met:
+        logger.warning(
+            "no sparsity level kept %s good enough (%s): the result is the model as it came in",
+            setup.metric.name, setup.describe_threshold(),
+        )  # fmt: skip
+    return remove_custom_regularizers(setup.model)
+
+
+def _make_report(
+    setup: RunSetup, state: RunState, account: Account, metric: float
+) -> OptimizationReport:
+    return OptimizationReport(
+        units=account.units,
+        layers=account.layers,
+        resources_before=account.before,
+        resources_after=account.after,
+        metric_name=setup.metric.name,
+        metric_before=setup.baseline,
+        metric_after=metric,
+        threshold=setup.threshold,
+        sparsity=state.best_sparsity,
+        levels=tuple(state.levels),
+        budget=setup.target.budget_limits,
+        trials=state.tuned.trials if state.tuned else (),
+        derivatives=setup.levels.derivatives,
+    )
+
+
+def _save_model(recorder: Recorder, model: keras.Model) -> None:
+    try:
+        recorder.write(MODEL, model.save)
+    except RunDirectoryError:
+        raise
+    except Exception as error:  # what the user's own layers do with it
+        logger.warning("the model cannot be saved as a file, only its weights are: %s", error)
+
+
+def _warn_of_remaining_units(setup: RunSetup, account: Account, sparsity: float) -> None:
+    """Say so if units stayed in the model that the objective counts as removed."""
+    if not setup.objective.removes_units or setup.settings.local:
+        return
+    dense = setup.objective.model_utilization(setup.decisions.attributes, {})
+    for unit, total, left in zip(account.units, dense, account.after, strict=True):
+        if left > (1 - sparsity) * total + 1e-6 * total:
+            logger.warning(
+                "%s: %g remain of %g, more than sparsity %.4g allows: some all-zero units cannot be "
+                "removed from this model; fabricfit.keras.reduction.plan_reduction says why",
+                unit, left, total, sparsity,
+            )  # fmt: skip
+
+
+def _compile(model: keras.Model, setup: RunSetup) -> None:
+    """Compile with Keras' own objects only: others would have to be there to load the model."""
+    settings = setup.settings
+    optimizer, loss = fresh_optimizer(settings.optimizer), resolve_loss(settings.loss_fn)
+    if all(map(is_builtin, (optimizer, loss, settings.validation_metric))):
+        model.compile(optimizer, loss, metrics=[fresh_metric(setup.metric)])

@@ -1,0 +1,279 @@
+"""Set-up of a run: everything that it needs, checked and built before anything is written."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from fabricfit.description.attributes import LayerAttributes
+from fabricfit.errors import InvalidInputError, InvalidTypeError
+from fabricfit.network.cloning import copy_model
+from fabricfit.network.kernels import Arrays, counted_kernels
+from fabricfit.network.walk import check_model
+from fabricfit.optimization.eligible_layers import Decisions, check_objective, decide
+from fabricfit.optimization.levels import Levels
+from fabricfit.optimization.result import OptimizationResult
+from fabricfit.optimization.reuse import Start, fingerprint
+from fabricfit.optimization.settings import OptimizationSettings
+from fabricfit.optimization.state import describe_run
+from fabricfit.run import digest
+from fabricfit.scheduler import OptimizationScheduler
+from fabricfit.selection.groups import Objective
+from fabricfit.selection.targets import Target
+from fabricfit.training import (
+    Dataset,
+    Distilled,
+    Engine,
+    Penalty,
+    check_against_model,
+    fresh_metric,
+    make_engine,
+    open_data,
+    taught,
+)
+from fabricfit.training.recalibration import Recalibration
+from fabricfit.training.weight_update import Compensation
+
+__all__ = ["Finish", "MakeTarget", "RunSetup", "set_up"]
+
+MakeTarget = Callable[[Decisions, Arrays], Target]
+"""From the layers that take part and all kernels to the target of a run."""
+
+Finish = Callable[[keras.Model, Mapping[str, LayerAttributes]], keras.Model]
+"""From a trained model and its attributes to the model that is handed out, of the same layers."""
+
+
+@dataclass(frozen=True)
+class RunSetup:
+    """What a run works with.
+
+    Parameters
+    ----------
+    model
+        The model that came in; it is never changed.
+    decisions
+        Which of its layers are optimized, and their attributes.
+    scheduler, settings
+        On which levels, and how.
+    training, validation
+        Samples to train on, with the teacher's outputs where the run distills; and samples to evaluate on.
+    engine
+        Trains and evaluates a copy of the model throughout the run.
+    metric, baseline
+        The validation metric, and its value for the model that came in.
+    target, levels
+        What a level allows; and what chooses and freezes weights there.
+    fingerprint
+        What tells runs apart that cannot begin alike.
+    start
+        What an earlier run offers to begin with; None without one.
+    finish
+        What is done to the weights before a level is evaluated, and at the end; None for nothing.
+    documents
+        File name -> text: further files for the run's folder.
+    """
+
+    model: keras.Model
+    decisions: Decisions
+    scheduler: OptimizationScheduler
+    settings: OptimizationSettings
+    training: Dataset
+    validation: Dataset
+    engine: Engine
+    metric: keras.metrics.Metric
+    baseline: float
+    target: Target
+    levels: Levels
+    fingerprint: Mapping[str, Any]
+    start: Start | None
+    finish: Finish | None
+    documents: Mapping[str, str]
+
+    @property
+    def threshold(self) -> float | None:
+        """The metric that a level has to reach; None if all levels are accepted."""
+        rtol = self.settings.rtol
+        return None if rtol is None else rtol * self.baseline
+
+    @property
+    def objective(self) -> Objective:
+        """What counts resources."""
+        return self.decisions.objective
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """What the run is, for its folder."""
+        reused = None if self.start is None else digest(self.start.fingerprint)
+        return describe_run(
+            self.model.name, self.fingerprint, self.settings, self.scheduler, self.target, reused
+        )
+
+    def describe_threshold(self) -> str:
+        """Return what a level has to reach, as a part of a sentence."""
+        if self.threshold is None:
+            return "levels are accepted whatever their metric"
+        return f"levels must reach {self.threshold:.5g}"
+
+    def count_kernels(self, model: keras.Model) -> Arrays:
+        """Return the kernels of a model that the objective counts."""
+        return counted_kernels(model, self.decisions.attributes)
+
+    def count_resources(self, kernels: Arrays) -> list[float]:
+        """Return the resource usage of a model with these kernels, by the target's objective."""
+        return self.target.objective.model_use(self.decisions.attributes, kernels)
+
+    def finish_model(self, model: keras.Model) -> keras.Model:
+        """Return a model as it would be handed out: itself, where nothing is done to weights."""
+        return model if self.finish is None else self.finish(model, self.decisions.attributes)
+
+    def evaluate_model(self, model: keras.Model) -> float:
+        """Return the validation metric of a model; one of the run's own shapes is not compiled again."""
+        engine = self.engine
+        shapes = [[tuple(v.shape) for v in each.variables] for each in (model, engine.model)]
+        if shapes[0] != shapes[1]:
+            other = make_engine(model, self.settings.loss_fn, "sgd")
+            return other.evaluate(self.validation, self.metric)
+        present = engine.get_weights()
+        engine.set_weights([keras.ops.convert_to_numpy(v) for v in model.variables])
+        value = engine.evaluate(self.validation, self.metric)
+        engine.set_weights(present)
+        return value
+
+
+def set_up(
+    model: keras.Model,
+    attributes: Mapping[str, LayerAttributes],
+    objective: Objective,
+    make_target: MakeTarget,
+    scheduler: OptimizationScheduler,
+    data: tuple[Any, Any],
+    settings: OptimizationSettings,
+    *,
+    finish: Finish | None = None,
+    reuse: OptimizationResult | None = None,
+    documents: Mapping[str, str] | None = None,
+) -> RunSetup:
+    """Check what a run is given, and build what it works with; nothing is trained or written.
+
+    Parameters
+    ----------
+    model, attributes, objective, scheduler, settings, reuse, documents
+        As for :func:`fabricfit.optimize`.
+    make_target
+        Makes the target, once it is decided which layers take part.
+    data
+        For training and for validation.
+    finish
+        What is done to the weights at the end, and before a level is evaluated.
+
+    Raises
+    ------
+    FabricFitError
+        The input cannot be worked with.
+    """
+    model = check_model(model)
+    objective = check_objective(objective)
+    scheduler = copy.deepcopy(_check_scheduler(scheduler))
+    samples, validation = open_data(data[0], "train"), open_data(data[1], "val")
+    decisions = decide(model, attributes, objective)
+    engine = _make_engine(model, decisions, settings)
+    check_against_model(engine, samples)
+    training = _add_teacher_outputs(model, samples, settings)
+    outputs = check_against_model(engine, validation)
+    metric = fresh_metric(settings.validation_metric, outputs, validation.head(8).y)
+    target = make_target(decisions, counted_kernels(model, decisions.attributes))
+    levels = _make_levels(target, decisions, engine, samples, settings)
+    identity = fingerprint(model, decisions.attributes, samples, validation, settings)
+    return RunSetup(
+        model=model,
+        decisions=decisions,
+        scheduler=scheduler,
+        settings=settings,
+        training=training,
+        validation=validation,
+        engine=engine,
+        metric=metric,
+        target=target,
+        levels=levels,
+        fingerprint=identity,
+        start=_check_start(reuse, identity),
+        baseline=_evaluate_baseline(engine, validation, metric),
+        finish=finish,
+        documents=dict(documents or {}),
+    )
+
+
+def _check_scheduler(scheduler: Any) -> OptimizationScheduler:
+    if isinstance(scheduler, OptimizationScheduler):
+        return scheduler
+    raise InvalidTypeError(
+        "scheduler must be an OptimizationScheduler, for example "
+        f"fabricfit.scheduler.ConstantScheduler(). Received: {scheduler!r}"
+    )
+
+
+def _make_engine(
+    model: keras.Model, decisions: Decisions, settings: OptimizationSettings
+) -> Engine:
+    attributes, loss = decisions.attributes, settings.loss_fn
+    copied = copy_model(model, settings.seed)
+    if settings.distillation:
+        loss = Distilled(loss, settings.distillation, settings.temperature)
+    penalty = Penalty(copied, attributes)
+    return make_engine(copied, loss, settings.optimizer, attributes, settings.seed, penalty)
+
+
+def _add_teacher_outputs(
+    model: keras.Model, samples: Dataset, settings: OptimizationSettings
+) -> Dataset:
+    """Return samples with what the model says of them, where the run distills it."""
+    if not settings.distillation:
+        return samples
+    teacher = make_engine(copy_model(model), settings.loss_fn, "sgd")
+    return taught(samples, teacher.predict)
+
+
+def _make_levels(
+    target: Target,
+    decisions: Decisions,
+    engine: Engine,
+    samples: Dataset,
+    settings: OptimizationSettings,
+) -> Levels:
+    return Levels(
+        target,
+        decisions.attributes,
+        settings.loss_fn,
+        settings.ranking_metric or "l1",
+        samples,
+        Compensation(engine.model, samples, settings.compensation, settings.batch_size),
+        Recalibration(engine, samples, settings.recalibration, settings.batch_size),
+    )
+
+
+def _check_start(reuse: OptimizationResult | None, identity: Mapping[str, Any]) -> Start | None:
+    """Return what an earlier result offers to begin with, if it was of the same model and data."""
+    if reuse is None:
+        return None
+    if not isinstance(reuse, OptimizationResult):
+        raise InvalidTypeError(
+            f"reuse must be an OptimizationResult, or None. Received: {type(reuse)!r}"
+        )
+    if reuse.start is not None:
+        reuse.start.check(identity)
+    return reuse.start
+
+
+def _evaluate_baseline(engine: Engine, validation: Dataset, metric: keras.metrics.Metric) -> float:
+    baseline = engine.evaluate(validation, metric)
+    if not np.isfinite(baseline):
+        raise InvalidInputError(
+            f"the model's {metric.name} on the validation data is {baseline}: check its weights, the "
+            "data and the metric before it is optimized."
+        )
+    return baseline
