@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 
+from fabricfit.checks import whole_number
 from fabricfit.errors import InvalidInputError
 
 __all__ = [
@@ -197,16 +198,12 @@ class PolynomialScheduler(OptimizationScheduler):
         decay_power: float = 3,
     ) -> None:
         super().__init__(initial_sparsity, final_sparsity)
-        if int(maximum_steps) != maximum_steps or maximum_steps < 1:
-            raise InvalidInputError(
-                "maximum_steps must be a whole number of at least 1. "
-                f"Received: maximum_steps={maximum_steps!r}"
-            )
+        steps = whole_number("maximum_steps", maximum_steps)
         if not decay_power > 0:
             raise InvalidInputError(
                 f"decay_power must be above 0. Received: decay_power={decay_power!r}"
             )
-        self.maximum_steps = int(maximum_steps)
+        self.maximum_steps = steps
         self.decay_power = decay_power
         self.current_step = 0
 

@@ -125,8 +125,8 @@ def test_a_vector_can_only_be_unstructured():
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"shape": (0, 3)}, "shape must hold positive"),
-        ({"shape": ()}, "shape must hold positive"),
+        ({"shape": (0, 3)}, "shape must hold whole numbers of at least 1"),
+        ({"shape": ()}, "shape must hold whole numbers of at least 1"),
         ({"shape": (2, 3), "structure": "diagonal"}, "'unstructured', 'structured'"),
         ({"shape": (2, 3), "pattern_offset": 0}, "pattern_offset"),
         ({"shape": (2, 3), "pattern_offset": 1.5}, "pattern_offset"),

@@ -59,7 +59,7 @@ GOOD = {
         ({"reuse_factor": 1.5}, "reuse_factor"),
         ({"io_type": "parallel"}, "io_parallel"),
         ({"strategy": "Unrolled"}, "Did you mean 'ResourceUnrolled'"),
-        ({"strategy": "fast"}, "takes any other for Latency"),
+        ({"strategy": "fast"}, "builds any other as Latency"),
         ({"weight_precision": "auto"}, "'auto'"),
     ],
 )

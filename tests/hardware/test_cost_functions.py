@@ -121,7 +121,7 @@ def test_brams_of_weights():
     assert weight_bram18(2, 18, 512) == 1
     assert weight_bram18(2, 18, 513) == 2
     assert weight_bram18(1, 8, 20000) == 16  # two blocks deep for each bit
-    with pytest.raises(InvalidInputError, match="depth must be at least 1"):
+    with pytest.raises(InvalidInputError, match="depth must be a whole number of at least 1"):
         memory_word(0)
 
 

@@ -103,7 +103,9 @@ def test_parallelization_factors_are_those_of_hls4ml(hls4ml_backend):
     ],
 )
 def test_numbers_below_one_are_refused(call):
-    with pytest.raises(InvalidInputError, match=r"must be at least 1\. Received: \w+=0"):
+    with pytest.raises(
+        InvalidInputError, match=r"must be a whole number of at least 1\. Received: \w+=0"
+    ):
         call()
 
 

@@ -13,6 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from fabricfit.errors import InvalidInputError
+from fabricfit.hls4ml.config import default_configuration
 
 __all__ = ["RunConfig", "dump", "parse", "read_config", "schema"]
 
@@ -314,7 +315,7 @@ def read_hls4ml(given: dict[str, Any] | str | None) -> dict[str, Any]:
         The file cannot be read, or holds something else.
     """
     if given is None:
-        return {"Model": {"Precision": "fixed<16,6>", "ReuseFactor": 1, "Strategy": "Latency"}}
+        return default_configuration()
     if isinstance(given, dict):
         return given
     path = Path(given)

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from fabricfit.checks import optional_whole_number
 from fabricfit.curvature.exact import exact_diagonal, product_count
 from fabricfit.curvature.gauss_newton import gauss_newton_diagonal
 from fabricfit.curvature.gradients import kernel_gradients
@@ -18,7 +19,7 @@ from fabricfit.curvature.loss_function import Problem
 from fabricfit.curvature.losses import LossSum
 from fabricfit.curvature.probes import Estimate, default_probes, estimated_diagonal, relative_error
 from fabricfit.curvature.result import HessianDiagonal
-from fabricfit.curvature.samples import Samples, whole_number
+from fabricfit.curvature.samples import Samples
 from fabricfit.errors import InvalidInputError, unknown_name
 from fabricfit.network.reader import Network, kernel_variables, read_if_possible
 
@@ -72,7 +73,7 @@ class Curvature:
         self.kernels = dict(self._own_kernels() if kernels is None else kernels)
         self.loss_fn = loss_fn
         self._loss = LossSum(loss_fn)
-        self._batch_size = whole_number("batch_size", batch_size)
+        self._batch_size = optional_whole_number("batch_size", batch_size)
         self._obstacle = why_not_piecewise_linear(self._network)
         self._kind: Hashable = None
         self._problem: Problem | None = None
@@ -158,7 +159,7 @@ class Curvature:
         return self._ways(problem, data, method, self._probes(problem, data, probes))
 
     def _probes(self, problem: Problem, data: Samples, asked: int | None) -> dict[str, int]:
-        asked = whole_number("probes", asked, 2)
+        asked = optional_whole_number("probes", asked, 2)
         return {key: asked or default_probes(problem, data, key) for key in problem.kernels}
 
     def _ways(

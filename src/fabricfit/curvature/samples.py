@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
+from fabricfit.checks import optional_whole_number
 from fabricfit.errors import InvalidInputError, InvalidTypeError
 
-__all__ = ["Batch", "Samples", "whole_number"]
+__all__ = ["Batch", "Samples"]
 
 
 class Batch(NamedTuple):
@@ -67,7 +68,7 @@ class Samples:
         count = lengths.pop()
         if not count:
             raise InvalidInputError("X and y must hold at least one sample. Received: none")
-        most = whole_number("samples", most)
+        most = optional_whole_number("samples", most)
         self._used: np.ndarray | None = None
         if most is not None and most < count:
             self._used = np.sort(np.random.default_rng(seed).choice(count, most, replace=False))
@@ -106,23 +107,6 @@ class Samples:
         size = min(size, self.size)
         for start in range(0, self.size, size):
             yield self.batch(start, size, pad=pad)
-
-
-def whole_number(name: str, value: Any, least: int = 1) -> int | None:
-    """Return a whole number of at least so much, or ``None`` for the ``None`` of an option.
-
-    Raises
-    ------
-    InvalidInputError
-        It is neither.
-    """
-    if value is None:
-        return None
-    if int(value) != value or value < least:
-        raise InvalidInputError(
-            f"{name} must be a whole number of at least {least}. Received: {value!r}"
-        )
-    return int(value)
 
 
 def _arrays(name: str, data: Any, expected: int) -> Any:

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from fabricfit.checks import whole_number
 from fabricfit.description.grouping import Grouping, as_structure
 from fabricfit.description.layout import Layout, standard_layout
 from fabricfit.description.precision import Precision, parse_precision
-from fabricfit.description.strategies import IO_TYPES, canonical_strategy
+from fabricfit.description.strategies import canonical_strategy, check_io_type
 from fabricfit.description.structures import SUPPORTED_STRUCTURES
 from fabricfit.errors import InvalidInputError
 
@@ -36,7 +37,8 @@ class hls4mlAttributes:  # noqa: N801 - the historical public name
         ``'io_parallel'`` or ``'io_stream'``.
     strategy
         ``'Latency'``, ``'Resource'``, ``'ResourceUnrolled'`` or ``'distributed_arithmetic'``, in
-        any case. hls4ml silently takes Latency for a name it does not know; here that is an error.
+        any case. hls4ml silently builds a layer with Latency for a name that it does not know; here that is
+        an error.
     weight_precision, output_precision
         Number formats: a text (``'fixed<16,6>'``) or any object with a ``width`` in bits.
     reuse_factor
@@ -67,16 +69,8 @@ class hls4mlAttributes:  # noqa: N801 - the historical public name
     def __post_init__(self) -> None:
         set_ = object.__setattr__
         for name in ("n_in", "n_out", "reuse_factor", "parallelization_factor"):
-            value = getattr(self, name)
-            if int(value) != value or value < 1:
-                raise InvalidInputError(
-                    f"{name} must be a whole number of at least 1. Received: {name}={value!r}"
-                )
-            set_(self, name, int(value))
-        if self.io_type not in IO_TYPES:
-            raise InvalidInputError(
-                f"io_type must be 'io_parallel' or 'io_stream'. Received: {self.io_type!r}"
-            )
+            set_(self, name, whole_number(name, getattr(self, name)))
+        check_io_type(self.io_type)
         canonical_strategy(self.strategy)
         set_(self, "weight_precision", parse_precision(self.weight_precision))
         set_(self, "output_precision", parse_precision(self.output_precision))

@@ -13,16 +13,16 @@ multiplier *m* handles over its RF cycles (``w_index = ir + m * RF`` in ``nnet_d
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from fabricfit.checks import whole_number, whole_numbers
 from fabricfit.description.layout import Layout, standard_layout
 from fabricfit.description.structures import SUPPORTED_STRUCTURES
-from fabricfit.errors import InvalidInputError, InvalidTypeError
+from fabricfit.errors import InvalidInputError
 
 __all__ = ["Grouping"]
 
@@ -65,11 +65,11 @@ class Grouping:
 
     def __post_init__(self) -> None:
         set_ = object.__setattr__
-        set_(self, "shape", _positive_ints("shape", self.shape))
+        set_(self, "shape", whole_numbers("shape", self.shape))
         set_(self, "structure", as_structure(self.structure))
         for name in ("pattern_offset", "consecutive_patterns"):
-            set_(self, name, _positive_ints(name, (getattr(self, name),))[0])
-        set_(self, "block_shape", _positive_ints("block_shape", self.block_shape))
+            set_(self, name, whole_number(name, getattr(self, name)))
+        set_(self, "block_shape", whole_numbers("block_shape", self.block_shape))
         if len(self.block_shape) != 2:
             raise InvalidInputError(
                 f"block_shape must be two numbers (rows, columns). Received: {self.block_shape}"
@@ -269,14 +269,3 @@ def as_structure(value: SUPPORTED_STRUCTURES | str) -> SUPPORTED_STRUCTURES:
             f"structure must be one of {names}, or a member of SUPPORTED_STRUCTURES. "
             f"Received: {value!r}"
         ) from None
-
-
-def _positive_ints(name: str, values: Sequence[int]) -> tuple[int, ...]:
-    try:
-        numbers = tuple(int(value) for value in values)
-        whole = all(number == value for number, value in zip(numbers, values, strict=True))
-    except (TypeError, ValueError):
-        raise InvalidTypeError(f"{name} must hold whole numbers. Received: {values!r}") from None
-    if not whole or not numbers or min(numbers) < 1:
-        raise InvalidInputError(f"{name} must hold positive whole numbers. Received: {values!r}")
-    return numbers

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from fabricfit.errors import InvalidInputError, unknown_name
 
-from fabricfit.errors import InvalidInputError
+__all__ = [
+    "IO_TYPES",
+    "SHARED_MULTIPLIERS",
+    "STRATEGIES",
+    "canonical_strategy",
+    "check_io_type",
+    "spell_strategy",
+]
 
-if TYPE_CHECKING:
-    pass
+_SPELLINGS = {
+    "latency": "Latency",
+    "resource": "Resource",
+    "resource_unrolled": "ResourceUnrolled",
+    "distributed_arithmetic": "distributed_arithmetic",
+}
+"""Strategy as :data:`STRATEGIES` has it -> as hls4ml's configurations do."""
 
-__all__ = ["IO_TYPES", "STRATEGIES", "canonical_strategy"]
-
-
-STRATEGIES = ("latency", "resource", "resource_unrolled", "distributed_arithmetic")
+STRATEGIES = tuple(_SPELLINGS)
 """Strategies that hls4ml knows, in lower case; ``ResourceUnrolled`` is the third one's other name."""
 
+SHARED_MULTIPLIERS = ("resource", "resource_unrolled")
+"""Strategies with which one multiplier serves as many weights as the reuse factor says."""
 
 IO_TYPES = ("io_parallel", "io_stream")
+"""How hls4ml passes data from layer to layer; the first one is its default."""
 
 
 def canonical_strategy(strategy: str) -> str:
@@ -34,5 +46,36 @@ def canonical_strategy(strategy: str) -> str:
     hint = " Did you mean 'ResourceUnrolled'?" if "unrolled" in name else ""
     raise InvalidInputError(
         "strategy must be 'Latency', 'Resource', 'ResourceUnrolled' or 'distributed_arithmetic'; "
-        f"hls4ml takes any other for Latency without a word. Received: {strategy!r}.{hint}"
+        f"hls4ml silently builds any other as Latency. Received: {strategy!r}.{hint}"
     )
+
+
+def spell_strategy(strategy: str) -> str:
+    """Return a strategy's name as hls4ml's configurations spell it.
+
+    Raises
+    ------
+    InvalidInputError
+        hls4ml does not know the strategy.
+    """
+    return _SPELLINGS[canonical_strategy(strategy)]
+
+
+def check_io_type(io_type: str, name: str = "io_type") -> str:
+    """Return an io_type if hls4ml knows it.
+
+    Parameters
+    ----------
+    io_type
+        One of :data:`IO_TYPES`.
+    name
+        Where it was stated, for the message.
+
+    Raises
+    ------
+    InvalidInputError
+        It is none of them.
+    """
+    if io_type not in IO_TYPES:
+        raise unknown_name(name, io_type, IO_TYPES)
+    return io_type

@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from fabricfit.description.strategies import IO_TYPES, canonical_strategy
+from fabricfit.checks import whole_number
+from fabricfit.description.strategies import canonical_strategy, check_io_type
 from fabricfit.errors import InvalidInputError, InvalidTypeError, unknown_name
 from fabricfit.firmware.counting import count_multiplications
 from fabricfit.firmware.emulation import Emulation, emulate_network
@@ -34,6 +35,7 @@ from fabricfit.firmware.verification_result import LayerVerification, Mismatch, 
 from fabricfit.hardware.devices import family_of_part
 from fabricfit.hardware.dsp import latency_dsp
 from fabricfit.hls4ml.config import read_io_type
+from fabricfit.hls4ml.sections import find_key
 from fabricfit.synthesis.comparison import Comparison, compare
 from fabricfit.synthesis.tools import find_tool, synthesize
 
@@ -225,9 +227,10 @@ def _asked(hls_config: Mapping[str, Any], node: Any) -> str:
     """Return the strategy that a configuration states for a layer."""
     config = hls_config.get("HLSConfig", hls_config)
     for section, key in (("LayerName", node.name), ("LayerType", node.get_attr("class_name"))):
-        for name, stated in (config.get(section) or {}).items():
-            if str(name).lower() == str(key).lower() and stated.get("Strategy"):
-                return str(stated["Strategy"])
+        sections = config.get(section) or {}
+        name = find_key(sections, str(key))
+        if name is not None and sections[name].get("Strategy"):
+            return str(sections[name]["Strategy"])
     return str((config.get("Model") or {}).get("Strategy") or "Latency")
 
 
@@ -281,10 +284,7 @@ def _check_options(
         raise InvalidTypeError(f"hls_config must be a dictionary. Received: {hls_config!r}")
     if backend not in BACKENDS:
         raise unknown_name("backend", backend, BACKENDS)
-    if not isinstance(samples, int) or samples < 1:
-        raise InvalidInputError(
-            f"samples must be a whole number of at least 1. Received: samples={samples!r}"
-        )
+    whole_number("samples", samples)
     if compile:
         require_compiler()
     if synthesis and find_tool(backend) is None:
@@ -295,11 +295,7 @@ def _check_options(
 
 
 def _io_type(hls_config: Mapping[str, Any], io_type: str | None) -> str:
-    if io_type is None:
-        return read_io_type(hls_config)
-    if io_type not in IO_TYPES:
-        raise unknown_name("io_type", io_type, IO_TYPES)
-    return io_type
+    return read_io_type(hls_config) if io_type is None else check_io_type(io_type)
 
 
 def _inputs(model: Any, X: Any, samples: int) -> tuple[Sequence[np.ndarray], bool]:

@@ -7,7 +7,7 @@ number (AMD UG573, "Port Aspect Ratios"): 512 of 36 bits, 1024 of 18, 2048 of 9 
 
 from __future__ import annotations
 
-from fabricfit.errors import InvalidInputError
+from fabricfit.checks import whole_number
 from fabricfit.hardware.estimates import Estimate
 from fabricfit.hardware.families import DEFAULT_FAMILY, Family, find_family
 from fabricfit.hardware.product import Product, Work
@@ -43,8 +43,7 @@ def memory_word(depth: int, family: str | Family = DEFAULT_FAMILY) -> int:
     InvalidInputError
         The depth is below 1.
     """
-    if depth < 1:
-        raise InvalidInputError(f"depth must be at least 1. Received: depth={depth!r}")
+    depth = whole_number("depth", depth)
     shapes = find_family(family).memory_shapes
     return next((bits for words, bits in shapes if depth <= words), shapes[-1][1])
 

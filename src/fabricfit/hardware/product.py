@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from fabricfit.description.strategies import IO_TYPES, canonical_strategy
+from fabricfit.checks import whole_number
+from fabricfit.description.strategies import SHARED_MULTIPLIERS, canonical_strategy, check_io_type
 from fabricfit.errors import InvalidInputError, InvalidTypeError
 
 __all__ = ["Product", "Work", "as_integers", "csd_digits"]
@@ -70,12 +71,9 @@ class Product:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if isinstance(value, int) and not isinstance(value, bool) and value < 1:
-                raise InvalidInputError(f"{name} must be at least 1. Received: {name}={value!r}")
-        if self.io_type not in IO_TYPES:
-            raise InvalidInputError(
-                f"io_type must be 'io_parallel' or 'io_stream'. Received: {self.io_type!r}"
-            )
+            if isinstance(value, int) and not isinstance(value, bool):
+                whole_number(name, value)
+        check_io_type(self.io_type)
         object.__setattr__(self, "strategy", canonical_strategy(self.strategy))
 
     @property
@@ -86,7 +84,7 @@ class Product:
     @property
     def time_multiplexed(self) -> bool:
         """Whether a multiplier serves RF weights in turn, out of a memory."""
-        return self.strategy in ("resource", "resource_unrolled") and self.reuse_factor > 1
+        return self.strategy in SHARED_MULTIPLIERS and self.reuse_factor > 1
 
     @property
     def by_constants(self) -> bool:

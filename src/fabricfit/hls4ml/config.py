@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from fabricfit.checks import whole_number
 from fabricfit.description.attributes import LayerAttributes, hls4mlAttributes
 from fabricfit.description.precision import Precision, parse_precision
-from fabricfit.description.strategies import IO_TYPES, canonical_strategy
+from fabricfit.description.strategies import SHARED_MULTIPLIERS, canonical_strategy, check_io_type
 from fabricfit.errors import InvalidInputError, InvalidTypeError
 from fabricfit.hls4ml.reuse_factor import (
     ReuseFactorWarning,
@@ -25,8 +26,14 @@ from fabricfit.hls4ml.reuse_factor import (
     legal_parallelization_factor,
     legal_reuse_factor,
 )
+from fabricfit.hls4ml.sections import find_key
 
-__all__ = ["leaves_result_open", "read_hls4ml_attributes", "read_io_type"]
+__all__ = [
+    "default_configuration",
+    "leaves_result_open",
+    "read_hls4ml_attributes",
+    "read_io_type",
+]
 
 logger = logging.getLogger(__name__)
 
@@ -103,6 +110,11 @@ def read_hls4ml_attributes(
     )
 
 
+def default_configuration() -> dict[str, Any]:
+    """Return what hls4ml uses where it is given no configuration."""
+    return {"Model": {"Precision": "fixed<16,6>", "ReuseFactor": 1, "Strategy": "Latency"}}
+
+
 def read_io_type(config: Mapping[str, Any]) -> str:
     """Return the ``'IOType'`` of a configuration or of a whole project's, ``'io_parallel'`` without one.
 
@@ -113,11 +125,7 @@ def read_io_type(config: Mapping[str, Any]) -> str:
     """
     inner = config.get("HLSConfig") or {}
     io_type = config.get("IOType") or inner.get("IOType") or "io_parallel"
-    if io_type not in IO_TYPES:
-        raise InvalidInputError(
-            f"config['IOType'] must be 'io_parallel' or 'io_stream'. Received: {io_type!r}"
-        )
-    return io_type
+    return check_io_type(io_type, "config['IOType']")
 
 
 def leaves_result_open(config: Mapping[str, Any], layer_attributes: LayerAttributes) -> bool:
@@ -170,7 +178,7 @@ class _LayerConfig:
                 f"the hls4ml configuration has no {key!r} for layer {self.attributes.name!r}, "
                 "neither under 'LayerName' or 'LayerType' nor under 'Model'."
             )
-        return _whole_number(value, f"{where}[{key!r}]", self.attributes.name)
+        return _read_factor(value, f"{where}[{key!r}]", self.attributes.name)
 
     @cached_property
     def strategy(self) -> str:
@@ -258,7 +266,7 @@ def _reuse_warnings(layer: _LayerConfig, n_in: int, asked: int, used: int, built
             f"layer {layer.attributes.name!r} has the strategy 'distributed_arithmetic', with "
             f"which hls4ml builds a ReuseFactor of 1 only. Received: ReuseFactor={asked}"
         )
-    if built not in ("resource", "resource_unrolled"):
+    if built not in SHARED_MULTIPLIERS:
         return []
     found = []
     if used != asked:
@@ -283,7 +291,7 @@ def _parallelization_factor(layer: _LayerConfig) -> int:
     sections = own or layer.sections
     key, name = "ParallelizationFactor", layer.attributes.name
     value, where = next(((s[key], w) for w, s in sections.items() if s.get(key)), (1, ""))
-    asked = _whole_number(value, f"{where}[{key!r}]", name)
+    asked = _read_factor(value, f"{where}[{key!r}]", name)
     positions = layer.attributes.output_shape[:-1]
     if not layer.is_convolution:
         return 1
@@ -313,12 +321,12 @@ def _find_section(
 ) -> dict[str, Mapping[str, Any]]:
     named = hls_config.get(kind) or {}
     _require_mapping(named, f"config[{kind!r}]")
-    for key, section in named.items():
-        if str(key).lower() == wanted.lower():
-            where = f"config[{kind!r}][{key!r}]"
-            _require_mapping(section, where)
-            return {where: section}
-    return {}
+    key = find_key(named, wanted)
+    if key is None:
+        return {}
+    where = f"config[{kind!r}][{key!r}]"
+    _require_mapping(named[key], where)
+    return {where: named[key]}
 
 
 def _find_precision(sections: Mapping[str, Mapping[str, Any]], what: str) -> tuple[Any, str]:
@@ -338,18 +346,12 @@ def _is_auto(value: Any) -> bool:
     return isinstance(value, str) and value.strip().lower() == "auto"
 
 
-def _whole_number(value: Any, where: str, layer: str) -> int:
+def _read_factor(value: Any, where: str, layer: str) -> int:
+    """Return a reuse or parallelization factor, also where a file has it as a text."""
     try:
-        number = int(value)
-        whole = number == float(value) and number >= 1
-    except (TypeError, ValueError):
-        whole = False
-    if not whole:
-        raise InvalidInputError(
-            f"{where}, for layer {layer!r}, must be a whole number of at least 1. "
-            f"Received: {value!r}"
-        )
-    return number
+        return whole_number(where, value, texts=True)
+    except InvalidInputError as error:
+        raise InvalidInputError(f"{error}, for layer {layer!r}") from None
 
 
 def _require_mapping(value: Any, what: str) -> None:

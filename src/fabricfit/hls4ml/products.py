@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from fabricfit.description.attributes import LayerAttributes, hls4mlAttributes
 from fabricfit.description.precision import FixedPrecision, fixed_point
-from fabricfit.description.strategies import canonical_strategy
+from fabricfit.description.strategies import SHARED_MULTIPLIERS, canonical_strategy
 from fabricfit.description.structures import SUPPORTED_STRUCTURES
 from fabricfit.errors import InvalidInputError
 from fabricfit.hardware.bram import weight_bram18
@@ -23,8 +23,6 @@ __all__ = [
     "weight_format",
     "why_not_built",
 ]
-
-_BY_PATTERN = ("resource", "resource_unrolled")
 
 
 def hls4ml_attributes(layer_attributes: LayerAttributes) -> hls4mlAttributes:
@@ -158,7 +156,7 @@ class MatrixProduct:
         dsps = 0
         if not product.by_adders:
             dsps = dsps_per_multiplier(product.weight_width, product.input_width) * product.copies
-        if product.strategy not in _BY_PATTERN:
+        if product.strategy not in SHARED_MULTIPLIERS:
             product = replace(product, reuse_factor=1)
         return cls(product, dsps)
 
@@ -180,7 +178,7 @@ class MatrixProduct:
     @property
     def by_pattern(self) -> bool:
         """Whether multipliers, not single weights, are what can be saved."""
-        return self.strategy in _BY_PATTERN
+        return self.strategy in SHARED_MULTIPLIERS
 
     @property
     def multipliers(self) -> int:

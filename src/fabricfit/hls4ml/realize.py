@@ -14,22 +14,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from fabricfit.description.attributes import LayerAttributes
-from fabricfit.description.strategies import canonical_strategy
+from fabricfit.description.strategies import canonical_strategy, spell_strategy
 from fabricfit.errors import InvalidInputError
 from fabricfit.hardware.families import DEFAULT_FAMILY
 from fabricfit.hardware.product import Product
 from fabricfit.hls4ml.products import hls4ml_attributes, realized_product
+from fabricfit.hls4ml.sections import find_key
 
 __all__ = ["Realized", "realize_configuration"]
 
 logger = logging.getLogger(__name__)
-
-_NAMES = {
-    "latency": "Latency",
-    "resource": "Resource",
-    "resource_unrolled": "ResourceUnrolled",
-    "distributed_arithmetic": "distributed_arithmetic",
-}
 
 
 @dataclass(frozen=True)
@@ -76,15 +70,15 @@ def realize_configuration(
         section = _section(inner, layer)
         remarks += _remarks(layer, product)
         strategies.add(product.strategy)
-        section["Strategy"] = _NAMES[product.strategy]
+        section["Strategy"] = spell_strategy(product.strategy)
         if layer.layer_name == name:  # the kernels of others have one reuse factor together
             section["ReuseFactor"] = product.reuse_factor
         if product.convolution:
             section["ParallelizationFactor"] = hls4ml_attributes(layer).parallelization_factor
-        named[_key(named, layer.layer_name)] = section
+        named[find_key(named, layer.layer_name) or layer.layer_name] = section
     if "resource_unrolled" in strategies and inner.get("Model"):
         # hls4ml pipelines a model as a whole only if no layer, with a kernel or without, says Resource.
-        inner["Model"] |= {"Strategy": _NAMES["resource_unrolled"]}
+        inner["Model"] |= {"Strategy": spell_strategy("resource_unrolled")}
     for remark in remarks:
         logger.info("%s", remark)
     return Realized(config, tuple(remarks))
@@ -127,16 +121,12 @@ def _section(inner: dict[str, Any], layer: LayerAttributes) -> dict[str, Any]:
     A section by name hides the others from some of hls4ml's look-ups, so it must hold what they said.
     """
     named = inner["LayerName"]
-    found = named.get(_key(named, layer.layer_name))
-    if found is not None:
-        return dict(found)
+    key = find_key(named, layer.layer_name)
+    if key is not None and named[key] is not None:
+        return dict(named[key])
     types = inner.get("LayerType") or {}
-    return dict(types.get(_key(types, layer.layer_type.__name__)) or {})
-
-
-def _key(sections: Mapping[str, Any], name: str) -> str:
-    """Return a name as a section spells it."""
-    return next((key for key in sections if str(key).lower() == name.lower()), name)
+    key = find_key(types, layer.layer_type.__name__)
+    return dict((types[key] if key is not None else None) or {})
 
 
 def _without_target_cycles(inner: dict[str, Any]) -> Iterator[str]:

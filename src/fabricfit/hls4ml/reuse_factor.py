@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from fabricfit.description.strategies import canonical_strategy
-from fabricfit.errors import InvalidInputError
+from fabricfit.checks import whole_number
+from fabricfit.description.strategies import SHARED_MULTIPLIERS, canonical_strategy
 
 __all__ = [
     "ReuseFactorWarning",
@@ -46,7 +46,7 @@ def valid_reuse_factors(n_in: int, n_out: int) -> list[int]:
     InvalidInputError
         A size is below 1.
     """
-    _at_least_one(n_in=n_in, n_out=n_out)
+    n_in, n_out = whole_number("n_in", n_in), whole_number("n_out", n_out)
     return sorted({*_divisors(n_in), *(n_in * divisor for divisor in _divisors(n_out))})
 
 
@@ -72,11 +72,11 @@ def legal_reuse_factor(n_in: int, n_out: int, reuse_factor: int, strategy: str =
     InvalidInputError
         A number is below 1, or the strategy is none of hls4ml's.
     """
-    _at_least_one(n_in=n_in, n_out=n_out, reuse_factor=reuse_factor)
+    reuse_factor = whole_number("reuse_factor", reuse_factor)
     name = canonical_strategy(strategy)
-    if name not in ("resource", "resource_unrolled"):
-        return reuse_factor
     legal = valid_reuse_factors(n_in, n_out)
+    if name not in SHARED_MULTIPLIERS:
+        return reuse_factor
     if name == "resource_unrolled" and reuse_factor > 1 and len(legal) > 1:
         legal.pop()
     return _nearest(legal, reuse_factor)
@@ -116,8 +116,8 @@ def legal_parallelization_factor(positions: int, parallelization_factor: int) ->
     InvalidInputError
         A number is below 1.
     """
-    _at_least_one(positions=positions, parallelization_factor=parallelization_factor)
-    return _nearest(_divisors(positions), parallelization_factor)
+    asked = whole_number("parallelization_factor", parallelization_factor)
+    return _nearest(_divisors(whole_number("positions", positions)), asked)
 
 
 def _divisors(number: int) -> list[int]:
@@ -127,9 +127,3 @@ def _divisors(number: int) -> list[int]:
 
 def _nearest(legal: Iterable[int], asked: int) -> int:
     return min(legal, key=lambda number: (abs(number - asked), number))
-
-
-def _at_least_one(**numbers: int) -> None:
-    for name, number in numbers.items():
-        if number < 1:
-            raise InvalidInputError(f"{name} must be at least 1. Received: {name}={number!r}")

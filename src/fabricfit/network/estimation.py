@@ -9,7 +9,7 @@ import keras
 
 from fabricfit.hardware.budget import Budget
 from fabricfit.hardware.families import DEFAULT_FAMILY
-from fabricfit.hls4ml.config import leaves_result_open
+from fabricfit.hls4ml.config import default_configuration, leaves_result_open
 from fabricfit.hls4ml.estimation import ModelEstimate, estimate_layers
 from fabricfit.network.batch_norm import fold_normalizations, folded_normalizations
 from fabricfit.network.describe import describe_for_hls4ml, describe_network
@@ -17,9 +17,6 @@ from fabricfit.network.reader import Network, as_network
 from fabricfit.network.unknown_layers import describe_matrices
 
 __all__ = ["estimate"]
-
-DEFAULT_CONFIG = {"Model": {"Precision": "fixed<16,6>", "ReuseFactor": 1, "Strategy": "Latency"}}
-"""What hls4ml takes where a configuration says nothing."""
 
 
 def estimate(
@@ -73,7 +70,7 @@ def estimate(
     """
     if isinstance(hls_config, Budget):
         hls_config, budget = None, hls_config
-    config = DEFAULT_CONFIG if hls_config is None else hls_config
+    config = default_configuration() if hls_config is None else hls_config
     network = _fold_as_built(as_network(model), config)
     attributes = describe_for_hls4ml(network, config)
     chosen = family or (budget.family if budget is not None else DEFAULT_FAMILY)

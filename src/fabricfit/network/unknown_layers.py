@@ -14,6 +14,7 @@ import keras
 import numpy as np
 
 from fabricfit.description.attributes import LayerAttributes
+from fabricfit.description.layout import standard_layout
 from fabricfit.hls4ml.config import read_hls4ml_attributes
 from fabricfit.network.reader import Network
 
@@ -48,7 +49,7 @@ def describe_matrices(
             if len(variable.shape) > 1 and "bias" not in variable.name:
                 array: np.ndarray = np.asarray(keras.ops.convert_to_numpy(variable))
                 label = f"{name}/{variable.path.partition('/')[2] or variable.name}"
-                matrix = array.reshape(-1, array.shape[-1])
+                matrix = standard_layout(array.shape).matrix(array)
                 found.append((_as_dense(label, attributes[name], matrix, config), matrix))
         if found:
             attributes[name].matrices = tuple(found)

@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any
 
-from fabricfit.errors import InvalidInputError, require
+from fabricfit.checks import optional_whole_number
+from fabricfit.errors import require
 
 __all__ = ["Cluster", "LocalCluster", "RayCluster"]
 
@@ -75,10 +76,7 @@ class RayCluster(Cluster):
     """
 
     def __init__(self, workers: int | None = None) -> None:
-        if workers is not None and (not isinstance(workers, int) or workers < 1):
-            raise InvalidInputError(
-                f"workers must be a whole number of at least 1. Received: workers={workers!r}"
-            )
+        workers = optional_whole_number("workers", workers)
         self._ray = require("ray", "ray", "backend='ray'")
         self._workers = workers
         self._started = not self._ray.is_initialized()

@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 
+from fabricfit.checks import optional_whole_number, whole_number
 from fabricfit.choices.ranking import get_criterion
 from fabricfit.errors import InvalidInputError, InvalidTypeError, require, unknown_name
 from fabricfit.knapsack import Options, implementations
@@ -134,18 +135,12 @@ class OptimizationSettings:
             ("cutoff_bad_trials", 0),
             ("seed", 0),
             ("minimum_groups", 0),
-            ("patience", 1),
             ("trials", 1),
             ("recalibration", 0),
             ("compensation", 0),
         ):
-            value = getattr(self, name)
-            if value is None and name == "patience":
-                continue
-            if isinstance(value, bool) or int(value) != value or value < least:
-                raise InvalidInputError(
-                    f"{name} must be a whole number of at least {least}. Received: {name}={value!r}"
-                )
+            whole_number(name, getattr(self, name), least)
+        optional_whole_number("patience", self.patience)
         if self.epochs <= self.rewinding_epochs:
             raise InvalidInputError(
                 "epochs must be more than rewinding_epochs, so that the masked model is trained too. "

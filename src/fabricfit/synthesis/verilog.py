@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from fabricfit.checks import whole_number
 from fabricfit.description.strategies import canonical_strategy
 from fabricfit.errors import InvalidInputError, InvalidTypeError
 from fabricfit.hls4ml.reuse_factor import legal_reuse_factor
@@ -101,8 +102,8 @@ def dense_verilog(
         ("input_width", input_width),
         ("accumulator_width", accumulator_width),
     ):
-        _check_integer(argument, width, _WIDEST)
-    _check_integer("reuse_factor", reuse_factor)
+        whole_number(argument, width, most=_WIDEST)
+    reuse_factor = whole_number("reuse_factor", reuse_factor)
     if not isinstance(name, str) or not _IDENTIFIER.fullmatch(name):
         raise InvalidInputError(
             f"name must be letters, digits and underscores, no digit first. Received: name={name!r}"
@@ -127,19 +128,11 @@ def dense_verilog(
         weight_width=int(weight_width),
         input_width=int(input_width),
         sum_width=int(accumulator_width),
-        reuse_factor=int(reuse_factor),
+        reuse_factor=reuse_factor,
         unrolled=_checked_strategy(strategy, n_in, n_out, reuse_factor) == "resource_unrolled",
         name=name,
     )
     return of_constants(layer) if reuse_factor == 1 else time_multiplexed(layer)
-
-
-def _check_integer(argument: str, value: object, most: int | None = None) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise InvalidTypeError(f"{argument} must be an integer. Received: {argument}={value!r}")
-    if value < 1 or (most is not None and value > most):
-        allowed = "at least 1" if most is None else f"from 1 to {most}"
-        raise InvalidInputError(f"{argument} must be {allowed}. Received: {argument}={value}")
 
 
 def _fitting(name: str, values: Any, width: int) -> np.ndarray:
