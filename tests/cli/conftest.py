@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import yaml
 
 from fabricfit.cli import main
+from tests.cli.folders import contents
 
 
 @pytest.fixture(scope="session")
@@ -49,4 +51,27 @@ def command(capfd):
         code = main([str(word) for word in words])
         return code, *capfd.readouterr()
 
+    return run
+
+
+@pytest.fixture
+def refused(job, tmp_path, monkeypatch, capfd):
+    """Run a command in a copy of the job's folder; check how it ends, and return what it said."""
+    folder = tmp_path / "job"
+    shutil.copytree(job.folder, folder, ignore=shutil.ignore_patterns("runs"))
+    monkeypatch.chdir(folder)
+
+    def run(*words, codes=(2,)):
+        before = contents(folder)
+        capfd.readouterr()
+        code = main([str(word) for word in words])
+        out, err = capfd.readouterr()
+        said = err.replace("\n", " ")
+        assert code in codes, (code, words, said)
+        assert "Traceback" not in err + out
+        assert "error:" in err and len(said.strip()) > 15, err
+        assert contents(folder) == before
+        return said
+
+    run.folder = folder
     return run

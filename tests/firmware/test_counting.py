@@ -10,7 +10,7 @@ hls4ml = pytest.importorskip("hls4ml")
 
 from fabricfit.errors import FabricFitError
 from fabricfit.firmware.counting import count_multiplications
-from fabricfit.firmware.simulation import Listener, convert
+from fabricfit.firmware.simulation import CapturedOutput, convert
 from tests.firmware import firmware_models as models
 from tests.marks import ON_ONE_BACKEND
 
@@ -18,7 +18,9 @@ pytestmark = ON_ONE_BACKEND
 
 
 def converted(model, config, folder, io_type="io_parallel"):
-    return convert(model, config, folder, Listener(), backend="Vitis", io_type=io_type, part=None)
+    return convert(
+        model, config, folder, CapturedOutput(), backend="Vitis", io_type=io_type, part=None
+    )
 
 
 def one_layer(kernel, strategy, reuse_factor, folder):

@@ -10,7 +10,8 @@ from fabricfit.errors import InvalidInputError
 from fabricfit.firmware.emulation import emulate, emulate_network
 from fabricfit.firmware.emulation.activations import float_function
 from fabricfit.firmware.emulation.weights import KerasWeights
-from fabricfit.firmware.simulation import Listener, convert
+from fabricfit.firmware.simulation import CapturedOutput, convert
+from fabricfit.network.reader import read
 from tests.firmware import firmware_models as models
 from tests.marks import ON_ONE_BACKEND
 
@@ -18,7 +19,9 @@ pytestmark = ON_ONE_BACKEND
 
 
 def converted(model, config, folder, io_type="io_parallel"):
-    return convert(model, config, folder, Listener(), backend="Vitis", io_type=io_type, part=None)
+    return convert(
+        model, config, folder, CapturedOutput(), backend="Vitis", io_type=io_type, part=None
+    )
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +50,7 @@ def test_results_follow_the_model(tagger):
 def test_folded_normalizations_are_found_and_multiplied_in(tagger):
     model, graph = tagger
     nodes = {node.name: node for node in graph.get_layers()}
-    weights = KerasWeights(model, frozenset(nodes))
+    weights = KerasWeights(read(model), frozenset(nodes))
     assert [norm.name for norm in weights.folded_into("folding")] == ["folded"]
     assert [weights.folded_into(name) for name in ("fast", "shared", "out")] == [[], [], []]
     assert weights.unaccounted() == []
@@ -60,7 +63,7 @@ def test_folded_normalizations_are_found_and_multiplied_in(tagger):
 
 def test_layers_that_vanish_are_told(tagger):
     present = {"fast", "kept", "folding", "unrolled", "many", "out"}
-    weights = KerasWeights(tagger[0], frozenset(present))
+    weights = KerasWeights(read(tagger[0]), frozenset(present))
     assert weights.unaccounted() == ["shared"]
 
 

@@ -177,7 +177,7 @@ def test_limits_of_a_format():
 def test_formats_that_cannot_be_computed_with_are_refused():
     with pytest.raises(InvalidInputError, match=r"62 bits.*Received: 63 bits.*narrower"):
         Format(63, 10)
-    with pytest.raises(InvalidInputError, match="takes more than 62 bits"):
+    with pytest.raises(InvalidInputError, match="needs more than 62 bits"):
         cast(FixedTensor(np.array([1]), Format(40, 40)), Format(62, 20, True, "RND", "SAT"))
     with pytest.raises(NotModelledError, match="WRAP_SM"):
         Format(8, 3, True, "TRN", "WRAP_SM")

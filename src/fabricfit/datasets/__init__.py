@@ -1,4 +1,4 @@
-"""Real data that comes with fabricfit."""
+"""Data sets that come with fabricfit."""
 
 from fabricfit.datasets.jets import Jets, load_jets
 

@@ -1,4 +1,4 @@
-"""LHC jets: the trigger task that hls4ml's papers have made the example of the field."""
+"""LHC jets with 16 features and 5 classes, the usual example of hls4ml's papers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from fabricfit.errors import InvalidInputError
 __all__ = ["Jets", "load_jets"]
 
 TRAIN_SIZE = 48_000
-TEST_SIZE = 12_000
 
 
 class Jets(NamedTuple):
@@ -47,10 +46,10 @@ def load_jets(
     Parameters
     ----------
     samples
-        Jets to train and validate with, from the first on; at most and by default all 48,000. The
+        Number of jets to train and validate with, the first ones; at most and by default 48,000. The
         12,000 test jets are always complete.
     validation_fraction
-        Part of them that is set aside for validation, above 0 and below 1.
+        Fraction of them for validation, above 0 and below 1.
     standardize
         Shift and scale each feature to mean 0 and deviation 1 on the training jets.
 

@@ -1,43 +1,57 @@
-"""From a fitted model to hls4ml's firmware: savings made real there, and proved.
+"""From a fitted model to hls4ml's firmware: the configuration, the quantized weights and the verification.
 
-:func:`realize` writes the configuration with which hls4ml leaves out what was pruned, and refuses what it
-would silently build otherwise; :func:`snap_model` puts weights on hardware's grid; :func:`verify` counts
-the multipliers of the generated code and compares what it computes, bit for bit.
+:func:`realize` returns the configuration with which hls4ml leaves out what was pruned, and refuses what
+hls4ml would silently build otherwise; :func:`quantize_to_grid` quantizes weights to the hardware grid;
+:func:`verify` counts the multipliers of the generated code and compares its results bit for bit.
 """
 
 from __future__ import annotations
 
 import importlib
+import warnings
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fabricfit.firmware.configuration import Realized, realize
-    from fabricfit.firmware.snapping import snap_model
+    from fabricfit.firmware.quantization import QuantizationChange, quantize_to_grid
     from fabricfit.firmware.verification import verify
     from fabricfit.firmware.verification_result import LayerVerification, Mismatch, Verification
 
 _HOMES = {
     "LayerVerification": "verification_result",
     "Mismatch": "verification_result",
+    "QuantizationChange": "quantization",
     "Realized": "configuration",
     "Verification": "verification_result",
+    "quantize_to_grid": "quantization",
     "realize": "configuration",
-    "snap_model": "snapping",
     "verify": "verification",
 }
+"""Public name -> its module, imported at first use, so that ``import fabricfit`` needs no Keras."""
+_RENAMED = {"snap_model": "quantize_to_grid"}
+"""Former name -> name; removed in the next release."""
 
 __all__ = [
     "LayerVerification",
     "Mismatch",
+    "QuantizationChange",
     "Realized",
     "Verification",
+    "quantize_to_grid",
     "realize",
-    "snap_model",
     "verify",
 ]
 
 
 def __getattr__(name: str) -> Any:
+    if name in _RENAMED:
+        warnings.warn(
+            f"fabricfit.firmware.{name} is now fabricfit.firmware.{_RENAMED[name]}; the former name will "
+            "be removed in the next release.",
+            DeprecationWarning,
+            stacklevel=2,
+        )
+        name = _RENAMED[name]
     if name in _HOMES:
         return getattr(importlib.import_module(f"fabricfit.firmware.{_HOMES[name]}"), name)
     raise AttributeError(f"module 'fabricfit.firmware' has no attribute {name!r}")

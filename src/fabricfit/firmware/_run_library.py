@@ -1,4 +1,4 @@
-"""Runs a compiled hls4ml project in a process of its own; started as a script, with NumPy alone.
+"""Run a compiled hls4ml project in a separate process; started as a script, with NumPy alone.
 
 An assertion of the generated C++ ends the process that runs it. Arguments: a JSON file that describes
 the project, a NumPy archive with the inputs, and the archive to write.
@@ -14,7 +14,7 @@ import numpy as np
 
 
 class _Trace(ctypes.Structure):
-    """One layer's results, as the project's bridge hands them out."""
+    """Results of one layer, as the project's bridge returns them."""
 
     _fields_ = (("name", ctypes.c_char_p), ("data", ctypes.c_void_p))
 

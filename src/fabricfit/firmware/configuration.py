@@ -1,4 +1,4 @@
-"""The hls4ml configuration that makes the savings of a model real."""
+"""The hls4ml configuration that leaves out the multipliers of pruned weights."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def realize(
     - Resource becomes ResourceUnrolled where hls4ml can build that: with a reuse factor above 1, for
       dense layers, and for convolutions with ``io_stream``.
     - Every layer with a kernel gets strategy, reuse factor and parallelization factor by name, legal
-      ones, so that hls4ml has nothing to replace; ``TargetCycles`` goes.
-    - Everything else stays as it is.
+      ones, so that hls4ml has nothing to replace; ``TargetCycles`` is removed.
+    - Everything else is unchanged.
 
     Parameters
     ----------
@@ -32,8 +32,8 @@ def realize(
     hls_config
         hls4ml's configuration; it is not changed.
     family
-        For whose FPGAs it is built, a name of :func:`fabricfit.hardware.families`. hls4ml's backends
-        for Intel's know Resource only.
+        Family of the FPGA, a name of :func:`fabricfit.hardware.families`. hls4ml's backends for Intel's
+        FPGAs know Resource only.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Multiplications counted in the C++ that hls4ml wrote, layer by layer.
+"""Count of the multiplications in the C++ that hls4ml wrote, layer by layer.
 
 ResourceUnrolled writes every product out, so its statements are counted and sorted by the multiplier
 that handles them. The other strategies loop over all weights; for them the numbers in the layer's
@@ -38,12 +38,12 @@ _LIMIT = re.compile(r"ALLOCATION operation instances=mul limit=(-?\d+)")
 
 @dataclass(frozen=True)
 class MultiplicationCount:
-    """One layer in the generated code.
+    """Multiplications of one layer in the generated code.
 
     Parameters
     ----------
     strategy
-        What is built: ``'latency'``, ``'resource'``, ``'resource_unrolled'`` or
+        The strategy that is built: ``'latency'``, ``'resource'``, ``'resource_unrolled'`` or
         ``'distributed_arithmetic'``.
     reuse_factor
         The reuse factor that is built.
@@ -59,7 +59,7 @@ class MultiplicationCount:
         Multipliers of one copy that the code allows the compiler; ``None`` where it does not say.
     constants
         Where every weight is a constant (Latency, and Resource at a reuse factor of 1): those in the
-        generated file of weights that take a multiplier, see :class:`fabricfit.hardware.Work`, of all
+        generated file of weights that need a multiplier, see :class:`fabricfit.hardware.Work`, of all
         copies. ``None`` elsewhere.
     """
 
@@ -191,7 +191,7 @@ def _numbers(struct: str) -> dict[str, int]:
 def _with_constants(
     count: MultiplicationCount, product: _Product, n_out: int, weights: Path
 ) -> MultiplicationCount:
-    """Count the constants that take a multiplier in the weights as they are written."""
+    """Count the constants that need a multiplier in the weights as hls4ml wrote them."""
     by_constants = count.strategy == "latency" or (
         count.strategy == "resource" and count.reuse_factor == 1
     )

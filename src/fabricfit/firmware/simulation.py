@@ -1,4 +1,4 @@
-"""hls4ml's project of a model: converted, written, compiled and run, without a word on the console."""
+"""hls4ml's project of a model: conversion, compilation and simulation, with all output captured."""
 
 from __future__ import annotations
 
@@ -21,23 +21,30 @@ import numpy as np
 
 from fabricfit.errors import FabricFitError, MissingExtraError, require
 
-__all__ = ["Listener", "Results", "compile_project", "convert", "require_compiler", "run_project"]
+__all__ = [
+    "CapturedOutput",
+    "Results",
+    "compile_project",
+    "convert",
+    "require_compiler",
+    "run_project",
+]
 
 logger = logging.getLogger(__name__)
 
-_TAIL = 3000
+_TAIL_CHARACTERS = 3000
 
 
 @dataclass
-class Listener:
-    """What hls4ml prints and warns of while it works."""
+class CapturedOutput:
+    """Lines that hls4ml prints, and warnings that it raises."""
 
     printed: list[str] = field(default_factory=list)
     warned: list[str] = field(default_factory=list)
 
     @contextlib.contextmanager
-    def listening(self) -> Iterator[None]:
-        """Catch standard output, standard error and warnings."""
+    def capture(self) -> Iterator[None]:
+        """Capture standard output, standard error and warnings within a block."""
         out = io.StringIO()
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
@@ -53,14 +60,14 @@ class Listener:
 
     @property
     def remarks(self) -> list[str]:
-        """Its warnings, each once, in order."""
-        told = [line for line in self.printed if "WARNING" in line.upper()]
-        return list(dict.fromkeys(f"hls4ml: {line}" for line in told + self.warned))
+        """Warnings of hls4ml, each once, in order."""
+        printed = [line for line in self.printed if "WARNING" in line.upper()]
+        return list(dict.fromkeys(f"hls4ml: {line}" for line in printed + self.warned))
 
 
 @dataclass(frozen=True)
 class Results:
-    """What the compiled code gave: per layer and per output, samples first, float64."""
+    """Results of the compiled code: float64 arrays for each layer and output, samples first."""
 
     layers: dict[str, np.ndarray]
     outputs: list[np.ndarray]
@@ -79,7 +86,7 @@ def convert(
     model: Any,
     hls_config: Mapping[str, Any],
     output_dir: Path,
-    listener: Listener,
+    output: CapturedOutput,
     *,
     backend: str,
     io_type: str,
@@ -94,7 +101,7 @@ def convert(
     FabricFitError
         hls4ml refuses the model or the configuration.
     """
-    with listener.listening():
+    with output.capture():
         hls4ml = require("hls4ml", "hls4ml", "verify")
         options = {} if part is None else {"part": part}
         try:
@@ -118,7 +125,7 @@ def convert(
 
 
 def traced_nodes(hls_model: Any) -> list[Any]:
-    """Return the layers whose results can be seen: all that become a function with one result."""
+    """Return the layers whose results can be traced: all that become a function with one result."""
     return [
         node
         for node in hls_model.get_layers()
@@ -126,21 +133,21 @@ def traced_nodes(hls_model: Any) -> list[Any]:
     ]
 
 
-def compile_project(hls_model: Any, listener: Listener) -> Path:
+def compile_project(hls_model: Any, output: CapturedOutput) -> Path:
     """Compile a written project to a library.
 
     Raises
     ------
     FabricFitError
-        The compiler fails; the message ends with what it said.
+        The compiler fails; the message ends with its output.
     """
-    before = len(listener.printed)
+    before = len(output.printed)
     try:
-        with listener.listening():
+        with output.capture():
             return Path(hls_model.config.backend.compile(hls_model)).resolve()
     except Exception as error:
-        said = "\n".join(listener.printed[before:])[-_TAIL:]
-        raise FabricFitError(f"{error}. The compiler said:\n{said}") from error
+        text = "\n".join(output.printed[before:])[-_TAIL_CHARACTERS:]
+        raise FabricFitError(f"{error}. Output of the compiler:\n{text}") from error
 
 
 def run_project(hls_model: Any, library: Path, arrays: Sequence[np.ndarray]) -> Results:
@@ -151,14 +158,14 @@ def run_project(hls_model: Any, library: Path, arrays: Sequence[np.ndarray]) -> 
     hls_model
         The converted model that the library was compiled from.
     library
-        What :func:`compile_project` returned.
+        The library that :func:`compile_project` returned.
     arrays
         One array for each input, shape ``(samples, *input_shape)``.
 
     Raises
     ------
     FabricFitError
-        The generated code stops, on an assertion for example.
+        The generated code stops, at an assertion for example.
     """
     described = {
         "library": str(library),
@@ -184,8 +191,8 @@ def run_project(hls_model: Any, library: Path, arrays: Sequence[np.ndarray]) -> 
         )
         if ended.returncode:
             raise FabricFitError(
-                f"the generated code stopped with status {ended.returncode} while it ran. It "
-                f"said:\n{(ended.stdout + ended.stderr)[-_TAIL:]}"
+                f"the generated code stopped with status {ended.returncode}. Its "
+                f"output:\n{(ended.stdout + ended.stderr)[-_TAIL_CHARACTERS:]}"
             )
         with np.load(files[-1]) as found:
             layers = {k.partition("/")[2]: found[k] for k in found.files if k.startswith("layer/")}

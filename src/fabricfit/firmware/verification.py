@@ -1,8 +1,8 @@
-"""Proof, in the generated code, of the multipliers that were saved and of what it computes.
+"""Verification of the generated code: its multipliers are counted, its results compared bit for bit.
 
-hls4ml converts the model; the multiplications of its C++ are counted and compared with the count that
-fabricfit's grouping predicts; the C++ is compiled, run on data and compared bit for bit, layer by
-layer, with an independent emulation in integer arithmetic.
+hls4ml converts the model. The multipliers in its C++ are counted and compared with the number that the
+model's weights need; the C++ is compiled, run on samples and compared, layer by layer, with an independent
+emulation in integer arithmetic.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from fabricfit.firmware.emulation import Emulation, emulate_network
 from fabricfit.firmware.emulation.fixed import NotModelledError
 from fabricfit.firmware.emulation.weights import KerasWeights
 from fabricfit.firmware.simulation import (
-    Listener,
+    CapturedOutput,
     Results,
     compile_project,
     convert,
@@ -36,6 +36,8 @@ from fabricfit.hardware.devices import family_of_part
 from fabricfit.hardware.dsp import latency_dsp
 from fabricfit.hls4ml.config import read_io_type
 from fabricfit.hls4ml.sections import find_key
+from fabricfit.network.estimation import estimate
+from fabricfit.network.reader import Network, as_network
 from fabricfit.synthesis.comparison import Comparison, compare
 from fabricfit.synthesis.tools import find_tool, synthesize
 
@@ -59,54 +61,51 @@ def verify(
     expected: Mapping[str, int] | None = None,
     synthesis: bool = False,
 ) -> Verification:
-    """Convert a model with hls4ml and prove what its generated code costs and computes.
+    """Convert a model with hls4ml, count the multipliers of its code, and compare its results bit for bit.
 
     Parameters
     ----------
     model
-        A Keras model. Weights that are to be seen as zero must be exactly zero.
+        A Keras model. hls4ml leaves out only weights that are exactly zero.
     hls_config
         hls4ml's configuration; it is not changed.
     X
-        Inputs of shape ``(n, *input_shape)``, real data best; a list of them for several inputs.
-        Without it, normally distributed numbers are drawn.
+        Inputs of shape ``(n, *input_shape)``, preferably real data; a list of arrays for several inputs.
+        By default, normally distributed random numbers.
     backend
         ``'Vitis'`` or ``'Vivado'``.
     io_type
-        ``'io_parallel'`` or ``'io_stream'``; where it is not given, the configuration's
-        ``'IOType'``, else ``'io_parallel'``.
+        ``'io_parallel'`` or ``'io_stream'``; by default the configuration's ``'IOType'``, else
+        ``'io_parallel'``.
     part
-        The FPGA, as hls4ml spells it.
+        Part number of the FPGA, as hls4ml spells it; the backend's default without it.
     output_dir
-        Folder of the project; a temporary one, removed at the end, where it is not given.
+        Folder of the project; by default a temporary one that is removed at the end.
     samples
-        How many of X's samples are run, from the first on.
+        Number of samples to run: the first of X.
     compile
-        Whether the code is compiled (some 10 s for a small model, minutes for a large unrolled one)
-        and run. Without it only multipliers are counted.
+        Whether to compile the code (about 10 s for a small model, minutes for a large unrolled one) and to
+        run it. Without it only multipliers are counted.
     expected
-        Layer -> multipliers that the code must have, instead of what the model's weights need.
+        Layer -> multipliers that the code must have, instead of the number that the model's weights need.
     synthesis
-        Whether the backend's synthesis is run too, which takes its tool on PATH and, mostly, long. Its
-        report is put beside the estimate.
+        Whether to run the backend's synthesis too. That needs its tool on PATH, and minutes to hours. Its
+        report is compared with the estimate.
 
     Raises
     ------
     InvalidTypeError, InvalidInputError
-        The model, X or an option cannot be used, or a layer's numbers are too wide to be emulated.
+        The model, X or an option is invalid, or a layer's numbers are too wide to be emulated.
     MissingExtraError
         hls4ml or the C++ compiler is not installed.
     FabricFitError
         hls4ml refuses the model, or the code cannot be compiled or stops while it runs.
     """
-    from fabricfit.network.walk import check_model
-
-    check_model(model)
+    network = as_network(model)
     _check_options(hls_config, backend, samples, compile, synthesis)
-    io_type = _io_type(hls_config, io_type)
-    arrays, drawn = _inputs(model, X, samples)
-    remarks = ["no data was given: the samples are random numbers"] if drawn and compile else []
-    listener = Listener()
+    io_type = _resolve_io_type(hls_config, io_type)
+    arrays = _prepare_inputs(model, X, samples)
+    output = CapturedOutput()
     folder = tempfile.TemporaryDirectory(prefix="fabricfit-") if output_dir is None else None
     with folder or nullcontext(str(output_dir)) as where:
         path = Path(where).resolve()
@@ -114,33 +113,22 @@ def verify(
             model,
             hls_config.get("HLSConfig", hls_config),
             path,
-            listener,
+            output,
             backend=backend,
             io_type=io_type,
             part=part,
         )
-        layers = _layers(model, hls_model, hls_config, expected)
+        layers = _compare_counts(network, hls_model, hls_config, expected)
         emulation, results = Emulation(), None
         if compile:
-            library = compile_project(hls_model, listener)
+            library = compile_project(hls_model, output)
             results = run_project(hls_model, library, arrays)
-            emulation = emulate_network(model, hls_model, arrays, results.layers)
-        differ = _headers_that_differ(path / "firmware" / "weights")
-        synthesis_found = _synthesized(model, hls_model, hls_config, io_type) if synthesis else ()
-    mismatches, agree = _compare(hls_model, emulation, results) if results else ((), False)
-    remarks += emulation.remarks + listener.remarks
-    remarks += [
-        f"multipliers of layer {layer.name!r} are counted but cannot be predicted"
-        for layer in layers
-        if layer.expected is None and layer.multipliers
-    ]
-    remarks += [
-        f"layer {layer.name!r}: {layer.multipliers - layer.expected} more multipliers than its quantized "
-        "weights need: hls4ml looks for zeros before it quantizes. fabricfit.firmware.snap_model puts "
-        "weights on the grid"
-        for layer in layers
-        if layer.expected is not None and layer.multipliers > layer.expected
-    ]
+            emulation = emulate_network(network, hls_model, arrays, results.layers)
+        differ = _find_differing_headers(path / "firmware" / "weights")
+        comparisons = _run_synthesis(network, hls_model, hls_config, io_type) if synthesis else ()
+    mismatches, agree = _compare_results(hls_model, emulation, results) if results else ((), False)
+    remarks = ["no data was given: the samples are random numbers"] if X is None and compile else []
+    remarks += emulation.remarks + output.remarks + _remark_on_counts(layers)
     remarks += [f"synthesis reads other weights than the simulation: {name}" for name in differ]
     return Verification(
         layers,
@@ -151,8 +139,25 @@ def verify(
         tuple(f"{name}: {reason}" for name, reason in emulation.not_modelled.items()),
         tuple(remarks),
         differ,
-        synthesis_found,
+        comparisons,
     )
+
+
+def _remark_on_counts(layers: Sequence[LayerVerification]) -> list[str]:
+    """Return remarks on multipliers that cannot be predicted, or that zeros after rounding still cost."""
+    remarks = [
+        f"multipliers of layer {layer.name!r} are counted but cannot be predicted"
+        for layer in layers
+        if layer.expected is None and layer.multipliers
+    ]
+    remarks += [
+        f"layer {layer.name!r}: {layer.multipliers - layer.expected} more multipliers than its quantized "
+        "weights need: hls4ml looks for zeros before it quantizes. fabricfit.firmware.quantize_to_grid "
+        "quantizes them first"
+        for layer in layers
+        if layer.expected is not None and layer.multipliers > layer.expected
+    ]
+    return remarks
 
 
 def expected_multipliers(kernel: Any, reuse_factor: int, strategy: str) -> int:
@@ -163,10 +168,10 @@ def expected_multipliers(kernel: Any, reuse_factor: int, strategy: str) -> int:
     kernel
         Quantized weights, outputs on the last axis.
     reuse_factor
-        Weights that one multiplier serves.
+        Number of weights that one multiplier serves.
     strategy
-        Resource has a multiplier for each run of RF weights; ResourceUnrolled for each run in which
-        any is not zero; Latency for each weight that is not zero; distributed arithmetic has none.
+        Resource has a multiplier for each run of RF weights; ResourceUnrolled for each run with a non-zero
+        weight; Latency for each non-zero weight; distributed arithmetic has none.
     """
     name, flat = canonical_strategy(strategy), np.moveaxis(np.asarray(kernel), -1, 0).ravel()
     if name == "latency":
@@ -177,14 +182,14 @@ def expected_multipliers(kernel: Any, reuse_factor: int, strategy: str) -> int:
     return len(runs) if name == "resource" else int(runs.any(axis=1).sum())
 
 
-def _layers(
-    model: Any,
+def _compare_counts(
+    network: Network,
     hls_model: Any,
     hls_config: Mapping[str, Any],
     expected: Mapping[str, int] | None,
 ) -> tuple[LayerVerification, ...]:
     nodes = {node.name: node for node in hls_model.get_layers()}
-    weights = KerasWeights(model, frozenset(nodes))
+    weights = KerasWeights(network, frozenset(nodes))
     counted = count_multiplications(hls_model)
     missing = sorted(set(expected or ()) - set(counted))
     if missing:
@@ -209,7 +214,7 @@ def _layers(
         found.append(
             LayerVerification(
                 name,
-                _asked(hls_config, node),
+                _find_stated_strategy(hls_config, node),
                 count.strategy,
                 int(count.reuse_factor),
                 int(count.multipliers),
@@ -223,7 +228,7 @@ def _layers(
     return tuple(found)
 
 
-def _asked(hls_config: Mapping[str, Any], node: Any) -> str:
+def _find_stated_strategy(hls_config: Mapping[str, Any], node: Any) -> str:
     """Return the strategy that a configuration states for a layer."""
     config = hls_config.get("HLSConfig", hls_config)
     for section, key in (("LayerName", node.name), ("LayerType", node.get_attr("class_name"))):
@@ -234,27 +239,27 @@ def _asked(hls_config: Mapping[str, Any], node: Any) -> str:
     return str((config.get("Model") or {}).get("Strategy") or "Latency")
 
 
-def _compare(
+def _compare_results(
     hls_model: Any, emulation: Emulation, results: Results
 ) -> tuple[tuple[Mismatch, ...], bool]:
-    """Compare all layers, and tell whether every output was compared and agrees."""
+    """Return the layers whose results differ, and whether every output was compared and agrees."""
     found, agree = [], True
     for name, tensor in emulation.layers.items():
         if name in results.layers and name not in emulation.not_modelled:
-            seen = results.layers[name].reshape(tensor.shape)
-            off = np.abs(tensor.to_float() - seen).reshape(len(seen), -1)
+            observed = results.layers[name].reshape(tensor.shape)
+            off = np.abs(tensor.to_float() - observed).reshape(len(observed), -1)
             if off.any():
                 unit = 2.0**-tensor.format.fractional
                 found.append(Mismatch(name, int(off.any(axis=1).sum()), round(off.max() / unit)))
-    for output, seen in zip(hls_model.outputs, results.outputs, strict=True):
+    for output, observed in zip(hls_model.outputs, results.outputs, strict=True):
         name = next(n.name for n in hls_model.get_layers() if output in n.outputs)
-        must = emulation.layers[name].to_float().reshape(seen.shape)
-        agree &= name not in emulation.not_modelled and bool((must == seen).all())
+        emulated = emulation.layers[name].to_float().reshape(observed.shape)
+        agree &= name not in emulation.not_modelled and bool((emulated == observed).all())
     return tuple(found), agree
 
 
-def _headers_that_differ(folder: Path) -> tuple[str, ...]:
-    """Return the headers (read by synthesis) whose numbers are not the text files' (simulation)."""
+def _find_differing_headers(folder: Path) -> tuple[str, ...]:
+    """Return the headers, which synthesis reads, that differ from the text files of the simulation."""
     found = []
     for text in sorted(folder.glob("*.txt")):
         header = text.with_suffix(".h")
@@ -266,14 +271,12 @@ def _headers_that_differ(folder: Path) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _synthesized(
-    model: Any, hls_model: Any, hls_config: Mapping[str, Any], io_type: str
+def _run_synthesis(
+    network: Network, hls_model: Any, hls_config: Mapping[str, Any], io_type: str
 ) -> tuple[Comparison, ...]:
-    """Run the backend's synthesis, and put each of its reports beside the estimate."""
-    from fabricfit.network.estimation import estimate
-
+    """Run the backend's synthesis, and compare each of its reports with the estimate."""
     family = family_of_part(hls_model.config.get_config_value("Part"))
-    expected = estimate(model, {**hls_config, "IOType": io_type}, family=family)
+    expected = estimate(network, {**hls_config, "IOType": io_type}, family=family)
     return tuple(compare(report, expected) for report in synthesize(hls_model))
 
 
@@ -290,20 +293,20 @@ def _check_options(
     if synthesis and find_tool(backend) is None:
         raise InvalidInputError(
             f"synthesis=True needs the HLS tool of {backend}, which is not on PATH. Set up the vendor's "
-            "environment first, or leave it out."
+            "environment first, or leave synthesis out."
         )
 
 
-def _io_type(hls_config: Mapping[str, Any], io_type: str | None) -> str:
+def _resolve_io_type(hls_config: Mapping[str, Any], io_type: str | None) -> str:
     return read_io_type(hls_config) if io_type is None else check_io_type(io_type)
 
 
-def _inputs(model: Any, X: Any, samples: int) -> tuple[Sequence[np.ndarray], bool]:
-    """Return one float64 array for each input of the model, and whether they were drawn."""
+def _prepare_inputs(model: Any, X: Any, samples: int) -> Sequence[np.ndarray]:
+    """Return one float64 array for each input of the model; random numbers where there is no data."""
     shapes = [tuple(tensor.shape[1:]) for tensor in model.inputs]
     if X is None:
         rng = np.random.default_rng(0)
-        return [rng.normal(size=(samples, *(n or 1 for n in shape))) for shape in shapes], True
+        return [rng.normal(size=(samples, *(n or 1 for n in shape))) for shape in shapes]
     given = list(X) if isinstance(X, (list, tuple)) and len(shapes) > 1 else [X]
     if len(given) != len(shapes):
         raise InvalidInputError(
@@ -325,5 +328,8 @@ def _inputs(model: Any, X: Any, samples: int) -> tuple[Sequence[np.ndarray], boo
             raise InvalidInputError("X must be finite. Received: NaN or infinite numbers")
         arrays.append(np.ascontiguousarray(array[:samples]))
     if len({len(array) for array in arrays}) > 1:
-        raise InvalidInputError("X must hold as many samples for every input.")
-    return arrays, False
+        raise InvalidInputError(
+            "X must hold the same number of samples for every input. "
+            f"Received: {[len(array) for array in arrays]}"
+        )
+    return arrays

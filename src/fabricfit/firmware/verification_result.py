@@ -1,4 +1,4 @@
-"""What a verification found, as data and as text."""
+"""Outcome of a verification, as data and as text."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ __all__ = ["LayerVerification", "Mismatch", "Verification"]
 
 @dataclass(frozen=True)
 class LayerVerification:
-    """One layer's multipliers in the generated code.
+    """Multipliers of one layer in the generated code.
 
     Parameters
     ----------
     name
         The layer.
     strategy_asked, strategy
-        What the configuration asks for, and what is built.
+        Strategy that the configuration states, and the one that is built.
     reuse_factor
         The reuse factor that is built.
     multipliers
@@ -30,10 +30,10 @@ class LayerVerification:
     products
         Products written out in the generated code.
     agrees
-        Whether the counts are as expected; true where none is known to compare with.
+        Whether the counts are as expected; true where no expected count is known.
     constants, expected_constants
-        Where weights are constants: those that take a multiplier, in the generated code and in the
-        model; ``None`` elsewhere, and where it is not known.
+        Where weights are constants: the number of those that need a multiplier, in the generated code and
+        in the model; ``None`` elsewhere, and where it is not known.
     """
 
     name: str
@@ -50,14 +50,14 @@ class LayerVerification:
 
 @dataclass(frozen=True)
 class Mismatch:
-    """A layer whose results differ from the emulation's.
+    """A layer whose results differ from those of the emulation.
 
     Parameters
     ----------
     layer
         The layer.
     samples
-        How many samples differ in at least one number.
+        Number of samples that differ in at least one value.
     largest
         The largest difference, in units of the last bit of the layer's results.
     """
@@ -67,7 +67,7 @@ class Mismatch:
     largest: int
 
 
-def _known(count: int | None) -> str:
+def _format_count(count: int | None) -> str:
     return "?" if count is None else str(count)
 
 
@@ -76,7 +76,7 @@ _AGREEMENT = {(True, True): "ok", (True, False): "DIFFERS", (False, True): "not 
 
 @dataclass(frozen=True)
 class Verification:
-    """What was found in the generated code of a model.
+    """Outcome of the verification of a model's generated code.
 
     Parameters
     ----------
@@ -85,22 +85,22 @@ class Verification:
     compiled
         Whether the code was compiled and run.
     outputs_agree
-        Whether every output of the model is, bit for bit, what it must be. False where the code was
-        not run, and where an output comes from a layer that is not modelled.
+        Whether every output of the model agrees with the emulation bit for bit. False where the code
+        was not run, and where an output comes from a layer that is not modelled.
     mismatches
         Layers whose results differ, in the order of computation: the first is where to look.
     samples
         Samples that were run.
     not_modelled
-        Layers that the emulation does not compute, and why; what comes after them was emulated from
+        Layers that the emulation does not compute, and why; the layers behind them were emulated from
         their results in the generated code.
     remarks
-        What else was seen: hls4ml's own warnings, weights that synthesis and simulation read
-        differently, layers that are missing.
+        Further remarks: hls4ml's own warnings, weights that synthesis and simulation read differently,
+        layers that are missing.
     headers_differ
-        Files of weights that synthesis reads otherwise than the C++ simulation.
+        Files of weights in which synthesis reads other numbers than the C++ simulation.
     synthesis
-        The synthesis' reports beside the estimate, where they were asked for.
+        Reports of the synthesis compared with the estimate, where ``synthesis=True`` was passed.
     """
 
     layers: tuple[LayerVerification, ...]
@@ -120,12 +120,12 @@ class Verification:
 
     @property
     def passed(self) -> bool:
-        """Whether the counts agree and, if the code was run, so does every layer it computes."""
+        """Whether the counts agree and, if the code was run, the results of every layer do."""
         ran_well = self.outputs_agree and not self.mismatches
         return self.counts_agree and not self.headers_differ and (ran_well or not self.compiled)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all of it as plain data."""
+        """Return the outcome as plain numbers, strings, lists and dictionaries."""
         return {
             "passed": self.passed,
             "counts_agree": self.counts_agree,
@@ -150,18 +150,18 @@ class Verification:
                 layer.strategy,
                 str(layer.reuse_factor),
                 str(layer.multipliers),
-                _known(layer.expected),
+                _format_count(layer.expected),
                 str(layer.products),
                 "" if layer.constants is None else str(layer.constants),
-                "" if layer.constants is None else _known(layer.expected_constants),
+                "" if layer.constants is None else _format_count(layer.expected_constants),
                 _AGREEMENT[layer.expected is not None, layer.agrees],
             )
             for layer in self.layers
         ]
         names = frozenset((0, 1, 2, len(head) - 1))
-        return "\n".join([*TextTable(head, rows, names).lines(), *self._verdict()])
+        return "\n".join([*TextTable(head, rows, names).lines(), *self._describe_results()])
 
-    def _verdict(self) -> list[str]:
+    def _describe_results(self) -> list[str]:
         lines = []
         if not self.compiled:
             lines.append("The generated code was not run.")

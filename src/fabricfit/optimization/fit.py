@@ -12,7 +12,7 @@ import keras
 from fabricfit.description.attributes import LayerAttributes
 from fabricfit.errors import InvalidTypeError
 from fabricfit.firmware.configuration import realize
-from fabricfit.firmware.snapping import snap_model
+from fabricfit.firmware.quantization import quantize_to_grid
 from fabricfit.hardware.budget import Budget
 from fabricfit.network.batch_norm import fold_normalizations
 from fabricfit.network.describe import get_attributes_from_keras_model_and_hls4ml_config
@@ -140,4 +140,4 @@ def _checked(objective: Any) -> type[FPGAResources]:
 
 
 def _on_grid(model: keras.Model, attributes: Mapping[str, LayerAttributes]) -> keras.Model:
-    return snap_model(model, attributes)[0]
+    return quantize_to_grid(model, attributes)[0]

@@ -1,1 +1,1 @@
-"""Reports of vendors' synthesis tools, running the tools, and small layers as Verilog for Yosys."""
+"""Synthesis: vendors' tools and their reports, and small layers as Verilog for Yosys."""

@@ -40,29 +40,29 @@ def read_csynth_xml(path: str | Path) -> SynthesisReport:
         The file cannot be read, is not such a report, or lacks a part of it.
     """
     path = Path(path)
-    profile = _parsed(path)
-    version = _text(path, profile, "ReportVersion/Version")
+    profile = _parse_xml(path)
+    version = _read_field(path, profile, "ReportVersion/Version")
     return SynthesisReport(
-        tool=f"{_tool(profile)} {version}",
+        tool=f"{_recognize_tool(profile)} {version}",
         stage="hls",
-        part=_text(path, profile, "UserAssignments/Part"),
-        resources=_used(path, profile),
-        available=_resources(path, profile.find("AreaEstimates/AvailableResources")),
+        part=_read_field(path, profile, "UserAssignments/Part"),
+        resources=_read_used(path, profile),
+        available=_read_resources(path, profile.find("AreaEstimates/AvailableResources")),
         interval=(
-            _cycles(path, profile, "Interval-min"),
-            _cycles(path, profile, "Interval-max"),
+            _read_cycles(path, profile, "Interval-min"),
+            _read_cycles(path, profile, "Interval-max"),
         ),
         latency=(
-            _cycles(path, profile, "Best-caseLatency"),
-            _cycles(path, profile, "Worst-caseLatency"),
+            _read_cycles(path, profile, "Best-caseLatency"),
+            _read_cycles(path, profile, "Worst-caseLatency"),
         ),
-        clock_target=_period(profile, "UserAssignments/TargetClockPeriod"),
-        clock_estimated=_period(profile, _CLOCK),
-        modules=_modules(path, profile),
+        clock_target=_read_period(profile, "UserAssignments/TargetClockPeriod"),
+        clock_estimated=_read_period(profile, _CLOCK),
+        modules=_read_modules(path, profile),
     )
 
 
-def _parsed(path: Path) -> ET.Element:
+def _parse_xml(path: Path) -> ET.Element:
     text = read_text(path, _KIND)
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise incomplete(path, _KIND, "it declares a document type, as no such report does")
@@ -72,39 +72,39 @@ def _parsed(path: Path) -> ET.Element:
         raise incomplete(path, _KIND, f"it is not well-formed XML ({error})") from error
 
 
-def _tool(profile: ET.Element) -> str:
+def _recognize_tool(profile: ET.Element) -> str:
     """Return which of the tools wrote a report: only Vitis HLS has target flows."""
     named_by_family = profile.find(f"{_USED}/DSP48E") is not None
     vivado = named_by_family and profile.find("UserAssignments/FlowTarget") is None
     return "Vivado HLS" if vivado else "Vitis HLS"
 
 
-def _text(path: Path, profile: ET.Element, name: str) -> str:
+def _read_field(path: Path, profile: ET.Element, name: str) -> str:
     text = (profile.findtext(name) or "").strip()
     if not text:
         raise incomplete(path, _KIND, f"it has no <{name}>")
     return text
 
 
-def _cycles(path: Path, profile: ET.Element, name: str) -> int | None:
-    text = _text(path, profile, f"{_LATENCY}/{name}")
+def _read_cycles(path: Path, profile: ET.Element, name: str) -> int | None:
+    text = _read_field(path, profile, f"{_LATENCY}/{name}")
     return None if text in _NOT_KNOWN else int(number(path, _KIND, name, text))
 
 
-def _period(profile: ET.Element, name: str) -> float | None:
+def _read_period(profile: ET.Element, name: str) -> float | None:
     text = (profile.findtext(name) or "").strip()
     return float(text) if is_number(text) else None
 
 
-def _used(path: Path, profile: ET.Element) -> dict[str, float]:
-    found = {"uram": 0.0} | _resources(path, profile.find(_USED))
+def _read_used(path: Path, profile: ET.Element) -> dict[str, float]:
+    found = {"uram": 0.0} | _read_resources(path, profile.find(_USED))
     for name in RESOURCES:
         if name not in found:
             raise incomplete(path, _KIND, f"it has no <{_USED}/{_TAGS[name][0]}>")
     return {name: found[name] for name in RESOURCES}
 
 
-def _resources(path: Path, area: ET.Element | None) -> dict[str, float]:
+def _read_resources(path: Path, area: ET.Element | None) -> dict[str, float]:
     """Return the resources that a list of them names."""
     if area is None:
         return {}
@@ -117,10 +117,12 @@ def _resources(path: Path, area: ET.Element | None) -> dict[str, float]:
     }
 
 
-def _modules(path: Path, profile: ET.Element) -> dict[str, dict[str, float]]:
+def _read_modules(path: Path, profile: ET.Element) -> dict[str, dict[str, float]]:
     top = profile.findtext("UserAssignments/TopModelName")
     areas = {
         module.findtext("Name", ""): module.find(_USED)
         for module in profile.iterfind("ModuleInformation/Module")
     }
-    return {name: _resources(path, area) for name, area in areas.items() if name not in ("", top)}
+    return {
+        name: _read_resources(path, area) for name, area in areas.items() if name not in ("", top)
+    }

@@ -1,4 +1,4 @@
-"""What a tool reports of a design, and how the files that say so are opened."""
+"""Resource usage that a tool reports of a design, and helpers that read its files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fabricfit.errors import InvalidInputError
 __all__ = ["STAGES", "SynthesisReport", "incomplete", "is_number", "number", "read_text"]
 
 STAGES = ("hls", "logic synthesis", "implementation")
-"""How far a design was taken when its report was written."""
+"""Stages of a design at which a report is written."""
 
 Range = tuple[int | None, int | None]
 
@@ -21,7 +21,7 @@ _NUMBER = re.compile(r"[0-9]{1,15}(\.[0-9]{1,15})?")
 
 @dataclass(frozen=True)
 class SynthesisReport:
-    """What a tool says that a design takes.
+    """Resource usage and timing of a design, as a tool reports them.
 
     Parameters
     ----------
@@ -30,23 +30,23 @@ class SynthesisReport:
     stage
         One of :data:`STAGES`.
     part
-        The FPGA, as this report spells it.
+        Part number of the FPGA, as the report spells it.
     resources
-        Resource -> how many are used, for all of :data:`fabricfit.hardware.estimates.RESOURCES`. Block
-        RAMs count in units of 18 kbit: a RAMB36 is two. UltraRAM is 0 where the report has no line for
-        it, which it leaves out for a device without it.
+        Resource -> number used, for all of :data:`fabricfit.hardware.estimates.RESOURCES`. Block RAMs
+        count in units of 18 kbit: a RAMB36 is two. UltraRAM is 0 where the report has no line for it, as
+        for a device without it.
     available
-        Resource -> how many the device has, for those that the report names.
+        Resource -> number that the device has, for those that the report names.
     interval
-        Cycles between two samples, at least and at most; ``None`` where the tool does not know, or does
-        not report any.
+        Smallest and largest initiation interval, in cycles; ``None`` where the tool does not know it, or
+        does not report any.
     latency
-        Cycles from input to output, at least and at most; ``None`` as above.
+        Smallest and largest latency, in cycles; ``None`` as above.
     clock_target, clock_estimated
-        Clock period that was asked for, and that the tool expects, in ns; ``None`` where the report has
+        Requested clock period, and the one that the tool expects, in ns; ``None`` where the report has
         none.
     modules
-        Function -> what one instance takes, with all it calls; empty where the report has none.
+        Function -> resources that one instance uses, with all it calls; empty where the report has none.
     """
 
     tool: str
@@ -80,7 +80,7 @@ def read_text(path: Path, kind: str) -> str:
     path
         The file.
     kind
-        What the file should be, for the error's message.
+        Kind of file that is expected, for the message of the error.
 
     Raises
     ------
@@ -96,16 +96,16 @@ def read_text(path: Path, kind: str) -> str:
 
 
 def incomplete(path: Path, kind: str, problem: str) -> InvalidInputError:
-    """Build the error for a file that is not what it should be.
+    """Build the error for a file that is not the expected report.
 
     Parameters
     ----------
     path
         The file.
     kind
-        What it should be.
+        Kind of file that is expected.
     problem
-        What it lacks.
+        The part that is missing or wrong.
     """
     return InvalidInputError(
         f"{path} is not a complete {kind}: {problem}. Synthesize again, or pass the file that the tool "
@@ -124,11 +124,11 @@ def number(path: Path, kind: str, name: str, text: str) -> float:
     Parameters
     ----------
     path, kind
-        The file, and what it should be.
+        The file, and the kind of file that is expected.
     name
-        Whose number it is.
+        Name of the number in the report.
     text
-        What the report says.
+        Its text in the report.
 
     Raises
     ------

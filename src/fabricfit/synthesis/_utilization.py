@@ -1,4 +1,4 @@
-"""Reports of what a netlist takes: the text of Vivado's ``report_utilization``."""
+"""Reports of a netlist's resource usage: the text of Vivado's ``report_utilization``."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ _SITES: dict[str, tuple[dict[str, int], ...]] = {
     "lut": ({"CLB LUTs": 1}, {"Slice LUTs": 1}),
     "ff": ({"CLB Registers": 1}, {"Slice Registers": 1}, {"Registers": 1}),
 }
-"""Resource -> the rows that count it, each with the units it counts for; the first set that is there.
+"""Resource -> sets of rows that count it, each row with its units; the first complete set is used.
 
-The first row of a set spans the whole device, so it says how much there is.
+The first row of a set covers the whole device, so it also tells how many the device has.
 """
 
 
 def read_utilization(path: str | Path) -> SynthesisReport:
-    """Read what Vivado's ``report_utilization`` wrote, such as the ``vivado_synth.rpt`` of hls4ml.
+    """Read a report of Vivado's ``report_utilization``, such as the ``vivado_synth.rpt`` of hls4ml.
 
     Parameters
     ----------
     path
-        The file. A report by hierarchy (``-hierarchical``) is another one.
+        The file. A report by hierarchy (``-hierarchical``) cannot be read.
 
     Raises
     ------
@@ -55,7 +55,7 @@ def read_utilization(path: str | Path) -> SynthesisReport:
             raise incomplete(path, _KIND, f"it has no line '| {name} : ...'")
     version = re.match(r"Vivado v\.?(\S+)", header["Tool Version"])
     early = header["Design State"].lower() in _BEFORE_PLACEMENT
-    used, available = _resources(path, text)
+    used, available = _read_resources(path, text)
     return SynthesisReport(
         tool=f"Vivado {version[1]}" if version else header["Tool Version"],
         stage="logic synthesis" if early else "implementation",
@@ -65,11 +65,11 @@ def read_utilization(path: str | Path) -> SynthesisReport:
     )
 
 
-def _resources(path: Path, text: str) -> tuple[dict[str, float], dict[str, float]]:
-    """Return what is used, and what there is."""
+def _read_resources(path: Path, text: str) -> tuple[dict[str, float], dict[str, float]]:
+    """Return the resources that are used, and those that the device has."""
     rows: dict[str, tuple[str, str]] = {}
-    for site, taken, there in _rows(text):
-        rows.setdefault(site, (taken, there))
+    for site, used_here, available_here in _iterate_rows(text):
+        rows.setdefault(site, (used_here, available_here))
     used, available = {"uram": 0.0}, {}
     for name, alternatives in _SITES.items():
         sites = next((sites for sites in alternatives if set(sites) <= set(rows)), None)
@@ -88,10 +88,10 @@ def _resources(path: Path, text: str) -> tuple[dict[str, float], dict[str, float
     return {name: used[name] for name in RESOURCES}, available
 
 
-def _rows(text: str) -> Iterator[tuple[str, str, str]]:
+def _iterate_rows(text: str) -> Iterator[tuple[str, str, str]]:
     """Yield site, used and available from the tables that have these columns.
 
-    Other columns differ between versions. A row that is cut off is none.
+    Other columns differ between versions. Incomplete rows are skipped.
     """
     columns: list[str] = []
     for line in map(str.strip, text.splitlines()):

@@ -1,4 +1,4 @@
-"""A tool's report beside fabricfit's estimate of the same model."""
+"""Comparison of a tool's report with fabricfit's estimate of the same model."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ __all__ = ["Compared", "Comparison", "compare"]
 
 @dataclass(frozen=True)
 class Compared:
-    """One number of a report beside its estimate.
+    """One number of a report and its estimate.
 
     Parameters
     ----------
     name
         A resource, ``'interval'`` or ``'latency'``.
     reported
-        What the tool says; ``None`` where it says nothing.
+        Number that the tool reports; ``None`` where it reports none.
     estimate
-        What was estimated, with its error bar.
+        Estimate with its error bar.
     """
 
     name: str
@@ -33,14 +33,14 @@ class Compared:
 
     @property
     def ratio(self) -> float | None:
-        """What was reported for each one that was estimated; ``None`` without a report, or for 0."""
+        """Reported number divided by the estimate; ``None`` without a report, or for an estimate of 0."""
         if self.reported is None or not self.estimate.value:
             return None
         return self.reported / self.estimate.value
 
     @property
     def inside(self) -> bool | None:
-        """Whether what was reported lies in the error bar, ends included; ``None`` without a report."""
+        """Whether the reported number lies in the error bar, ends included; ``None`` without a report."""
         if self.reported is None:
             return None
         return self.estimate.low <= self.reported <= self.estimate.high
@@ -60,18 +60,18 @@ class Compared:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A report beside an estimate.
+    """Comparison of a report with an estimate.
 
     Parameters
     ----------
     tool, stage, part
-        Of the report.
+        Tool, stage and part of the report.
     resources
         One for each resource, in the order of :data:`fabricfit.hardware.estimates.RESOURCES`.
     interval
-        Cycles between two samples; of a report's range, the longest.
+        Initiation interval in cycles; of a report's range, the longest.
     latency
-        Cycles from input to output; of a report's range, the longest.
+        Latency in cycles; of a report's range, the longest.
     """
 
     tool: str
@@ -83,7 +83,7 @@ class Comparison:
 
     @property
     def inside(self) -> bool:
-        """Whether everything that was reported lies in its error bar."""
+        """Whether all reported numbers lie in their error bars."""
         return all(each.inside is not False for each in self._all)
 
     @property
@@ -103,7 +103,7 @@ class Comparison:
         }
 
     def __str__(self) -> str:
-        rows = [_row(each) for each in self._all if each.reported or each.estimate.high]
+        rows = [_make_row(each) for each in self._all if each.reported or each.estimate.high]
         header = ("", "reported", "estimated", "ratio", "")
         table = TextTable(header, rows, names=frozenset((0, 4))).lines()
         notes = dict.fromkeys(each.estimate.note for each in self._all if each.estimate.note)
@@ -112,7 +112,7 @@ class Comparison:
 
 
 def compare(report: SynthesisReport, estimate: ModelEstimate) -> Comparison:
-    """Put what a tool reports beside what fabricfit estimates for the same model.
+    """Compare a tool's report with fabricfit's estimate of the same model.
 
     fabricfit estimates LUTs and flip-flops as HLS counts them: the report of logic synthesis is often
     lower.
@@ -120,9 +120,9 @@ def compare(report: SynthesisReport, estimate: ModelEstimate) -> Comparison:
     Parameters
     ----------
     report
-        What a tool reports.
+        Report of the tool.
     estimate
-        What was estimated for the model and the configuration that it was run with.
+        Estimate for the same model and configuration.
     """
     expected = estimate.resources
     return Comparison(
@@ -138,7 +138,7 @@ def compare(report: SynthesisReport, estimate: ModelEstimate) -> Comparison:
 _VERDICTS = {True: "inside", False: "OUTSIDE", None: ""}
 
 
-def _row(each: Compared) -> tuple[str, str, str, str, str]:
+def _make_row(each: Compared) -> tuple[str, str, str, str, str]:
     return (
         each.name.upper() if each.name in RESOURCES else each.name,
         "?" if each.reported is None else f"{each.reported:,.10g}",

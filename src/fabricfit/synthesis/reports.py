@@ -1,8 +1,8 @@
-"""What AMD's tools report of a project, read from their files and in fabricfit's units.
+"""Reports of AMD's tools on a project, read from their files, in fabricfit's units.
 
-:func:`read_csynth_xml` reads what Vivado HLS and Vitis HLS estimate, :func:`read_utilization` what
-Vivado counts after logic synthesis or implementation, and :func:`read_project` both from the folder of
-an hls4ml project.
+:func:`read_csynth_xml` reads the estimates of Vivado HLS and Vitis HLS, :func:`read_utilization` the
+usage that Vivado counts after logic synthesis or implementation, and :func:`read_project` both from the
+folder of an hls4ml project.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ def read_project(folder: str | Path) -> tuple[SynthesisReport, ...]:
     Parameters
     ----------
     folder
-        Where hls4ml wrote the project and the tools were run.
+        Folder of the project, in which the tools were run.
 
     Returns
     -------
     tuple
-        The report of HLS, then that of logic synthesis; those of the two that exist.
+        The report of HLS, then that of logic synthesis, as far as they exist.
 
     Raises
     ------
@@ -54,12 +54,12 @@ def read_project(folder: str | Path) -> tuple[SynthesisReport, ...]:
     found = find_reports(folder)
     if not found:
         raise InvalidInputError(
-            f"{folder} has no synthesis report. Looked for {' and '.join(_patterns(folder))}. "
+            f"{folder} has no synthesis report. Looked for {' and '.join(_list_patterns(folder))}. "
             "Synthesize the project first, or pass the folder that hls4ml wrote it to."
         )
     reports = []
     if "hls" in found:
-        reports.append(_with_modules(read_csynth_xml(found["hls"]), found["hls"]))
+        reports.append(_add_modules(read_csynth_xml(found["hls"]), found["hls"]))
     if "logic synthesis" in found:
         reports.append(read_utilization(found["logic synthesis"]))
     return tuple(reports)
@@ -71,13 +71,13 @@ def find_reports(folder: str | Path) -> dict[str, Path]:
     Parameters
     ----------
     folder
-        Where hls4ml wrote the project.
+        Folder of the project.
 
     Returns
     -------
     dict
-        ``'hls'`` and ``'logic synthesis'`` -> file; those of the two that exist. Where a project has
-        several solutions, the first one's.
+        ``'hls'`` and ``'logic synthesis'`` -> file, as far as they exist. Where a project has several
+        solutions, that of the first.
 
     Raises
     ------
@@ -85,7 +85,7 @@ def find_reports(folder: str | Path) -> dict[str, Path]:
         There is no such folder.
     """
     folder = Path(folder)
-    *hls, logic = _patterns(folder)
+    *hls, logic = _list_patterns(folder)
     files = [file for pattern in hls for file in sorted(folder.glob(pattern)) if file.is_file()]
     found = {"hls": files[0]} if files else {}
     if (folder / logic).is_file():
@@ -93,18 +93,18 @@ def find_reports(folder: str | Path) -> dict[str, Path]:
     return found
 
 
-def _patterns(folder: Path) -> list[str]:
-    """Return where reports may be in a folder: that of the top function, of all, of the netlist."""
+def _list_patterns(folder: Path) -> list[str]:
+    """Return patterns of the reports in a folder: of the top function, of all functions, of the netlist."""
     if not folder.is_dir():
         raise InvalidInputError(
             f"folder must be a folder that hls4ml wrote a project to. Received: folder={str(folder)!r}"
-            ", which is none. Write the project first."
+            ", which does not exist. Write the project first."
         )
-    settings = dict(_SETTING.findall(_script(folder / "project.tcl")))
+    settings = dict(_SETTING.findall(_read_script(folder / "project.tcl")))
     project = settings.get("project_name")
     top = project
     if project is None:
-        named = _TOP.search(_script(folder / "build_prj.tcl"))
+        named = _TOP.search(_read_script(folder / "build_prj.tcl"))
         top = named[1] if named else None
     elif "accelerator" in settings.get("backend", ""):
         top = f"{project}_axi"
@@ -113,17 +113,17 @@ def _patterns(folder: Path) -> list[str]:
     return [*(f"{where}/{name}" for name in names), "vivado_synth.rpt"]
 
 
-def _script(file: Path) -> str:
+def _read_script(file: Path) -> str:
     return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
 
 
-def _with_modules(report: SynthesisReport, path: Path) -> SynthesisReport:
-    """Add the functions, which Vitis HLS lists in a file beside the top function's."""
+def _add_modules(report: SynthesisReport, path: Path) -> SynthesisReport:
+    """Add the usage of functions, which Vitis HLS lists in a second file."""
     beside = path.with_name("csynth.xml")
     if report.modules or not beside.is_file():
         return report
     try:
         return replace(report, modules=read_csynth_xml(beside).modules)
     except InvalidInputError as error:
-        logger.warning("what functions take is left out: %s", error)
+        logger.warning("the resource usage of functions is left out: %s", error)
         return report

@@ -1,4 +1,4 @@
-"""Running the synthesis of hls4ml's backends, without a word on the console."""
+"""Synthesis of hls4ml's projects with the tools of its backends; their output is logged, not printed."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _TOOLS = {
 """Backend -> the programs that can synthesize its projects, the one that hls4ml 1.3 calls first."""
 
 _STEPS = ("reset", "csim", "synth", "cosim", "validation", "export", "vsynth", "fifo_opt")
-"""The options of hls4ml's build_prj.tcl, in its order: it takes the first match of ``synth=``."""
+"""The options of hls4ml's build_prj.tcl, in its order: the script uses the first match of ``synth=``."""
 
-_TAIL = 3000
+_TAIL_CHARACTERS = 3000
 
 
 def find_tool(backend: str) -> str | None:
@@ -50,7 +50,7 @@ def find_tool(backend: str) -> str | None:
     InvalidInputError
         The backend has no such program, or is not known.
     """
-    return _first_on_path(_programs(backend))
+    return _find_program(_list_programs(backend))
 
 
 def synthesize(
@@ -59,21 +59,22 @@ def synthesize(
     """Synthesize a written hls4ml project and read the reports.
 
     The backend's HLS tool runs in the project's folder as ``hls_model.build(csim=False, synth=True,
-    vsynth=logic_synthesis)`` would have it run. What it says is logged at level DEBUG when it ends.
+    vsynth=logic_synthesis)`` would run it. Its output is logged at level DEBUG when it ends.
 
     Parameters
     ----------
     hls_model
         A converted model whose project has been written (``hls_model.write()``).
     logic_synthesis
-        Whether Vivado's logic synthesis follows, which counts what is really taken.
+        Whether Vivado's logic synthesis follows, which counts the cells of the netlist.
     timeout
-        Seconds after which the tool is stopped, with all it started; by default it is not.
+        Time in seconds after which the tool and all processes that it started are stopped; no limit by
+        default.
 
     Returns
     -------
     tuple
-        The report of HLS and, where it was asked for, that of logic synthesis.
+        The report of HLS and, with ``logic_synthesis=True``, that of logic synthesis.
 
     Raises
     ------
@@ -81,25 +82,25 @@ def synthesize(
         The project has not been written, the backend has no tool that fabricfit knows, or the tool is
         not on PATH.
     FabricFitError
-        The tool fails, takes too long or leaves no report; the message ends with what it said.
+        The tool fails, exceeds the timeout or writes no report; the message ends with its output.
     """
     folder = Path(hls_model.config.get_output_dir()).resolve()
-    _check(folder, logic_synthesis, timeout)
-    command = _command(str(hls_model.config.backend.name), folder, logic_synthesis)
-    before = _written(folder)
-    said = _run(command, folder, timeout)
-    after = _written(folder)
+    _check_options(folder, logic_synthesis, timeout)
+    command = _build_command(str(hls_model.config.backend.name), folder, logic_synthesis)
+    before = _list_written(folder)
+    output = _run_command(command, folder, timeout)
+    after = _list_written(folder)
     stages = ("hls", "logic synthesis") if logic_synthesis else ("hls",)
     for stage in stages:
         if after.get(stage) in (None, before.get(stage)):
             raise FabricFitError(
                 f"{command[0]} ended without an error, but wrote no report of {stage} in {folder}. "
-                f"It said:\n{said[-_TAIL:]}"
+                f"Its output:\n{output[-_TAIL_CHARACTERS:]}"
             )
     return read_project(folder)[: len(stages)]
 
 
-def _check(folder: Path, logic_synthesis: bool, timeout: float | None) -> None:
+def _check_options(folder: Path, logic_synthesis: bool, timeout: float | None) -> None:
     if timeout is not None and not timeout > 0:
         raise InvalidInputError(
             f"timeout must be a number of seconds above 0. Received: timeout={timeout!r}"
@@ -110,37 +111,37 @@ def _check(folder: Path, logic_synthesis: bool, timeout: float | None) -> None:
             "hls_model.write() first."
         )
     if logic_synthesis and shutil.which("vivado") is None:
-        raise _not_found(("vivado",), "logic_synthesis=True")
+        raise _missing_program(("vivado",), "logic_synthesis=True")
 
 
-def _programs(backend: str) -> tuple[str, ...]:
+def _list_programs(backend: str) -> tuple[str, ...]:
     known = {name.lower(): programs for name, programs in _TOOLS.items()}
     if str(backend).lower() not in known:
         raise unknown_name("backend", backend, _TOOLS)
     return known[str(backend).lower()]
 
 
-def _not_found(programs: tuple[str, ...], purpose: str) -> InvalidInputError:
+def _missing_program(programs: tuple[str, ...], purpose: str) -> InvalidInputError:
     return InvalidInputError(
         f"{purpose} needs {' or '.join(programs)}, which is not on PATH. Set up the vendor's "
-        "environment first (its settings64.sh), or do without the synthesis."
+        "environment first (its settings64.sh), or leave the synthesis out."
     )
 
 
-def _first_on_path(programs: tuple[str, ...]) -> str | None:
+def _find_program(programs: tuple[str, ...]) -> str | None:
     return next(filter(None, map(shutil.which, programs)), None)
 
 
-def _command(backend: str, folder: Path, logic_synthesis: bool) -> list[str]:
+def _build_command(backend: str, folder: Path, logic_synthesis: bool) -> list[str]:
     """Return the command that synthesizes a project; its options may go to a file in the folder."""
-    programs = _programs(backend)
+    programs = _list_programs(backend)
     script = (folder / "build_prj.tcl").read_text(encoding="utf-8", errors="replace")
     in_file = "build_opt.tcl" in script
-    if not in_file:  # written before hls4ml 1.3: options are arguments, and vitis-run takes none
+    if not in_file:  # written before hls4ml 1.3: options are arguments, and vitis-run accepts none
         programs = tuple(program for program in programs if program != "vitis-run")
-    tool = _first_on_path(programs)
+    tool = _find_program(programs)
     if tool is None:
-        raise _not_found(programs, f"the synthesis of the {backend} project in {folder}")
+        raise _missing_program(programs, f"the synthesis of the {backend} project in {folder}")
     chosen = {"synth": True, "vsynth": logic_synthesis}
     options = {step: chosen.get(step, False) for step in _STEPS}
     if in_file:
@@ -153,29 +154,31 @@ def _command(backend: str, folder: Path, logic_synthesis: bool) -> list[str]:
     return [tool, "-f", "build_prj.tcl", *arguments]
 
 
-def _run(command: list[str], folder: Path, timeout: float | None) -> str:
-    """Run a command in a folder and return what it said."""
+def _run_command(command: list[str], folder: Path, timeout: float | None) -> str:
+    """Run a command in a folder and return its output."""
     logger.debug("in %s: %s", folder, command)
     # Not a pipe: what a tool starts may outlive it and keep a pipe open.
     with tempfile.TemporaryFile() as output:
-        status = _status(command, folder, timeout, output)
+        status = _await_status(command, folder, timeout, output)
         output.seek(0)
-        said = output.read().decode("utf-8", errors="replace")
-    logger.debug("%s said:\n%s", command[0], said)
+        text = output.read().decode("utf-8", errors="replace")
+    logger.debug("%s printed:\n%s", command[0], text)
     if status != 0:
         problem = (
             f"had not ended after {timeout:g} seconds and was stopped"
             if status is None
             else f"ended with status {status}"
         )
-        raise FabricFitError(f"{command[0]} {problem}, in {folder}. It said:\n{said[-_TAIL:]}")
-    return said
+        raise FabricFitError(
+            f"{command[0]} {problem}, in {folder}. Its output:\n{text[-_TAIL_CHARACTERS:]}"
+        )
+    return text
 
 
-def _status(
+def _await_status(
     command: list[str], folder: Path, timeout: float | None, output: IO[bytes]
 ) -> int | None:
-    """Return how a command ends; ``None`` where it takes too long and is stopped."""
+    """Return the exit status of a command; ``None`` where it exceeds the timeout and is stopped."""
     try:
         process = subprocess.Popen(
             command,
@@ -193,10 +196,10 @@ def _status(
         return None
     finally:
         if process.poll() is None:
-            _stop(process)
+            _stop_process(process)
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def _stop_process(process: subprocess.Popen[bytes]) -> None:
     """End a process and, where the system can, all that it started."""
     with contextlib.suppress(OSError):
         if hasattr(os, "killpg"):
@@ -206,6 +209,6 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _written(folder: Path) -> dict[str, tuple[Path, int]]:
+def _list_written(folder: Path) -> dict[str, tuple[Path, int]]:
     """Return the reports of a project, and when they were written."""
     return {stage: (path, path.stat().st_mtime_ns) for stage, path in find_reports(folder).items()}

@@ -1,22 +1,22 @@
-"""Small dense layers as Verilog, so that a synthesis tool can be asked what they take.
+"""Small dense layers as Verilog, for a synthesis tool that counts the resources they use.
 
-The modules are an independent check of :mod:`fabricfit.hardware`: they describe the work of a layer
-with plain multiplications and additions, in the order and with the sharing of hls4ml, and leave it to
-the tool what becomes a DSP block and what becomes LUTs. They are not a replacement for hls4ml: there is
-no pipelining inside a product, and numbers are plain integers.
+The modules are an independent check of :mod:`fabricfit.hardware`: they describe a layer by plain
+multiplications and additions, in the order and with the sharing of hls4ml, and the tool decides which of
+them are built from DSP blocks and which from LUTs. They do not replace hls4ml: products are not pipelined
+inside, and numbers are plain integers.
 
 All numbers are signed. ``x`` is a word of all inputs and ``y`` one of all outputs, the first in the
 lowest bits; sums wrap to the width of the accumulator, as ``ap_fixed`` does by default.
 
 Weights as constants (Latency; Resource with a reuse factor of 1)
     ports ``clk``, ``x``, ``y``; a result follows its input by two cycles, and there can be a new input
-    in every cycle. Each distinct non-zero weight of an input is one multiplication; equal ones use it
-    together.
+    in every cycle. Each distinct non-zero weight of an input is one multiplication, which equal ones
+    share.
 Time-multiplexed (Resource and ResourceUnrolled with a larger reuse factor)
     ports ``clk``, ``start``, ``x``, ``y``, ``done``. In the cycle of ``start`` the inputs are read;
-    ``RF`` cycles of work follow, and then ``done`` is high and ``y`` the result until the next start.
-    The weights are in a module of their own, a memory that is read in each cycle, as HLS makes one: so
-    a tool does not see which are zero, and plain Resource keeps the multipliers of zeros.
+    ``RF`` cycles of computation follow, and then ``done`` is high and ``y`` the result until the next
+    start. The weights are in a separate module, a memory that is read in each cycle, as HLS makes one: so
+    the tool does not see which are zero, and plain Resource keeps the multipliers of zeros.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ __all__ = ["dense_verilog"]
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
-_WIDEST = 256
-"""Bits of the widest number."""
+_MAX_BITS = 256
+"""Largest bit width of a number."""
 
 
 def dense_verilog(
@@ -58,7 +58,7 @@ def dense_verilog(
     kernel
         Quantized weights as signed integers, in units of their last bit, shape ``(n_in, n_out)``.
     weight_width, input_width, accumulator_width
-        Bits of a weight, of an input and of a sum, signs included.
+        Bit widths of a weight, of an input and of a sum, signs included.
     reuse_factor
         Cycles over which a multiplier is shared, one that hls4ml can build with the strategy.
     strategy
@@ -102,13 +102,13 @@ def dense_verilog(
         ("input_width", input_width),
         ("accumulator_width", accumulator_width),
     ):
-        whole_number(argument, width, most=_WIDEST)
+        whole_number(argument, width, most=_MAX_BITS)
     reuse_factor = whole_number("reuse_factor", reuse_factor)
     if not isinstance(name, str) or not _IDENTIFIER.fullmatch(name):
         raise InvalidInputError(
             f"name must be letters, digits and underscores, no digit first. Received: name={name!r}"
         )
-    matrix = _fitting("kernel", kernel, int(weight_width))
+    matrix = _require_width("kernel", kernel, int(weight_width))
     if matrix.ndim != 2 or not matrix.size:
         raise InvalidInputError(
             f"kernel must have the shape (n_in, n_out). Received: shape {matrix.shape}"
@@ -116,7 +116,7 @@ def dense_verilog(
     n_in, n_out = matrix.shape
     offsets = np.zeros(n_out, np.int64)
     if bias is not None:
-        offsets = _fitting("bias", bias, int(accumulator_width))
+        offsets = _require_width("bias", bias, int(accumulator_width))
     if offsets.shape != (n_out,):
         raise InvalidInputError(
             f"bias must have the shape ({n_out},), one for each output. "
@@ -129,13 +129,13 @@ def dense_verilog(
         input_width=int(input_width),
         sum_width=int(accumulator_width),
         reuse_factor=reuse_factor,
-        unrolled=_checked_strategy(strategy, n_in, n_out, reuse_factor) == "resource_unrolled",
+        unrolled=_check_strategy(strategy, n_in, n_out, reuse_factor) == "resource_unrolled",
         name=name,
     )
     return of_constants(layer) if reuse_factor == 1 else time_multiplexed(layer)
 
 
-def _fitting(name: str, values: Any, width: int) -> np.ndarray:
+def _require_width(name: str, values: Any, width: int) -> np.ndarray:
     """Return an array of integers that fit into ``width`` bits."""
     array = np.asarray(values)
     if not np.issubdtype(array.dtype, np.integer):
@@ -153,7 +153,7 @@ def _fitting(name: str, values: Any, width: int) -> np.ndarray:
     return array
 
 
-def _checked_strategy(strategy: str, n_in: int, n_out: int, reuse_factor: int) -> str:
+def _check_strategy(strategy: str, n_in: int, n_out: int, reuse_factor: int) -> str:
     """Return the strategy, where hls4ml can build the layer with this reuse factor."""
     chosen = canonical_strategy(strategy)
     if chosen not in ("latency", "resource", "resource_unrolled"):

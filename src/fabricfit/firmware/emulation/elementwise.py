@@ -1,4 +1,4 @@
-"""Layers that change a number by itself, combine two, or only move numbers."""
+"""Element-wise layers: scales, sums and products of two inputs, padding, and changes of shape."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def batch_normalization(node: Any, inputs: list[FixedTensor], weights: KerasWeig
 
 @register("Reshape", "Repack", "Clone")
 def same_numbers(node: Any, inputs: list[FixedTensor], weights: KerasWeights) -> FixedTensor:
-    """Pass the numbers on in the node's shape."""
+    """Return the same numbers in the node's shape."""
     shape = [int(n) for n in node.get_output_variable().shape]
     return cast(inputs[0].reshaped(-1, *shape), result_format(node))
 
 
 @register("ZeroPadding1D", "ZeroPadding2D")
 def zero_padding(node: Any, inputs: list[FixedTensor], weights: KerasWeights) -> FixedTensor:
-    """Add zeros around positions: a layer of the model, or what a convolution's padding asks for."""
+    """Add zeros at the edges: a padding layer of the model, or the padding of a convolution."""
     x = inputs[0]
     if node.name in weights.layers:
         edges = np.atleast_2d(weights.layers[node.name].padding)
@@ -79,7 +79,7 @@ def merge(node: Any, inputs: list[FixedTensor], weights: KerasWeights) -> FixedT
 
 @register("Concatenate")
 def concatenate(node: Any, inputs: list[FixedTensor], weights: KerasWeights) -> FixedTensor:
-    """Put two inputs behind one another along the node's axis."""
+    """Concatenate two inputs along the node's axis."""
     result, axis = result_format(node), int(node.get_attr("axis"))
     joined = np.concatenate([cast(x, result).values for x in inputs], axis)
     shape = tuple(int(n) for n in node.get_output_variable().shape)

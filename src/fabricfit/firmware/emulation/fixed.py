@@ -18,7 +18,7 @@ from fabricfit.errors import InvalidInputError
 __all__ = ["MAX_BITS", "FixedTensor", "Format", "NotModelledError", "add", "cast", "multiply"]
 
 MAX_BITS = 62
-"""Widest format that is computed with: one bit is the sign of an int64, one the carry of rounding."""
+"""Largest bit width that is emulated: an int64 less a bit for the sign and one for the carry of rounding."""
 
 SATURATIONS = ("WRAP", "SAT", "SAT_ZERO", "SAT_SYM")
 
@@ -29,7 +29,7 @@ class NotModelledError(Exception):
 
 @dataclass(frozen=True)
 class Format:
-    """A number format: ``width`` bits, ``integer`` of them before the point.
+    """A fixed-point format: ``width`` bits, ``integer`` of them before the point.
 
     Parameters
     ----------
@@ -149,7 +149,7 @@ def cast(tensor: FixedTensor, to: Format) -> FixedTensor:
     elif drop < 0:
         if to.saturation != "WRAP" and tensor.format.width - drop > MAX_BITS + 1:
             raise InvalidInputError(
-                f"converting {tensor.format} to {to} takes more than {MAX_BITS} bits, which cannot "
+                f"converting {tensor.format} to {to} needs more than {MAX_BITS} bits, which cannot "
                 "be emulated. State narrower precisions in the hls4ml configuration."
             )
         values = values << -drop if drop > -64 else np.zeros_like(values)
@@ -189,7 +189,7 @@ def _shift_right(values: np.ndarray, drop: int, rounding: str) -> np.ndarray:
 
 
 def _round_up(rounding: str, half: Any, more: Any, negative: Any, odd: Any) -> Any:
-    """Tell where the number above is taken instead of the one below.
+    """Return where a number is rounded up instead of down.
 
     ``half`` is the first bit dropped, ``more`` whether any bit behind it is set.
     """
@@ -224,7 +224,7 @@ def _fit(values: np.ndarray, to: Format) -> np.ndarray:
 
 
 def _fit_floats(whole: np.ndarray, to: Format) -> np.ndarray:
-    """Bring whole numbers of any size into a format."""
+    """Apply a format's overflow mode to whole numbers of any size."""
     if to.saturation == "WRAP":
         whole = np.fmod(whole, 2.0**to.width)
     return _fit(np.clip(whole, -(2.0**62), 2.0**62).astype(np.int64), to)

@@ -22,7 +22,7 @@ from fabricfit.firmware.emulation.weights import KerasWeights
 __all__ = ["accumulate", "addition_order", "require_channels_last", "same_padding", "windows"]
 
 _BLOCK = 1 << 22
-"""Numbers of a convolution's windows that are held at once."""
+"""Largest number of values of a convolution's windows in memory at once."""
 
 
 @register("Dense", "Conv1D", "Conv2D", "PointwiseConv1D", "PointwiseConv2D")
@@ -49,7 +49,7 @@ def product(node: Any, inputs: list[FixedTensor], weights: KerasWeights) -> Fixe
     n_in, n_out = math.prod(kernel.shape[:-1]), kernel.shape[-1]
     matrix, bias = kernel.reshaped(n_in, n_out), weights.bias(node)
     if adders:
-        total = _exact(patches.reshape(-1, n_in), given.format, matrix, bias)
+        total = _sum_exactly(patches.reshape(-1, n_in), given.format, matrix, bias)
         return cast(total.reshaped(*patches.shape[:-1], n_out), result_format(node))
     order = addition_order(n_in, int(node.get_attr("reuse_factor")), node.get_attr("strategy"))
     accum, flat = format_of(node, "accum_t"), patches.reshape(-1, n_in)
@@ -65,20 +65,20 @@ def product(node: Any, inputs: list[FixedTensor], weights: KerasWeights) -> Fixe
 def _refuse_ternary(precision: Any) -> None:
     integers = type(precision).__name__ == "IntegerPrecisionType"
     if integers and (precision.width, precision.signed) == (2, True):
-        raise NotModelledError("two-bit integer weights, which hls4ml takes for ternary ones")
+        raise NotModelledError("two-bit integer weights, which hls4ml treats as ternary")
 
 
-def _exact(
+def _sum_exactly(
     patches: np.ndarray, format: Format, matrix: FixedTensor, bias: FixedTensor
 ) -> FixedTensor:
     """Multiply and add without rounding, as adder graphs of distributed arithmetic do."""
     wide, growth = product_format(format, matrix.format), (patches.shape[1] - 1).bit_length()
     sums = Format(wide.width + growth, wide.integer + growth, wide.signed)
-    return add(FixedTensor(_matmul(patches, matrix.values), sums), bias)
+    return add(FixedTensor(_multiply_integers(patches, matrix.values), sums), bias)
 
 
 def require_channels_last(layer: Any) -> None:
-    """Raise where a layer of the model has its channels before the positions."""
+    """Refuse a layer that has its channels before the positions."""
     if layer.data_format != "channels_last":
         raise NotModelledError(f"layers of the data format {layer.data_format!r}")
 
@@ -114,8 +114,8 @@ def accumulate(
     up = accum.fractional - wide.fractional
     if up >= 0 and (accum.saturation == "WRAP" or _never_overflows(inputs, matrix, start, up)):
         # int64 wraps too, so that only the last conversion counts.
-        total = (_matmul(inputs.values, matrix.values) << min(up, 63)) + start.values
-        return FixedTensor(_wrapped(total, accum), accum)
+        total = (_multiply_integers(inputs.values, matrix.values) << min(up, 63)) + start.values
+        return FixedTensor(_wrap(total, accum), accum)
     total = np.broadcast_to(start.values, (inputs.shape[0], matrix.shape[1]))
     for i in order:
         one = FixedTensor(inputs.values[:, i, None] * matrix.values[i], wide)
@@ -126,7 +126,7 @@ def accumulate(
 def addition_order(n_in: int, reuse_factor: int, strategy: str) -> list[int]:
     """Return the order in which the products of one output are added.
 
-    Latency goes through the inputs one by one. Resource with RF below ``n_in`` adds in cycle ``c``
+    Latency adds the products in the order of the inputs. Resource with RF below ``n_in`` adds in cycle ``c``
     the inputs ``c, c + RF, c + 2·RF…``; with larger RF there is one product of an output a cycle.
     """
     if strategy not in ("resource", "resource_unrolled") or reuse_factor >= n_in:
@@ -144,11 +144,11 @@ def windows(
     values
         Shape ``(samples, *positions, channels)``.
     size, strides
-        Of the window, one number for each axis of positions.
+        Size and strides of the window, one number for each axis of positions.
     padding
         ``'valid'`` or ``'same'``, as Keras means them.
     fill
-        What stands outside.
+        Value outside the edge.
 
     Returns
     -------
@@ -179,7 +179,7 @@ def _never_overflows(inputs: FixedTensor, matrix: FixedTensor, start: FixedTenso
     return bool(most.max(initial=0) * 2.0**up + np.abs(start.values).max() < start.format.limits[1])
 
 
-def _matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def _multiply_integers(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Multiply whole numbers modulo 2**64, by floats where those are exact."""
     bound = float(np.abs(a).max(initial=0)) * float(np.abs(b).sum(axis=0).max(initial=0))
     if bound < 2.0**53:
@@ -187,6 +187,6 @@ def _matmul(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return a @ b
 
 
-def _wrapped(values: np.ndarray, accum: Format) -> np.ndarray:
+def _wrap(values: np.ndarray, accum: Format) -> np.ndarray:
     wrapping = Format(accum.width, accum.integer, accum.signed)
     return cast(FixedTensor(values, wrapping), wrapping).values

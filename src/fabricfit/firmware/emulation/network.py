@@ -1,4 +1,4 @@
-"""Running a whole network, layer by layer, in the order of hls4ml's graph."""
+"""Emulation of a whole network, layer by layer, in the order of hls4ml's graph."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from fabricfit.firmware.emulation.fixed import FixedTensor, NotModelledError
 from fabricfit.firmware.emulation.registry import find, result_format
 from fabricfit.firmware.emulation.softmax import coarse_table
 from fabricfit.firmware.emulation.weights import KerasWeights
+from fabricfit.network.reader import as_network
 
 __all__ = ["Emulation", "emulate", "emulate_network"]
 
 
 @dataclass(frozen=True)
 class Emulation:
-    """Every layer's results.
+    """Results of every layer.
 
     Parameters
     ----------
@@ -28,7 +29,7 @@ class Emulation:
     not_modelled
         Layer -> why it is not computed here; its results are those that were observed.
     remarks
-        What else a reader of the results should know.
+        Further remarks on the results.
     """
 
     layers: dict[str, FixedTensor] = field(default_factory=dict)
@@ -37,14 +38,14 @@ class Emulation:
 
 
 def emulate(model: Any, hls_model: Any, X: Any) -> dict[str, np.ndarray]:
-    """Compute what every layer of a quantized network must give.
+    """Compute the results that every layer of a quantized network must have.
 
     Parameters
     ----------
     model
         The Keras model, whose weights are quantized here.
     hls_model
-        What ``hls4ml.converters.convert_from_keras_model`` made of it.
+        The model that ``hls4ml.converters.convert_from_keras_model`` returned for it.
     X
         Inputs of shape ``(samples, *input_shape)``; a list of them for several inputs.
 
@@ -66,7 +67,7 @@ def emulate(model: Any, hls_model: Any, X: Any) -> dict[str, np.ndarray]:
 def emulate_network(
     model: Any, hls_model: Any, X: Any, observed: Mapping[str, np.ndarray] | None = None
 ) -> Emulation:
-    """Compute every layer, taking observed results for those that are not modelled.
+    """Compute every layer, with observed results for those that are not modelled.
 
     Parameters
     ----------
@@ -74,7 +75,7 @@ def emulate_network(
         As for :func:`emulate`.
     observed
         Layer -> results of the generated C++, shape ``(samples, …)``. A layer that is not modelled
-        takes its results from here, and the layers behind it go on from them.
+        has these results, and the layers behind it are computed from them.
 
     Raises
     ------
@@ -82,8 +83,8 @@ def emulate_network(
         A layer is not modelled and not observed, or its numbers are wider than 62 bits.
     """
     nodes = list(hls_model.get_layers())
-    weights = KerasWeights(model, frozenset(node.name for node in nodes))
-    inputs = dict(zip(hls_model.inputs, _input_arrays(hls_model, X), strict=True))
+    weights = KerasWeights(as_network(model), frozenset(node.name for node in nodes))
+    inputs = dict(zip(hls_model.inputs, _arrange_inputs(hls_model, X), strict=True))
     done, tensors = Emulation(), dict[str, FixedTensor]()
     for node in nodes:
         received = [tensors[name] for name in node.inputs if name in tensors]
@@ -93,7 +94,7 @@ def emulate_network(
             else:
                 tensor = find(node)(node, received, weights)
         except NotModelledError as reason:
-            tensor = _observed(node, reason, observed)
+            tensor = _use_observed(node, reason, observed)
             done.not_modelled[node.name] = str(reason)
         except InvalidInputError as error:
             raise InvalidInputError(f"layer {node.name!r} cannot be emulated: {error}") from error
@@ -106,7 +107,7 @@ def emulate_network(
     return done
 
 
-def _observed(
+def _use_observed(
     node: Any, reason: NotModelledError, observed: Mapping[str, np.ndarray] | None
 ) -> FixedTensor:
     if observed is None or node.name not in observed:
@@ -120,7 +121,7 @@ def _observed(
         raise InvalidInputError(f"layer {node.name!r} cannot be emulated: {error}") from error
 
 
-def _input_arrays(hls_model: Any, X: Any) -> Sequence[np.ndarray]:
+def _arrange_inputs(hls_model: Any, X: Any) -> Sequence[np.ndarray]:
     arrays = list(X) if isinstance(X, (list, tuple)) else [X]
     variables = hls_model.get_input_variables()
     if len(arrays) != len(variables):

@@ -1,4 +1,4 @@
-"""HGQ2's quantizers between layers: a number format for each number, or for each of a unit's."""
+"""HGQ2's quantizers between layers, with a format for each number or for each unit."""
 
 from __future__ import annotations
 

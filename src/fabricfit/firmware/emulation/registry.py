@@ -1,4 +1,4 @@
-"""Which function computes which kind of layer."""
+"""Functions that emulate layers, by the class of a node in hls4ml's graph."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def register(*kinds: str) -> Callable[[Emulator], Emulator]:
 
 
 def find(node: Any) -> Emulator:
-    """Return the function for a layer.
+    """Return the function that emulates a layer.
 
     Raises
     ------

@@ -1,24 +1,25 @@
-"""The Keras model's own weights, quantized here and not by hls4ml.
+"""Weights of the Keras model, quantized independently of hls4ml.
 
-So a kernel that hls4ml transposes wrongly, or a weight that it drops, shows as a difference. Only
-the number formats are hls4ml's.
+A kernel that hls4ml transposes wrongly, or a weight that it drops, is then seen as a difference. Only the
+number formats are hls4ml's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
+import keras
 import numpy as np
 
 from fabricfit.firmware.emulation.fixed import FixedTensor, Format, NotModelledError
 from fabricfit.network.batch_norm import scale_and_offset
+from fabricfit.network.reader import Network
 
 __all__ = ["KerasWeights", "exactly", "quantize_as_written"]
 
-_FINEST = 24
+_MAX_FRACTIONAL_BITS = 24
 
 
 @dataclass(frozen=True)
@@ -27,21 +28,19 @@ class KerasWeights:
 
     Parameters
     ----------
-    model
-        The Keras model.
+    network
+        The Keras model as data.
     present
         Names of the layers in hls4ml's graph.
     """
 
-    model: Any
+    network: Network
     present: frozenset[str]
 
-    @cached_property
-    def layers(self) -> dict[str, Any]:
+    @property
+    def layers(self) -> Mapping[str, Any]:
         """Layers of the model by name, those of nested models included."""
-        from fabricfit.network.walk import named_layers
-
-        return named_layers(self.model)
+        return self.network.layers
 
     def layer(self, node: Any) -> Any:
         """Return the Keras layer of a node.
@@ -58,30 +57,30 @@ class KerasWeights:
 
     def kernel(self, node: Any, part: str = "") -> FixedTensor:
         """Return a layer's quantized kernel, or one of several, in Keras' order, outputs last."""
-        own, values = self._own(node, part), self._kernel_and_bias(node, part)[0]
-        return self._quantized(node, own.weight_name, values, own.quantizer is not None)
+        own, values = self._find_kernel(node, part), self._fold_kernel_and_bias(node, part)[0]
+        return self._quantize(node, own.weight_name, values, own.quantizer is not None)
 
     def bias(self, node: Any) -> FixedTensor:
         """Return a layer's quantized bias, zeros where it has none."""
-        own, values = self._own(node), self._kernel_and_bias(node)[1]
-        return self._quantized(node, "bias", values, own.bias_quantizer is not None)
+        own, values = self._find_kernel(node), self._fold_kernel_and_bias(node)[1]
+        return self._quantize(node, "bias", values, own.bias_quantizer is not None)
 
     def inputs(self, node: Any, received: FixedTensor) -> FixedTensor:
-        """Return a layer's inputs as its own quantizer makes them, where hls4ml put that into its code.
+        """Return a layer's inputs after its own quantizer, where hls4ml computes it inside the layer.
 
-        So it does with HGQ2's layers and distributed arithmetic; elsewhere the quantizer is a layer of
+        That is so for HGQ2's layers with distributed arithmetic; elsewhere the quantizer is a layer of
         hls4ml's graph.
         """
         layer = self.layer(node)
         inside = getattr(layer, "enable_iq", False) and f"{layer.name}_iq" not in self.present
         if not inside or node.get_attr("strategy") != "distributed_arithmetic":
             return received
-        return exactly(_numpy(layer.iq(received.to_float().astype("float32"))), "input")
+        return exactly(_to_numpy(layer.iq(received.to_float().astype("float32"))), "input")
 
     def scale_and_offset(self, node: Any) -> tuple[FixedTensor, FixedTensor]:
         """Return what a batch normalization multiplies by and adds, per channel."""
         scale, offset = scale_and_offset(self.layer(node))
-        return self._quantized(node, "scale", scale), self._quantized(node, "bias", offset)
+        return self._quantize(node, "scale", scale), self._quantize(node, "bias", offset)
 
     def folded_into(self, name: str) -> list[Any]:
         """Return the batch normalizations that hls4ml folded into a layer, in their order."""
@@ -89,13 +88,16 @@ class KerasWeights:
         if getattr(getattr(layer, "activation", None), "__name__", "linear") != "linear":
             return []
         found: list[Any] = []
-        while True:
-            after = self._after.get(id((found[-1] if found else layer).output), [])
-            if len(after) != 1 or type(after[0]).__name__ != "BatchNormalization":
-                return found
-            if after[0].name in self.present:
-                return found
-            found.append(after[0])
+        graph = self.network.graph
+        calls = [call for call in graph.calls if call.layer is layer]
+        while len(calls) == 1:
+            calls = list(graph.receivers(calls[0].output.index))
+            if len(calls) != 1 or type(calls[0].layer).__name__ != "BatchNormalization":
+                break
+            if calls[0].name in self.present:
+                break
+            found.append(calls[0].layer)
+        return found
 
     def unaccounted(self) -> list[str]:
         """Return the layers with weights that are neither in the graph nor folded into one."""
@@ -107,21 +109,14 @@ class KerasWeights:
             if layer.weights and name not in self.present and layer.name not in folded
         ]
 
-    @cached_property
-    def _kernels(self) -> dict[str, Any]:
-        from fabricfit.network.kernels import named_kernels
-
-        return named_kernels(self.model)
-
-    def _own(self, node: Any, part: str = "") -> Any:
+    def _find_kernel(self, node: Any, part: str = "") -> Any:
         key = f"{self.layer(node).name}/{part}" if part else self.layer(node).name
-        try:
-            return self._kernels[key]
-        except KeyError:
-            raise NotModelledError(f"weights of {type(self.layer(node)).__name__} layers") from None
+        if key not in self.network.grouped:
+            raise NotModelledError(f"weights of {type(self.layer(node)).__name__} layers")
+        return self.network.kernels[key]
 
-    def _kernel_and_bias(self, node: Any, part: str = "") -> tuple[np.ndarray, np.ndarray]:
-        own = self._own(node, part)
+    def _fold_kernel_and_bias(self, node: Any, part: str = "") -> tuple[np.ndarray, np.ndarray]:
+        own = self._find_kernel(node, part)
         kernel, bias = own.used(), own.used_bias()
         bias = np.zeros(kernel.shape[-1], kernel.dtype) if bias is None else bias
         for norm in self.folded_into(node.name):
@@ -129,22 +124,10 @@ class KerasWeights:
             kernel, bias = scale * kernel, scale * bias + offset
         return kernel, bias
 
-    @cached_property
-    def _after(self) -> dict[int, list[Any]]:
-        """Tensor id -> layers that receive it."""
-        from fabricfit.network.walk import functional_graph
-
-        after: dict[int, list[Any]] = {}
-        for nodes in functional_graph(self.model)._nodes_by_depth.values():
-            for node in nodes:
-                for tensor in node.input_tensors:
-                    after.setdefault(id(tensor), []).append(node.operation)
-        return after
-
-    def _quantized(
+    def _quantize(
         self, node: Any, name: str, numbers: np.ndarray, already: bool = False
     ) -> FixedTensor:
-        """Quantize numbers as hls4ml's format of them; those that are quantized must stay the same."""
+        """Quantize numbers to hls4ml's format of them, which must not change those that a quantizer made."""
         if node.get_attr("strategy") != "distributed_arithmetic":
             form = Format.of(node.get_weights(name).type.precision)
             found = quantize_as_written(numbers, form)
@@ -157,22 +140,22 @@ class KerasWeights:
 
 
 def exactly(numbers: Any, what: str = "number") -> FixedTensor:
-    """Return numbers without rounding, in the narrowest format that holds them.
+    """Return numbers without rounding, in the narrowest format that represents them.
 
     Raises
     ------
     NotModelledError
-        They are no multiples of 2^-24, as weights are that were not put on a grid.
+        They are not multiples of 2^-24, as weights that were not quantized.
     """
     exact = np.asarray(numbers, np.float64)
-    for fractional in range(_FINEST + 1):
+    for fractional in range(_MAX_FRACTIONAL_BITS + 1):
         scaled = np.ldexp(exact, fractional)
         if (scaled == np.rint(scaled)).all():
             integer = int(np.abs(scaled).max(initial=1)).bit_length() + 1 - fractional
             return FixedTensor(scaled.astype(np.int64), Format(integer + fractional, integer))
     raise NotModelledError(
-        f"distributed arithmetic with a {what} that is on no grid (fabricfit.firmware.snap_model puts it "
-        "on one)"
+        f"distributed arithmetic with a {what} that is not on the hardware grid "
+        "(fabricfit.firmware.quantize_to_grid quantizes it)"
     )
 
 
@@ -197,7 +180,5 @@ def _decimals(numbers: Iterable[float], decimals: int) -> Iterable[float]:
     return (float(f"{number:.{decimals}f}") for number in numbers)
 
 
-def _numpy(variable: Any) -> np.ndarray:
-    import keras
-
+def _to_numpy(variable: Any) -> np.ndarray:
     return np.asarray(keras.ops.convert_to_numpy(variable))

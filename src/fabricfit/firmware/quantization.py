@@ -1,7 +1,7 @@
-"""Weights on the grid of hardware's number formats, so that what is zero there is exactly zero here.
+"""Quantization of weights to the hardware grid, so that weights that are zero there are exactly zero here.
 
-hls4ml looks for zeros in the weights as they are, before it quantizes them: one that is a little off costs
-a multiplier whose weight is then zero.
+hls4ml looks for zeros before it quantizes: a small weight that its format rounds to zero still costs a
+multiplier.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from fabricfit.description.precision import Precision, dequantize, quantize
 from fabricfit.description.strategies import canonical_strategy
 from fabricfit.hls4ml.products import hls4ml_attributes
 from fabricfit.network.cloning import copy_model
-from fabricfit.network.kernels import named_kernels
+from fabricfit.network.reader import read
 
-__all__ = ["SnappedLayer", "snap_model"]
+__all__ = ["QuantizationChange", "quantize_to_grid"]
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class SnappedLayer:
-    """What putting a kernel on the grid did to it.
+class QuantizationChange:
+    """Change of a kernel by its quantization to the hardware grid.
 
     Parameters
     ----------
     zeroed
-        Weights that became zero.
+        Number of weights that became zero.
     clipped
-        Weights that the format cannot hold and that became its largest or smallest number.
+        Number of weights beyond the format's range, which saturate at its largest or smallest number.
     largest
-        The largest change.
+        Largest absolute change of a weight.
     """
 
     zeroed: int
@@ -45,10 +45,10 @@ class SnappedLayer:
     largest: float
 
 
-def snap_model(
+def quantize_to_grid(
     model: keras.Model, attributes: Mapping[str, LayerAttributes]
-) -> tuple[keras.Model, dict[str, SnappedLayer]]:
-    """Return a copy of a model with its weights rounded to the numbers that hardware will hold.
+) -> tuple[keras.Model, dict[str, QuantizationChange]]:
+    """Return a copy of a model with its weights quantized to the hardware grid.
 
     Parameters
     ----------
@@ -57,24 +57,24 @@ def snap_model(
     attributes
         Layer -> attributes, read with
         :func:`fabricfit.attributes.get_attributes_from_keras_model_and_hls4ml_config`. Kernels are
-        rounded to their weight precision, biases where the configuration states theirs, and with
-        distributed arithmetic, which takes weights as they are, to that of the results. Layers that
-        quantize their own weights, and layers that are not described, stay as they are.
+        rounded to their weight precision; biases to theirs where the configuration states one, and with
+        distributed arithmetic, which builds weights exactly, to that of the results. Layers that quantize
+        their own weights, and layers without attributes, are not changed.
 
     Returns
     -------
     model : keras.Model
         The copy. Equal weights stay equal and zeros stay zeros.
     changes : dict
-        Layer -> :class:`SnappedLayer`.
+        Layer -> :class:`QuantizationChange`.
     """
-    snapped, changes = copy_model(model), {}
-    for name, kernel in named_kernels(snapped).items():
+    quantized, changes = copy_model(model), {}
+    for name, kernel in read(quantized).grouped_kernels.items():
         described = attributes.get(name)
         if described is None or described.hls4ml is None or kernel.precision is not None:
             continue
         hls = hls4ml_attributes(described)
-        changes[name] = _snap(kernel.variable, hls.weight_precision)
+        changes[name] = _quantize_variable(kernel.variable, hls.weight_precision)
         if changes[name].clipped:
             logger.warning(
                 "layer %r: %d weights are beyond %s and were clipped. Give its weights more integer "
@@ -85,18 +85,18 @@ def snap_model(
         if canonical_strategy(hls.strategy) == "distributed_arithmetic":
             precision = precision or hls.output_precision  # hls4ml adds biases as they are
         if bias is not None and precision is not None:
-            _snap(bias, precision)
-    return snapped, changes
+            _quantize_variable(bias, precision)
+    return quantized, changes
 
 
-def _snap(variable: Any, precision: Precision) -> SnappedLayer:
+def _quantize_variable(variable: Any, precision: Precision) -> QuantizationChange:
     before: np.ndarray = np.asarray(keras.ops.convert_to_numpy(variable), np.float64)
     integers = quantize(before, precision)
     after = dequantize(integers, precision)
     variable.assign(after.astype(variable.dtype))
     unit = float(dequantize(1, precision))
     change = np.abs(after - before)
-    return SnappedLayer(
+    return QuantizationChange(
         zeroed=int(np.count_nonzero((before != 0) & (after == 0))),
         clipped=int(np.count_nonzero(change > unit)),
         largest=float(change.max(initial=0.0)),
