@@ -126,11 +126,13 @@ def test_what_would_come_out_wrong_is_refused(given, message):
 @pytest.mark.filterwarnings("ignore::fabricfit.hls4ml.ReuseFactorWarning")
 def test_hls4ml_builds_what_is_stated(given, io_type, tmp_path):
     pytest.importorskip("hls4ml")
-    from fabricfit.firmware.simulation import Listener, convert
+    from fabricfit.firmware.simulation import CapturedOutput, convert
 
     model = models.lenet() if io_type == "io_stream" else conv()
     found = realize(model, given | {"IOType": io_type}).config
-    graph = convert(model, found, tmp_path, Listener(), backend="Vitis", io_type=io_type, part=None)
+    graph = convert(
+        model, found, tmp_path, CapturedOutput(), backend="Vitis", io_type=io_type, part=None
+    )
     attributes = get_attributes_from_keras_model_and_hls4ml_config(model, found)
     for node in graph.get_layers():
         if node.name in found["LayerName"]:

@@ -55,11 +55,11 @@ def result(tmp_path_factory):
 
 
 def test_a_page_holds_all_that_there_is_to_know(result):
-    story = read_run(result.directory)
-    page = render_page(story)
+    finished = read_run(result.directory)
+    page = render_page(finished)
     for part in (
         "tagger-&gt;co for", "fits the budget", "fc-&gt;1", "before → after", "hls4ml configuration",
-        "LayerName", "How to repeat it", str(result.directory), "All settings",
+        "LayerName", "How to repeat the run", str(result.directory), "All settings",
         f"{result.report.resources_after[0]:,.0f}", f"{result.report.metric_after:.4g}",
     ):  # fmt: skip
         assert part in page, part
@@ -70,8 +70,8 @@ def test_a_page_holds_all_that_there_is_to_know(result):
 
 
 def test_the_same_run_gives_the_same_page(result):
-    story = read_run(result.directory)
-    assert render_page(story) == render_page(story)
+    finished = read_run(result.directory)
+    assert render_page(finished) == render_page(finished)
 
 
 def test_the_outcome_of_verification_is_told(result):
@@ -79,10 +79,17 @@ def test_the_outcome_of_verification_is_told(result):
     if keras.backend.backend() != "tensorflow":
         pytest.skip("the converter is the same on all backends, and is tried on one")
     page = render_page(read_run(result.directory))
-    assert "not looked at yet" in page
+    assert "not verified yet" in page
     found = result.verify(compile=False)
     page = render_page(read_run(result.directory))
-    assert "not looked at yet" not in page and str(found).splitlines()[0] in page
+    assert "not verified yet" not in page and str(found).splitlines()[0] in page
+
+
+def test_the_former_name_of_a_finished_run_is_deprecated():
+    from fabricfit import reporting
+
+    with pytest.deprecated_call(match="FinishedRun"):
+        assert reporting.Story is reporting.FinishedRun
 
 
 def test_maps_tell_kept_zero_and_shared_weights_apart(result):
@@ -109,7 +116,7 @@ def test_tables_are_frames(result):
     named = layers[layers.weights > 0]
     assert list(named.layer)[:2] == ["fc->1", "fc2"]
     assert layers["DSP after"].sum() == result.report.resources_after[0]
-    assert len(levels) == len(result.history) and levels.accuracy.notna().all()
+    assert len(levels) == len(result.hifinished) and levels.accuracy.notna().all()
 
 
 def test_the_result_tells_its_best_level_and_front(result):

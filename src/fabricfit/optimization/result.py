@@ -137,7 +137,7 @@ class OptimizationResult:
 
         if figure not in FIGURES:
             raise unknown_name("figure", figure, FIGURES)
-        story = read_run(self.directory)
-        drawn = FIGURES[figure](story.report, story.maps)
+        finished = read_run(self.directory)
+        drawn = FIGURES[figure](finished.report, finished.maps)
         drawn.savefig(path, dpi=160)
         return Path(path)

@@ -129,11 +129,11 @@ class SweepResult:
 
     def plot(self, path: str | os.PathLike[str]) -> Path:
         """Draw the front into a ``.png``, ``.svg`` or ``.pdf`` file (extra ``report``)."""
-        from fabricfit.reporting.figures import sweep_front
+        from fabricfit.reporting.figures import draw_sweep_front
 
         told = [point for point in self.points if point.report is not None]
         knee = self.knee
-        figure = sweep_front(
+        figure = draw_sweep_front(
             [(point.share, _metric(point), point in self.front, point is knee) for point in told],
             told[0].report.metric_name if told and told[0].report else "",
         )

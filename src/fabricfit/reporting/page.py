@@ -1,4 +1,4 @@
-"""One self-contained page of a run: it needs no network, prints, and follows light and dark."""
+"""Report of a run as one web page without external files, for light and dark themes and for print."""
 
 from __future__ import annotations
 
@@ -10,37 +10,37 @@ from typing import Any
 
 from fabricfit._version import __version__
 from fabricfit.errors import require
-from fabricfit.reporting.figures import front, map_image, themed_svg
+from fabricfit.reporting.figures import draw_front, draw_map, write_themed_svg
+from fabricfit.reporting.finished_run import FinishedRun
 from fabricfit.reporting.report import LayerReport
-from fabricfit.reporting.run_folder import Story
 from fabricfit.run.files import PAGE, RunDirectory
 
 __all__ = ["read_run", "render_page", "write_page"]
 
 
-def read_run(directory: Path) -> Story:
-    """Return what the folder of a finished run tells: see :meth:`Story.of`."""
-    return Story.of(Path(directory))
+def read_run(directory: Path) -> FinishedRun:
+    """Return the finished run in a folder: see :meth:`FinishedRun.read`."""
+    return FinishedRun.read(Path(directory))
 
 
-def write_page(story: Story, path: Path | None = None) -> Path:
-    """Write a run's page.
+def write_page(run: FinishedRun, path: Path | None = None) -> Path:
+    """Write the report of a run as a web page.
 
     Parameters
     ----------
-    story
+    run
         The run.
     path
         The file; ``report.html`` in the run's folder by default.
     """
-    target = Path(path) if path is not None else story.directory / PAGE
-    text = render_page(story)
+    target = Path(path) if path is not None else run.directory / PAGE
+    text = render_page(run)
     folder = RunDirectory.existing(target.absolute().parent)
     return folder.write(target.name, lambda part: part.write_text(text, encoding="utf-8"))
 
 
-def render_page(story: Story) -> str:
-    """Return a run's page as HTML.
+def render_page(run: FinishedRun) -> str:
+    """Return the report of a run as HTML.
 
     Raises
     ------
@@ -49,50 +49,50 @@ def render_page(story: Story) -> str:
     """
     jinja2 = require("jinja2", "report", "writing a report")
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["number"] = _number
+    environment.filters["number"] = _format_number
     environment.filters["percent"] = lambda value: f"{value:.1%}"
     source = resources.files("fabricfit.reporting") / "page.html.j2"
-    report = story.report
+    report = run.report
     text: str = environment.from_string(source.read_text(encoding="utf-8")).render(
         report=report,
-        title=_title(story),
-        story=story,
-        manifest=story.manifest,
-        gauges=_gauges(story),
-        layers=[_layer(each, report.units) for each in report.layers],
-        front=themed_svg(front(report)),
-        maps=[_map(name, codes) for name, codes in story.maps.items()],
-        hls_config=None if story.hls_config is None else json.dumps(story.hls_config, indent=2),
-        settings=_settings(story),
-        when=_when(story.manifest.get("begun")),
+        title=_title_page(run),
+        run=run,
+        manifest=run.manifest,
+        gauges=_make_gauges(run),
+        layers=[_make_layer(each, report.units) for each in report.layers],
+        front=write_themed_svg(draw_front(report)),
+        maps=[_make_map(name, codes) for name, codes in run.maps.items()],
+        hls_config=None if run.hls_config is None else json.dumps(run.hls_config, indent=2),
+        settings=_list_settings(run),
+        when=_format_time(run.manifest.get("begun")),
         version=__version__,
-        seconds=story.status.now - story.status.begun,
+        seconds=run.status.now - run.status.begun,
     )
     return text
 
 
-def _title(story: Story) -> str:
-    report = story.report
+def _title_page(run: FinishedRun) -> str:
+    report = run.report
     goal = f"fewer {', '.join(report.units)}"
     if report.budget is not None:
         limits = zip(report.units, report.budget, strict=True)
-        named = story.manifest["goal"].get("budget")
+        named = run.manifest["goal"].get("budget")
         goal = named or ", ".join(f"{limit:,.0f} {unit}" for unit, limit in limits)
-    return f"{story.manifest.get('model', 'A model')} for {goal}"
+    return f"{run.manifest.get('model', 'A model')} for {goal}"
 
 
-def _number(value: Any) -> str:
+def _format_number(value: Any) -> str:
     return f"{value:,.0f}" if float(value) == int(value) or abs(value) >= 100 else f"{value:,.3g}"
 
 
-def _when(seconds: Any) -> str:
+def _format_time(seconds: Any) -> str:
     if not isinstance(seconds, (int, float)):
         return ""
     return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
-def _gauges(story: Story) -> list[dict[str, Any]]:
-    report = story.report
+def _make_gauges(run: FinishedRun) -> list[dict[str, Any]]:
+    report = run.report
     found = []
     for index, unit in enumerate(report.units):
         before, after = report.resources_before[index], report.resources_after[index]
@@ -113,7 +113,7 @@ def _gauges(story: Story) -> list[dict[str, Any]]:
     return found
 
 
-def _layer(layer: LayerReport, units: tuple[str, ...]) -> dict[str, Any]:
+def _make_layer(layer: LayerReport, units: tuple[str, ...]) -> dict[str, Any]:
     bars = []
     for unit, before, after in zip(
         units, layer.resources_before, layer.resources_after, strict=True
@@ -130,18 +130,18 @@ def _layer(layer: LayerReport, units: tuple[str, ...]) -> dict[str, Any]:
     return {"layer": layer, "bars": bars}
 
 
-def _map(name: str, codes: Any) -> dict[str, Any]:
+def _make_map(name: str, codes: Any) -> dict[str, Any]:
     size = codes.size or 1
     return {
         "name": name,
         "rows": codes.shape[0],
         "columns": codes.shape[1],
-        "image": map_image(codes),
+        "image": draw_map(codes),
         "zero": float((codes == 1).sum()) / size,
         "shared": float((codes == 2).sum()) / size,
         "fixed": bool((codes == -1).all()),
     }
 
 
-def _settings(story: Story) -> list[tuple[str, str]]:
-    return [(name, str(value)) for name, value in story.manifest.get("settings", {}).items()]
+def _list_settings(run: FinishedRun) -> list[tuple[str, str]]:
+    return [(name, str(value)) for name, value in run.manifest.get("settings", {}).items()]

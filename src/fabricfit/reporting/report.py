@@ -1,4 +1,4 @@
-"""What a run saved and what it cost, in numbers that are counted in the returned model."""
+"""Report of a run: resources, weights and metric before and after, counted in the returned model."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ class Level:
     Parameters
     ----------
     sparsity
-        What was asked for, a fraction of every resource.
+        Requested sparsity, a fraction of every resource.
     accepted
         Whether the metric stayed within the tolerance.
     metric
         Validation metric after fine-tuning; NaN if the level was not trained to its end.
     utilization
-        Resources that remain by the objective's count, one for each of its dimensions.
+        Resources used after the level, by the objective's count, one number for each of its dimensions.
     epochs
-        Epochs of fine-tuning that were trained.
+        Number of epochs of fine-tuning.
     seconds
-        Wall time of the level.
+        Wall time of the level, in seconds.
     note
-        What there is to say besides: why the level could not be tried, or why its training ended.
+        Further remark: why the level could not be tried, or why its training ended early.
     """
 
     sparsity: float
@@ -55,28 +55,28 @@ class Level:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the level as plain data; NaN becomes None."""
-        return _plain(asdict(self))
+        return _to_plain(asdict(self))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Level:
         """Return the level that plain data describe, each of its values checked."""
-        return _part(cls, values)
+        return _read_part(cls, values)
 
 
 @dataclass(frozen=True)
 class Trial:
-    """Strengths of the regularizers that were tried.
+    """One choice of regularization strengths that the search tried.
 
     Parameters
     ----------
     strengths
-        Layer -> strengths for the groups' norms and for their variances.
+        Layer -> regularization strengths for the groups' norms and for their variances.
     epochs
-        Epochs that it was given.
+        Number of epochs of its training.
     metric
-        What it was judged by; NaN if it diverged.
+        Validation metric after pruning to the target; NaN if the training diverged.
     chosen
-        Whether the run went on with it.
+        Whether the run continued with it.
     """
 
     strengths: dict[str, tuple[float, float]]
@@ -87,23 +87,23 @@ class Trial:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Trial:
         """Return the trial that plain data describe, each of its values checked."""
-        return _part(cls, values)
+        return _read_part(cls, values)
 
 
 @dataclass(frozen=True)
 class LayerReport:
-    """One layer, before and after.
+    """One layer before and after the run.
 
     Parameters
     ----------
     name, kind
         The layer's name and its class.
     weights
-        Weights in its kernel.
+        Number of weights in its kernel.
     nonzeros_before, nonzeros_after
-        Those that are not exactly zero.
+        Number of weights that are not exactly zero.
     resources_before, resources_after
-        By the objective's count, one number for each of its dimensions.
+        Resources used, by the objective's count, one number for each of its dimensions.
     skipped
         Why the layer was not optimized; ``''`` if it was.
     """
@@ -120,35 +120,34 @@ class LayerReport:
 
 @dataclass(frozen=True)
 class OptimizationReport:
-    """A whole run.
+    """Outcome of a whole run.
 
     Parameters
     ----------
     units
         Names of the objective's dimensions.
     layers
-        Every layer with a kernel, in the order of the model, and then those without one that take
-        something.
+        Every layer with a kernel, in the order of the model, and then those without one that use
+        resources.
     resources_before, resources_after
-        Of the whole model, by the objective's count.
+        Resources that the whole model uses, by the objective's count.
     metric_name
         Name of the validation metric.
     metric_before, metric_after
-        Its value for the model that came in and the one that went out.
+        Its value for the given and for the returned model.
     threshold
-        The value that a level had to reach; None if there was none.
+        Value that a level has to reach; None without a requirement.
     sparsity
-        The highest level that was accepted; 0 if none was.
+        Sparsity of the highest accepted level; 0 without one.
     levels
-        All levels in the order in which they were tried.
+        All levels, in the order in which they were tried.
     budget
-        Limits of the resources; None where the run was for a sparsity.
+        Limits of the resources; None for a run to a sparsity.
     derivatives
         How the second derivatives that ranked the weights were computed, and their relative errors where
         they are estimates; ``''`` where none were needed.
     trials
-        What the search for regularization strengths tried, judged by the validation metric after
-        pruning to the target.
+        Choices that the search for regularization strengths tried.
     """
 
     units: tuple[str, ...]
@@ -184,7 +183,7 @@ class OptimizationReport:
         header += [f"{unit} {when}" for unit in self.units for when in ("before", "after")]
         header += ["saved", "remark"]
         body = [
-            _row(
+            _make_row(
                 f"{layer.name} ({layer.kind})",
                 layer.weights,
                 layer.nonzeros_after,
@@ -194,7 +193,7 @@ class OptimizationReport:
             )
             for layer in self.layers
         ]
-        total = _row(
+        total = _make_row(
             "total",
             sum(layer.weights for layer in self.layers),
             sum(layer.nonzeros_after for layer in self.layers),
@@ -206,11 +205,11 @@ class OptimizationReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain numbers, strings, lists and dictionaries; NaN becomes None."""
-        return _plain(asdict(self))
+        return _to_plain(asdict(self))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> OptimizationReport:
-        """Return the report that :meth:`to_dict` told.
+        """Return the report whose :meth:`to_dict` gave these values.
 
         Raises
         ------
@@ -218,23 +217,23 @@ class OptimizationReport:
             The values are not those of a report.
         """
         return cls(
-            units=_texts(values["units"]),
-            layers=tuple(_part(LayerReport, each) for each in values["layers"]),
-            resources_before=_amounts(values["resources_before"]),
-            resources_after=_amounts(values["resources_after"]),
-            metric_name=_text(values["metric_name"]),
-            metric_before=_number(values["metric_before"]),
-            metric_after=_number(values["metric_after"]),
-            threshold=None if values["threshold"] is None else _number(values["threshold"]),
-            sparsity=_number(values["sparsity"]),
+            units=_read_texts(values["units"]),
+            layers=tuple(_read_part(LayerReport, each) for each in values["layers"]),
+            resources_before=_read_amounts(values["resources_before"]),
+            resources_after=_read_amounts(values["resources_after"]),
+            metric_name=_read_text(values["metric_name"]),
+            metric_before=_read_number(values["metric_before"]),
+            metric_after=_read_number(values["metric_after"]),
+            threshold=None if values["threshold"] is None else _read_number(values["threshold"]),
+            sparsity=_read_number(values["sparsity"]),
             levels=tuple(Level.from_dict(each) for each in values["levels"]),
-            budget=None if values["budget"] is None else _amounts(values["budget"]),
+            budget=None if values["budget"] is None else _read_amounts(values["budget"]),
             trials=tuple(Trial.from_dict(each) for each in values["trials"]),
-            derivatives=_text(values["derivatives"]),
-        )._checked()
+            derivatives=_read_text(values["derivatives"]),
+        )._check_units()
 
-    def _checked(self) -> OptimizationReport:
-        """Return the report if its numbers belong together."""
+    def _check_units(self) -> OptimizationReport:
+        """Return the report if it has a number for each resource everywhere."""
         several = [self.resources_before, self.resources_after]
         several += [] if self.budget is None else [self.budget]
         several += [
@@ -254,8 +253,8 @@ class OptimizationReport:
                 "weights": layer.weights,
                 "nonzeros_before": layer.nonzeros_before,
                 "nonzeros_after": layer.nonzeros_after,
-                **_by_unit(self.units, layer.resources_before, "before"),
-                **_by_unit(self.units, layer.resources_after, "after"),
+                **_label_by_unit(self.units, layer.resources_before, "before"),
+                **_label_by_unit(self.units, layer.resources_after, "after"),
                 "skipped": layer.skipped,
             }
             for layer in self.layers
@@ -270,7 +269,7 @@ class OptimizationReport:
                 "sparsity": level.sparsity,
                 "accepted": level.accepted,
                 self.metric_name: level.metric,
-                **_by_unit(self.units, level.utilization or none),
+                **_label_by_unit(self.units, level.utilization or none),
                 "epochs": level.epochs,
                 "seconds": level.seconds,
                 "note": level.note,
@@ -295,7 +294,7 @@ class OptimizationReport:
         demand = (
             ""
             if self.threshold is None
-            else (f" (at least as good as {self.threshold:.4f} was required)")
+            else f" (at least as good as {self.threshold:.4f} was required)"
         )
         lines.append(
             f"{self.metric_name}: {self.metric_before:.4f} before, {self.metric_after:.4f} after"
@@ -311,7 +310,7 @@ def is_better(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
     return one != other and all(a <= b for a, b in zip(one, other, strict=True))
 
 
-def _row(
+def _make_row(
     name: str,
     weights: int,
     nonzeros: int,
@@ -324,28 +323,28 @@ def _row(
     return [name, f"{weights:,}", f"{nonzeros:,}", *numbers, saved, remark]
 
 
-def _number(value: Any) -> float:
-    """Return a number, NaN for the None that :meth:`OptimizationReport.to_dict` made of it."""
+def _read_number(value: Any) -> float:
+    """Return a number; NaN for None, which :meth:`OptimizationReport.to_dict` writes for it."""
     if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
         raise TypeError(f"a number was expected. Received: {value!r}")
     return math.nan if value is None else value
 
 
-def _text(value: Any) -> str:
+def _read_text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError(f"a text was expected. Received: {value!r}")
     return value
 
 
-def _texts(values: Any) -> tuple[str, ...]:
-    return tuple(_text(each) for each in _list(values))
+def _read_texts(values: Any) -> tuple[str, ...]:
+    return tuple(_read_text(each) for each in _require_list(values))
 
 
-def _amounts(values: Any) -> tuple[float, ...]:
-    return tuple(_number(each) for each in _list(values))
+def _read_amounts(values: Any) -> tuple[float, ...]:
+    return tuple(_read_number(each) for each in _require_list(values))
 
 
-def _list(values: Any) -> list[Any]:
+def _require_list(values: Any) -> list[Any]:
     if not isinstance(values, list):
         raise TypeError(f"a list was expected. Received: {values!r}")
     return values
@@ -360,26 +359,27 @@ def read_strengths(values: Any) -> dict[str, tuple[float, float]]:
         A name is no text, or a strength no number.
     """
     return {
-        _text(name): (_number(pair[0]), _number(pair[1])) for name, pair in dict(values).items()
+        _read_text(name): (_read_number(pair[0]), _read_number(pair[1]))
+        for name, pair in dict(values).items()
     }
 
 
-_READ: dict[str, Callable[[Any], Any]] = {
-    **dict.fromkeys(("name", "kind", "skipped", "note"), _text),
-    **dict.fromkeys(("weights", "nonzeros_before", "nonzeros_after", "epochs"), _number),
-    **dict.fromkeys(("sparsity", "metric", "seconds"), _number),
-    **dict.fromkeys(("resources_before", "resources_after", "utilization"), _amounts),
+_READERS: dict[str, Callable[[Any], Any]] = {
+    **dict.fromkeys(("name", "kind", "skipped", "note"), _read_text),
+    **dict.fromkeys(("weights", "nonzeros_before", "nonzeros_after", "epochs"), _read_number),
+    **dict.fromkeys(("sparsity", "metric", "seconds"), _read_number),
+    **dict.fromkeys(("resources_before", "resources_after", "utilization"), _read_amounts),
     **dict.fromkeys(("accepted", "chosen"), bool),
     "strengths": read_strengths,
 }
 
 
-def _part(kind: Callable[..., _Part], values: Any) -> _Part:
+def _read_part(kind: Callable[..., _Part], values: Any) -> _Part:
     """Return a layer, level or trial of a report, each of its values checked."""
-    return kind(**{name: _READ[name](each) for name, each in dict(values).items()})
+    return kind(**{name: _READERS[name](each) for name, each in dict(values).items()})
 
 
-def _by_unit(
+def _label_by_unit(
     units: tuple[str, ...], amounts: tuple[float, ...], when: str = ""
 ) -> dict[str, float]:
     return {f"{unit} {when}".strip(): each for unit, each in zip(units, amounts, strict=True)}
@@ -390,11 +390,11 @@ def frame(rows: list[dict[str, Any]]) -> Any:
     return require("pandas", "frames", "a DataFrame").DataFrame(rows)
 
 
-def _plain(value: Any) -> Any:
+def _to_plain(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _plain(each) for key, each in value.items()}
+        return {key: _to_plain(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
+        return [_to_plain(each) for each in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

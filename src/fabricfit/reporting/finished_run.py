@@ -1,4 +1,4 @@
-"""All that a report tells of a run, read from the run's folder."""
+"""A finished run as its folder describes it: what reports are made from."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from fabricfit.reporting.report import OptimizationReport
 from fabricfit.run import JOURNAL, MANIFEST, Status, load_state, read_journal
 from fabricfit.run.files import CONFIGURATION, GROUPS, HLS_CONFIG, REPORT, VERIFICATION
 
-__all__ = ["Story"]
+__all__ = ["FinishedRun"]
 
 
 @dataclass(frozen=True)
-class Story:
-    """A run as a report tells it.
+class FinishedRun:
+    """A finished run, read from its folder.
 
     Parameters
     ----------
     report
-        What was saved and what it cost.
+        Resources, weights and metric before and after.
     manifest
-        What the run was, and what it was done with.
+        Settings, goal, versions and checksums of the run.
     status
-        What its journal says.
-    maps
-        Kernel -> what became of each weight: see :func:`fabricfit.optimization.savings.weight_maps`.
-    hls_config
-        The configuration that realizes the savings, if there is one.
-    verification
-        What verifying the result said, if that was done.
+        Last status by the run's journal.
     directory
         The run's folder.
+    maps
+        Kernel -> treatment of each weight: see :func:`fabricfit.optimization.savings.weight_maps`.
+    hls_config
+        hls4ml's configuration that makes the savings real; None without one.
+    verification
+        Outcome of the verification; None if the result was not verified.
     repeat
-        The command that does the run again, if there is one.
+        Command that repeats the run; ``''`` without one.
     """
 
     report: OptimizationReport
@@ -52,13 +52,13 @@ class Story:
     repeat: str = ""
 
     @classmethod
-    def of(cls, directory: Path) -> Story:
+    def read(cls, directory: Path) -> FinishedRun:
         """Read a finished run's folder.
 
         Raises
         ------
         RunDirectoryError
-            No finished run is there, or a file is damaged.
+            The folder is not that of a finished run, or a file is damaged.
         """
         if not (directory / MANIFEST).is_file():
             raise RunDirectoryError(
@@ -66,31 +66,31 @@ class Story:
             )
         if not (directory / REPORT).is_file():
             raise RunDirectoryError(
-                f"the run in {directory} is not finished. Go on with it first ('fabricfit resume')."
+                f"the run in {directory} is not finished. Resume it first ('fabricfit resume')."
             )
         directory = directory.absolute()
         records, _ = read_journal(directory / JOURNAL)
         groups = directory / GROUPS
-        manifest = _json(directory / MANIFEST)
+        manifest = _read_json(directory / MANIFEST)
         kinds = {"environment": dict, "settings": dict, "goal": dict, "fingerprint": dict}
         wrong = [name for name, kind in kinds.items() if not isinstance(manifest.get(name), kind)]
         if wrong:
             raise RunDirectoryError(f"{directory / MANIFEST} lacks {', '.join(wrong)}.")
         return cls(
-            report=_report(_json(directory / REPORT), directory),
+            report=_read_report(_read_json(directory / REPORT), directory),
             manifest=manifest,
             status=Status.of(records),
             directory=directory,
-            maps=_maps(groups) if groups.is_file() else {},
-            hls_config=_json(directory / HLS_CONFIG, needed=False),
-            verification=_json(directory / VERIFICATION, needed=False),
+            maps=_read_maps(groups) if groups.is_file() else {},
+            hls_config=_read_json(directory / HLS_CONFIG, needed=False),
+            verification=_read_json(directory / VERIFICATION, needed=False),
             repeat=f"fabricfit optimize {directory / CONFIGURATION}"
             if (directory / CONFIGURATION).is_file()
             else "",
         )
 
 
-def _maps(path: Path) -> dict[str, np.ndarray]:
+def _read_maps(path: Path) -> dict[str, np.ndarray]:
     found = load_state(path)
     if not isinstance(found, dict) or not all(
         isinstance(each, np.ndarray) and each.ndim == 2 for each in found.values()
@@ -99,7 +99,7 @@ def _maps(path: Path) -> dict[str, np.ndarray]:
     return found
 
 
-def _json(path: Path, needed: bool = True) -> Any:
+def _read_json(path: Path, needed: bool = True) -> Any:
     if not needed and not path.is_file():
         return None
     try:
@@ -111,7 +111,7 @@ def _json(path: Path, needed: bool = True) -> Any:
     return found
 
 
-def _report(values: Mapping[str, Any], directory: Path) -> OptimizationReport:
+def _read_report(values: Mapping[str, Any], directory: Path) -> OptimizationReport:
     try:
         return OptimizationReport.from_dict(values)
     except (KeyError, TypeError, ValueError) as error:
