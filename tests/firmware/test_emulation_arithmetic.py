@@ -159,12 +159,12 @@ def test_conversions_agree_with_the_cpp_types(oracle, case):
 
 @pytest.mark.parametrize("case", range(0, len(conversions()), 5))
 def test_quotients_agree_with_the_cpp_types(oracle, case):
-    from fabricfit.firmware.emulation.pooling import _quotient
+    from fabricfit.firmware.emulation.pooling import divide
 
     raw, _, (_, _, divided) = oracle
     _, to = conversions()[case]
     x = FixedTensor(raw_tensor(raw, to).values, to)
-    np.testing.assert_array_equal(as_bits(cast(_quotient(x, 3), to)), divided[case], str(to))
+    np.testing.assert_array_equal(as_bits(cast(divide(x, 3), to)), divided[case], str(to))
 
 
 def test_limits_of_a_format():

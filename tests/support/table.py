@@ -19,15 +19,15 @@ _COLUMNS = {
 }
 _HEAD = """# What can be done with each layer
 
-Every cell is the outcome of a test, on a model of the layer and a classifier behind it; the table is
+Every cell is the outcome of a test on a model of the layer and a classifier behind it. The table is
 written by `python -m tests.support`, and the tests fail where it is not true.
 
-- **prune**: half of the layer's weights become zero and stay it in training. **share**: half of its pairs of
-  weights come to hold one value.
+- **prune**: half of the layer's weights are zero, and stay zero in training. **share**: half of its pairs of
+  weights share a value.
 - **count DSPs**: a run for DSPs with hls4ml's Latency strategy halves them.
-- **remove units**: zeroed units are taken out of the model, which computes the same.
-- **save, load**: the result loads, and computes the same, in a process without fabricfit.
-- **hls4ml converts**: what hls4ml 1.3 says of the pruned model.
+- **remove units**: all-zero units are removed from the model, which computes the same.
+- **save, load**: the result can be loaded in a process without fabricfit, and computes the same there.
+- **hls4ml converts**: hls4ml 1.3 converts the pruned model, or the reason why not.
 
 """
 

@@ -13,7 +13,7 @@ from fabricfit.firmware.emulation.registry import format_of, is_stream, register
 from fabricfit.firmware.emulation.softmax import tree_reduce
 from fabricfit.firmware.emulation.weights import KerasWeights
 
-__all__: list[str] = []
+__all__ = ["divide"]
 
 
 @register("Pooling1D", "Pooling2D")
@@ -45,7 +45,7 @@ def global_pooling(node: Any, inputs: list[FixedTensor], weights: KerasWeights) 
     total = FixedTensor(np.zeros(every.shape[:-1], np.int64), accum)
     for i in range(every.shape[-1]):
         total = cast(add(total, FixedTensor(terms.values[..., i], accum)), accum)
-    return cast(_divide(total, every.shape[-1]), result_format(node))
+    return cast(divide(total, every.shape[-1]), result_format(node))
 
 
 def _pool(node: Any, cut: np.ndarray, format: Format, outside: int | None) -> FixedTensor:
@@ -66,10 +66,10 @@ def _pool(node: Any, cut: np.ndarray, format: Format, outside: int | None) -> Fi
         total = FixedTensor(np.zeros(cut.shape[:-1], np.int64), accum)
         for term in terms:
             total = cast(add(total, term), accum)
-    return _divide(total, inside.sum(axis=-1))
+    return divide(total, inside.sum(axis=-1))
 
 
-def _divide(total: FixedTensor, count: Any) -> FixedTensor:
+def divide(total: FixedTensor, count: Any) -> FixedTensor:
     """Divide by a whole number, truncating towards zero at the last bit."""
     return FixedTensor(np.sign(total.values) * (np.abs(total.values) // count), total.format)
 
