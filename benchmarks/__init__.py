@@ -1,1 +1,1 @@
-"""What fabricfit costs beside what one would run otherwise: ``python -m benchmarks``."""
+"""Benchmarks of fabricfit against alternatives: ``python -m benchmarks``."""

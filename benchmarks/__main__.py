@@ -1,4 +1,4 @@
-"""``python -m benchmarks``: measure fabricfit beside its rivals and print the ratios."""
+"""``python -m benchmarks``: measure fabricfit and its rivals, and print the ratios."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ BACKENDS = ("tensorflow", "jax", "torch")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return the process's exit code."""
-    parser = _parser()
+    parser = _build_parser()
     options = parser.parse_args(arguments)
     if unknown := set(options.parts) - set(PARTS):
         parser.error(f"there is no part {', '.join(sorted(unknown))}; parts are {', '.join(PARTS)}")
@@ -64,10 +64,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             headlines += report.headlines
         records = [record for contest in bench.contests for record in contest.records()]
     console.rule("summary")
-    console.print(_summary(headlines))
-    console.print(_machine(found))
+    console.print(_build_summary(headlines))
+    console.print(_describe_machine(found))
     if options.json:
-        data = {"machine": found, "headlines": _plain(headlines), "measurements": records}
+        data = {"machine": found, "headlines": _to_plain(headlines), "measurements": records}
         Path(options.json).write_text(json.dumps(data, indent=1))
     busy = sum(record["others"] > BUSY for record in records)
     if busy:
@@ -81,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if broken else 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def _build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all")
     parser.add_argument("--quick", action="store_true", help="smaller sizes, nothing repeated")
@@ -107,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _summary(headlines: Sequence[Headline]) -> object:
+def _build_summary(headlines: Sequence[Headline]) -> object:
     columns = ["part", "workload", "what", "ratio"]
     table = new_table("Headline ratios: median (least..largest)", columns, texts=3)
     for headline in headlines:
@@ -115,14 +115,14 @@ def _summary(headlines: Sequence[Headline]) -> object:
     return table
 
 
-def _machine(found: dict[str, str]) -> object:
+def _describe_machine(found: dict[str, str]) -> object:
     table = new_table("Measured on", ["", ""], texts=2)
     for name, value in found.items():
         table.add_row(name, value)
     return table
 
 
-def _plain(headlines: Sequence[Headline]) -> list[dict[str, object]]:
+def _to_plain(headlines: Sequence[Headline]) -> list[dict[str, object]]:
     return [
         {
             "part": each.part,

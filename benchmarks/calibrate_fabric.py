@@ -29,7 +29,7 @@ CHECK_OUTPUTS = (64,)
 
 @dataclass(frozen=True)
 class Row:
-    """One run: what was built, what its weights left to do, and what the report says."""
+    """One run: the product that was built, its non-zero work, and the numbers of the report."""
 
     product: Product
     work: Work
@@ -50,7 +50,7 @@ class Row:
 
     @property
     def is_cut(self) -> bool:
-        """Whether flip-flops beyond the inputs say that registers cut the layer."""
+        """Whether more flip-flops than the inputs need show that registers divide the layer."""
         return self.ff > self.product.n_in * self.product.input_width + 2
 
 

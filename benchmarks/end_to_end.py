@@ -1,4 +1,4 @@
-"""Whole runs: the search for strengths and five levels, beside the older algorithm."""
+"""Whole runs, the search for regularization strengths and five levels, against the older algorithm."""
 
 from __future__ import annotations
 
@@ -43,27 +43,27 @@ def run(bench: Bench) -> Report:
         for backend in bench.backends:
             own = {**arguments, "tuner": bench.tuner, "all_epochs": bench.all_epochs}
             function = "benchmarks.end_to_end:fabricfit_task"
-            cases.append(Case(_name(backend), function, own, backend, limit=_LIMIT))
+            cases.append(Case(_name_contestant(backend), function, own, backend, limit=_LIMIT))
         contest = bench.compete(
             PART, workload.title, cases, [{"seed": seed} for seed in range(seeds)]
         )
-        _report(contest, bench, report)
+        _add_report(contest, bench, report)
     return report
 
 
-def _name(backend: str) -> str:
+def _name_contestant(backend: str) -> str:
     return f"fabricfit, {backend}"
 
 
-def _report(contest: Contest, bench: Bench, report: Report) -> None:
-    ours = [_name(backend) for backend in bench.backends]
+def _add_report(contest: Contest, bench: Bench, report: Report) -> None:
+    ours = [_name_contestant(backend) for backend in bench.backends]
     levels = ", ".join(f"{level:g}" for level in LEVELS)
     title = f"{contest.workload}: 10 trials, then sparsity {levels} with {EPOCHS} epochs each"
     report.tables.append(contest_table(contest, title, ours, [OLDER]))
     quality = new_table(
         f"{contest.workload}: test accuracy in percent, a number for each seed",
         ["", "before", "after", "mean change", "zeros", "search", "epochs", "levels", "epochs"],
-        "search, levels: wall time; epochs: how many were trained in them, at most or as told; "
+        "search, levels: wall time; epochs: number of epochs in them, at most or as reported; "
         "all are medians",
         texts=3,
     )
@@ -105,7 +105,7 @@ def fabricfit_task(
     name, seed, directory
         The workload, its seed and the run's directory.
     tuner
-        The search for strengths; None for the default one.
+        The search for regularization strengths; None for the default one.
     all_epochs
         Whether levels are trained to their last epoch, as the older algorithm does it.
     """
@@ -147,7 +147,7 @@ def fabricfit_task(
         )
 
     def inspect(result: Any) -> dict[str, Any]:
-        found = _checked(model, result.model, samples.X_test, samples.y_test)
+        found = _check_result(model, result.model, samples.X_test, samples.y_test)
         found["levels"] = [level.seconds for level in result.history]
         found["level_seconds"] = sum(found["levels"])
         rewinding = len(LEVELS) - 1
@@ -155,14 +155,14 @@ def fabricfit_task(
         found["search_epochs"] = sum(trial.epochs for trial in result.report.trials)
         return found
 
-    return Task(_timed(work), lambda outcome: {**inspect(outcome[0]), **outcome[1]})
+    return Task(_time_search(work), lambda outcome: {**inspect(outcome[0]), **outcome[1]})
 
 
 def import_search(tuner: str | None) -> None:
-    """Import what is otherwise imported when a run begins, so that it is not part of the work.
+    """Import the modules that a run would import at its beginning, so that they are not measured.
 
-    Keras imports TensorFlow on every backend, where it is installed, when it first writes down what a
-    layer is: that is for the sake of other backends, and takes seconds.
+    Keras imports TensorFlow on every backend, where it is installed, at the first ``get_config`` of a
+    layer, for several seconds.
     """
     import keras
 
@@ -174,11 +174,11 @@ def import_search(tuner: str | None) -> None:
         import fabricfit.tuning.keras_tuner  # noqa: F401 - loads KerasTuner
 
 
-def _timed(work: Any) -> Any:
-    """Return the work with the time of its search, as the library's log tells it."""
+def _time_search(work: Any) -> Any:
+    """Return the work with the time of its search, read from the library's log."""
     import logging
 
-    class Listener(logging.Handler):
+    class SearchTimer(logging.Handler):
         found: dict[str, float]
 
         def emit(self, record: logging.LogRecord) -> None:
@@ -186,11 +186,11 @@ def _timed(work: Any) -> Any:
                 self.found["search_seconds"] = float(record.args[0])  # type: ignore[arg-type]
 
     def timed() -> tuple[Any, dict[str, float]]:
-        logger, listener = logging.getLogger("fabricfit"), Listener()
-        listener.found = {"search_seconds": float("nan")}
+        logger, timer = logging.getLogger("fabricfit"), SearchTimer()
+        timer.found = {"search_seconds": float("nan")}
         logger.setLevel(logging.INFO)
-        logger.addHandler(listener)
-        return work(), listener.found
+        logger.addHandler(timer)
+        return work(), timer.found
 
     return timed
 
@@ -218,15 +218,15 @@ def older_task(name: str, seed: int, directory: str) -> Task:
             "search_epochs": settings.trials * (EPOCHS // 2),
             "level_epochs": len(LEVELS) * EPOCHS,
         }
-        return {**_checked(model, pruned, samples.X_test, samples.y_test), **times, **epochs}
+        return {**_check_result(model, pruned, samples.X_test, samples.y_test), **times, **epochs}
 
     return Task(
         lambda: optimize(model, samples.train, samples.validation, settings, times), inspect
     )
 
 
-def _checked(model: Any, pruned: Any, X: np.ndarray, y: np.ndarray) -> dict[str, Any]:
-    """Return accuracies; refuse a model that is not as sparse as was asked for."""
+def _check_result(model: Any, pruned: Any, X: np.ndarray, y: np.ndarray) -> dict[str, Any]:
+    """Return accuracies; refuse a model that is less sparse than requested."""
     zeros = zero_fraction(pruned)
     if zeros < LEVELS[-1] - _TOLERANCE:
         raise ValueError(f"only {zeros:.4f} of the weights are zero, not {LEVELS[-1]}")

@@ -1,4 +1,4 @@
-"""One warm training epoch, beside Keras' ``fit`` and the best plain loop of every backend."""
+"""One warm training epoch, against Keras' ``fit`` and the best plain loop of every backend."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def run(bench: Bench) -> Report:
         table = new_table(
             f"{workload.title}: one warm epoch with batches of {workload.batch_size}",
             ["backend", "", "wall", "least", "CPU", "loss", *RATIOS],
-            "least: of all epochs measured, which says more than the median on a machine with other "
+            "least: of all epochs measured, more reliable than the median on a machine with other "
             "work; loss: mean over the last epoch, of a model that started anew",
             texts=2,
         )
@@ -51,7 +51,7 @@ def run(bench: Bench) -> Report:
                 cases.append(Case(SINGLE, own, {**shared, "masked": True}, backend, single))
             place = f"{workload.title}, {backend}"
             contest = bench.compete(PART, place, cases, bench.repeats(3))
-            _rows(contest, backend, table)
+            _add_rows(contest, backend, table)
             for rival in (HAND, FIT):
                 value = contest.ratio(MASKED, rival, "epoch_wall")
                 what = f"epoch, {backend}: fabricfit's {MASKED} ÷ {rival}"
@@ -60,7 +60,7 @@ def run(bench: Bench) -> Report:
     return report
 
 
-def _rows(contest: Contest, backend: str, table: Any) -> None:
+def _add_rows(contest: Contest, backend: str, table: Any) -> None:
     table.add_section()
     for name in contest.names:
         if error := contest.error(name):
@@ -176,11 +176,11 @@ def fit_task(name: str, directory: str, warm: int, measured: int) -> Task:
             callbacks=[clock],
             verbose=0,
         )
-        taken = np.diff(clock.stamps, axis=0)[max(warm - 1, 0) :]
-        wall, cpu = np.median(taken, axis=0).tolist()
+        times = np.diff(clock.stamps, axis=0)[max(warm - 1, 0) :]
+        wall, cpu = np.median(times, axis=0).tolist()
         return {
             "epoch_wall": wall,
-            "epoch_least": float(taken[:, 0].min()),
+            "epoch_least": float(times[:, 0].min()),
             "epoch_cpu": cpu,
             "loss": float(clock.loss),
             "how": "",

@@ -1,4 +1,4 @@
-"""How time and memory grow with weights, samples and layers."""
+"""Growth of time and memory with weights, samples and layers."""
 
 from __future__ import annotations
 
@@ -124,10 +124,10 @@ def run(bench: Bench) -> Report:
     for axis in axes(bench.quick):
         for what in axis.what:
             found = [(scale, _measure(bench, axis, what, scale)) for scale in axis.scales]
-            report.tables.append(_table(axis, what, found))
+            report.tables.append(_build_table(axis, what, found))
             good = [pair for pair in found if not pair[1].error]
             if len(good) > 1:
-                report.headlines += _headlines(axis, what, good[0], good[-1])
+                report.headlines += _list_headlines(axis, what, good[0], good[-1])
     return report
 
 
@@ -141,7 +141,7 @@ def _measure(bench: Bench, axis: Axis, what: str, scale: Scale) -> Measurement:
     return good[len(good) // 2] if good else found[0]
 
 
-def _table(axis: Axis, what: str, found: list[tuple[Scale, Measurement]]) -> Any:
+def _build_table(axis: Axis, what: str, found: list[tuple[Scale, Measurement]]) -> Any:
     columns = ["weights", "layers", "samples", "size ÷ first", "wall", "CPU", "CPU ÷ first"]
     columns += ["peak", "growth", f"MB more ÷ MB more of {axis.unit}"]
     table = new_table(f"{TITLES[what]}, as {axis.title} grow", columns, texts=0)
@@ -160,31 +160,33 @@ def _table(axis: Axis, what: str, found: list[tuple[Scale, Measurement]]) -> Any
             f"{own.cpu / least.cpu:,.1f}" if later else "",
             megabytes(own.peak_mb),
             f"{own.growth_mb:,.1f} MB",
-            f"{_slope(axis, (first, least), (scale, own)):.1f}" if later else "",
+            f"{_compute_growth(axis, (first, least), (scale, own)):.1f}" if later else "",
         )
     return table
 
 
-def _slope(axis: Axis, low: tuple[Scale, Measurement], high: tuple[Scale, Measurement]) -> float:
-    """Return how many bytes more the work takes for each byte more that there is to hold."""
+def _compute_growth(
+    axis: Axis, low: tuple[Scale, Measurement], high: tuple[Scale, Measurement]
+) -> float:
+    """Return the additional memory of the work for each additional byte of weights or samples."""
     more = axis.megabytes(high[0]) - axis.megabytes(low[0])
     return (high[1].growth_mb - low[1].growth_mb) / more
 
 
-def _headlines(
+def _list_headlines(
     axis: Axis, what: str, low: tuple[Scale, Measurement], high: tuple[Scale, Measurement]
 ) -> Iterator[Headline]:
-    """Say how much more the largest size takes than the smallest."""
+    """Yield the ratios of the largest to the smallest size."""
     times = axis.size(high[0]) / axis.size(low[0])
-    cpu, slope = high[1].cpu / low[1].cpu, _slope(axis, low, high)
+    cpu, growth = high[1].cpu / low[1].cpu, _compute_growth(axis, low, high)
     text = f"CPU time of {times:,.0f} times as many {axis.title} ÷ the fewest"
     yield Headline(PART, what, text, Spread(cpu, cpu, cpu))
     if axis.title != "layers":
-        text = f"memory that more {axis.title} take ÷ their own"
-        yield Headline(PART, what, text, Spread(slope, slope, slope))
+        text = f"additional memory for more {axis.title} ÷ their own"
+        yield Headline(PART, what, text, Spread(growth, growth, growth))
 
 
-def _network(scale: Scale) -> Any:
+def _build_network(scale: Scale) -> Any:
     import keras
 
     keras.utils.set_random_seed(0)
@@ -195,19 +197,21 @@ def _network(scale: Scale) -> Any:
     return keras.Sequential([keras.Input((scale.width,)), *layers])
 
 
-def _data(scale: Scale) -> tuple[np.ndarray, np.ndarray]:
+def _draw_data(scale: Scale) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
     X = rng.standard_normal((scale.samples, scale.width), np.float32)
     return X, X[:, :CLASSES].argmax(axis=1).astype(np.int32)
 
 
-def _batches(X: np.ndarray, y: np.ndarray, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _iterate_batches(
+    X: np.ndarray, y: np.ndarray, size: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield batches made one by one, as a reader of files would."""
     for start in range(0, len(X), size):
         yield X[start : start + size].copy(), y[start : start + size].copy()
 
 
-def _attributes(model: Any) -> Any:
+def _describe_model(model: Any) -> Any:
     import fabricfit
     from fabricfit.objectives import ParameterEstimator
     from fabricfit.optimization.eligible_layers import decide
@@ -221,8 +225,8 @@ def masks_task(directory: str, **sizes: Any) -> Task:
     from fabricfit.keras.masking import get_model_masks
     from fabricfit.objectives import ParameterEstimator
 
-    model = _network(Scale(**sizes))
-    attributes = _attributes(model)
+    model = _build_network(Scale(**sizes))
+    attributes = _describe_model(model)
     return Task(lambda: get_model_masks(model, attributes, SPARSITY, ParameterEstimator))
 
 
@@ -235,8 +239,8 @@ def level_task(directory: str, **sizes: Any) -> Task:
     from fabricfit.training import Data, make_engine
 
     scale = Scale(**sizes)
-    model, data = _network(scale), Data(*_data(scale))
-    attributes = _attributes(model)
+    model, data = _build_network(scale), Data(*_draw_data(scale))
+    attributes = _describe_model(model)
 
     def work() -> None:
         engine = make_engine(model, LOSS, keras.optimizers.Adam(LEARNING_RATE), attributes)
@@ -259,7 +263,7 @@ def optimize_task(directory: str, **sizes: Any) -> Task:
     from fabricfit.scheduler import ConstantScheduler
 
     scale = Scale(**sizes)
-    model, (X, y) = _network(scale), _data(scale)
+    model, (X, y) = _build_network(scale), _draw_data(scale)
     held_out = X[: scale.samples // 10], y[: scale.samples // 10]
     settings = fabricfit.OptimizationSettings(
         batch_size=scale.batch_size,
@@ -276,7 +280,7 @@ def optimize_task(directory: str, **sizes: Any) -> Task:
     def work() -> Any:
         train: Any = (X, y)
         if scale.streamed:
-            train = partial(_batches, X, y, scale.batch_size)
+            train = partial(_iterate_batches, X, y, scale.batch_size)
         return fabricfit.optimize(
             model,
             fabricfit.get_attributes_from_keras_model(model),

@@ -48,7 +48,7 @@ class Case:
     environment
         Further variables for the process.
     limit
-        Seconds that the work may take.
+        Largest duration of the work, in seconds.
     """
 
     name: str
@@ -72,8 +72,8 @@ class Measurement:
     peak_mb, growth_mb
         Largest resident set during the work, and by how much it is above what was resident before.
     others
-        Cores that other processes used meanwhile, on average. Times taken beside others are of
-        little worth: threads that wait for each other spin.
+        Cores that other processes used meanwhile, on average. Times measured while others work
+        are unreliable: threads that wait for each other spin.
     figures
         What else the case reports.
     error
@@ -143,7 +143,7 @@ class Contest:
         return Spread.of(self.values(name, key))
 
     def ratio(self, above: str, below: str, key: str) -> Spread | None:
-        """Return the spread of the ratios of two contestants, taken round by round."""
+        """Return the spread of the ratios of two contestants, round by round."""
         pairs = (
             (each[above].value(key), each[below].value(key))
             for each in self.rounds
@@ -176,7 +176,7 @@ class Bench:
     quick
         Whether sizes are reduced and nothing is repeated.
     repeats, seeds
-        How often to measure, where the caller says so.
+        Number of repetitions; None for the default of each part.
     tuner
         The search for strengths that fabricfit is measured with; None for its default.
     all_epochs
@@ -211,7 +211,7 @@ class Bench:
         self.contests: list[Contest] = []
 
     def repeats(self, default: int) -> int:
-        """Return how often to measure a pair: as the caller says, else once if quick."""
+        """Return the number of repetitions of a pair: the requested one, else 1 if quick."""
         return self._repeats or (1 if self.quick else default)
 
     def seeds(self, default: int) -> int:
@@ -246,7 +246,7 @@ class Bench:
                     own = replace(case, arguments={**case.arguments, **change})
                     measurement = self.measure(own)
                     place = f"{part} · {workload} · {case.name} · {number + 1}/{len(changes)}"
-                    self._show(place, measurement)
+                    self._print_measurement(place, measurement)
                     if measurement.error:
                         failed[case.name] = measurement
                     found[case.name] = measurement
@@ -285,7 +285,7 @@ class Bench:
                 command, cwd=_ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT
             )
             try:
-                error = _wait(process, started, case.limit)
+                error = _await_process(process, started, case.limit)
             finally:
                 if process.poll() is None:
                     process.kill()
@@ -297,13 +297,13 @@ class Bench:
         measurement = Measurement(**json.loads(result.read_text()))
         return replace(measurement, error=" ".join(measurement.error.split())[:_ERROR_LENGTH])
 
-    def _show(self, place: str, measurement: Measurement) -> None:
+    def _print_measurement(self, place: str, measurement: Measurement) -> None:
         if measurement.error:
             self._log.print(f"{place}: {measurement.error}", style="red", markup=False)
         else:
             times = f"{measurement.wall:.3g} s, {measurement.cpu:.3g} s of CPU"
             if measurement.others > BUSY:
-                times += f", beside others on {measurement.others:.1f} cores"
+                times += f", while others used {measurement.others:.1f} cores"
             self._log.print(f"{place}: {times}", style="dim", markup=False, highlight=False)
 
 
@@ -317,8 +317,8 @@ def _wait_for_quiet(patience: float) -> None:
             return
 
 
-def _wait(process: subprocess.Popen[bytes], started: Path, limit: float) -> str:
-    """Wait for a process; return what is wrong if it takes too long."""
+def _await_process(process: subprocess.Popen[bytes], started: Path, limit: float) -> str:
+    """Wait for a process; return the problem if it exceeds its limit."""
     begun, running = time.monotonic(), False
     while True:
         try:

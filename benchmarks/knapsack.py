@@ -1,4 +1,4 @@
-"""Knapsacks of groups that cost the same within a layer, beside solvers of mixed-integer programs."""
+"""Knapsacks of groups of equal cost within a layer, against solvers of mixed-integer programs."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ GROUPED, ITEMS = "fabricfit, grouped", "fabricfit, items"
 SIZES = (5_000, 50_000, 500_000)
 LIMIT = 60.0
 COSTS = np.array([[1, 0], [2, 1], [1, 1], [4, 3], [3, 0], [1, 2], [5, 1], [2, 2]])
-"""What a group of each layer takes of the first and of the second resource."""
+"""Cost of a group of each layer in the first and in the second resource."""
 
 SHARE = 0.4
-"""How much of what all groups take is there."""
+"""Capacity as a fraction of the cost of all groups."""
 
 
 def run(bench: Bench) -> Report:
@@ -43,7 +43,7 @@ def run(bench: Bench) -> Report:
             word = "resource" if resources == 1 else "resources"
             workload = f"{size:,} groups, {resources} {word}"
             contest = bench.compete(PART, workload, cases, bench.repeats(3))
-            report.tables.append(_table(contest))
+            report.tables.append(_build_table(contest))
             for rival in RIVALS:
                 if not contest.error(rival):
                     what = f"wall time: {rival} ÷ {GROUPED}"
@@ -52,12 +52,14 @@ def run(bench: Bench) -> Report:
     return report
 
 
-def _table(contest: Contest) -> Any:
+def _build_table(contest: Contest) -> Any:
     columns = ["", "wall", "value below the best", "÷ grouped", "÷ items", "memory growth"]
     table = new_table(contest.workload, columns)
-    best = max(contest.values(name, "value")[0] for name in contest.names if _ok(contest, name))
+    best = max(
+        contest.values(name, "value")[0] for name in contest.names if _has_no_error(contest, name)
+    )
     for name in contest.names:
-        if not _ok(contest, name):
+        if not _has_no_error(contest, name):
             table.add_row(name, contest.error(name))
             continue
         gap = (best - contest.values(name, "value")[0]) / best
@@ -73,11 +75,11 @@ def _table(contest: Contest) -> Any:
     return table
 
 
-def _ok(contest: Contest, name: str) -> bool:
+def _has_no_error(contest: Contest, name: str) -> bool:
     return not contest.error(name)
 
 
-def _problem(size: int, resources: int) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
+def _draw_problem(size: int, resources: int) -> tuple[list[np.ndarray], np.ndarray, np.ndarray]:
     """Return the values by layer, what a group of each layer costs, and the capacity."""
     rng = np.random.default_rng(size + resources)
     costs = COSTS[:, :resources]
@@ -89,7 +91,7 @@ def _problem(size: int, resources: int) -> tuple[list[np.ndarray], np.ndarray, n
     return values, costs, np.floor(SHARE * (sizes @ costs)).astype(np.int64)
 
 
-def _flat(values: list[np.ndarray], costs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _flatten_groups(values: list[np.ndarray], costs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     counts = [len(part) for part in values]
     return np.concatenate(values), np.repeat(costs, counts, axis=0).T.copy()
 
@@ -98,7 +100,7 @@ def grouped_task(size: int, resources: int) -> Task:
     """Prepare fabricfit's exact solver for layers of equal cost."""
     from fabricfit.knapsack import GroupedProblem, solve_grouped
 
-    values, costs, capacity = _problem(size, resources)
+    values, costs, capacity = _draw_problem(size, resources)
 
     def work() -> Any:
         return solve_grouped(GroupedProblem(values, costs, capacity))
@@ -106,7 +108,7 @@ def grouped_task(size: int, resources: int) -> Task:
     def inspect(found: Any) -> dict[str, Any]:
         if found.status != "optimal":
             raise ValueError(f"the choice is {found.status} with a gap of {found.gap}")
-        return _checked(size, resources, np.concatenate(found.choice))
+        return _check_choice(size, resources, np.concatenate(found.choice))
 
     return Task(work, inspect)
 
@@ -115,13 +117,13 @@ def items_task(size: int, resources: int) -> Task:
     """Prepare fabricfit's solver of single items."""
     from fabricfit.knapsack import solve_knapsack
 
-    values, costs, capacity = _problem(size, resources)
-    flat, each = _flat(values, costs)
+    values, costs, capacity = _draw_problem(size, resources)
+    flat, each = _flatten_groups(values, costs)
 
     def inspect(found: tuple[float, list[int]]) -> dict[str, Any]:
         kept = np.zeros(len(flat), bool)
         kept[found[1]] = True
-        return _checked(size, resources, kept)
+        return _check_choice(size, resources, kept)
 
     return Task(lambda: solve_knapsack(flat, each, capacity), inspect)
 
@@ -130,19 +132,19 @@ def rival_task(size: int, resources: int, solver: str) -> Task:
     """Prepare another solver, named in :data:`benchmarks.rivals.solvers.SOLVERS`."""
     from benchmarks.rivals.solvers import SOLVERS
 
-    values, costs, capacity = _problem(size, resources)
-    flat, each = _flat(values, costs)
+    values, costs, capacity = _draw_problem(size, resources)
+    flat, each = _flatten_groups(values, costs)
     solve = SOLVERS[solver]()
     return Task(
         lambda: solve(flat, each, capacity, LIMIT),
-        lambda kept: _checked(size, resources, kept),
+        lambda kept: _check_choice(size, resources, kept),
     )
 
 
-def _checked(size: int, resources: int, kept: np.ndarray) -> dict[str, Any]:
+def _check_choice(size: int, resources: int, kept: np.ndarray) -> dict[str, Any]:
     """Return the value of a choice; refuse one that does not fit."""
-    values, costs, capacity = _problem(size, resources)
-    flat, each = _flat(values, costs)
+    values, costs, capacity = _draw_problem(size, resources)
+    flat, each = _flatten_groups(values, costs)
     if (each[:, kept].sum(axis=1) > capacity).any():
-        raise ValueError("the choice takes more than there is")
+        raise ValueError("the choice exceeds the capacity")
     return {"value": float(flat[kept].sum())}

@@ -1,4 +1,4 @@
-"""What the measurements were made on."""
+"""The machine of the measurements."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _PACKAGES = (
 def describe() -> dict[str, str]:
     """Return the machine and the versions of what is measured, by name."""
     found = {
-        "CPU": _cpu(),
+        "CPU": _read_cpu(),
         "cores": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0),
-        "memory": _memory(),
+        "memory": _read_memory(),
         "system": platform.platform(),
         "Python": platform.python_version(),
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "not set"),
@@ -42,7 +42,7 @@ def describe() -> dict[str, str]:
 
 
 def busy_seconds() -> float:
-    """Return the CPU seconds that all processes have used so far, 0 if the system does not tell."""
+    """Return the CPU seconds that all processes have used so far, 0 if the system does not report it."""
     try:
         fields = Path("/proc/stat").read_text().split(maxsplit=9)[1:9]
     except OSError:
@@ -52,7 +52,7 @@ def busy_seconds() -> float:
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
-def _cpu() -> str:
+def _read_cpu() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -61,7 +61,7 @@ def _cpu() -> str:
     return names[0] if names else platform.processor()
 
 
-def _memory() -> str:
+def _read_memory() -> str:
     try:
         return f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 1e9:.0f} GB"
     except (OSError, ValueError):

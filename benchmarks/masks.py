@@ -1,4 +1,4 @@
-"""Masks: of a large network beside PyTorch, of small ones beside the older algorithm."""
+"""Masks of a large network, against PyTorch, and of small ones, against the older algorithm."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ def run(bench: Bench) -> Report:
                 own = {**arguments, "way": way}
                 cases.append(Case(name, "benchmarks.rivals.torch_masks:magnitude_task", own))
         contest = bench.compete(
-            PART, f"{_count(sizes):.1e} weights, {structure}", cases, _times(bench)
+            PART, f"{_count_weights(sizes):.1e} weights, {structure}", cases, _count_repeats(bench)
         )
-        report.tables.append(_table(contest, _count(sizes)))
+        report.tables.append(_build_table(contest, _count_weights(sizes)))
         for name in contest.names[1:]:
             what = f"wall time: {name} ÷ {OURS}"
             value = contest.ratio(name, OURS, "wall")
@@ -64,23 +64,25 @@ def run(bench: Bench) -> Report:
                 Case(OURS, "benchmarks.masks:small_task", small),
                 Case(OLDER, "benchmarks.masks:older_task", small),
             ]
-            contest = bench.compete(PART, f"{workload.title}, {structure}", cases, _times(bench))
-            report.tables.append(_table(contest, None))
+            contest = bench.compete(
+                PART, f"{workload.title}, {structure}", cases, _count_repeats(bench)
+            )
+            report.tables.append(_build_table(contest, None))
             value = contest.ratio(OLDER, OURS, "wall")
             what = f"wall time: {OLDER} ÷ {OURS}"
             report.headlines.append(Headline(PART, contest.workload, what, value))
     return report
 
 
-def _times(bench: Bench) -> int:
+def _count_repeats(bench: Bench) -> int:
     return bench.repeats(3)
 
 
-def _count(sizes: list[int]) -> int:
+def _count_weights(sizes: list[int]) -> int:
     return sum(a * b for a, b in pairwise(sizes))
 
 
-def _table(contest: Contest, weights: int | None) -> Any:
+def _build_table(contest: Contest, weights: int | None) -> Any:
     columns = [
         "",
         "wall",
@@ -128,15 +130,15 @@ def fabricfit_task(sizes: list[int], sparsity: float, reuse_factor: int | None) 
     )
     for layer, kernel in zip(model.layers, kernels(sizes), strict=True):
         layer.set_weights([kernel])
-    return _masks_task(model, sparsity, reuse_factor)
+    return _make_task(model, sparsity, reuse_factor)
 
 
 def small_task(name: str, directory: str, sparsity: float, reuse_factor: int | None) -> Task:
     """Prepare masks of a workload's trained model."""
-    return _masks_task(load_model(name, 0, directory), sparsity, reuse_factor)
+    return _make_task(load_model(name, 0, directory), sparsity, reuse_factor)
 
 
-def _masks_task(model: Any, sparsity: float, reuse_factor: int | None) -> Task:
+def _make_task(model: Any, sparsity: float, reuse_factor: int | None) -> Task:
     from fabricfit.description.attributes import OptimizationAttributes
     from fabricfit.description.structures import SUPPORTED_STRUCTURES
     from fabricfit.keras.masking import get_model_masks
@@ -158,7 +160,7 @@ def _masks_task(model: Any, sparsity: float, reuse_factor: int | None) -> Task:
     def work() -> Any:
         return get_model_masks(model, attributes, sparsity, ParameterEstimator)
 
-    return Task(work, lambda found: _kept(found[0]))
+    return Task(work, lambda found: _check_masks(found[0]))
 
 
 def older_task(name: str, directory: str, sparsity: float, reuse_factor: int | None) -> Task:
@@ -166,9 +168,9 @@ def older_task(name: str, directory: str, sparsity: float, reuse_factor: int | N
     from benchmarks.rivals.older_masks import model_masks
 
     model = load_model(name, 0, directory)
-    return Task(lambda: model_masks(model, sparsity, reuse_factor), _kept)
+    return Task(lambda: model_masks(model, sparsity, reuse_factor), _check_masks)
 
 
-def _kept(masks: dict[str, np.ndarray]) -> dict[str, Any]:
+def _check_masks(masks: dict[str, np.ndarray]) -> dict[str, Any]:
     total = sum(mask.size for mask in masks.values())
     return {"kept": sum(int(np.count_nonzero(mask)) for mask in masks.values()) / total}

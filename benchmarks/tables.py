@@ -1,4 +1,4 @@
-"""Numbers as text, and what a part of the benchmarks hands back."""
+"""Tables, numbers as text, and the report of a part of the benchmarks."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def new_table(title: str, columns: Sequence[str], caption: str = "", texts: int 
 def contest_table(
     contest: Contest, title: str, ours: Sequence[str], rivals: Sequence[str]
 ) -> Table:
-    """Return times, memory and, for each rival, how many times as much it takes as each of ours.
+    """Return times, memory and, for each rival, the ratio of its times to ours.
 
     Parameters
     ----------
@@ -127,13 +127,13 @@ def ratio(value: Spread | None) -> str:
     """Return a ratio, with its least and largest value if they differ."""
     if value is None:
         return NOTHING
-    text = f"{_digits(value.median)}x"
+    text = f"{_format_digits(value.median)}x"
     if value.low == value.high:
         return text
-    return f"{text} ({_digits(value.low)}..{_digits(value.high)})"
+    return f"{text} ({_format_digits(value.low)}..{_format_digits(value.high)})"
 
 
-def _digits(value: float) -> str:
+def _format_digits(value: float) -> str:
     if value < 0.0995:
         return f"{value:.2g}"
     if value < 9.995:

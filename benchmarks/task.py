@@ -1,4 +1,4 @@
-"""What a contestant hands to the process that measures it."""
+"""Task of a contestant: the work that is measured, and the figures of its result."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ __all__ = ["NoNumberError", "Task"]
 
 
 class NoNumberError(Exception):
-    """There is nothing to report; the message says why."""
+    """There are no numbers to report; the message gives the reason."""
 
 
-def _nothing(outcome: Any) -> dict[str, Any]:
+def _report_nothing(outcome: Any) -> dict[str, Any]:
     """Report no figures besides the time and the memory."""
     return {}
 
@@ -28,8 +28,8 @@ class Task:
         What is measured.
     inspect
         Turns what ``work`` returned into figures, outside of what is measured. An exception in it
-        says that the outcome is not what was asked for.
+        means that the outcome is not the requested one.
     """
 
     work: Callable[[], Any]
-    inspect: Callable[[Any], dict[str, Any]] = _nothing
+    inspect: Callable[[Any], dict[str, Any]] = _report_nothing

@@ -1,4 +1,4 @@
-"""The search for regularization strengths alone, beside KerasTuner as one would use it."""
+"""The search for regularization strengths alone, against KerasTuner as it is usually used."""
 
 from __future__ import annotations
 

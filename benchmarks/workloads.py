@@ -47,7 +47,7 @@ class Workload:
     training_epochs
         How long the model is trained before anybody prunes it.
     seeds
-        For how many seeds it is measured, unless the caller says otherwise.
+        Default number of seeds.
     """
 
     name: str
@@ -80,7 +80,7 @@ class Samples(NamedTuple):
 
     @property
     def validation(self) -> tuple[np.ndarray, np.ndarray]:
-        """Samples to judge a training by."""
+        """Samples to evaluate a training with."""
         return self.X_val, self.y_val
 
 
@@ -101,7 +101,7 @@ def load_samples(name: str, directory: str, seed: int = 0) -> Samples:
 
         jets = load_jets()
         return Samples(*jets[:6])
-    X, y = _digits(Path(directory) / "digits.npz")
+    X, y = _load_digits(Path(directory) / "digits.npz")
     rng = np.random.default_rng(seed)
     parts: tuple[list[np.ndarray], ...] = ([], [], [])
     for label in np.unique(y):
@@ -115,7 +115,7 @@ def load_samples(name: str, directory: str, seed: int = 0) -> Samples:
     return Samples(*(array[index] for index in split for array in (X, y)))
 
 
-def _digits(file: Path) -> tuple[np.ndarray, np.ndarray]:
+def _load_digits(file: Path) -> tuple[np.ndarray, np.ndarray]:
     if file.exists():
         with np.load(file) as arrays:
             return arrays["X"], arrays["y"]
@@ -176,7 +176,7 @@ def prepare_model(name: str, seed: int, directory: str) -> Task:
             epochs=WORKLOADS[name].training_epochs,
             verbose=0,
         )
-        model.save(_model_file(name, seed, directory))
+        model.save(_name_model_file(name, seed, directory))
 
     return Task(work)
 
@@ -190,7 +190,7 @@ def train_models(bench: Bench, name: str, seeds: int) -> None:
         A training failed.
     """
     for seed in range(seeds):
-        if _model_file(name, seed, str(bench.directory)).exists():
+        if _name_model_file(name, seed, str(bench.directory)).exists():
             continue
         arguments: dict[str, Any] = {"name": name, "seed": seed, "directory": str(bench.directory)}
         case = Case("training", "benchmarks.workloads:prepare_model", arguments)
@@ -202,10 +202,10 @@ def load_model(name: str, seed: int, directory: str) -> keras.Model:
     """Load a trained model, not compiled."""
     import keras
 
-    return keras.models.load_model(_model_file(name, seed, directory), compile=False)
+    return keras.models.load_model(_name_model_file(name, seed, directory), compile=False)
 
 
-def _model_file(name: str, seed: int, directory: str) -> Path:
+def _name_model_file(name: str, seed: int, directory: str) -> Path:
     return Path(directory) / f"{name}-{seed}.keras"
 
 

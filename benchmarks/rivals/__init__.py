@@ -1,1 +1,1 @@
-"""Code that one would run in the place of fabricfit, each written in the way that is usual for it."""
+"""Alternatives to fabricfit, each written in its usual way."""

@@ -46,7 +46,7 @@ class _Loop:
 
 
 class _Steps(_Loop):
-    """A compiled step takes the whole data set and the samples' numbers; its state is donated."""
+    """A compiled step with the whole data set and the samples' numbers as arguments; its state is donated."""
 
     def __init__(self, name: str, X: np.ndarray, y: np.ndarray) -> None:
         super().__init__(name, X, y)

@@ -252,7 +252,7 @@ def _tune(
 def _freeze(
     model: keras.Model, step: _MaskedStep, sparsity: float, settings: OlderSettings
 ) -> None:
-    """Zero what goes at a level, and forget the optimizer's moments."""
+    """Zero the weights that a level prunes, and reset the optimizer's moments."""
     masks = model_masks(model, sparsity, settings.reuse_factor)
     for layer in prunable(model):
         kernel, *rest = layer.get_weights()

@@ -123,7 +123,7 @@ def keep_best(values: np.ndarray, costs: np.ndarray, capacity: np.ndarray) -> li
     values
         What each group is worth, shape ``(N,)``.
     costs
-        What it takes of each resource, shape ``(M, N)``.
+        Usage of each resource, shape ``(M, N)``.
     capacity
         How much there is, shape ``(M,)``.
     """

@@ -1,4 +1,4 @@
-"""Solvers of knapsacks that one would otherwise call."""
+"""Knapsack solvers of other packages."""
 
 from __future__ import annotations
 
@@ -72,8 +72,8 @@ def pulp_cbc() -> Solver:
         problem: Any = pulp.LpProblem("knapsack", pulp.LpMaximize)
         kept = [pulp.LpVariable(f"x{i}", cat="Binary") for i in range(len(values))]
         problem += pulp.lpDot(values.tolist(), kept)
-        for row, room in zip(costs.tolist(), capacity.tolist(), strict=True):
-            problem += pulp.lpDot(row, kept) <= room
+        for row, limit in zip(costs.tolist(), capacity.tolist(), strict=True):
+            problem += pulp.lpDot(row, kept) <= limit
         problem.solve(pulp.PULP_CBC_CMD(msg=False, timeLimit=limit))
         if problem.sol_status != pulp.LpSolutionOptimal:
             raise NoNumberError(f"none in {limit:g} s")

@@ -27,9 +27,9 @@ def magnitude_task(
         ``'kthvalue'`` or ``'topk'``: how the weights to keep are found; ``'global_unstructured'``
         calls PyTorch's pruning.
     sparsity
-        Fraction that goes.
+        Fraction of the weights to prune.
     reuse_factor
-        Weights of a group, which goes as a whole; None for single weights.
+        Number of weights of a group, which is pruned as a whole; None for single weights.
     """
     from benchmarks.masks import kernels
 
