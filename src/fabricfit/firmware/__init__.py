@@ -8,8 +8,9 @@ hls4ml would silently build otherwise; :func:`quantize_to_grid` quantizes weight
 from __future__ import annotations
 
 import importlib
-import warnings
 from typing import TYPE_CHECKING, Any
+
+from fabricfit.deprecation import serve_old_names
 
 if TYPE_CHECKING:
     from fabricfit.firmware.configuration import Realized, realize
@@ -28,8 +29,7 @@ _HOMES = {
     "verify": "verification",
 }
 """Public name -> its module, imported at first use, so that ``import fabricfit`` needs no Keras."""
-_RENAMED = {"snap_model": "quantize_to_grid"}
-"""Former name -> name; removed in the next release."""
+_serve_old_name = serve_old_names(__name__, {"snap_model": "quantize_to_grid"})
 
 __all__ = [
     "LayerVerification",
@@ -44,14 +44,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in _RENAMED:
-        warnings.warn(
-            f"fabricfit.firmware.{name} is now fabricfit.firmware.{_RENAMED[name]}; the former name will "
-            "be removed in the next release.",
-            DeprecationWarning,
-            stacklevel=2,
-        )
-        name = _RENAMED[name]
     if name in _HOMES:
         return getattr(importlib.import_module(f"fabricfit.firmware.{_HOMES[name]}"), name)
-    raise AttributeError(f"module 'fabricfit.firmware' has no attribute {name!r}")
+    return _serve_old_name(name)
