@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from fabricfit.firmware import verify
     from fabricfit.hardware.budget import Budget
     from fabricfit.keras import optimize_keras_model_for_hls4ml, optimize_model
+    from fabricfit.layers import LayerFamily, register_layer
     from fabricfit.network.describe import (
         get_attributes_from_keras_model,
         get_attributes_from_keras_model_and_hls4ml_config,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Budget": "fabricfit.hardware.budget",
     "FabricFitError": "fabricfit.errors",
+    "LayerFamily": "fabricfit.layers",
     "OptimizationResult": "fabricfit.optimization.result",
     "OptimizationSettings": "fabricfit.optimization.settings",
     "SUPPORTED_STRUCTURES": "fabricfit.description.structures",
@@ -46,6 +48,7 @@ _HOMES = {
     "optimize_model": "fabricfit.keras",
     "reduce_model": "fabricfit.surgery.reduction",
     "register_criterion": "fabricfit.choices.ranking",
+    "register_layer": "fabricfit.layers",
     "sweep": "fabricfit.optimization.sweep",
     "verify": "fabricfit.firmware",
 }
@@ -54,6 +57,7 @@ __all__ = [
     "SUPPORTED_STRUCTURES",
     "Budget",
     "FabricFitError",
+    "LayerFamily",
     "OptimizationResult",
     "OptimizationSettings",
     "__version__",
@@ -67,6 +71,7 @@ __all__ = [
     "optimize_model",
     "reduce_model",
     "register_criterion",
+    "register_layer",
     "sweep",
     "verify",
 ]

@@ -8,7 +8,7 @@ import pytest
 
 import fabricfit
 from fabricfit.keras import OptimizationSettings, config, optimize
-from fabricfit.layers import find_handler, reason_to_skip
+from fabricfit.layers import family_of, reason_to_skip
 from fabricfit.network.describe import get_attributes_from_keras_model
 from fabricfit.network.kernels import kernel_arrays, named_kernels
 from fabricfit.objectives import ParameterEstimator
@@ -201,7 +201,7 @@ def test_the_format_holds_all_weights():
     layer, rng = model.get_layer("fc1"), np.random.default_rng(1)
     layer.kernel.assign(rng.normal(0, 1, layer.kernel.shape))
     layer.kq.quantizer._b.assign(rng.integers(0, 7, layer.kernel.shape))
-    (kernel,) = find_handler(layer).kernels(layer)
+    (kernel,) = family_of(layer).kernels(layer)
     scaled = kernel.used() * 2.0**kernel.precision.fractional
     assert (scaled == np.rint(scaled)).all()
     assert np.abs(scaled).max() <= 2.0 ** (kernel.precision.width - 1)

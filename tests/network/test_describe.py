@@ -6,9 +6,9 @@ import pytest
 from fabricfit.errors import InvalidInputError
 from fabricfit.layers import (
     Kernel,
-    LayerHandler,
-    base,
-    find_handler,
+    LayerFamily,
+    family_of,
+    forget_layer,
     reason_to_skip,
     register_layer,
 )
@@ -46,7 +46,7 @@ def test_branches_keep_the_units_that_they_share():
     a, b = L.Dense(3, name="a")(inputs), L.Dense(3, name="b")(inputs)
     both = L.Concatenate()([L.Add(name="add")([a, b]), a])
     found = get_attributes_from_keras_model(keras.Model(inputs, L.Dense(2, name="c")(both)))
-    assert found["a"].consumers == {} and found["b"].consumers == {}
+    assert found["a"].consumers == {"c": 1} and found["b"].consumers == {}
     assert found["add"].inbound_layers == ["a", "b"]
 
 
@@ -127,23 +127,21 @@ class Twice(keras.layers.Dense):
 
 
 def test_a_user_can_add_a_layer_type():
-    class TwiceHandler(LayerHandler):
+    class TwiceFamily(LayerFamily):
+        handles = (Twice,)
         regularizer = DenseRegularizer
-
-        def handles(self, layer_type):
-            return layer_type is Twice
 
         def kernels(self, layer):
             return (Kernel(layer.kernel, layer),)
 
     model = keras.Sequential([keras.Input((4,)), Twice(3)])
     assert "not a supported layer type" in reason_to_skip(model.layers[0])
-    handler = register_layer(TwiceHandler())
+    family = register_layer(TwiceFamily())
     try:
-        assert find_handler(model.layers[0]) is handler
+        assert family_of(model.layers[0]) is family
         assert reason_to_skip(model.layers[0]) == ""
     finally:
-        base._HANDLERS.remove(handler)
+        forget_layer(family)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from fabricfit.description.attributes import (
     OptimizationAttributes,
     hls4mlAttributes,
 )
+from fabricfit.description.elementwise import ElementwiseWork
 from fabricfit.description.precision import quantize
 from fabricfit.description.structures import SUPPORTED_STRUCTURES
 from fabricfit.errors import InvalidInputError
@@ -168,7 +169,7 @@ def test_an_activation_by_table_takes_block_ram():
     objective = FPGAResources(["bram18"])
     attributes = layer()
     plain = objective.layer_use(attributes, kernel_for(attributes))
-    attributes.activation = "sigmoid"
+    attributes.elementwise = ElementwiseWork.LOOKUP_TABLE
     assert objective.layer_use(attributes, kernel_for(attributes))[0] == plain[0] + 16
 
 

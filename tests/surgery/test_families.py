@@ -1,14 +1,13 @@
-"""Each rule is held against what the layer itself does to constant and to varying units."""
+"""Each family is held against what the layer itself does to constant and to varying units."""
 
 import keras
 import numpy as np
 import pytest
 from keras import layers
 
+from fabricfit.layers import ElementwiseFamily, forget_layer, register_layer, unit_family
 from fabricfit.network.graph import read_graph
-from fabricfit.surgery import families
 from fabricfit.surgery.reduction import plan_reduction, reduce_model
-from fabricfit.surgery.rules import Rule, register, rule_for
 
 pytestmark = pytest.mark.keras
 
@@ -84,16 +83,16 @@ def test_constants_are_those_that_the_layer_gives(name):
     make, shape = CASES[name]
     layer = make()
     model, call = single_call(layer, shape)
-    rule = rule_for(layer)
-    assert rule.obstacle(call) is None
-    if rule.has_own_units:
+    family = unit_family(layer)
+    assert family.obstacle(call) is None
+    if family.has_own_units:
         # Output 0 sees units that vary, output 1 constant ones, output 2 none but unit 0.
         kernel, bias = layer.get_weights()
         kernel[..., 4:, 1:] = 0
         kernel[..., 1:, 2] = 0
         layer.set_weights([kernel, bias])
     expected = observe(model(samples(KNOWN, shape, 1), training=False))
-    received = rule.constants(call, (KNOWN,))
+    received = family.constants(call, (KNOWN,))
     np.testing.assert_allclose(received, expected, rtol=1e-5, atol=1e-6)
     assert np.isnan(expected).any() or name == "repeat"
 
@@ -107,18 +106,18 @@ def test_merged_constants_are_those_that_the_layer_gives(merge, shape):
     model, call = single_call(layer, shape, n_inputs=2)
     both = (KNOWN, np.array([np.nan, 2.0, 0.5, np.nan, 0.0, np.nan]))
     x = [samples(known, shape, seed) for seed, known in enumerate(both)]
-    received = rule_for(layer).constants(call, both)
+    received = unit_family(layer).constants(call, both)
     np.testing.assert_allclose(received, observe(model(x)), rtol=1e-6)
 
 
 def test_concatenation_along_positions_ties_equal_units():
     layer = layers.Concatenate(axis=1)
     _, call = single_call(layer, SERIES, n_inputs=2)
-    rule = rule_for(layer)
+    family = unit_family(layer)
     other = KNOWN + np.array([0, 0, 1, 0, 0, 0])
     expected = np.array([0.0, -0.75, np.nan, 0.25, np.nan, np.nan])
-    np.testing.assert_array_equal(rule.constants(call, (KNOWN, other)), expected)
-    assert [link.port for link in rule.links(call)] == [0, 1]
+    np.testing.assert_array_equal(family.constants(call, (KNOWN, other)), expected)
+    assert [link.port for link in family.links(call)] == [0, 1]
 
 
 TIED = [name for name in CASES if name not in ("dense", "conv, same", "conv, valid", "causal")]
@@ -129,7 +128,7 @@ def test_links_name_every_output_that_an_input_reaches(name):
     make, shape = CASES[name]
     layer = make()
     model, call = single_call(layer, shape)
-    (link,) = rule_for(layer).links(call)
+    (link,) = unit_family(layer).links(call)
     # Between the breaks of the activations in question every output follows its input.
     rng = np.random.default_rng(0)
     x = rng.uniform(0.2, 0.9, (1, *shape)).astype("float32")
@@ -149,7 +148,7 @@ def test_links_name_every_output_that_an_input_reaches(name):
         (lambda: layers.Conv2D(4, 1, groups=2), IMAGE, "2 groups"),
         (lambda: layers.Activation("softmax"), (UNITS,), "mixes units"),
         (lambda: layers.Dropout(0.5, noise_shape=(None, UNITS)), (UNITS,), "noise_shape"),
-        (lambda: layers.Reshape((9, 4)), (6, UNITS), "apart"),
+        (lambda: layers.Reshape((9, 4)), (6, UNITS), "splits"),
         (lambda: layers.GlobalMaxPooling2D(data_format="channels_first"), IMAGE, "data_format"),
         (lambda: layers.ZeroPadding2D(data_format="channels_first"), IMAGE, "data_format"),
     ],
@@ -159,25 +158,25 @@ def test_obstacles_are_named(make, shape, words):
     if isinstance(layer, layers.Conv2D):
         layer.build((None, *shape))
     _, call = single_call(layer, shape)
-    assert words in rule_for(layer).obstacle(call)
+    assert words in unit_family(layer).obstacle(call)
 
 
 def test_broadcast_sum_is_an_obstacle():
     one, two = keras.Input((3, UNITS)), keras.Input((3, 1))
     layer = layers.Add()
     (*_, call) = read_graph(keras.Model([one, two], layer([one, two]))).calls
-    assert "broadcasts" in rule_for(layer).obstacle(call)
+    assert "broadcasts" in unit_family(layer).obstacle(call)
 
 
 def test_infinite_results_count_as_varying():
     layer = layers.Activation("exponential")
     _, call = single_call(layer, (2,))
-    result = rule_for(layer).constants(call, (np.array([1e3, 0.0]),))
+    result = unit_family(layer).constants(call, (np.array([1e3, 0.0]),))
     np.testing.assert_array_equal(result, [np.nan, 1.0])
     layer = layers.Dense(2)
     _, call = single_call(layer, (1,))
     layer.set_weights([np.zeros((1, 2), "float32"), np.array([np.inf, 0.5], "float32")])
-    result = rule_for(layer).constants(call, (np.array([np.nan]),))
+    result = unit_family(layer).constants(call, (np.array([np.nan]),))
     np.testing.assert_array_equal(result, [np.nan, 0.5])
 
 
@@ -185,9 +184,9 @@ def test_a_subclass_is_not_taken_for_its_base():
     class Own(layers.ReLU):
         pass
 
-    assert rule_for(layers.ReLU()) is not None
-    assert rule_for(Own()) is None
-    assert rule_for(layers.UnitNormalization()) is None
+    assert unit_family(layers.ReLU()) is not None
+    assert unit_family(Own()) is None
+    assert unit_family(layers.UnitNormalization()) is None
 
 
 class Doubled(layers.Layer):
@@ -213,17 +212,11 @@ def test_new_family_is_one_registration():
     assert plan_reduction(model).removed == {}
     assert "'doubled" in plan_reduction(model).kept["a"]
 
-    from fabricfit.surgery import rules as propagation
+    @register_layer
+    class DoubledFamily(ElementwiseFamily):
+        handles = (Doubled,)
 
     try:
-
-        @register
-        class DoubledRule(Rule):
-            handles = (Doubled,)
-
-            def constants(self, call, inputs):
-                return 2 * inputs[0]
-
         assert plan_reduction(model).removed == {"a": [1]}
         x = np.ones((1, 3), "float32")
         np.testing.assert_allclose(
@@ -232,20 +225,4 @@ def test_new_family_is_one_registration():
             rtol=1e-6,
         )
     finally:
-        propagation._RULES.pop(Doubled)
-
-
-def test_every_family_is_imported():
-    assert set(families.__all__) == {
-        "attention",
-        "depthwise",
-        "merging",
-        "normalization",
-        "products",
-        "quantized",
-        "recurrent",
-        "reshaping",
-        "tables",
-        "unitwise",
-        "wrapped",
-    }
+        forget_layer(DoubledFamily)

@@ -16,7 +16,7 @@ from keras import ops
 
 from fabricfit.curvature.autodiff import Tensor
 from fabricfit.curvature.linearity import Head
-from fabricfit.curvature.matrix_forms import MatrixForm
+from fabricfit.layers.matrix_form import MatrixForm
 
 __all__ = ["Tap", "TappedRun", "run", "run_tapped"]
 

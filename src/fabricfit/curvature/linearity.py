@@ -13,37 +13,13 @@ from typing import Any
 
 import keras
 
+from fabricfit.layers import family_of
+from fabricfit.layers.activations import is_piecewise_linear
 from fabricfit.network.graph import Graph
 from fabricfit.network.reader import Network
 
 __all__ = ["Head", "find_heads", "why_not_piecewise_linear"]
 
-
-def _known(module: Any, names: str) -> frozenset[Any]:
-    return frozenset(getattr(module, name) for name in names.split() if hasattr(module, name))
-
-
-_WITH_ACTIVATION = _known(
-    keras.layers,
-    "Dense EinsumDense Conv1D Conv2D Conv3D Conv1DTranspose Conv2DTranspose Conv3DTranspose "
-    "DepthwiseConv1D DepthwiseConv2D SeparableConv1D SeparableConv2D",
-)
-
-_ACTIVATION_LAYERS = _known(keras.layers, "Activation Softmax")
-
-_PIECEWISE_LINEAR_LAYERS = _WITH_ACTIVATION | _known(
-    keras.layers,
-    "InputLayer Identity Activation ReLU LeakyReLU PReLU BatchNormalization Normalization "
-    "Rescaling Embedding ActivityRegularization "
-    "Dropout SpatialDropout1D SpatialDropout2D SpatialDropout3D AlphaDropout GaussianDropout "
-    "GaussianNoise MaxPooling1D MaxPooling2D MaxPooling3D AveragePooling1D AveragePooling2D "
-    "AveragePooling3D GlobalMaxPooling1D GlobalMaxPooling2D GlobalMaxPooling3D "
-    "GlobalAveragePooling1D GlobalAveragePooling2D GlobalAveragePooling3D "
-    "Flatten Reshape Permute RepeatVector ZeroPadding1D ZeroPadding2D ZeroPadding3D Cropping1D "
-    "Cropping2D Cropping3D UpSampling1D UpSampling2D UpSampling3D "
-    "Add Subtract Average Maximum Minimum Concatenate",
-)
-"""Exact types only: a subclass may compute anything."""
 
 _PIECEWISE_LINEAR_OPERATIONS = (
     "Add",
@@ -56,10 +32,6 @@ _PIECEWISE_LINEAR_OPERATIONS = (
     "Reshape",
     "Subtract",
     "Transpose",
-)
-
-_PIECEWISE_LINEAR_ACTIVATIONS = _known(
-    keras.activations, "linear relu relu6 leaky_relu hard_sigmoid hard_tanh"
 )
 
 
@@ -87,9 +59,8 @@ class Head:
         """
         if self.attribute is None:
             return keras.activations.linear
-        if type(self.layer) is keras.layers.Softmax:
-            return keras.activations.softmax if self.layer.axis == -1 else None
-        return self.layer.activation
+        family = family_of(self.layer)
+        return family.function(self.layer) if family is not None else None
 
     def finish(self, z: Any) -> Any:
         """Turn the network's end into the model's output."""
@@ -116,9 +87,10 @@ def _find_head(graph: Graph, output: int, times: Mapping[int, int]) -> Head:
         inner = graph.nested[call.name]
         place = [made.index for made in call.outputs].index(output)
         return _find_head(inner, inner.outputs[place], times)
-    if type(last) in _ACTIVATION_LAYERS:
-        return Head(last, "call")
-    return Head(last, "activation") if type(last) in _WITH_ACTIVATION else Head()
+    family = family_of(last)
+    if family is None or family.final_activation is None:
+        return Head()
+    return Head(last, family.final_activation)
 
 
 def why_not_piecewise_linear(network: Network | None) -> str | None:
@@ -157,19 +129,17 @@ def _obstacle(call: Any, activation_is_free: bool) -> str | None:
     if not isinstance(call, keras.Layer):
         plain = kind in _PIECEWISE_LINEAR_OPERATIONS
         return None if plain else f"is the operation {kind}, not known to be piecewise linear"
-    if type(call) not in _PIECEWISE_LINEAR_LAYERS:
+    family = family_of(call)
+    if family is None or not family.piecewise_linear:
         return f"is of the type {kind}, not known to be piecewise linear"
     activation = getattr(call, "activation", None)
-    if activation_is_free or activation is None or _is_piecewise_linear(activation):
+    if activation_is_free or activation is None or _is_harmless(activation):
         return None
     named = getattr(activation, "__name__", type(activation).__name__)
     return f"has the activation {named!r}"
 
 
-def _is_piecewise_linear(activation: Any) -> bool:
+def _is_harmless(activation: Any) -> bool:
     if isinstance(activation, keras.Layer):
         return _obstacle(activation, False) is None
-    try:
-        return activation in _PIECEWISE_LINEAR_ACTIVATIONS
-    except TypeError:  # an activation that cannot be hashed is none of the known ones
-        return False
+    return is_piecewise_linear(activation)

@@ -17,9 +17,9 @@ from fabricfit.curvature.hooks import Tap, TappedRun, run, run_tapped
 from fabricfit.curvature.linearity import Head, find_heads
 from fabricfit.curvature.loss_curvature import LossCurvature
 from fabricfit.curvature.losses import LossSum
-from fabricfit.curvature.matrix_forms import matrix_form
 from fabricfit.curvature.samples import Batch, Samples
 from fabricfit.errors import InvalidInputError
+from fabricfit.layers import family_of
 from fabricfit.network.reader import Network
 
 __all__ = ["MAX_BATCH", "MEMORY_BUDGET", "MatrixSize", "Problem"]
@@ -32,7 +32,7 @@ MEMORY_BUDGET = 2**25
 
 
 class MatrixSize(NamedTuple):
-    """How large a layer's matrix product is for one sample, see :mod:`.matrix`."""
+    """How large a layer's matrix product is for one sample, see :mod:`fabricfit.layers.matrix_form`."""
 
     positions: int
     groups: int
@@ -129,7 +129,8 @@ class Problem:
             rewritten = getattr(layer, "quantization_mode", None) or getattr(
                 layer, "_remat_mode", None
             )
-            form = matrix_form(layer)
+            family = family_of(layer)
+            form = family.matrix_form(layer) if family is not None else None
             if form is not None and not rewritten:
                 found[key] = Tap(layer, form)
         return found

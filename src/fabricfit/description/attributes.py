@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from fabricfit.checks import whole_number
+from fabricfit.description.elementwise import ElementwiseWork
 from fabricfit.description.grouping import Grouping, as_structure
 from fabricfit.description.layout import Layout, standard_layout
 from fabricfit.description.precision import Precision, parse_precision
@@ -152,12 +153,12 @@ class LayerAttributes:
     scales
         Layer and variable, of a batch normalization behind the kernel -> the unit that each of its numbers
         is of, -1 for another kernel's. They are zero where the unit is pruned.
+    elementwise
+        The work on each result beside the matrix product: an activation, a comparison, a scale.
     kernel_of
         Name of the layer, where these are the attributes of one of its kernels; else empty.
     kernels
         Names of the attributes of the layer's kernels, where it has several.
-    activation
-        Name of the layer's activation; empty for a linear one.
     reads_model_input
         Whether an input of the model feeds it.
     consumer_attributes
@@ -205,9 +206,9 @@ class LayerAttributes:
     unit_classes: tuple[int, ...] = field(default=(), kw_only=True)
     row_classes: tuple[int, ...] = field(default=(), kw_only=True)
     scales: dict[tuple[str, str], tuple[int, ...]] = field(default_factory=dict, kw_only=True)
+    elementwise: ElementwiseWork = field(default=ElementwiseWork.FREE, kw_only=True)
     kernel_of: str = field(default="", kw_only=True)
     kernels: tuple[str, ...] = field(default=(), kw_only=True)
-    activation: str = field(default="", kw_only=True)
     reads_model_input: bool = field(default=False, kw_only=True)
     consumer_attributes: Mapping[str, LayerAttributes] = field(
         default_factory=dict, kw_only=True, repr=False

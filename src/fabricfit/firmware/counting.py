@@ -7,7 +7,6 @@ configuration structure count.
 
 from __future__ import annotations
 
-import math
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,12 +17,10 @@ import numpy as np
 from fabricfit.errors import FabricFitError
 from fabricfit.firmware.emulation.fixed import FixedTensor, Format
 from fabricfit.hardware.dsp import latency_dsp
+from fabricfit.layers import family_of_node
+from fabricfit.layers.generated_code import GeneratedProduct
 
 __all__ = ["MultiplicationCount", "count_multiplications"]
-
-_PLAIN = ("Dense", "Conv1D", "Conv2D", "PointwiseConv1D", "PointwiseConv2D")
-_DEPTHWISE = ("DepthwiseConv1D", "DepthwiseConv2D")
-_RECURRENT = ("SimpleRNN", "LSTM", "GRU")
 
 _STRUCT = re.compile(r"^struct (\w+)(?: : nnet::\w+)? \{\n(.*?)^\};", re.DOTALL | re.MULTILINE)
 _NUMBER = re.compile(r"static const unsigned (\w+) = (\d+);")
@@ -104,43 +101,18 @@ def count_multiplications(hls_model: Any) -> dict[str, MultiplicationCount]:
     for node in hls_model.get_layers():
         for product in _products(node, structs):
             count = _count(product, structs, unrolled)
-            n_out = _numbers(structs.get(product.struct, "")).get("n_out", 0)
-            found[product.key] = _with_constants(count, product, n_out, firmware / "weights")
+            numbers = _numbers(structs.get(product.struct, ""))
+            found[product.key] = _with_constants(count, product, numbers, firmware / "weights")
     return found
 
 
-@dataclass(frozen=True)
-class _Product:
-    """A matrix product of a layer: what it is called, its structure in the code, and its weights."""
-
-    node: Any
-    key: str
-    struct: str
-    weight: str = "weight"
-
-
-def _products(node: Any, structs: dict[str, str]) -> list[_Product]:
-    kind, config = node.class_name, f"config{node.index}"
-    if kind in (*_PLAIN, *_DEPTHWISE):
-        inner = f"{config}_mult"
-        return [_Product(node, node.name, inner if inner in structs else config)]
-    if kind == "EinsumDense":
-        return [_Product(node, node.name, f"{config}_dense")]
-    directions = {"": ("", "")} if kind in _RECURRENT else {}
-    if kind == "Bidirectional":
-        directions = {"forward/": ("_f", "forward_"), "backward/": ("_b", "backward_")}
-    return [
-        _Product(node, f"{node.name}/{part}{name}", f"{config}_{number}{ending}", prefix + weight)
-        for part, (ending, prefix) in directions.items()
-        for number, name, weight in (
-            (1, "kernel", "weight"),
-            (2, "recurrent_kernel", "recurrent_weight"),
-        )
-    ]
+def _products(node: Any, structs: dict[str, str]) -> tuple[GeneratedProduct, ...]:
+    family = family_of_node(node.class_name)
+    return family.generated_products(node, structs) if family is not None else ()
 
 
 def _count(
-    product: _Product, structs: dict[str, str], unrolled: dict[str, str]
+    product: GeneratedProduct, structs: dict[str, str], unrolled: dict[str, str]
 ) -> MultiplicationCount:
     node = product.node
     if node.get_attr("strategy") == "distributed_arithmetic":
@@ -154,18 +126,9 @@ def _count(
             "fabricfit reads."
         )
     numbers = _numbers(inner)
-    size, reuse_factor = numbers["n_in"] * numbers["n_out"], numbers["reuse_factor"]
-    copies, outer = 1, f"config{node.index}"
-    if node.class_name == "EinsumDense":
-        layer = _numbers(structs[outer])
-        size *= layer["n_inplace"]  # products side by side, each with weights of its own
-        copies = min(layer["n_free_data"], layer["parallelization_factor"])
-    elif product.struct == f"{outer}_mult":
-        layer = _numbers(structs[outer])
-        copies = _positions_at_once(layer, node)
-        # For pointwise layers all positions at once can be one product, of a diagonal of kernels.
-        axes = _KERNEL_AXES if node.class_name in _PLAIN else _DEPTHWISE_AXES
-        size = math.prod(layer.get(n, 1) for n in axes)
+    reuse_factor = numbers["reuse_factor"]
+    extent = product.extent(numbers, _numbers(structs.get(product.layer_struct, "")))
+    size, copies = extent.size, extent.copies
     function = kernel[1].rpartition("::")[2]
     if function.startswith(("DenseLatency", "DepthwiseDenseLatency")):
         nonzeros = size - numbers["n_zeros"]
@@ -189,37 +152,25 @@ def _numbers(struct: str) -> dict[str, int]:
 
 
 def _with_constants(
-    count: MultiplicationCount, product: _Product, n_out: int, weights: Path
+    count: MultiplicationCount, product: GeneratedProduct, numbers: dict[str, int], weights: Path
 ) -> MultiplicationCount:
     """Count the constants that need a multiplier in the weights as hls4ml wrote them."""
     by_constants = count.strategy == "latency" or (
         count.strategy == "resource" and count.reuse_factor == 1
     )
     node = product.node
-    if not by_constants or node.class_name not in (*_PLAIN, *_RECURRENT, "Bidirectional"):
+    if not by_constants or not product.counts_constants:
         return count
     variable = node.get_weights(product.weight)
     text = (weights / f"{variable.name}.h").read_text(encoding="utf-8")
-    numbers = text.partition("= {")[2].partition("}")[0]
-    values = np.array([float(number) for number in numbers.split(",")])
+    written = text.partition("= {")[2].partition("}")[0]
+    values = np.array([float(number) for number in written.split(",")])
     matrix = FixedTensor.from_float(values, Format.of(variable.type.precision)).values
-    if node.class_name in _PLAIN:
-        n_out = int(node.get_attr("n_out") or node.get_attr("n_filt"))
+    n_out = product.n_results(numbers)
     matrix = (
         matrix.reshape(n_out, -1).T if count.strategy == "resource" else matrix.reshape(-1, n_out)
     )
     return replace(count, constants=latency_dsp(matrix) * count.copies)
-
-
-_KERNEL_AXES = ("filt_height", "filt_width", "n_chan", "n_filt")
-_DEPTHWISE_AXES = ("filt_height", "filt_width", "n_filt")
-
-
-def _positions_at_once(layer: dict[str, int], node: Any) -> int:
-    if node.model.config.get_config_value("IOType") == "io_stream":
-        return 1
-    positions = layer.get("out_height", 1) * layer["out_width"]
-    return positions // layer["n_partitions"]
 
 
 def _count_unrolled(

@@ -5,29 +5,16 @@ from __future__ import annotations
 import math
 
 from fabricfit.description.attributes import LayerAttributes
+from fabricfit.description.elementwise import ElementwiseWork
 from fabricfit.hardware.estimates import Estimate, Resources
 
 __all__ = ["other_resources"]
 
 _UNMEASURED = "activations and layers without a kernel are counted from hls4ml's code, not measured"
-_TABLE_BITS = 1024 * 18
-"""A table of 1,024 numbers of 18 bits, hls4ml's default, fills one RAMB18."""
-
-_TABLES = ("elu", "gelu", "selu", "sigmoid", "silu", "softplus", "softsign", "swish", "tanh")
-_FREE = (
-    "",
-    "linear",
-    "Flatten",
-    "Reshape",
-    "InputLayer",
-    "Dropout",
-    "Concatenate",
-    "ZeroPadding2D",
-)
 
 
 def other_resources(layer_attributes: LayerAttributes) -> Resources:
-    """Estimate what a layer takes beside its matrix product.
+    """Estimate the resources of a layer beside its matrix product.
 
     - A table (sigmoid, tanh…) is a RAMB18 with two ports, so one for two results that are computed at
       once. Softmax has one such table of exponentials and one of inverses, and a product for each result:
@@ -39,35 +26,36 @@ def other_resources(layer_attributes: LayerAttributes) -> Resources:
     Parameters
     ----------
     layer_attributes
-        Any layer; ``activation`` names the activation, if there is one.
+        Any layer; its :attr:`~fabricfit.description.attributes.LayerAttributes.elementwise` says the kind.
     """
-    kind = layer_attributes.layer_type.__name__
-    activation = layer_attributes.activation
-    if kind in ("Softmax", "ReLU"):
-        activation = kind.lower()
+    work = layer_attributes.elementwise
     hls = layer_attributes.hls4ml
     width = hls.output_precision.width if hls is not None else 16
     results = math.prod(int(n) for n in layer_attributes.output_shape if n)
     if hls is not None and hls.io_type == "io_stream" and layer_attributes.output_shape:
         results = int(layer_attributes.output_shape[-1] or 1)
-    if activation == "softmax":
-        tables = -(-results // 2) + 1
-        return Resources(
-            dsp=Estimate(results, 0, results, _UNMEASURED),
-            bram18=Estimate(tables, 2, 2 * tables, _UNMEASURED),
-            lut=_bits(results, 2 * width),
-            ff=_bits(results, 2 * width),
-        )
-    if activation in _TABLES:
-        tables = -(-results // 2)
-        return Resources(
-            bram18=Estimate(tables, 0, results, _UNMEASURED), lut=_bits(results, width)
-        )
-    if kind == "BatchNormalization":
-        return Resources(dsp=Estimate(results, 0, results, _UNMEASURED), lut=_bits(results, width))
-    if activation in ("", "linear") and (kind in _FREE or layer_attributes.weight_shape):
-        return Resources()
-    return Resources(lut=_bits(results, width), ff=_bits(results, width))
+    match work:
+        case ElementwiseWork.FREE:
+            return Resources()
+        case ElementwiseWork.SOFTMAX:
+            tables = -(-results // 2) + 1
+            return Resources(
+                dsp=Estimate(results, 0, results, _UNMEASURED),
+                bram18=Estimate(tables, 2, 2 * tables, _UNMEASURED),
+                lut=_bits(results, 2 * width),
+                ff=_bits(results, 2 * width),
+            )
+        case ElementwiseWork.LOOKUP_TABLE:
+            tables = -(-results // 2)
+            return Resources(
+                bram18=Estimate(tables, 0, results, _UNMEASURED), lut=_bits(results, width)
+            )
+        case ElementwiseWork.SCALE:
+            return Resources(
+                dsp=Estimate(results, 0, results, _UNMEASURED), lut=_bits(results, width)
+            )
+        case ElementwiseWork.COMPARE:
+            return Resources(lut=_bits(results, width), ff=_bits(results, width))
 
 
 def _bits(results: int, width: int) -> Estimate:

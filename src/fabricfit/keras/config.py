@@ -17,7 +17,7 @@ __all__ = ["SUPPORTED_LAYERS", "SUPPORTED_METRICS", "TMP_DIRECTORY"]
 def _supported_layers() -> tuple[type, ...]:
     import keras
 
-    from fabricfit.layers import handlers
+    from fabricfit.layers import family_of_type
 
     homes = [keras.layers, *(sys.modules.get(name) for name in ("qkeras", "hgq.layers"))]
     kinds = {
@@ -26,7 +26,11 @@ def _supported_layers() -> tuple[type, ...]:
         for kind in vars(home or object).values()
         if isinstance(kind, type)
     }
-    return tuple(kind for kind in kinds if any(each.handles(kind) for each in handlers()))
+    return tuple(
+        kind
+        for kind in kinds
+        if (family := family_of_type(kind)) is not None and family.has_kernels
+    )
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Layer families: one small file each, registered by type."""
+"""Layer families: one record each, registered by type, one file a family."""
 
 from fabricfit.layers import (
     attention,
@@ -6,38 +6,64 @@ from fabricfit.layers import (
     dense,
     depthwise,
     einsum,
+    elementwise,
     embedding,
     hgq,
+    merging,
+    normalization,
+    pooling,
     qkeras,
     recurrent,
+    reshaping,
     wrappers,
 )
-from fabricfit.layers.base import (
-    Kernel,
-    LayerHandler,
-    find_handler,
-    handlers,
+from fabricfit.layers.elementwise import ElementwiseFamily
+from fabricfit.layers.family import (
+    LayerFamily,
+    families,
+    family_of,
+    family_of_node,
+    family_of_type,
+    forget_layer,
     reason_to_skip,
     register_layer,
+    scale_and_offset_of,
     shape_at,
+    unit_family,
+    why_units_stay,
 )
+from fabricfit.layers.kernels import Kernel
+from fabricfit.layers.product import ProductFamily
 
 __all__ = [
+    "ElementwiseFamily",
     "Kernel",
-    "LayerHandler",
+    "LayerFamily",
+    "ProductFamily",
     "attention",
     "conv",
     "dense",
     "depthwise",
     "einsum",
+    "elementwise",
     "embedding",
-    "find_handler",
-    "handlers",
+    "families",
+    "family_of",
+    "family_of_node",
+    "family_of_type",
+    "forget_layer",
     "hgq",
+    "merging",
+    "normalization",
+    "pooling",
     "qkeras",
     "reason_to_skip",
     "recurrent",
     "register_layer",
+    "reshaping",
+    "scale_and_offset_of",
     "shape_at",
+    "unit_family",
+    "why_units_stay",
     "wrappers",
 ]

@@ -1,42 +1,35 @@
+# ruff: noqa: D102 - the methods are documented where LayerFamily and UnitFlow declare them
 """Fully connected layers: kernel ``(n_in, n_out)``."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 
-from fabricfit.layers.base import Kernel, LayerHandler, register_layer
+from fabricfit.layers.family import register_layer
+from fabricfit.layers.generated_code import GeneratedProduct, product_of_node
+from fabricfit.layers.matrix_form import LastAxisForm, MatrixForm
+from fabricfit.layers.product import ProductFamily
 from fabricfit.layers.regularizers import DenseRegularizer
 
-__all__ = ["DenseHandler", "why_not_its_own"]
+__all__ = ["DenseFamily"]
 
 
-class DenseHandler(LayerHandler):
+@register_layer
+class DenseFamily(ProductFamily):
     """``keras.layers.Dense``, on inputs of any rank."""
 
+    handles: tuple[type | str, ...] = (keras.layers.Dense,)
     regularizer = DenseRegularizer
+    folds_normalization = True
+    hls4ml_nodes = ("Dense",)
 
-    def handles(self, layer_type: type) -> bool:
-        """Tell whether this is Dense itself."""
-        return layer_type is keras.layers.Dense
+    def matrix_form(self, layer: Any) -> MatrixForm | None:
+        return LastAxisForm()
 
-    def kernels(self, layer: Any) -> tuple[Kernel, ...]:
-        """Return the kernel."""
-        return (Kernel(layer.kernel, layer, bias=layer.bias),)
-
-    def refusal(self, layer: Any) -> str:
-        """Refuse a layer whose kernel is not its own float tensor."""
-        return why_not_its_own(layer)
-
-
-def why_not_its_own(layer: Any) -> str:
-    """Say why a layer's kernel is not a float tensor of its own, or ``''`` where it is."""
-    if getattr(layer, "lora_enabled", False):
-        return "LoRA is enabled, so that its kernel is a sum"
-    if getattr(layer, "quantization_mode", None):
-        return f"Keras has quantized it to {layer.quantization_mode}, which cannot be trained"
-    return ""
-
-
-register_layer(DenseHandler())
+    def generated_products(
+        self, node: Any, structs: Mapping[str, str]
+    ) -> tuple[GeneratedProduct, ...]:
+        return product_of_node(node, structs)

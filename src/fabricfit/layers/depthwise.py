@@ -1,47 +1,131 @@
+# ruff: noqa: D102 - the methods are documented where LayerFamily and UnitFlow declare them
 """Convolutions of each channel by itself: kernel ``(…, C, M)``, without and with a pointwise one behind."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import keras
+import numpy as np
 
-from fabricfit.description.layout import Layout
-from fabricfit.layers.base import CONSTANTS_ONLY, Kernel, LayerHandler, register_layer
+from fabricfit.description.elementwise import ElementwiseWork
+from fabricfit.layers.activations import activate, why_units_mix
+from fabricfit.layers.calls import Call
+from fabricfit.layers.conv import ConvForm, layout_by_channel
+from fabricfit.layers.family import LayerFamily, register_layer
+from fabricfit.layers.generated_code import GeneratedProduct, product_of_node
+from fabricfit.layers.kernels import CONSTANTS_ONLY, Kernel
+from fabricfit.layers.matrix_form import MatrixForm
+from fabricfit.layers.product import ProductFamily, why_not_plain
+from fabricfit.layers.units import (
+    Constants,
+    Cut,
+    Link,
+    Numbers,
+    Replacement,
+    Wiring,
+    only_zero,
+    to_numpy,
+)
 
-__all__ = ["DepthwiseHandler", "SeparableHandler", "depthwise_kernel", "depthwise_layout"]
+__all__ = ["DepthwiseFamily", "SeparableFamily"]
 
 L = keras.layers
 
 
-class DepthwiseHandler(LayerHandler):
-    """DepthwiseConv1D and DepthwiseConv2D."""
+@register_layer
+class DepthwiseFamily(LayerFamily):
+    """DepthwiseConv1D and DepthwiseConv2D: each channel and multiple of it is a unit.
 
-    def handles(self, layer_type: type) -> bool:
-        """Tell whether this is one of the two."""
-        return layer_type in (L.DepthwiseConv1D, L.DepthwiseConv2D)
+    Output ``i * multiplier + m`` is of input i.
+    """
 
-    def kernels(self, layer: Any) -> tuple[Kernel, ...]:
-        """Return the kernel; each channel and multiple of it is a unit."""
-        return (depthwise_kernel(layer, layer.kernel),)
-
-
-class SeparableHandler(LayerHandler):
-    """SeparableConv1D and SeparableConv2D: two kernels, the bias belongs to the second one."""
-
-    def handles(self, layer_type: type) -> bool:
-        """Tell whether this is one of the two."""
-        return layer_type in (L.SeparableConv1D, L.SeparableConv2D)
+    handles: tuple[type | str, ...] = (L.DepthwiseConv1D, L.DepthwiseConv2D)
+    hls4ml_nodes = ("DepthwiseConv1D", "DepthwiseConv2D")
+    passes_units = True
+    shareable = False
+    piecewise_linear = True
+    final_activation = "activation"
+    own_work = ElementwiseWork.FREE
 
     def kernels(self, layer: Any) -> tuple[Kernel, ...]:
-        """Return the depthwise and the pointwise kernel."""
+        variable = _kernel_of(layer)
+        return (
+            Kernel(
+                variable,
+                layer,
+                bias=layer.bias,
+                layout=layout_by_channel(variable),
+                regularizer="depthwise_regularizer",
+                strategies=CONSTANTS_ONLY,
+            ),
+        )
+
+    def matrix_form(self, layer: Any) -> MatrixForm | None:
+        return ConvForm(by_channel=True)
+
+    def generated_products(
+        self, node: Any, structs: Mapping[str, str]
+    ) -> tuple[GeneratedProduct, ...]:
+        axes = ("filt_height", "filt_width", "n_filt")
+        return tuple(
+            replace(product, axes=axes, counts_constants=False)
+            for product in product_of_node(node, structs)
+        )
+
+    def obstacle(self, call: Call) -> str | None:
+        return why_not_plain(call, 1)
+
+    def pins_output(self, call: Call) -> str | None:
+        return why_units_mix(call.layer.activation)
+
+    def links(self, call: Call) -> list[Link]:
+        outputs = np.arange(call.output.units or 0)
+        return [Link(0, outputs // call.layer.depth_multiplier, outputs)]
+
+    def constants(self, call: Call, inputs: tuple[Constants, ...]) -> Constants:
+        layer = call.layer
+        known = inputs[0] if layer.padding == "valid" else only_zero(inputs[0])
+        known = np.repeat(known, layer.depth_multiplier)
+        kernel = to_numpy(_kernel_of(layer)).reshape(-1, known.size)
+        silent = (kernel == 0).all(axis=0)
+        sums = np.where(silent, 0.0, known * kernel.sum(axis=0))
+        bias = to_numpy(layer.bias) if layer.use_bias else 0.0
+        return activate(layer.activation, sums + bias)
+
+    def zero_units(self, call: Call) -> np.ndarray:
+        kernel = to_numpy(_kernel_of(call.layer))
+        return (kernel.reshape(-1, call.output.units or 1) == 0).all(axis=0)
+
+    def wiring(self, call: Call, numbers: Numbers) -> dict[str, Wiring]:
+        return {"": Wiring(None, numbers.output)}
+
+    def replacement(self, call: Call, cut: Cut) -> Replacement:
+        kernel, *bias = call.layer.get_weights()
+        weights = [kernel[..., cut.kept_inputs[0], :], *(b[cut.kept_output] for b in bias)]
+        return Replacement(weights=weights)
+
+
+@register_layer
+class SeparableFamily(ProductFamily):
+    """SeparableConv1D and SeparableConv2D: a depthwise and a pointwise kernel, together one product.
+
+    The bias belongs to the second one.
+    """
+
+    handles: tuple[type | str, ...] = (L.SeparableConv1D, L.SeparableConv2D)
+    own_work = ElementwiseWork.COMPARE
+
+    def kernels(self, layer: Any) -> tuple[Kernel, ...]:
         depthwise, pointwise = layer.depthwise_kernel, layer.pointwise_kernel
         return (
             Kernel(
                 depthwise,
                 layer,
                 "depthwise_kernel",
-                layout=depthwise_layout(depthwise),
+                layout=layout_by_channel(depthwise),
                 regularizer="depthwise_regularizer",
                 weight_name="depthwise",
                 strategies=CONSTANTS_ONLY,
@@ -57,26 +141,35 @@ class SeparableHandler(LayerHandler):
             ),
         )
 
+    def refusal(self, layer: Any) -> str:
+        return ""
 
-def depthwise_kernel(layer: Any, variable: Any) -> Kernel:
-    """Return the only kernel of a depthwise convolution."""
-    return Kernel(
-        variable,
-        layer,
-        bias=layer.bias,
-        layout=depthwise_layout(variable),
-        regularizer="depthwise_regularizer",
-        strategies=CONSTANTS_ONLY,
-    )
+    def obstacle(self, call: Call) -> str | None:
+        return why_not_plain(call, 2)
+
+    def matrices(self, layer: Any) -> tuple[np.ndarray, np.ndarray]:
+        depthwise, pointwise = to_numpy(layer.depthwise_kernel), to_numpy(layer.pointwise_kernel)
+        inputs, multiplier = depthwise.shape[-2:]
+        pointwise = pointwise.reshape(inputs, multiplier, -1)
+        kernel = np.einsum("tim,imo->tio", depthwise.reshape(-1, inputs, multiplier), pointwise)
+        bias = to_numpy(layer.bias) if layer.use_bias else np.zeros(kernel.shape[-1])
+        return kernel, bias
+
+    def smaller_kernels(
+        self, layer: Any, rows: np.ndarray, columns: np.ndarray
+    ) -> list[np.ndarray]:
+        depthwise, pointwise = layer.get_weights()[:2]
+        between = np.repeat(rows, depthwise.shape[-1])
+        return [depthwise[..., rows, :], pointwise[..., between, :][..., columns]]
+
+    def wiring(self, call: Call, numbers: Numbers) -> dict[str, Wiring]:
+        between = np.repeat(numbers.inputs[0], call.layer.depth_multiplier)
+        return {
+            "depthwise_kernel": Wiring(None, between),
+            "pointwise_kernel": Wiring(between, numbers.output),
+        }
 
 
-def depthwise_layout(kernel: Any) -> Layout:
-    """Return the layout of a kernel ``(…, C, M)`` that works on each channel by itself."""
-    shape = tuple(kernel.shape)
-    channel, multiple = len(shape) - 2, len(shape) - 1
-    units = (channel, multiple)
-    return Layout(shape, tuple(range(channel)), units, units)
-
-
-register_layer(DepthwiseHandler())
-register_layer(SeparableHandler())
+def _kernel_of(layer: Any) -> Any:
+    own = getattr(layer, "depthwise_kernel", None)  # QKeras' name for it
+    return layer.kernel if own is None else own

@@ -1,26 +1,36 @@
-"""Embeddings: a table ``(words, size)``, of which a unit is a column."""
+# ruff: noqa: D102 - the methods are documented where LayerFamily and UnitFlow declare them
+"""Embeddings: a table ``(words, size)``, of which a unit is a column, whatever the word."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import keras
+import numpy as np
 
-from fabricfit.layers.base import Kernel, LayerHandler, register_layer
-from fabricfit.layers.dense import why_not_its_own
+from fabricfit.description.elementwise import ElementwiseWork
+from fabricfit.layers.calls import Call
+from fabricfit.layers.family import LayerFamily, register_layer
+from fabricfit.layers.kernels import Kernel
+from fabricfit.layers.product import why_not_trained
+from fabricfit.layers.units import Constants, Cut, Numbers, Replacement, Wiring, to_numpy
 
-__all__ = ["EmbeddingHandler"]
+__all__ = ["EmbeddingFamily"]
 
 
-class EmbeddingHandler(LayerHandler):
-    """``keras.layers.Embedding``."""
+@register_layer
+class EmbeddingFamily(LayerFamily):
+    """``keras.layers.Embedding``: a column that holds one number for all words is that constant."""
 
-    def handles(self, layer_type: type) -> bool:
-        """Tell whether this is Embedding itself."""
-        return layer_type is keras.layers.Embedding
+    handles = (keras.layers.Embedding,)
+    passes_units = True
+    has_own_units = True
+    shareable = False
+    piecewise_linear = True
+    multiplies = False
+    own_work = ElementwiseWork.FREE
 
     def kernels(self, layer: Any) -> tuple[Kernel, ...]:
-        """Return the table, which is looked up."""
         return (
             Kernel(
                 layer.embeddings,
@@ -32,8 +42,30 @@ class EmbeddingHandler(LayerHandler):
         )
 
     def refusal(self, layer: Any) -> str:
-        """Refuse a table that is not a float tensor of its own."""
-        return why_not_its_own(layer)
+        return why_not_trained(layer)
 
+    def obstacle(self, call: Call) -> str | None:
+        if call.layer.mask_zero:
+            return f"{call.name!r} makes a mask (mask_zero=True)"
+        if len(call.layer.weights) != 1:
+            return f"{call.name!r} has weights other than its table"
+        return None
 
-register_layer(EmbeddingHandler())
+    def constants(self, call: Call, inputs: tuple[Constants, ...]) -> Constants:
+        table = to_numpy(call.layer.embeddings)
+        return np.where((table == table[0]).all(axis=0), table[0], np.nan)
+
+    def dispensable(
+        self, call: Call, port: int, constants: Constants, kept_output: np.ndarray
+    ) -> np.ndarray:
+        return np.zeros(constants.shape, bool)
+
+    def zero_units(self, call: Call) -> np.ndarray:
+        return (to_numpy(call.layer.embeddings) == 0).all(axis=0)
+
+    def wiring(self, call: Call, numbers: Numbers) -> dict[str, Wiring]:
+        return {"": Wiring(None, numbers.output)}
+
+    def replacement(self, call: Call, cut: Cut) -> Replacement:
+        table = call.layer.get_weights()[0][:, cut.kept_output]
+        return Replacement({"output_dim": table.shape[1]}, [table])

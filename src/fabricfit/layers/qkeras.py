@@ -1,3 +1,4 @@
+# ruff: noqa: D102 - the methods are documented where LayerFamily and UnitFlow declare them
 """Quantized layers of qkeras-v3: each like the layer of Keras that it quantizes.
 
 They are told by the names of their classes, so that nothing here imports QKeras: that would choose a
@@ -6,68 +7,39 @@ Keras backend for the whole process.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import keras
 import numpy as np
 
 from fabricfit.description.precision import FixedPrecision
-from fabricfit.layers.base import Kernel, LayerHandler, register_layer
-from fabricfit.layers.conv import ConvHandler, TransposedConvHandler
-from fabricfit.layers.dense import DenseHandler
-from fabricfit.layers.depthwise import SeparableHandler, depthwise_kernel
-from fabricfit.layers.recurrent import recurrent_kernels
-from fabricfit.layers.regularizers import Conv2DRegularizer
+from fabricfit.layers.calls import Call
+from fabricfit.layers.conv import Conv2DFamily, ConvFamily, TransposedConvFamily
+from fabricfit.layers.dense import DenseFamily
+from fabricfit.layers.depthwise import DepthwiseFamily, SeparableFamily
+from fabricfit.layers.elementwise import ActivationFamily
+from fabricfit.layers.family import register_layer
+from fabricfit.layers.kernels import Kernel
+from fabricfit.layers.quantized import LayerView, QuantizedFamily, without_constants
+from fabricfit.layers.recurrent import RecurrentFamily
+from fabricfit.layers.units import Cut, to_numpy
 
-__all__ = ["QKerasHandler"]
+__all__ = ["QActivationFamily", "QKerasFamily"]
 
-L = keras.layers
+_KERNELS = ("kernel", "recurrent_kernel", "depthwise_kernel", "pointwise_kernel")
+_Quantizer = Callable[[Any], Any]
 
 
-class QKerasHandler(LayerHandler):
-    """A layer of QKeras, read as its counterpart in Keras is.
+class QKerasFamily(QuantizedFamily):
+    """Layers of QKeras, read as their counterparts in Keras are.
 
-    Parameters
-    ----------
-    name
-        The layer's class.
-    read
-        Returns the kernels of the layer that it quantizes.
-    plain
-        The handler of that layer, which may refuse it.
+    A quantizer whose scale depends on the whole kernel is asked again with the smaller one.
     """
 
-    def __init__(
-        self,
-        name: str,
-        read: Callable[[Any], tuple[Kernel, ...]] | None = None,
-        plain: LayerHandler | None = None,
-    ) -> None:
-        found = read or (plain.kernels if plain is not None else None)
-        assert found is not None
-        self._name, self._read, self._plain = name, found, plain
-        if plain is not None:
-            self.regularizer = plain.regularizer
-
-    def handles(self, layer_type: type) -> bool:
-        """Tell whether this is the QKeras class (HGQ2 ships a package of the same name)."""
-        return layer_type.__module__.split(".")[0] == "qkeras" and layer_type.__name__ == self._name
-
     def kernels(self, layer: Any) -> tuple[Kernel, ...]:
-        """Return the kernels with their quantizers."""
-        return tuple(self._quantized(kernel) for kernel in self._read(layer))
-
-    def _quantized(self, kernel: Kernel) -> Kernel:
-        quantizer = getattr(kernel.owner, _quantizer_name(kernel), None)
-        return replace(
-            kernel,
-            quantizer=quantizer,
-            bias_quantizer=getattr(kernel.owner, "bias_quantizer_internal", None),
-            precision=_precision(quantizer),
-        )
+        return tuple(_with_quantizers(kernel) for kernel in self.plain.kernels(layer))
 
     def refusal(self, layer: Any) -> str:
         """Refuse a quantizer that has no zero: a pruned weight would come back."""
@@ -80,7 +52,50 @@ class QKerasHandler(LayerHandler):
             zeros = kernel.quantizer(keras.ops.zeros(kernel.shape))
             if np.any(keras.ops.convert_to_numpy(zeros)):
                 return f"its kernel quantizer {kernel.quantizer} has no zero"
-        return self._plain.refusal(layer) if self._plain is not None else ""
+        return self.plain.refusal(layer)
+
+    def obstacle(self, call: Call) -> str | None:
+        layer = call.layer
+        owner = getattr(layer, "cell", layer)
+        if not any(name.endswith("_quantizer_internal") for name in vars(owner)):
+            return f"the quantizers of {call.name!r} cannot be read"
+        if getattr(layer, "_mask", None) is not None:
+            return f"{call.name!r} has a mask of its own"
+        return self.plain.obstacle(call)
+
+    def why_inexact(self, call: Call, cut: Cut) -> str | None:
+        smaller = self.replacement(call, cut).weights
+        expected = self.plain.replacement(self.quantized(call), without_constants(cut)).weights
+        found = (q(part) for q, part in zip(self._quantizers(call.layer), smaller, strict=True))
+        if all(map(np.array_equal, found, expected)):
+            return None
+        return f"the scale of the quantizers of {call.name!r} depends on what would be removed"
+
+    def quantized(self, call: Call) -> Call:
+        quantizers = list(self._quantizers(call.layer))
+        return replace(call, layer=_with_quantized_weights(call.layer, quantizers))
+
+    def _quantizers(self, layer: Any) -> Iterator[_Quantizer]:
+        return _fresh_quantizers(layer, self.kernels(layer))
+
+
+@register_layer
+class QActivationFamily(ActivationFamily):
+    """QActivation, which quantizes; some of its functions work unit by unit."""
+
+    handles = ("qkeras.QActivation",)
+    piecewise_linear = False
+    final_activation = None
+
+
+def _with_quantizers(kernel: Kernel) -> Kernel:
+    quantizer = getattr(kernel.owner, _quantizer_name(kernel), None)
+    return replace(
+        kernel,
+        quantizer=quantizer,
+        bias_quantizer=getattr(kernel.owner, "bias_quantizer_internal", None),
+        precision=_precision(quantizer),
+    )
 
 
 def _quantizer_name(kernel: Kernel) -> str:
@@ -97,19 +112,52 @@ def _precision(quantizer: Any) -> FixedPrecision | None:
     return FixedPrecision(int(bits), int(integer) + sign, bool(sign), "RND_CONV")
 
 
-def _depthwise(layer: Any) -> tuple[Kernel, ...]:
-    return (depthwise_kernel(layer, layer.depthwise_kernel),)
+def _with_quantized_weights(layer: Any, quantizers: list[_Quantizer]) -> LayerView:
+    """Return a layer as it would be if its weights were those that it multiplies by."""
+    weights = [q(w) for q, w in zip(quantizers, layer.get_weights(), strict=True)]
+    owner = getattr(layer, "cell", layer)
+    names = [
+        name
+        for name in (*_KERNELS, "bias")
+        if isinstance(getattr(owner, name, None), keras.Variable)
+    ]
+    others = {
+        name: weights[place]
+        for name in names
+        for place, variable in enumerate(layer.weights)
+        if variable is getattr(owner, name, None)
+    }
+    if owner is not layer:
+        others = {"cell": LayerView(owner, others)}
+    return LayerView(layer, {**others, "get_weights": lambda: weights})
 
 
-for _name, _plain in {
-    "QDense": DenseHandler(),
-    "QConv1D": ConvHandler(L.Conv1D),
-    "QConv2D": ConvHandler(L.Conv2D, Conv2DRegularizer),
-    "QConv2DTranspose": TransposedConvHandler(),
-    "QSeparableConv1D": SeparableHandler(),
-    "QSeparableConv2D": SeparableHandler(),
+def _fresh_quantizers(layer: Any, kernels: tuple[Kernel, ...]) -> Iterator[_Quantizer]:
+    """Yield the quantizer of each weight of a layer, in their order.
+
+    They are of a fresh layer: a quantizer may remember the scale of its last call.
+    """
+    fresh = type(layer).from_config(layer.get_config())
+    owner = getattr(fresh, "cell", fresh)
+    names = [kernel.regularizer.partition("_")[0] for kernel in kernels]
+    if len(layer.weights) > len(names):
+        names.append("bias")
+    for name in names:
+        quantizer = getattr(owner, f"{name}_quantizer_internal")
+        yield to_numpy if quantizer is None else _as_arrays(quantizer)
+
+
+def _as_arrays(quantizer: _Quantizer) -> _Quantizer:
+    return lambda weights: to_numpy(quantizer(keras.ops.convert_to_tensor(weights)))
+
+
+for _plain, _names in {
+    DenseFamily: ("QDense",),
+    ConvFamily: ("QConv1D",),
+    Conv2DFamily: ("QConv2D",),
+    TransposedConvFamily: ("QConv2DTranspose",),
+    DepthwiseFamily: ("QDepthwiseConv2D",),
+    SeparableFamily: ("QSeparableConv1D", "QSeparableConv2D"),
+    RecurrentFamily: ("QSimpleRNN", "QLSTM", "QGRU"),
 }.items():
-    register_layer(QKerasHandler(_name, plain=_plain))
-for _name, _gates in {"QSimpleRNN": 1, "QLSTM": 4, "QGRU": 3}.items():
-    register_layer(QKerasHandler(_name, partial(recurrent_kernels, gates=_gates)))
-register_layer(QKerasHandler("QDepthwiseConv2D", _depthwise))
+    register_layer(QKerasFamily(tuple(f"qkeras.{name}" for name in _names), _plain()))

@@ -9,16 +9,15 @@ from typing import Any
 import keras
 import numpy as np
 
+from fabricfit.layers import family_of, scale_and_offset_of
 from fabricfit.layers.calls import Call
 from fabricfit.network.cloning import new_inputs, uncompiled
 from fabricfit.network.graph import Graph
 from fabricfit.network.reader import Network, read
 
-__all__ = ["fold_normalizations", "folded_normalizations", "scale_and_offset"]
+__all__ = ["fold_normalizations", "folded_normalizations"]
 
 logger = logging.getLogger(__name__)
-
-_FOLDING = (keras.layers.Dense, keras.layers.Conv2D)
 
 
 def folded_normalizations(network: Network) -> dict[str, str]:
@@ -37,7 +36,8 @@ def folded_normalizations(network: Network) -> dict[str, str]:
     found = {}
     for call in graph.calls:
         layer = call.layer
-        if type(layer) not in _FOLDING or graph.times_called[id(layer)] != 1:
+        family = family_of(layer)
+        if family is None or not family.folds_normalization or graph.times_called[id(layer)] != 1:
             continue
         after = graph.receivers(call.output.index)
         if layer.activation is not keras.activations.linear or call.output.index in graph.outputs:
@@ -85,19 +85,12 @@ def fold_normalizations(network: Network, layers: Container[str] | None = None) 
         before = model.get_layer(layer.name)
         kernel = np.asarray(keras.ops.convert_to_numpy(before.kernel), np.float64)
         bias = 0.0 if before.bias is None else np.asarray(keras.ops.convert_to_numpy(before.bias))
-        scale, offset = scale_and_offset(model.get_layer(folded[layer.name]))
+        found = scale_and_offset_of(model.get_layer(folded[layer.name]))
+        assert found is not None, "no other layer is folded"
+        scale, offset = found
         layer.kernel.assign((kernel * scale).astype(layer.kernel.dtype))
         layer.bias.assign((scale * bias + offset).astype(layer.bias.dtype))
     return read(new)
-
-
-def scale_and_offset(layer: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return what a batch normalization multiplies by and adds, per channel, in its own float type."""
-    mean, variance = _numpy(layer.moving_mean), _numpy(layer.moving_variance)
-    gamma = _numpy(layer.gamma) if layer.scale else np.ones_like(mean)
-    beta = _numpy(layer.beta) if layer.center else np.zeros_like(mean)
-    scale = gamma / np.sqrt(variance + layer.epsilon)
-    return scale, beta - scale * mean
 
 
 def _without(model: Any, folded: dict[str, str], removed: set[str]) -> keras.Model:
@@ -119,12 +112,4 @@ def _without(model: Any, folded: dict[str, str], removed: set[str]) -> keras.Mod
 
 
 def _normalizes_units(call: Call, graph: Graph) -> bool:
-    return (
-        type(call.layer) is keras.layers.BatchNormalization
-        and graph.times_called[id(call.layer)] == 1
-        and call.layer.axis in (-1, len(call.inputs[0].shape) - 1)
-    )
-
-
-def _numpy(variable: Any) -> np.ndarray:
-    return np.asarray(keras.ops.convert_to_numpy(variable))
+    return graph.times_called[id(call.layer)] == 1 and scale_and_offset_of(call.layer) is not None

@@ -2,38 +2,18 @@
 
 from __future__ import annotations
 
-import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import keras
+import numpy as np
 
-from fabricfit.layers import find_handler
-from fabricfit.layers.calls import Call
+from fabricfit.layers import family_of, unit_family, why_units_stay
+from fabricfit.layers.calls import Call, Tensor
 from fabricfit.network.graph import Graph
 
 __all__ = ["consumers_of", "output_layers", "producers_of"]
-
-_UNIT_WISE = (
-    "Activation",
-    "ActivityRegularization",
-    "AlphaDropout",
-    "AveragePooling2D",
-    "BatchNormalization",
-    "Dropout",
-    "ELU",
-    "GaussianDropout",
-    "GaussianNoise",
-    "GlobalAveragePooling2D",
-    "GlobalMaxPooling2D",
-    "Identity",
-    "LeakyReLU",
-    "MaxPooling2D",
-    "QActivation",
-    "ReLU",
-    "SpatialDropout2D",
-)
-"""Layers that work on each unit by itself, so that a removed unit is removed behind them too."""
 
 
 def output_layers(graph: Graph) -> frozenset[int]:
@@ -104,33 +84,57 @@ def producers_of(graph: Graph, names: Mapping[int, str]) -> dict[int, list[str]]
 
 
 def consumers_of(graph: Graph, call: Call, names: Mapping[int, str]) -> dict[str, int]:
-    """Return the layers whose kernel rows vanish with a unit of a layer, and how many rows each.
+    """Return the layers whose kernel rows are removed with a unit of a layer, and how many rows each.
 
-    A layer that is called more than once has none: its units meet different rows each time. So has one
+    A unit passes through a call if every output unit that it is linked to has no other linked input unit. The
+    number of output units for each input unit multiplies the rows: a Flatten makes one for each position. A
+    layer that is called more than once has no consumers: its units meet other rows each time. Nor has one
     whose units are outputs of the model.
     """
-    if graph.times_called[id(call.layer)] != 1:
+    if graph.times_called[id(call.layer)] != 1 or len(call.outputs) != 1:
         return {}
-    found: dict[str, int] = {}
-    pending = [(tensor, 1) for tensor in call.outputs]
+    found: Counter[str] = Counter()
+    pending = [(call.output, 1)]
     while pending:
         tensor, repeats = pending.pop()
         if tensor.index in graph.outputs:
             return {}
-        for receiver in graph.receivers(tensor.index):
-            layer = receiver.layer
-            kind = type(layer).__name__
-            handler = find_handler(layer)
-            if id(layer) in names and handler is not None:
-                kernels = handler.kernels(layer)
-                called_once = graph.times_called[id(layer)] == 1
-                if called_once and [kernel.layout for kernel in kernels] == [None]:
-                    name = names[id(layer)]
-                    rows = repeats * math.prod(kernels[0].shape[:-2])
-                    found[name] = found.get(name, 0) + rows
-            elif kind in _UNIT_WISE:
-                pending += [(made, repeats) for made in receiver.outputs]
-            elif kind == "Flatten":
-                spots = math.prod(length or 1 for length in tensor.shape[1:-1])
-                pending += [(made, repeats * spots) for made in receiver.outputs]
-    return found
+        receivers = {id(receiver): receiver for receiver in graph.receivers(tensor.index)}
+        for receiver in receivers.values():
+            rows = _rows_of_unit(receiver, tensor)
+            if rows and graph.times_called[id(receiver.layer)] == 1 and id(receiver.layer) in names:
+                found[names[id(receiver.layer)]] += repeats * rows
+            elif copies := _copies_of_unit(receiver, tensor):
+                pending.append((receiver.output, repeats * copies))
+    return dict(found)
+
+
+def _rows_of_unit(call: Call, tensor: Tensor) -> int:
+    """Return how many rows of a layer's only kernel each unit of an input meets; 0 if it is no such layer."""
+    family = family_of(call.layer)
+    if family is None or not family.has_kernels:
+        return 0
+    if family.passes_units and not family.has_own_units:
+        return 0
+    kernels = family.kernels(call.layer)
+    if len(kernels) != 1 or not kernels[0].multiplies:
+        return 0
+    axes = kernels[0].axes
+    return axes.n_rows // tensor.units if axes.axes[axes.rows[-1]] == tensor.units else 0
+
+
+def _copies_of_unit(call: Call, tensor: Tensor) -> int:
+    """Return how many output units each unit of an input becomes; 0 if units do not pass one by one."""
+    family = unit_family(call.layer)
+    if family is None or why_units_stay(call) is not None or family.pins_output(call) is not None:
+        return 0
+    links = family.links(call)
+    sources = np.zeros(call.output.units or 0, int)
+    copies = np.zeros(tensor.units or 0, int)
+    own = [link for link in links if call.inputs[link.port].index == tensor.index]
+    for link in links:
+        np.add.at(sources, link.outputs, 1)
+    for link in own:
+        np.add.at(copies, link.inputs, 1)
+    shared = any((sources[link.outputs] > 1).any() for link in own)
+    return 0 if shared or not own or np.ptp(copies) else int(copies[0])

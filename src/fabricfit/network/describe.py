@@ -12,8 +12,10 @@ from fabricfit.description.attributes import (
     LayerAttributes,
     OptimizationAttributes,
 )
+from fabricfit.description.elementwise import ElementwiseWork
 from fabricfit.hls4ml.config import read_hls4ml_attributes
-from fabricfit.layers import Kernel
+from fabricfit.layers import Kernel, family_of
+from fabricfit.layers.activations import work_of_activation
 from fabricfit.network.connections import consumers_of, producers_of
 from fabricfit.network.graph import Graph
 from fabricfit.network.reader import Network, as_network, note_bit_operations
@@ -111,7 +113,7 @@ def describe_network(network: Network) -> dict[str, LayerAttributes]:
             *shapes.get(id(layer), ((), ())),
             False,
             OptimizationAttributes(),
-            activation=_activation_of(layer),
+            elementwise=_elementwise_work(layer, own is not None),
             consumers=consumers_of(graph, calls[id(layer)], names)
             if own is not None and id(layer) in calls
             else {},
@@ -138,9 +140,12 @@ def describe_network(network: Network) -> dict[str, LayerAttributes]:
     return described
 
 
-def _activation_of(layer: keras.layers.Layer) -> str:
-    activation = getattr(getattr(layer, "activation", None), "__name__", "")
-    return "" if activation == "linear" else str(activation)
+def _elementwise_work(layer: keras.layers.Layer, has_kernel: bool) -> ElementwiseWork:
+    family = family_of(layer)
+    if family is not None:
+        return family.elementwise_work(layer)
+    alone = ElementwiseWork.FREE if has_kernel else ElementwiseWork.COMPARE
+    return work_of_activation(getattr(layer, "activation", None), alone)
 
 
 def _describe_kernel(layer: LayerAttributes, kernel: Kernel) -> LayerAttributes:

@@ -13,7 +13,7 @@ import numpy as np
 
 from fabricfit.description.attributes import LayerAttributes
 from fabricfit.errors import InvalidInputError, InvalidTypeError
-from fabricfit.layers import Kernel, find_handler
+from fabricfit.layers import Kernel, family_of
 from fabricfit.network.connections import output_layers
 from fabricfit.network.graph import Graph, is_readable, read_graph
 from fabricfit.network.tracing import traced
@@ -199,8 +199,8 @@ def _named_kernels(
 ) -> Iterator[tuple[str, tuple[Kernel, bool]]]:
     """Yield each kernel by name, and whether its layer is of a known family."""
     for name, layer in layers.items():
-        family = find_handler(layer)
-        if family is not None:
+        family = family_of(layer)
+        if family is not None and family.has_kernels:
             for kernel in family.kernels(layer):
                 yield f"{name}/{kernel.part}" if kernel.part else name, (kernel, True)
         elif isinstance(getattr(layer, "kernel", None), keras.Variable):

@@ -14,14 +14,13 @@ import keras
 import numpy as np
 
 from fabricfit.description.attributes import LayerAttributes
+from fabricfit.description.elementwise import ElementwiseWork
 from fabricfit.description.layout import standard_layout
 from fabricfit.hls4ml.config import read_hls4ml_attributes
+from fabricfit.layers import family_of_type
 from fabricfit.network.reader import Network
 
 __all__ = ["describe_matrices"]
-
-_NO_PRODUCT = (keras.layers.Embedding, keras.layers.PReLU, keras.layers.Normalization)
-"""Layers whose weights of several axes are looked up, or work on each number by itself."""
 
 _NOTE = "layers of no known family are counted as a dense layer for each of their matrices"
 
@@ -42,7 +41,7 @@ def describe_matrices(
     """
     for name, layer in network.layers.items():
         counted = name in network.kernels or attributes[name].kernels
-        if counted or isinstance(layer, _NO_PRODUCT):
+        if counted or not _multiplies(layer):
             continue
         found = []
         for variable in layer.weights:
@@ -55,6 +54,12 @@ def describe_matrices(
             attributes[name].matrices = tuple(found)
 
 
+def _multiplies(layer: Any) -> bool:
+    """Tell whether a layer may multiply by its weights: not if its type derives from one that does not."""
+    known = (family_of_type(kind) for kind in type(layer).__mro__)
+    return all(family is None or family.multiplies for family in known)
+
+
 def _as_dense(
     label: str, layer: LayerAttributes, matrix: np.ndarray, config: Mapping[str, Any]
 ) -> LayerAttributes:
@@ -65,7 +70,7 @@ def _as_dense(
         input_shape=(n_in,),
         output_shape=(n_out,),
         args={},
-        activation="",
+        elementwise=ElementwiseWork.FREE,
         reads_model_input=False,
         note=_NOTE,
     )

@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 import keras
 import numpy as np
 
+from fabricfit.layers.units import Numbers
 from fabricfit.network.cloning import copy_model
 from fabricfit.network.graph import Graph
 from fabricfit.network.reader import Network, as_network, read
 from fabricfit.surgery.planning import Problem
-from fabricfit.surgery.rules import Numbers
 
 __all__ = ["Coupling", "couple_units"]
 
@@ -93,14 +93,14 @@ def _add(
     """Add the classes of one graph; return the number of the next free class."""
     problem = Problem(graph, {})
     held = problem.held(Problem(quiet, {}).constants)
-    for index, rule in problem.rules.items():
+    for index, family in problem.families.items():
         call = graph.calls[index]
         name = names.get(id(call.layer))
         if name is None:
             continue
         tensors = [problem.classes_of(tensor) for tensor in (*call.inputs, call.output)]
         numbers = Numbers(tuple(tensors[:-1]), tensors[-1], problem.inner_classes(index))
-        wired = rule.wiring(call, numbers)
+        wired = family.wiring(call, numbers)
         for part, (rows, units) in wired.items():
             key = f"{name}/{part}" if part else name
             pinned = np.isin(units, list(held))
@@ -111,7 +111,7 @@ def _add(
             if rows is not None:
                 kept = np.isin(rows, list(held))
                 result.rows[key] = np.where(kept, PINNED, rows + offset)
-        for variable in rule.scales(call):
+        for variable in family.scales(call):
             units = tensors[-1]
             result.scales[name, variable.name] = np.where(
                 np.isin(units, list(held)), PINNED, units + offset

@@ -1,6 +1,6 @@
 """Which units can go: classes of units that stand or fall together, and what holds them back.
 
-Every unit of every tensor is a slot; rules link slots of neighbouring tensors into classes. A class
+Every unit of every tensor is a slot; families link slots of neighbouring tensors into classes. A class
 goes when nobody objects: no layer that blocks, no output of the model, and each layer that ends its
 units (Dense, Conv2D) can do without them, because they are constant or because nothing listens to
 them. Removing a unit can silence those before it, so this is asked again until nothing changes.
@@ -16,11 +16,10 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from fabricfit.layers import find_handler
+from fabricfit.layers import LayerFamily, family_of, unit_family, why_units_stay
 from fabricfit.layers.calls import Call, Tensor
+from fabricfit.layers.units import Constants, Cut
 from fabricfit.network.graph import Graph
-from fabricfit.surgery import families  # noqa: F401 - registers the rules
-from fabricfit.surgery.rules import Constants, Cut, Rule, rule_for
 
 __all__ = ["Decision", "Problem", "decide"]
 
@@ -53,8 +52,8 @@ class Decision:
 
     def shrinks(self, call: Call) -> bool:
         """Return whether something inside a layer goes, though its units may stay."""
-        rule = rule_for(call.layer)
-        return rule is not None and _obstacle(call) is None and rule.shrinks(call)
+        family = unit_family(call.layer)
+        return family is not None and why_units_stay(call) is None and family.shrinks(call)
 
     def removed(self, call: Call) -> np.ndarray:
         """Return the indices of the units that a layer loses."""
@@ -79,19 +78,19 @@ class Problem:
 
     graph: Graph
     blocked: dict[int, str]
-    rules: dict[int, Rule] = field(init=False)
+    families: dict[int, LayerFamily] = field(init=False)
     constants: tuple[Constants, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         self.obstacles = {
             index: why
             for index, call in enumerate(self.graph.calls)
-            if (why := self.blocked.get(index) or _obstacle(call)) is not None
+            if (why := self.blocked.get(index) or why_units_stay(call)) is not None
         }
-        self.rules = {
-            index: rule
+        self.families = {
+            index: family
             for index, call in enumerate(self.graph.calls)
-            if index not in self.obstacles and (rule := rule_for(call.layer)) is not None
+            if index not in self.obstacles and (family := unit_family(call.layer)) is not None
         }
         sizes = [tensor.units or 0 for tensor in self.graph.tensors]
         self.starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
@@ -99,15 +98,15 @@ class Problem:
         self.classes = self._classes()
         self.n_classes = int(self.classes.max(initial=-1)) + 1
         self._inner: dict[int, tuple[int, int]] = {}
-        for index, rule in self.rules.items():
-            stop = self.n_classes + rule.inner_units(self.graph.calls[index])
+        for index, family in self.families.items():
+            stop = self.n_classes + family.inner_units(self.graph.calls[index])
             self._inner[index] = (self.n_classes, stop)
             self.n_classes = stop
         self.pins = list(self._pins())
 
-    def _calls(self) -> Iterator[tuple[Call, Rule]]:
-        for index, rule in self.rules.items():
-            yield self.graph.calls[index], rule
+    def _calls(self) -> Iterator[tuple[Call, LayerFamily]]:
+        for index, family in self.families.items():
+            yield self.graph.calls[index], family
 
     def classes_of(self, tensor: Tensor) -> np.ndarray:
         """Return the class of each unit of a tensor."""
@@ -132,33 +131,35 @@ class Problem:
             for unit in units:
                 found.setdefault(int(unit), why)
 
-        for call, rule in self._calls():
+        for call, family in self._calls():
             own = silenced[call.output.index]
-            if rule.has_own_units:
+            if family.has_own_units:
                 why = f"{call.name!r} does not rest at one value when its weights are zero"
                 hold(self.classes_of(call.output)[np.isnan(own)], why)
             for port, tensor in enumerate(call.inputs):
                 known = silenced[tensor.index]
-                free = rule.dispensable(call, port, known, np.ones(own.shape, bool))
-                why = rule.why_constants_matter(call)
+                free = family.dispensable(call, port, known, np.ones(own.shape, bool))
+                why = family.why_constants_matter(call)
                 hold(self.classes_of(tensor)[~free & ~np.isnan(known)], why)
         return found
 
     def _propagate(self) -> tuple[Constants, ...]:
         constants = [np.full(tensor.units or 0, np.nan) for tensor in self.graph.tensors]
-        for call, rule in self._calls():
-            if rule.pins_output(call) is None:
+        for call, family in self._calls():
+            if family.pins_output(call) is None:
                 inputs = tuple(constants[tensor.index] for tensor in call.inputs)
-                constants[call.output.index] = rule.constants(call, inputs)
+                constants[call.output.index] = family.constants(call, inputs)
         return tuple(constants)
 
     def _classes(self) -> np.ndarray:
         ends: list[tuple[np.ndarray, np.ndarray]] = [(np.empty(0, np.int64),) * 2]
-        for call, rule in self._calls():
-            for link in rule.links(call):
+        for call, family in self._calls():
+            for link in family.links(call):
                 source = self.starts[call.inputs[link.port].index]
                 ends.append((source + link.inputs, self.starts[call.output.index] + link.outputs))
-            first, second = (self.starts[call.output.index] + units for units in rule.ties(call))
+            first, second = (
+                self.starts[call.output.index] + units for units in family.coupled_outputs(call)
+            )
             ends.append((first, second))
         sources, targets = (np.concatenate(side) for side in zip(*ends, strict=True))
         n_slots = int(self.starts[-1])
@@ -175,25 +176,27 @@ class Problem:
             call = self.graph.calls[index]
             for tensor in (*call.inputs, *call.outputs):
                 yield self.classes_of(tensor), why
-        for call, rule in self._calls():
-            why_pinned = rule.pins_output(call)
+        for call, family in self._calls():
+            why_pinned = family.pins_output(call)
             if why_pinned is not None:
                 yield self.classes_of(call.output), why_pinned
 
     def _objections(self, stays: np.ndarray) -> Iterator[tuple[np.ndarray, str]]:
         """Yield classes that layers need while the classes ``stays`` are there."""
-        for call, rule in self._calls():
+        for call, family in self._calls():
             for port, tensor in enumerate(call.inputs):
                 constants, units = self.constants[tensor.index], self.classes_of(tensor)
-                needed = ~rule.dispensable(
+                needed = ~family.dispensable(
                     call, port, constants, stays[self.classes_of(call.output)]
                 )
                 varies = np.isnan(constants)
                 yield units[needed & varies], f"{call.name!r} uses what becomes of them"
-                yield units[needed & ~varies], rule.why_constants_matter(call)
-            if rule.has_own_units:
+                yield units[needed & ~varies], family.why_constants_matter(call)
+            if family.has_own_units:
                 own = self.classes_of(call.output)
-                needed = rule.needs_of_its_own(call, self.constants[call.output.index], stays[own])
+                needed = family.needs_of_its_own(
+                    call, self.constants[call.output.index], stays[own]
+                )
                 yield own[needed], f"{call.name!r} uses them itself, from step to step"
 
     def solve(self) -> tuple[np.ndarray, ...]:
@@ -203,9 +206,9 @@ class Problem:
             new = np.zeros(self.n_classes, bool)
             for needed, _ in (*self.pins, *self._objections(stays)):
                 new[needed] = True
-            for call, rule in self._calls():
+            for call, family in self._calls():
                 units = self.classes_of(call.output)
-                if rule.has_own_units and not new[units].any():
+                if family.has_own_units and not new[units].any():
                     # One that stayed so far: what was removed before relied on the others' absence.
                     new[units[stays[units]][0]] = True
             if (new == stays).all():
@@ -215,10 +218,10 @@ class Problem:
     def refusals(self, kept: tuple[np.ndarray, ...]) -> dict[int, str]:
         """Return the calls whose finished cut would change what they compute."""
         found = {}
-        for index, rule in self.rules.items():
+        for index, family in self.families.items():
             call = self.graph.calls[index]
             cut = _cut(call, kept, self.constants)
-            why = rule.refusal(call, cut) if cut.changes else None
+            why = family.why_inexact(call, cut) if cut.changes else None
             if why is not None:
                 found[index] = why
         return found
@@ -232,18 +235,18 @@ class Problem:
         reasons: dict[str, str] = {}
         for index, call in enumerate(self.graph.calls):
             # Also of layers that are blocked themselves, as far as their family is known.
-            rule = rule_for(call.layer)
-            if rule is None:
+            family = unit_family(call.layer)
+            if family is None:
                 reasons |= _idle_without_rule(call, self.obstacles.get(index, ""))
                 continue
             if len(call.outputs) != 1:
                 continue
-            if not (rule.has_own_units or hasattr(call.layer, "kernel")):
+            if not (family.has_own_units or hasattr(call.layer, "kernel")):
                 continue
-            if index in self.obstacles and not _has_readable_kernel(call, rule):
+            if index in self.obstacles and not _has_readable_kernel(call, family):
                 reasons |= _idle_without_rule(call, self.obstacles[index])
                 continue
-            idle = self.classes_of(call.output)[rule.zero_units(call) & kept[call.output.index]]
+            idle = self.classes_of(call.output)[family.zero_units(call) & kept[call.output.index]]
             if idle.size:
                 reasons[call.name] = f"{idle.size} zero unit(s) stay: " + (
                     "; ".join(_unique(why for held, why in holders if np.isin(idle, held).any()))
@@ -252,34 +255,16 @@ class Problem:
         return reasons
 
 
-def _obstacle(call: Call) -> str | None:
-    rule = rule_for(call.layer)
-    kind = type(call.layer).__name__
-    if rule is None:
-        if not call.inputs:
-            return "they are the model's input"
-        return f"{call.name!r} ({kind}) is not known to work unit by unit"
-    if len(call.outputs) != 1 or not rule.is_plain(call):
-        return f"{call.name!r} ({kind}) is called with more than its input tensors"
-    if any(tensor.units is None for tensor in (*call.inputs, *call.outputs)):
-        return f"the number of units around {call.name!r} is not known"
-    if any(tensor.masked for tensor in call.inputs):
-        return f"{call.name!r} receives a mask"
-    if call.shared and not rule.shareable:
-        return f"{call.name!r} is applied several times"
-    return rule.obstacle(call)
-
-
 def _idle_without_rule(call: Call, why: str) -> dict[str, str]:
     """Return why zero units stay of a layer through which it is not known how units pass."""
-    handler = find_handler(call.layer)
-    kernels = handler.kernels(call.layer) if handler is not None else ()
-    idle = [kernel.idle_units().sum() for kernel in kernels]
-    return {call.name: f"{max(idle)} zero unit(s) stay: {why}"} if any(idle) else {}
+    family = family_of(call.layer)
+    kernels = family.kernels(call.layer) if family is not None else ()
+    zero = [kernel.zero_units().sum() for kernel in kernels]
+    return {call.name: f"{max(zero)} zero unit(s) stay: {why}"} if any(zero) else {}
 
 
-def _has_readable_kernel(call: Call, rule: Rule) -> bool:
-    return call.output.units is not None and rule.obstacle(call) is None
+def _has_readable_kernel(call: Call, family: LayerFamily) -> bool:
+    return call.output.units is not None and family.obstacle(call) is None
 
 
 def _cut(call: Call, kept: tuple[Any, ...], constants: tuple[Any, ...]) -> Cut:

@@ -8,9 +8,10 @@ from typing import Any
 import keras
 
 from fabricfit.errors import InvalidInputError
+from fabricfit.layers import unit_family
 from fabricfit.layers.calls import Call
+from fabricfit.layers.units import Replacement
 from fabricfit.surgery.planning import Decision
-from fabricfit.surgery.rules import Replacement, rule_for
 
 __all__ = ["rebuild"]
 
@@ -110,11 +111,11 @@ class _Maker:
         return new
 
     def _replacement(self, call: Call) -> Replacement:
-        rule = rule_for(call.layer)
-        if rule is not None and call.outputs and not call.node.is_input:
+        family = unit_family(call.layer)
+        if family is not None and call.outputs and not call.node.is_input:
             cut = self._decision.cut(call)
             if cut.changes or self._decision.shrinks(call):
-                return rule.replacement(call, cut)
+                return family.replacement(call, cut)
         get_weights = getattr(call.layer, "get_weights", list)
         return Replacement(weights=get_weights())
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import keras
 
+from fabricfit.layers import unit_family
 from fabricfit.network.graph import Graph
 from fabricfit.network.reader import Network, as_network
 from fabricfit.surgery.planning import Decision, decide
 from fabricfit.surgery.rebuild import rebuild
-from fabricfit.surgery.rules import rule_for
 
 __all__ = ["ReductionPlan", "plan_reduction", "reduce_model"]
 
@@ -154,8 +154,8 @@ def _plan(decisions: _Decisions, path: str = "") -> ReductionPlan:
     units: dict[str, int] = {}
     kept = {path + name: why for name, why in decisions.own.reasons.items()}
     for call in decisions.own.graph.calls:
-        rule = rule_for(call.layer)
-        if rule is not None and rule.has_own_units and call.output.units:
+        family = unit_family(call.layer)
+        if family is not None and family.has_own_units and call.output.units:
             units[path + call.name] = call.output.units
             gone = decisions.own.removed(call)
             if gone.size:

@@ -29,8 +29,8 @@ from scipy.linalg import cho_factor, cho_solve
 
 from fabricfit.choices import Treatment
 from fabricfit.curvature.hooks import Tap, run_tapped
-from fabricfit.curvature.matrix_forms import matrix_form
-from fabricfit.layers import Kernel
+from fabricfit.layers import Kernel, family_of
+from fabricfit.layers.matrix_form import MatrixForm
 from fabricfit.network.kernels import named_kernels
 from fabricfit.training import Data, Dataset
 from fabricfit.training.data import tensors
@@ -200,16 +200,21 @@ class _Order:
 
 
 def _tap(kernel: Kernel) -> Tap:
-    form = matrix_form(kernel.owner)
+    form = _form_of(kernel)
     assert form is not None, "kernels without a form are left out"
     return Tap(kernel.owner, form)
+
+
+def _form_of(kernel: Kernel) -> MatrixForm | None:
+    family = family_of(kernel.owner)
+    return family.matrix_form(kernel.owner) if family is not None else None
 
 
 def _can_be_read(kernel: Kernel) -> bool:
     called = len(getattr(kernel.owner, "_inbound_nodes", ()))
     if kernel.part or kernel.quantizer is not None or called != 1:
         return False
-    form = matrix_form(kernel.owner)
+    form = _form_of(kernel)
     inputs = int(np.prod(kernel.shape[:-1]))
     if form is not None and inputs > _LONGEST:
         logger.info("%r has %d inputs: its weights are not compensated", kernel.owner.name, inputs)

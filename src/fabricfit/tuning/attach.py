@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from fabricfit.description.attributes import LayerAttributes
-from fabricfit.layers import Kernel, find_handler
+from fabricfit.layers import Kernel, family_of
 from fabricfit.layers.regularizers import GroupRegularizer
 from fabricfit.network.cloning import copy_model
 from fabricfit.network.kernels import named_kernels
@@ -85,10 +85,10 @@ def _set(kernel: Kernel, regularizer: Any) -> None:
 def _regularizers(model: keras.Model) -> dict[int, type[GroupRegularizer]]:
     """Return the regularizer class of each kernel, by the variable's id."""
     return {
-        id(kernel.variable): handler.regularizer
+        id(kernel.variable): family.regularizer
         for layer in named_layers(model).values()
-        if (handler := find_handler(layer)) is not None
-        for kernel in handler.kernels(layer)
+        if (family := family_of(layer)) is not None
+        for kernel in family.kernels(layer)
     }
 
 

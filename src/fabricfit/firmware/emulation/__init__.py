@@ -15,15 +15,18 @@ from fabricfit.firmware.emulation import (  # noqa: F401 - these fill the regist
 )
 from fabricfit.firmware.emulation.fixed import FixedTensor, Format, NotModelledError, cast
 from fabricfit.firmware.emulation.network import Emulation, emulate, emulate_network
-from fabricfit.firmware.emulation.registry import register
+from fabricfit.firmware.emulation.registry import register, result_format
+from fabricfit.firmware.emulation.weights import KerasWeights
 
 __all__ = [
     "Emulation",
     "FixedTensor",
     "Format",
+    "KerasWeights",
     "NotModelledError",
     "cast",
     "emulate",
     "emulate_network",
     "register",
+    "result_format",
 ]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from fabricfit.firmware.emulation.fixed import FixedTensor, Format, NotModelledError
+from fabricfit.layers import LayerFamily, family_of_node
 
 if TYPE_CHECKING:
     from fabricfit.firmware.emulation.weights import KerasWeights
@@ -29,13 +30,16 @@ def register(*kinds: str) -> Callable[[Emulator], Emulator]:
 
 
 def find(node: Any) -> Emulator:
-    """Return the function that emulates a layer.
+    """Return the function that emulates a node: its family's, or that of hls4ml's own node class.
 
     Raises
     ------
     NotModelledError
         There is none.
     """
+    family = family_of_node(node.class_name)
+    if family is not None and type(family).emulate is not LayerFamily.emulate:
+        return family.emulate
     try:
         return _EMULATORS[node.class_name]
     except KeyError:

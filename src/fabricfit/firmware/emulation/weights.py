@@ -14,7 +14,7 @@ import keras
 import numpy as np
 
 from fabricfit.firmware.emulation.fixed import FixedTensor, Format, NotModelledError
-from fabricfit.network.batch_norm import scale_and_offset
+from fabricfit.layers import scale_and_offset_of
 from fabricfit.network.reader import Network
 
 __all__ = ["KerasWeights", "exactly", "quantize_as_written"]
@@ -79,7 +79,10 @@ class KerasWeights:
 
     def scale_and_offset(self, node: Any) -> tuple[FixedTensor, FixedTensor]:
         """Return what a batch normalization multiplies by and adds, per channel."""
-        scale, offset = scale_and_offset(self.layer(node))
+        found = scale_and_offset_of(self.layer(node))
+        if found is None:
+            raise NotModelledError("batch normalizations of another axis than the last one")
+        scale, offset = found
         return self._quantize(node, "scale", scale), self._quantize(node, "bias", offset)
 
     def folded_into(self, name: str) -> list[Any]:
@@ -92,7 +95,7 @@ class KerasWeights:
         calls = [call for call in graph.calls if call.layer is layer]
         while len(calls) == 1:
             calls = list(graph.receivers(calls[0].output.index))
-            if len(calls) != 1 or type(calls[0].layer).__name__ != "BatchNormalization":
+            if len(calls) != 1 or scale_and_offset_of(calls[0].layer) is None:
                 break
             if calls[0].name in self.present:
                 break
@@ -120,8 +123,9 @@ class KerasWeights:
         kernel, bias = own.used(), own.used_bias()
         bias = np.zeros(kernel.shape[-1], kernel.dtype) if bias is None else bias
         for norm in self.folded_into(node.name):
-            scale, offset = scale_and_offset(norm)
-            kernel, bias = scale * kernel, scale * bias + offset
+            scaled = scale_and_offset_of(norm)
+            assert scaled is not None, "no other layer is folded"
+            kernel, bias = scaled[0] * kernel, scaled[0] * bias + scaled[1]
         return kernel, bias
 
     def _quantize(

@@ -1,17 +1,15 @@
-"""How units pass through a layer: one rule for each layer family, found by the layer's type.
+"""How units pass through a layer: what a family answers about one call, and the records it answers with.
 
-A rule answers five questions about a call: what constant each unit has where its inputs are
-constant, which input unit belongs to which output unit, what keeps them from being removed, which
-input units it can do without, and what layer takes its place. A family without a rule blocks: all
-its units stay. To teach the room a new layer, write a :class:`Rule` and decorate it with
-:func:`register`.
+A unit is a neuron, a filter, a channel: an entry of a tensor's last axis. Surgery asks a family what
+constant each unit has where its inputs are constant, which input unit belongs to which output unit, what
+keeps units from being removed, which input units the layer can do without, and what layer takes its place.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -24,13 +22,11 @@ __all__ = [
     "Link",
     "Numbers",
     "Replacement",
-    "Rule",
+    "UnitFlow",
     "Wiring",
     "apply_elementwise",
     "only_zero",
     "public_layers",
-    "register",
-    "rule_for",
     "to_numpy",
 ]
 
@@ -57,7 +53,7 @@ class Link:
 
 @dataclass(frozen=True)
 class Cut:
-    """What is taken away around one call.
+    """The units that are removed around one call.
 
     Parameters
     ----------
@@ -66,7 +62,7 @@ class Cut:
     kept_output
         The same for the output.
     constants
-        For each input what its units are, removed ones included.
+        For each input the values of its units, removed ones included.
     """
 
     kept_inputs: tuple[np.ndarray, ...]
@@ -75,7 +71,7 @@ class Cut:
 
     @property
     def changes(self) -> bool:
-        """Whether anything is taken away at all."""
+        """Whether any unit is removed."""
         return not all(kept.all() for kept in (*self.kept_inputs, self.kept_output))
 
 
@@ -88,7 +84,7 @@ class Replacement:
 
 
 class Numbers(NamedTuple):
-    """Some number for each unit around a call: of its inputs, of its output, and of what is inside."""
+    """Some number for each unit around a call: of its inputs, of its output, and of units inside it."""
 
     inputs: tuple[np.ndarray, ...]
     output: np.ndarray
@@ -96,46 +92,43 @@ class Numbers(NamedTuple):
 
 
 class Wiring(NamedTuple):
-    """What a kernel receives and makes, as a number for each channel and unit."""
+    """A number for each channel that a kernel receives, and for each unit that it makes."""
 
     rows: np.ndarray | None
     units: np.ndarray
 
 
-class Rule:
-    """How units pass through the layers of one family.
+class UnitFlow:
+    """How units pass through the calls of a layer.
 
-    The defaults describe a layer that treats every unit alike, keeps constants as they are and has
-    no weights: pooling, for example. A rule is stateless; one instance serves every call.
+    The defaults describe a layer whose units pass one by one, keep their constants and carry no weights.
+    Answers depend on the call alone: one instance serves every call.
     """
 
-    handles: tuple[type | str, ...] = ()
-    """Layer classes, matched exactly (a subclass may do anything), or ``'package.Class'``."""
+    has_own_units: bool = False
+    """Whether the layer makes units of its own, so that its input and output units are not coupled."""
 
-    has_own_units = False
-    """Whether the layer makes units of its own, so that its input and output units are not tied."""
-
-    shareable = True
-    """Whether a layer that is applied several times is understood."""
+    shareable: bool = True
+    """Whether units can be removed around a layer that the model calls several times."""
 
     def is_plain(self, call: Call) -> bool:
-        """Return whether the layer is called with nothing that this rule does not know of."""
+        """Tell whether the layer is called with nothing that this family does not know of."""
         return call.plain
 
     def shrinks(self, call: Call) -> bool:
-        """Return whether something inside the layer can go, whatever becomes of its units."""
+        """Tell whether something inside the layer can be removed even if all its units stay."""
         return False
 
     def obstacle(self, call: Call) -> str | None:
-        """Say why nothing around this call can be removed, if so."""
+        """Return why nothing around this call can be removed, if so."""
         return None
 
     def pins_output(self, call: Call) -> str | None:
-        """Say why the output units have to stay, if so."""
+        """Return why the output units have to stay, if so."""
         return None
 
     def constants(self, call: Call, inputs: tuple[Constants, ...]) -> Constants:
-        """Return what the output units are, given what the input units are."""
+        """Return the values of the output units, given those of the input units; NaN where they vary."""
         return inputs[0]
 
     def links(self, call: Call) -> list[Link]:
@@ -145,7 +138,7 @@ class Rule:
         units = np.arange(call.output.units or 0)
         return [Link(port, units, units) for port in range(len(call.inputs))]
 
-    def ties(self, call: Call) -> tuple[np.ndarray, np.ndarray]:
+    def coupled_outputs(self, call: Call) -> tuple[np.ndarray, np.ndarray]:
         """Return which output units can only be removed together: two arrays of equal length."""
         return np.empty(0, int), np.empty(0, int)
 
@@ -154,16 +147,16 @@ class Rule:
     ) -> np.ndarray:
         """Return, for each unit of an input, whether this layer can do without it, shape (units,).
 
-        Layers that tie their units have nothing to say here.
+        Layers whose input and output units are coupled have nothing to say here.
         """
         return np.ones(constants.shape, bool)
 
     def needs_of_its_own(
         self, call: Call, constants: Constants, kept_output: np.ndarray
     ) -> np.ndarray:
-        """Return which of its own output units the layer itself listens to, shape (units,).
+        """Return which of its own output units the layer itself uses, shape (units,).
 
-        So recurrent layers do; ``constants`` are what the output units are.
+        So recurrent layers do; ``constants`` are the values of the output units.
         """
         return np.zeros(constants.shape, bool)
 
@@ -189,11 +182,11 @@ class Rule:
         return {}
 
     def scales(self, call: Call) -> list[Any]:
-        """Return variables of one number for each output unit, at zero for a unit that does no work."""
+        """Return variables of one number for each output unit, at zero for a unit that is removed."""
         return []
 
     def why_constants_matter(self, call: Call) -> str:
-        """Say why this layer may be unable to do without a unit that is constant."""
+        """Return why this layer may be unable to do without a unit that is constant."""
         return f"{call.name!r} cannot take up a constant"
 
     def zero_units(self, call: Call) -> np.ndarray:
@@ -201,49 +194,42 @@ class Rule:
         return np.zeros(call.output.units or 0, bool)
 
     def replacement(self, call: Call, cut: Cut) -> Replacement:
-        """Return the layer without the units that are cut."""
+        """Return the layer without the units that are removed."""
         return Replacement(weights=call.layer.get_weights())
 
-    def refusal(self, call: Call, cut: Cut) -> str | None:
-        """Say why the finished cut would change what the layer computes, if so."""
+    def why_inexact(self, call: Call, cut: Cut) -> str | None:
+        """Return why the finished cut would change what the layer computes, if so."""
         return None
 
 
-_RULES: dict[type | str, Rule] = {}
-_RuleClass = TypeVar("_RuleClass", bound=type[Rule])
-
-
-def register(rule: _RuleClass) -> _RuleClass:
-    """Make a rule known for the layers that it handles; use as a class decorator."""
-    instance = rule()
-    for handled in rule.handles:
-        _RULES[handled] = instance
-    return rule
-
-
-def rule_for(layer: Any) -> Rule | None:
-    """Return the rule for a layer, or ``None`` where its family is not known."""
-    cls = type(layer)
-    package = cls.__module__.split(".")[0]
-    return _RULES.get(cls) or _RULES.get(f"{package}.{cls.__name__}")
-
-
-def apply_elementwise(function: Callable[[Any], Any], constants: Constants) -> Constants:
+def apply_elementwise(
+    function: Callable[[Any], Any], constants: Constants, rank: int = 2
+) -> Constants:
     """Return what a function that works number by number makes of constants.
 
     A result that is not finite counts as varying: it cannot be folded into anything.
+
+    Parameters
+    ----------
+    function
+        From a tensor to one of the same shape.
+    constants
+        Its inputs, one for each unit.
+    rank
+        Axes of the tensor that it receives: the last one of units, the others of length 1.
     """
     varies = np.isnan(constants)
     dtype = np.float64 if keras.config.floatx() == "float64" else np.float32
     # Past the range of float32 the result below is infinite, and so "varies".
     with np.errstate(over="ignore"):
         values = np.where(varies, 0.0, constants).astype(dtype)
-    result = to_numpy(function(keras.ops.convert_to_tensor(values[None])))[0]
+    given = values.reshape(*(1,) * (rank - 1), -1)
+    result = to_numpy(function(keras.ops.convert_to_tensor(given))).reshape(-1)
     return np.where(varies | ~np.isfinite(result), np.nan, result)
 
 
 def only_zero(constants: Constants) -> Constants:
-    """Return constants with those other than 0 taken for varying ones."""
+    """Return constants with those other than 0 counted as varying."""
     return np.where(constants == 0, 0.0, np.nan)
 
 

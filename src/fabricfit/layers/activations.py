@@ -1,4 +1,4 @@
-"""Which activation functions work number by number, so that a constant stays one."""
+"""Activation functions: which work number by number, which are piecewise linear, what they cost."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from fabricfit.surgery.rules import Constants, apply_elementwise
+from fabricfit.description.elementwise import ElementwiseWork
+from fabricfit.layers.units import Constants, apply_elementwise
 
-__all__ = ["activate", "why_mixing"]
+__all__ = ["activate", "is_piecewise_linear", "why_units_mix", "work_of_activation"]
 
 # fmt: off
 _ELEMENTWISE = (
@@ -18,6 +19,10 @@ _ELEMENTWISE = (
     "soft_shrink", "softplus", "softsign", "sparse_plus", "sparse_sigmoid", "squareplus", "tanh",
     "tanh_shrink",
 )
+
+_PIECEWISE_LINEAR = ("linear", "relu", "relu6", "leaky_relu", "hard_sigmoid", "hard_tanh")
+
+_TABULATED = ("elu", "gelu", "selu", "sigmoid", "silu", "softplus", "softsign", "swish", "tanh")
 
 _QUANTIZERS = (
     "quantized_bits", "quantized_hswish", "quantized_linear", "quantized_relu",
@@ -29,20 +34,47 @@ _STEP_MARGIN = 1e-5
 """A constant this close (relative) to a quantizer's step may fall on either side of it."""
 
 
-def why_mixing(activation: Any) -> str | None:
-    """Say why an activation is not known to work unit by unit; ``None`` where it does.
+def why_units_mix(activation: Any) -> str | None:
+    """Return why an activation is not known to work unit by unit; ``None`` where it does.
 
     Parameters
     ----------
     activation
         What a layer holds as ``activation``: a Keras function, a QKeras quantizer, or ``None``.
     """
-    if activation is None or _is_elementwise(activation) or _is_fixed_quantizer(activation):
+    if (
+        activation is None
+        or _is_one_of(activation, _ELEMENTWISE)
+        or _is_fixed_quantizer(activation)
+    ):
         return None
     name = getattr(activation, "__name__", type(activation).__name__)
-    if any(activation is getattr(keras.activations, n, None) for n in ("softmax", "log_softmax")):
+    if _is_one_of(activation, ("softmax", "log_softmax")):
         return f"its activation {name!r} mixes units"
     return f"its activation {name!r} is not known to work unit by unit"
+
+
+def is_piecewise_linear(function: Any) -> bool:
+    """Tell whether a function of Keras is known to be piecewise linear, number by number."""
+    return _is_one_of(function, _PIECEWISE_LINEAR)
+
+
+def work_of_activation(activation: Any, alone: ElementwiseWork) -> ElementwiseWork:
+    """Return what hls4ml's code does for each result of an activation.
+
+    Parameters
+    ----------
+    activation
+        What a layer holds as ``activation``: a function of Keras, a quantizer, a layer, or ``None``.
+    alone
+        What there is to do where it is none, or linear.
+    """
+    name = getattr(activation, "__name__", "")
+    if name in ("", "linear"):
+        return alone
+    if name == "softmax":
+        return ElementwiseWork.SOFTMAX
+    return ElementwiseWork.LOOKUP_TABLE if name in _TABULATED else ElementwiseWork.COMPARE
 
 
 def activate(activation: Any, constants: Constants) -> Constants:
@@ -57,8 +89,8 @@ def activate(activation: Any, constants: Constants) -> Constants:
     return np.where((below == result) & (result == above), result, np.nan)
 
 
-def _is_elementwise(activation: Any) -> bool:
-    return any(activation is getattr(keras.activations, name, None) for name in _ELEMENTWISE)
+def _is_one_of(function: Any, names: tuple[str, ...]) -> bool:
+    return any(function is getattr(keras.activations, name, None) for name in names)
 
 
 def _is_fixed_quantizer(activation: Any) -> bool:

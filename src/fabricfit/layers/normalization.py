@@ -1,5 +1,5 @@
-# ruff: noqa: D102 - the methods are documented where Rule declares them
-"""Layers with weights for each unit: batch normalization and PReLU."""
+# ruff: noqa: D102 - the methods are documented where LayerFamily and UnitFlow declare them
+"""Layers that scale and shift: batch normalization, PReLU, Normalization and Rescaling."""
 
 from __future__ import annotations
 
@@ -8,16 +8,21 @@ from typing import Any
 import keras
 import numpy as np
 
+from fabricfit.description.elementwise import ElementwiseWork
 from fabricfit.layers.calls import Call
-from fabricfit.surgery.rules import Constants, Cut, Replacement, Rule, register, to_numpy
+from fabricfit.layers.family import LayerFamily, register_layer, shape_at
+from fabricfit.layers.units import Constants, Cut, Replacement, to_numpy
 
-__all__ = ["BatchNorm", "PReLU"]
+__all__ = ["BatchNormFamily", "PReLUFamily", "ScalingFamily"]
 
 
-class _PerUnit(Rule):
+class _PerUnit(LayerFamily):
     """A layer all of whose weights have the units on their last axis."""
 
+    passes_units = True
     shareable = False
+    piecewise_linear = True
+    multiplies = False
 
     def obstacle(self, call: Call) -> str | None:
         units = call.output.units
@@ -29,11 +34,21 @@ class _PerUnit(Rule):
         return Replacement(weights=[w[..., cut.kept_output] for w in call.layer.get_weights()])
 
 
-@register
-class BatchNorm(_PerUnit):
+@register_layer
+class BatchNormFamily(_PerUnit):
     """``(x − mean) / √(variance + ε) · γ + β`` with the moving statistics."""
 
     handles = (keras.layers.BatchNormalization,)
+    own_work = ElementwiseWork.SCALE
+
+    def scale_and_offset(self, layer: Any) -> tuple[np.ndarray, np.ndarray] | None:
+        if layer.axis not in (-1, len(shape_at(layer, "input"))):
+            return None
+        mean, variance = _to_array(layer.moving_mean), _to_array(layer.moving_variance)
+        gamma = _to_array(layer.gamma) if layer.scale else np.ones_like(mean)
+        beta = _to_array(layer.beta) if layer.center else np.zeros_like(mean)
+        scale = gamma / np.sqrt(variance + layer.epsilon)
+        return scale, beta - scale * mean
 
     def obstacle(self, call: Call) -> str | None:
         axis, rank = call.layer.axis, len(call.output.shape)
@@ -55,8 +70,8 @@ class BatchNorm(_PerUnit):
         return np.where(np.isfinite(result), result, np.nan)
 
 
-@register
-class PReLU(_PerUnit):
+@register_layer
+class PReLUFamily(_PerUnit):
     """``x`` where it is positive, else ``α · x``."""
 
     handles = (keras.layers.PReLU,)
@@ -65,3 +80,17 @@ class PReLU(_PerUnit):
         alpha = to_numpy(call.layer.alpha).reshape(-1, inputs[0].size)
         negative = np.where((alpha == alpha[0]).all(axis=0), alpha[0], np.nan) * inputs[0]
         return np.where(inputs[0] >= 0, inputs[0], negative)
+
+
+@register_layer
+class ScalingFamily(LayerFamily):
+    """Normalization by given statistics, and Rescaling: a factor and an offset; their units stay."""
+
+    handles = (keras.layers.Normalization, keras.layers.Rescaling)
+    piecewise_linear = True
+    multiplies = False
+
+
+def _to_array(variable: Any) -> np.ndarray:
+    """Return a variable as an array of its own type."""
+    return np.asarray(keras.ops.convert_to_numpy(variable))

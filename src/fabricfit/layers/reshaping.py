@@ -1,28 +1,35 @@
-# ruff: noqa: D102 - the methods are documented where Rule declares them
-"""Flatten and Reshape: positions become units, or units become positions."""
+# ruff: noqa: D102 - the methods are documented where LayerFamily and UnitFlow declare them
+"""Flatten, Reshape and Permute: positions become units, or units become positions."""
 
 from __future__ import annotations
 
 import keras
 import numpy as np
 
+from fabricfit.description.elementwise import ElementwiseWork
 from fabricfit.layers.calls import Call
-from fabricfit.surgery.rules import Constants, Cut, Link, Replacement, Rule, register
+from fabricfit.layers.family import LayerFamily, register_layer
+from fabricfit.layers.units import Constants, Cut, Link, Replacement
 
-__all__ = ["Flattening", "Reshaping"]
+__all__ = ["FlattenFamily", "PermuteFamily", "ReshapeFamily"]
 
 
-class _RowMajor(Rule):
+class _RowMajor(LayerFamily):
     """A layer that keeps the order of all numbers and changes only the shape.
 
     Number *n* of a sample belongs to unit ``n % units`` before and after, so that one of the two
     counts of units has to divide the other.
     """
 
+    passes_units = True
+    piecewise_linear = True
+    multiplies = False
+    own_work = ElementwiseWork.FREE
+
     def obstacle(self, call: Call) -> str | None:
         before, after = call.inputs[0].units, call.output.units
         if not before or not after or (before % after and after % before):
-            return f"{call.name!r} takes {before} units apart into {after}"
+            return f"{call.name!r} splits {before} units into {after}"
         return None
 
     def links(self, call: Call) -> list[Link]:
@@ -38,8 +45,8 @@ class _RowMajor(Rule):
         return np.where((merged == merged[0]).all(axis=0), merged[0], np.nan)
 
 
-@register
-class Flattening(_RowMajor):
+@register_layer
+class FlattenFamily(_RowMajor):
     """A filter becomes one unit for each position."""
 
     handles = (keras.layers.Flatten,)
@@ -50,8 +57,8 @@ class Flattening(_RowMajor):
         return super().obstacle(call)
 
 
-@register
-class Reshaping(_RowMajor):
+@register_layer
+class ReshapeFamily(_RowMajor):
     """As Flatten, to any shape where one number of units divides the other."""
 
     handles = (keras.layers.Reshape,)
@@ -65,3 +72,13 @@ class Reshaping(_RowMajor):
     def replacement(self, call: Call, cut: Cut) -> Replacement:
         shape = (*call.output.shape[1:-1], int(cut.kept_output.sum()))
         return Replacement(config={"target_shape": shape})
+
+
+@register_layer
+class PermuteFamily(LayerFamily):
+    """Axes in another order; units may become positions, so that they stay."""
+
+    handles = (keras.layers.Permute,)
+    piecewise_linear = True
+    multiplies = False
+    own_work = ElementwiseWork.FREE

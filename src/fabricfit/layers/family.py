@@ -1,0 +1,309 @@
+"""A layer family: all that fabricfit knows of some layer types, in one record, and the registry of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
+
+import keras
+import numpy as np
+
+from fabricfit.description.elementwise import ElementwiseWork
+from fabricfit.errors import InvalidInputError, InvalidTypeError
+from fabricfit.layers.activations import work_of_activation
+from fabricfit.layers.calls import Call
+from fabricfit.layers.generated_code import GeneratedProduct
+from fabricfit.layers.kernels import Kernel
+from fabricfit.layers.matrix_form import MatrixForm
+from fabricfit.layers.regularizers import GroupRegularizer
+from fabricfit.layers.units import UnitFlow
+
+__all__ = [
+    "LayerFamily",
+    "families",
+    "family_of",
+    "family_of_node",
+    "family_of_type",
+    "forget_layer",
+    "reason_to_skip",
+    "register_layer",
+    "scale_and_offset_of",
+    "shape_at",
+    "unit_family",
+    "why_units_stay",
+]
+
+
+class LayerFamily(UnitFlow):
+    """What fabricfit knows of layers of some types.
+
+    Subclass it, or one of the families that are nearer to your layer, and register the subclass with
+    :func:`register_layer`: :class:`~fabricfit.layers.elementwise.ElementwiseFamily` for a layer that works
+    number by number, :class:`~fabricfit.layers.product.ProductFamily` for one that multiplies by a matrix. An
+    instance keeps nothing of the layers that it is asked about.
+
+    The defaults are cautious: no kernels, units that stay, nothing that is piecewise linear.
+    """
+
+    handles: tuple[type | str, ...] = ()
+    """Layer types, matched exactly (a subclass may compute anything), or ``'package.Class'`` where importing
+    the package would be too much. HGQ2 ships layers of the names that QKeras uses, so the package counts."""
+
+    regularizer: type[GroupRegularizer] = GroupRegularizer
+    """The regularizer class for the kernels."""
+
+    passes_units: bool = False
+    """Whether the answers about units hold. Without, all units around the layer stay."""
+
+    piecewise_linear: bool = False
+    """Whether results, up to the layer's ``activation``, are piecewise linear in the inputs and in any one
+    weight: the Gauss-Newton diagonal is then that of the Hessian, which takes far less time."""
+
+    final_activation: str | None = None
+    """The attribute whose call ends the layer, so that it can belong to the loss behind it: ``'activation'``
+    of a layer that multiplies first, ``'call'`` of a layer that is nothing but a function."""
+
+    multiplies: bool = True
+    """Whether weights of several axes are matrices that inputs are multiplied by, not tables or factors."""
+
+    folds_normalization: bool = False
+    """Whether hls4ml folds a batch normalization right behind the layer into its kernel and bias."""
+
+    own_work: ElementwiseWork = ElementwiseWork.COMPARE
+    """What hardware does for each result beside a matrix product and an ``activation``."""
+
+    hls4ml_nodes: tuple[str, ...] = ()
+    """Class names of the nodes of hls4ml's graph that these layers become, where the family knows their
+    code: :meth:`generated_products` and :meth:`emulate` are asked about such nodes."""
+
+    def kernels(self, layer: Any) -> tuple[Kernel, ...]:
+        """Return the weights that are cut into groups: one kernel for most layers, none by default."""
+        return ()
+
+    def refusal(self, layer: Any) -> str:
+        """Return why this very layer cannot be optimized, or ``''``."""
+        return ""
+
+    def matrix_form(self, layer: Any) -> MatrixForm | None:
+        """Return how this very layer is a matrix product with its ``activation`` behind it, if it is one."""
+        return None
+
+    def function(self, layer: Any) -> Any:
+        """Return the function of Keras that the layer ends in, where it has a :attr:`final_activation`."""
+        return layer.activation
+
+    def elementwise_work(self, layer: Any) -> ElementwiseWork:
+        """Return what hardware does for each result beside a matrix product."""
+        return work_of_activation(getattr(layer, "activation", None), self.own_work)
+
+    def scale_and_offset(self, layer: Any) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return what each unit is multiplied by and what is added to it, where that is all the layer does.
+
+        Shapes (units,), in the float type of the layer's weights.
+        """
+        return None
+
+    def generated_products(
+        self, node: Any, structs: Mapping[str, str]
+    ) -> tuple[GeneratedProduct, ...]:
+        """Return the matrix products in the code that hls4ml wrote for a node; none by default.
+
+        Parameters
+        ----------
+        node
+            A node of hls4ml's graph, of one of :attr:`hls4ml_nodes`.
+        structs
+            Structures in ``parameters.h``: name -> text.
+        """
+        return ()
+
+    def emulate(self, node: Any, inputs: list[Any], weights: Any) -> Any:
+        """Compute a node's results bit for bit, as the code that hls4ml wrote for it does.
+
+        Parameters
+        ----------
+        node
+            A node of hls4ml's graph, of one of :attr:`hls4ml_nodes`.
+        inputs
+            :class:`fabricfit.firmware.emulation.FixedTensor` of each input, samples first.
+        weights
+            The Keras model's weights, quantized: :class:`fabricfit.firmware.emulation.KerasWeights`.
+
+        Returns
+        -------
+        FixedTensor
+            The results. A family that does not override this leaves its nodes to
+            :mod:`fabricfit.firmware.emulation`, which computes hls4ml's own node classes.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not emulate {node.class_name} nodes")
+
+    @property
+    def has_kernels(self) -> bool:
+        """Whether layers of this family have weights that are cut into groups."""
+        return type(self).kernels is not LayerFamily.kernels
+
+
+_FAMILIES: dict[type | str, list[LayerFamily]] = {}
+"""Layer type -> its families, the latest first, which is the one that counts."""
+
+_NODES: dict[str, list[LayerFamily]] = {}
+"""The same for the node classes of hls4ml's graph."""
+
+_Registered = TypeVar("_Registered", bound="LayerFamily | type[LayerFamily]")
+
+
+def register_layer(family: _Registered) -> _Registered:
+    """Make a layer family known; for a type that is known already, the later family wins.
+
+    Parameters
+    ----------
+    family
+        A :class:`LayerFamily`, or a subclass that takes no arguments: use it as a class decorator.
+
+    Returns
+    -------
+    LayerFamily or type
+        What was given.
+
+    Raises
+    ------
+    InvalidTypeError
+        It is no layer family, or an entry of ``handles`` is neither a type nor a text.
+    InvalidInputError
+        It handles nothing, or a text is not of the form ``'package.Class'``.
+    """
+    instance = family() if isinstance(family, type) else family
+    if not isinstance(instance, LayerFamily):
+        raise InvalidTypeError(
+            "register_layer expects a fabricfit.LayerFamily, a subclass or an instance. "
+            f"Received: {family!r}"
+        )
+    for handled in _checked_handles(instance):
+        _FAMILIES.setdefault(handled, []).insert(0, instance)
+    for node in instance.hls4ml_nodes:
+        _NODES.setdefault(node, []).insert(0, instance)
+    return family
+
+
+def forget_layer(family: LayerFamily | type[LayerFamily]) -> None:
+    """Undo :func:`register_layer`: the family that was known before counts again."""
+    kind = family if isinstance(family, type) else type(family)
+    for known in (*_FAMILIES.values(), *_NODES.values()):
+        known[:] = [each for each in known if each is not family and type(each) is not kind]
+
+
+def _checked_handles(family: LayerFamily) -> tuple[type | str, ...]:
+    name, handles = type(family).__name__, family.handles
+    if not isinstance(handles, tuple) or not all(isinstance(each, type | str) for each in handles):
+        raise InvalidTypeError(
+            f"{name}.handles must be a tuple of layer types and of texts 'package.Class'. "
+            f"Received: {handles!r}"
+        )
+    wrong = [each for each in handles if isinstance(each, str) and each.count(".") != 1]
+    if wrong or not handles:
+        raise InvalidInputError(
+            f"{name}.handles must name at least one layer type, as a class or as 'package.Class'. "
+            f"Received: {handles!r}"
+        )
+    return handles
+
+
+def families() -> tuple[LayerFamily, ...]:
+    """Return all registered families."""
+    return tuple({id(known[0]): known[0] for known in _FAMILIES.values() if known}.values())
+
+
+def family_of(layer: Any) -> LayerFamily | None:
+    """Return the family of a layer's type, if it is known."""
+    return family_of_type(type(layer))
+
+
+def family_of_type(layer_type: type) -> LayerFamily | None:
+    """Return the family of a layer type, if it is known."""
+    package = layer_type.__module__.split(".")[0]
+    by_type = _FAMILIES.get(layer_type) or _FAMILIES.get(f"{package}.{layer_type.__name__}")
+    return by_type[0] if by_type else None
+
+
+def family_of_node(class_name: str) -> LayerFamily | None:
+    """Return the family that knows the code of a node class of hls4ml's graph, if there is one."""
+    known = _NODES.get(class_name)
+    return known[0] if known else None
+
+
+def scale_and_offset_of(layer: Any) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return what a layer multiplies each unit by and adds to it, where that is all it does."""
+    family = family_of(layer)
+    return family.scale_and_offset(layer) if family is not None else None
+
+
+def unit_family(layer: Any) -> LayerFamily | None:
+    """Return the family of a layer if it is known how units pass through the layer."""
+    family = family_of(layer)
+    return family if family is not None and family.passes_units else None
+
+
+def why_units_stay(call: Call) -> str | None:
+    """Return why no unit around a call can be removed; ``None`` where some can."""
+    family = unit_family(call.layer)
+    kind = type(call.layer).__name__
+    if family is None:
+        if not call.inputs:
+            return "they are the model's input"
+        return f"{call.name!r} ({kind}) is not known to work unit by unit"
+    if len(call.outputs) != 1 or not family.is_plain(call):
+        return f"{call.name!r} ({kind}) is called with more than its input tensors"
+    if any(tensor.units is None for tensor in (*call.inputs, *call.outputs)):
+        return f"the number of units around {call.name!r} is not known"
+    if any(tensor.masked for tensor in call.inputs):
+        return f"{call.name!r} receives a mask"
+    if call.shared and not family.shareable:
+        return f"{call.name!r} is applied several times"
+    return family.obstacle(call)
+
+
+def shape_at(layer: Any, side: str) -> tuple[int | None, ...]:
+    """Return the shape of a layer's first ``'input'`` or ``'output'``, without the batch axis.
+
+    Of a layer that was called several times, those of the first call; ``()`` where it was not called.
+    """
+    tensors = _tensors_at(layer, side) or _tensors_at(layer, "output")  # an Input receives nothing
+    return tuple(tensors[0].shape[1:]) if tensors else ()
+
+
+def _tensors_at(layer: Any, side: str) -> list[Any]:
+    try:
+        return list(keras.tree.flatten(getattr(layer, side)))
+    except AttributeError:  # Keras' answer for a layer that was not called
+        return []
+
+
+def reason_to_skip(layer: Any) -> str:
+    """Return why a layer with weights cannot be optimized, or ``''`` if it can.
+
+    Every reason names what stands in the way, for the report that the user reads.
+    """
+    return next(_reasons_to_skip(layer), "")
+
+
+def _reasons_to_skip(layer: Any) -> Iterator[str]:
+    if not layer.weights:
+        yield "it has no weights"
+    if not layer.trainable:
+        yield "it is frozen (trainable=False)"
+    family = family_of(layer)
+    if family is None or not family.has_kernels:
+        origin = type(layer).__module__.split(".")[0]
+        where = "" if origin == "keras" else f" of {origin!r}"
+        yield (
+            f"{type(layer).__name__}{where} is not a supported layer type; "
+            "register_layer() can add it"
+        )
+        return
+    if reason := family.refusal(layer):
+        yield reason
+    for kernel in family.kernels(layer):
+        if not kernel.variable.trainable:
+            yield "its kernel is frozen (trainable=False)"
+        if not np.isfinite(keras.ops.convert_to_numpy(kernel.variable)).all():
+            yield "its kernel holds NaN or infinite weights"
