@@ -41,7 +41,10 @@ def test_a_relative_budget_is_of_what_the_model_takes():
         (lambda: Budget(), "at least one of dsp"),
         (lambda: Budget(dsp=-1), "dsp=-1"),
         (lambda: Budget(lut=float("nan")), "lut=nan"),
-        (lambda: Budget(bram18=2, bram36=1), "not both"),
+        (
+            lambda: Budget(bram18=2, bram36=1),
+            "one name, not by several. Received: bram18=2, bram36=1",
+        ),
         (lambda: Budget.device("pynq-z9"), "pynq-z9"),
         (lambda: Budget.device("pynq-z2", fraction=1.2), "fraction=1.2"),
         (lambda: Budget.relative(dsp=50), "dsp=50"),

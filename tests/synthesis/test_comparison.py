@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fabricfit.hardware.estimates import RESOURCES, Estimate, Resources
+from fabricfit.hardware import RESOURCES, Estimate, Resources
 from fabricfit.hls4ml.estimation import LayerEstimate, ModelEstimate
 from fabricfit.synthesis.comparison import Compared, compare
 from fabricfit.synthesis.reports import SynthesisReport

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fabricfit.errors import FabricFitError, InvalidInputError
-from fabricfit.hardware.estimates import RESOURCES
+from fabricfit.hardware import RESOURCES
 from fabricfit.synthesis.reports import (
     STAGES,
     find_reports,

@@ -7,12 +7,13 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 
 from fabricfit.errors import InvalidInputError
+from fabricfit.hardware.resource_kinds import amount_names
 from fabricfit.hls4ml.config import default_configuration
 
 __all__ = ["RunConfig", "dump", "parse", "read_config", "schema"]
@@ -51,7 +52,17 @@ class DataConfig(_Section):
     )
 
 
-class BudgetConfig(_Section):
+if TYPE_CHECKING:
+    _AmountName = str
+    _Amounts = _Section
+else:
+    _AmountName = Literal[amount_names()]
+    _Amounts = create_model(
+        "_Amounts", __base__=_Section, **dict.fromkeys(amount_names(), (Amount | None, None))
+    )
+
+
+class BudgetConfig(_Amounts):
     """Resources that the model may use: a device, amounts, or fractions of the present usage."""
 
     device: str | None = Field(
@@ -60,21 +71,14 @@ class BudgetConfig(_Section):
     fraction: Annotated[float, Field(gt=0, le=1)] = Field(
         default=1.0, description="Fraction of the device that may be used."
     )
-    dsp: Amount | None = None
-    bram18: Amount | None = None
-    bram36: Amount | None = None
-    uram: Amount | None = None
-    lut: Amount | None = None
-    ff: Amount | None = None
-    relative: dict[Literal["dsp", "bram18", "bram36", "uram", "lut", "ff"], Fraction] | None = None
+    relative: dict[_AmountName, Fraction] | None = None
     family: str | None = None
 
     @model_validator(mode="after")
     def _require_one_form(self) -> BudgetConfig:
-        amounts = ("dsp", "bram18", "bram36", "uram", "lut", "ff")
         ways = {
             "device": self.device is not None,
-            "amounts": any(getattr(self, name) is not None for name in amounts),
+            "amounts": any(getattr(self, name, None) is not None for name in amount_names()),
             "relative": bool(self.relative),
         }
         if sum(ways.values()) != 1:

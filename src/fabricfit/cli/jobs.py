@@ -20,6 +20,7 @@ from fabricfit.cli.inputs import import_plugins, load_data, load_model
 from fabricfit.errors import InvalidInputError
 from fabricfit.hardware.budget import Budget
 from fabricfit.hardware.families import DEFAULT_FAMILY
+from fabricfit.hardware.resource_kinds import amount_names
 from fabricfit.objectives import ParameterEstimator
 from fabricfit.objectives.fpga_luts import BitOperations
 from fabricfit.objectives.fpga_units import UnitResources
@@ -46,9 +47,7 @@ def budget_of(config: BudgetConfig) -> Budget:
     family = config.family or DEFAULT_FAMILY
     if config.relative:
         return Budget.relative(family=family, **config.relative)
-    amounts = {
-        name: getattr(config, name) for name in ("dsp", "bram18", "bram36", "uram", "lut", "ff")
-    }
+    amounts = {name: getattr(config, name, None) for name in amount_names()}
     return Budget(**amounts, family=family)
 
 

@@ -13,7 +13,7 @@ from fabricfit.hardware.dsp import (
     multipliers,
     product_dsp,
 )
-from fabricfit.hardware.estimates import RESOURCES, Estimate, Resources
+from fabricfit.hardware.estimates import Estimate
 from fabricfit.hardware.families import Family, families, find_family, register_family
 from fabricfit.hardware.luts_and_ffs import (
     ff_per_multiplier,
@@ -24,8 +24,16 @@ from fabricfit.hardware.luts_and_ffs import (
 )
 from fabricfit.hardware.product import Product, Work, csd_digits
 from fabricfit.hardware.registers import output_registers, weight_registers
-from fabricfit.hardware.resources import WeightCosts, product_resources, weight_costs
+from fabricfit.hardware.resource_kinds import (
+    ResourceKind,
+    find_resource,
+    register_resource,
+    resource_kinds,
+    resource_names,
+)
+from fabricfit.hardware.resources import RESOURCES, Resources, product_resources
 from fabricfit.hardware.timing import product_interval, product_latency
+from fabricfit.hardware.weight_costs import WeightCosts, weight_costs
 
 __all__ = [
     "DSP_PORTS",
@@ -34,6 +42,7 @@ __all__ = [
     "Estimate",
     "Family",
     "Product",
+    "ResourceKind",
     "Resources",
     "WeightCosts",
     "Work",
@@ -44,6 +53,7 @@ __all__ = [
     "ff_per_multiplier",
     "find_device",
     "find_family",
+    "find_resource",
     "latency_dsp",
     "lut_of_constants",
     "lut_per_multiplier",
@@ -60,6 +70,9 @@ __all__ = [
     "product_resources",
     "register_device",
     "register_family",
+    "register_resource",
+    "resource_kinds",
+    "resource_names",
     "weight_bram18",
     "weight_costs",
     "weight_registers",

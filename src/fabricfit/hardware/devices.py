@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import difflib
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from fabricfit.errors import InvalidInputError
 from fabricfit.hardware.families import find_family
+from fabricfit.hardware.resource_kinds import amount_names, in_base_units
 
 __all__ = ["Device", "devices", "family_of_part", "find_device", "register_device"]
 
@@ -32,6 +34,8 @@ class Device:
         UltraRAM blocks of 288 kbit.
     lut, ff
         Look-up tables and flip-flops; of Intel's parts ALUTs (two for each ALM) and registers.
+    others
+        Name of a resource that was registered -> how much of it there is.
 
     Raises
     ------
@@ -47,15 +51,21 @@ class Device:
     uram: int
     lut: int
     ff: int
+    others: Mapping[str, float] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         find_family(self.family)
-        for name in ("dsp", "bram36", "uram", "lut", "ff"):
-            if not getattr(self, name) >= 0:
+        for name, amount in self.amounts.items():
+            if not amount >= 0:
                 raise InvalidInputError(
-                    f"{name} of device {self.name!r} must be at least 0. "
-                    f"Received: {name}={getattr(self, name)!r}"
+                    f"{name} of device {self.name!r} must be at least 0. Received: {name}={amount!r}"
                 )
+
+    @property
+    def amounts(self) -> dict[str, float]:
+        """Resource -> how much of it there is, in the order in which tables show resources."""
+        known = {n: getattr(self, n) for n in amount_names() if hasattr(self, n)}
+        return in_base_units({**known, **self.others})
 
 
 _DEVICES: dict[str, Device] = {}

@@ -6,7 +6,9 @@ import math
 
 from fabricfit.description.attributes import LayerAttributes
 from fabricfit.description.elementwise import ElementwiseWork
-from fabricfit.hardware.estimates import Estimate, Resources
+from fabricfit.hardware.estimates import Estimate
+from fabricfit.hardware.resource_kinds import resource_kinds
+from fabricfit.hardware.resources import Resources
 
 __all__ = ["other_resources"]
 
@@ -16,9 +18,10 @@ _UNMEASURED = "activations and layers without a kernel are counted from hls4ml's
 def other_resources(layer_attributes: LayerAttributes) -> Resources:
     """Estimate the resources of a layer beside its matrix product.
 
-    - A table (sigmoid, tanh…) is a RAMB18 with two ports, so one for two results that are computed at
-      once. Softmax has one such table of exponentials and one of inverses, and a product for each result:
-      4 RAMB18 and 5 DSPs for 5 classes, as hls4ml's published reports of jet taggers show.
+    - A table (sigmoid, tanh…) of 1,024 numbers of 18 bits, hls4ml's default, fills one RAMB18. It has two
+      ports, so there is one for two results that are computed at once. Softmax has one such table of
+      exponentials and one of inverses, and a product for each result: 4 RAMB18 and 5 DSPs for 5 classes, as
+      hls4ml's published reports of jet taggers show.
     - A batch normalization that hls4ml cannot merge into the layer before it is a product for each
       result.
     - ReLU, sums and pooling compare or add in LUTs, one for each bit.
@@ -28,6 +31,12 @@ def other_resources(layer_attributes: LayerAttributes) -> Resources:
     layer_attributes
         Any layer; its :attr:`~fabricfit.description.attributes.LayerAttributes.elementwise` says the kind.
     """
+    laws = {kind.name: kind.layer_law for kind in resource_kinds()}
+    registered = {name: law(layer_attributes) for name, law in laws.items() if law is not None}
+    return _count_built_in(layer_attributes) + Resources(**registered)
+
+
+def _count_built_in(layer_attributes: LayerAttributes) -> Resources:
     work = layer_attributes.elementwise
     hls = layer_attributes.hls4ml
     width = hls.output_precision.width if hls is not None else 16

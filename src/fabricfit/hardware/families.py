@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from fabricfit.description.strategies import STRATEGIES
 from fabricfit.errors import InvalidInputError, unknown_name
+from fabricfit.hardware.resource_kinds import find_resource
 
 __all__ = ["DEFAULT_FAMILY", "Family", "families", "find_family", "register_family"]
 
@@ -55,8 +56,14 @@ class Family:
             )
 
     def label(self, resource: str) -> str:
-        """Return what a resource is called in tables."""
-        return self.labels.get(resource, resource.upper())
+        """Return what a resource is called in tables.
+
+        Raises
+        ------
+        InvalidInputError
+            No such resource is known.
+        """
+        return self.labels.get(resource) or find_resource(resource).label
 
     def built(self, strategy: str) -> str:
         """Return the strategy with which a layer is built that asks for this one."""

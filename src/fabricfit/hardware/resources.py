@@ -1,23 +1,121 @@
-"""All resources of one layer, and what single weights of it take."""
+"""All resources of one layer, and the table of the built-in kinds of resources."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
 
 from fabricfit.hardware.bram import product_memory
 from fabricfit.hardware.calibration import elsewhere
 from fabricfit.hardware.dsp import product_dsp
-from fabricfit.hardware.estimates import Resources
+from fabricfit.hardware.estimates import NOTE_BREAK, Estimate, joined_notes, total
 from fabricfit.hardware.families import DEFAULT_FAMILY
-from fabricfit.hardware.luts_and_ffs import lut_of_constants, product_ff, product_lut
+from fabricfit.hardware.luts_and_ffs import product_ff, product_lut
 from fabricfit.hardware.product import Product, Work
+from fabricfit.hardware.resource_kinds import (
+    ResourceKind,
+    find_resource,
+    register_resource,
+    resource_kinds,
+    resource_names,
+)
 
-__all__ = ["EASY_SHARE", "WeightCosts", "product_resources", "weight_costs"]
+__all__ = ["RESOURCES", "Resources", "product_resources"]
+
+
+def _estimate_lut(product: Product, work: Work, family: str) -> Estimate:
+    return elsewhere(product_lut(product, work), family)
+
+
+def _estimate_ff(product: Product, work: Work, family: str) -> Estimate:
+    return elsewhere(product_ff(product, work), family)
+
+
+_TABLE = (
+    ResourceKind("dsp", "DSP", "DSP blocks", product_dsp),
+    ResourceKind("bram18", "BRAM18", "18 kbit blocks", product_memory, multiples={"bram36": 2}),
+    ResourceKind("uram", "URAM", "288 kbit blocks"),
+    ResourceKind("lut", "LUT", "look-up tables", _estimate_lut),
+    ResourceKind("ff", "FF", "flip-flops", _estimate_ff),
+)
+"""The built-in resources, in the order in which tables show them."""
+
+for _kind in _TABLE:
+    register_resource(_kind)
+
+RESOURCES = tuple(kind.name for kind in _TABLE)
+"""Names of the built-in resources; :func:`~fabricfit.hardware.resource_kinds.resource_names` has all."""
+
+
+class Resources(Mapping[str, Estimate]):
+    """Estimates by the name of the resource, in the order of :func:`~.resource_kinds.resource_names`.
+
+    None is used of a resource that was not named.
+
+    Parameters
+    ----------
+    estimates
+        Name -> estimate, or a number for one that is exact.
+
+    Raises
+    ------
+    InvalidInputError
+        No such resource is known.
+
+    Examples
+    --------
+    >>> used = Resources(dsp=4, lut=Estimate(100, 80, 130))
+    >>> (used + used)["lut"]
+    Estimate(value=200, low=160, high=260, note='')
+    >>> used["ff"].value
+    0
+    """
+
+    def __init__(self, **estimates: Estimate | float) -> None:
+        for name in estimates:
+            find_resource(name)
+        self._estimates = {name: _as_estimate(estimates.get(name, 0)) for name in resource_names()}
+
+    def __getitem__(self, name: str) -> Estimate:
+        return self._estimates[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._estimates)
+
+    def __len__(self) -> int:
+        return len(self._estimates)
+
+    def __add__(self, other: Resources) -> Resources:
+        return Resources(**{name: total((self[name], other[name])) for name in self})
+
+    def times(self, factor: float) -> Resources:
+        """Return the usage of so many of the same."""
+        return Resources(**{name: each.times(factor) for name, each in self.items()})
+
+    @property
+    def values_only(self) -> dict[str, float]:
+        """The most likely values, by name."""
+        return {name: each.value for name, each in self.items()}
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What lies outside the measurements, each said once: a line for what begins alike."""
+        said: dict[str, list[str]] = {}
+        for part in joined_notes(each.note for each in self.values()).split(NOTE_BREAK):
+            start, colon, rest = part.partition(": ")
+            said.setdefault(start, []).extend([rest] if colon else [])
+        return tuple(
+            f"{start}: {', '.join(rest)}" if rest else start
+            for start, rest in said.items()
+            if start
+        )
+
+    def __repr__(self) -> str:
+        inside = ", ".join(f"{name}={each}" for name, each in self.items() if each.high)
+        return f"Resources({inside})"
 
 
 def product_resources(product: Product, work: Work, family: str = DEFAULT_FAMILY) -> Resources:
-    """Estimate what a layer's matrix product takes.
+    """Estimate the usage of a layer's matrix product.
 
     Parameters
     ----------
@@ -29,73 +127,11 @@ def product_resources(product: Product, work: Work, family: str = DEFAULT_FAMILY
         A name of :func:`fabricfit.hardware.families`. LUTs and flip-flops were measured on one only; for
         others they have wider error bars.
     """
+    laws = {kind.name: kind.law for kind in resource_kinds()}
     return Resources(
-        dsp=product_dsp(product, work, family),
-        bram18=product_memory(product, work, family),
-        lut=elsewhere(product_lut(product, work), family),
-        ff=elsewhere(product_ff(product, work), family),
+        **{n: law(product, work, family) for n, law in laws.items() if law is not None}
     )
 
 
-EASY_SHARE = 0.1
-"""Part of the values a weight may end at that have two signed digits: of the numbers up to 1,024, 9 %."""
-
-
-@dataclass(frozen=True)
-class WeightCosts:
-    """What one weight of a layer of constants takes, by what it is; resource -> amount.
-
-    Parameters
-    ----------
-    settled
-        Signed digits -> what a constant of so many takes that needs no multiplier.
-    kept
-        What a weight takes whose value is not settled yet.
-    distinct
-        What each different one of those values on one input takes beside.
-    """
-
-    settled: Mapping[int, Mapping[str, float]]
-    kept: Mapping[str, float]
-    distinct: Mapping[str, float]
-
-
-def weight_costs(product: Product, family: str = DEFAULT_FAMILY) -> WeightCosts:
-    """Take a layer of constants apart: what its estimates come to for single weights.
-
-    Parameters
-    ----------
-    product
-        A product that is not time-multiplexed.
-    family
-        As for :func:`product_resources`.
-    """
-    parts, full = lut_of_constants(product), Work.full(product)
-    digits = full.digits / product.size
-    ff_weight, ff_constant = _registers(product, full)
-    most = product.weight_width // 2 + 1
-    if product.by_adders:
-        settled = {n: {"lut": n * parts.per_digit, "ff": ff_weight} for n in range(1, most + 1)}
-        return WeightCosts(settled, {"lut": digits * parts.per_digit, "ff": ff_weight}, {})
-    weight = {"lut": parts.per_nonzero, "ff": ff_weight}
-    dsp = product_dsp(product, replace(full, constants=product.size), family).value / product.size
-
-    def multiple(further: float) -> float:
-        return parts.per_nonzero + parts.per_adder + further * parts.per_digit
-
-    settled = {1: weight, 2: {**weight, "lut": multiple(0)}}
-    if dsp:
-        beside = parts.per_multiplier + EASY_SHARE * (parts.per_adder - parts.per_multiplier)
-        return WeightCosts(settled, weight, {"dsp": dsp, "lut": beside, "ff": ff_constant})
-    settled |= {n: {**weight, "lut": multiple(n - 2)} for n in range(3, most + 1)}
-    beside = multiple(max(digits - 2, 0)) - parts.per_nonzero
-    return WeightCosts(settled, weight, {"lut": beside, "ff": ff_constant})
-
-
-def _registers(product: Product, full: Work) -> tuple[float, float]:
-    """Return the flip-flops that go with a weight and with a multiplier, on average over a full layer."""
-    sums = replace(full, constants=0, adders=0)
-    nothing = product_ff(product, Work(0, 0, 0, 0, 0)).value
-    weights = product_ff(product, sums).value - nothing
-    rest = product_ff(product, full).value - nothing - weights
-    return max(weights, 0) / product.size, max(rest, 0) / max(full.constants, 1)
+def _as_estimate(value: Estimate | float) -> Estimate:
+    return value if isinstance(value, Estimate) else Estimate.exact(value)

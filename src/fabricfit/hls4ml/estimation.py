@@ -13,10 +13,11 @@ from fabricfit.description.precision import quantize
 from fabricfit.errors import require
 from fabricfit.hardware.budget import Budget
 from fabricfit.hardware.elementwise import other_resources
-from fabricfit.hardware.estimates import RESOURCES, Estimate, Resources, joined_notes, total
+from fabricfit.hardware.estimates import Estimate, joined_notes, total
 from fabricfit.hardware.families import DEFAULT_FAMILY, find_family
 from fabricfit.hardware.product import Product, Work
-from fabricfit.hardware.resources import product_resources
+from fabricfit.hardware.resource_kinds import resource_names
+from fabricfit.hardware.resources import Resources, product_resources
 from fabricfit.hardware.timing import product_interval, product_latency
 from fabricfit.hls4ml.products import hls4ml_attributes, product_of
 from fabricfit.tables import TextTable
@@ -147,7 +148,9 @@ class ModelEstimate:
 
     def rows(self) -> tuple[list[str], list[list[str]]]:
         """Return the table of layers as text: its header, and its rows with the total last."""
-        used = [name for name in RESOURCES if self.resources[name].high or name in self.limits]
+        used = [
+            name for name in resource_names() if self.resources[name].high or name in self.limits
+        ]
         header = ["layer", "built with", "weights", "non-zero"]
         header += [self.label(name) for name in used] + ["II", "latency"]
         body = [

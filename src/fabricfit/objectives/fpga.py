@@ -40,10 +40,11 @@ from fabricfit.errors import InvalidInputError
 from fabricfit.hardware.bram import memory_word
 from fabricfit.hardware.cheap_constants import constants_of
 from fabricfit.hardware.elementwise import other_resources
-from fabricfit.hardware.estimates import RESOURCES, Resources
 from fabricfit.hardware.families import DEFAULT_FAMILY, find_family
 from fabricfit.hardware.product import Product, Work
-from fabricfit.hardware.resources import EASY_SHARE, product_resources, weight_costs
+from fabricfit.hardware.resource_kinds import find_resource, resource_kinds, resource_names
+from fabricfit.hardware.resources import Resources, product_resources
+from fabricfit.hardware.weight_costs import EASY_SHARE, weight_costs
 from fabricfit.hls4ml.products import (
     hls4ml_attributes,
     realized_product,
@@ -61,7 +62,8 @@ class FPGAResources(ObjectiveEstimator):
     Parameters
     ----------
     resources
-        Names out of :data:`fabricfit.hardware.RESOURCES`, those that are to be saved or limited.
+        Names out of :func:`fabricfit.hardware.resource_names`, those that are to be saved or limited; all
+        that can be estimated by default.
     family
         Whose DSP blocks and memories they are, a name of :func:`fabricfit.hardware.families`.
     scarce
@@ -78,18 +80,18 @@ class FPGAResources(ObjectiveEstimator):
 
     def __init__(
         self,
-        resources: Iterable[str] = ("dsp", "bram18", "lut", "ff"),
+        resources: Iterable[str] | None = None,
         *,
         family: str = DEFAULT_FAMILY,
         scarce: Iterable[str] | None = None,
     ) -> None:
-        names = tuple(resources)
-        unknown = [name for name in names if name not in RESOURCES]
-        if unknown or not names:
-            raise InvalidInputError(
-                f"resources must name some of {', '.join(map(repr, RESOURCES))}. "
-                f"Received: {names!r}"
-            )
+        estimated = (kind.name for kind in resource_kinds() if kind.law is not None)
+        names = tuple(resources) if resources is not None else tuple(estimated)
+        if not names:
+            known = ", ".join(map(repr, resource_names()))
+            raise InvalidInputError(f"resources must name some of {known}. Received: {names!r}")
+        for name in names:
+            find_resource(name)
         self.resources = names
         self.scarce = names if scarce is None else tuple(scarce)
         self.family = family

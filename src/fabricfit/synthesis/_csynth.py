@@ -5,7 +5,6 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
-from fabricfit.hardware.estimates import RESOURCES
 from fabricfit.synthesis._report import SynthesisReport, incomplete, is_number, number, read_text
 
 __all__ = ["read_csynth_xml"]
@@ -98,10 +97,10 @@ def _read_period(profile: ET.Element, name: str) -> float | None:
 
 def _read_used(path: Path, profile: ET.Element) -> dict[str, float]:
     found = {"uram": 0.0} | _read_resources(path, profile.find(_USED))
-    for name in RESOURCES:
+    for name in _TAGS:
         if name not in found:
             raise incomplete(path, _KIND, f"it has no <{_USED}/{_TAGS[name][0]}>")
-    return {name: found[name] for name in RESOURCES}
+    return {name: found[name] for name in _TAGS}
 
 
 def _read_resources(path: Path, area: ET.Element | None) -> dict[str, float]:

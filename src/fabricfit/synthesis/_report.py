@@ -32,7 +32,7 @@ class SynthesisReport:
     part
         Part number of the FPGA, as the report spells it.
     resources
-        Resource -> number used, for all of :data:`fabricfit.hardware.estimates.RESOURCES`. Block RAMs
+        Resource -> number used, for all of :data:`fabricfit.hardware.RESOURCES`. Block RAMs
         count in units of 18 kbit: a RAMB36 is two. UltraRAM is 0 where the report has no line for it, as
         for a device without it.
     available

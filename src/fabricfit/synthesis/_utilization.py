@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from fabricfit.hardware.estimates import RESOURCES
 from fabricfit.synthesis._report import SynthesisReport, incomplete, is_number, number, read_text
 
 __all__ = ["read_utilization"]
@@ -81,11 +80,11 @@ def _read_resources(path: Path, text: str) -> tuple[dict[str, float], dict[str, 
         first, units = next(iter(sites.items()))
         if is_number(rows[first][1]):
             available[name] = units * float(rows[first][1])
-    for name in RESOURCES:
+    for name in _SITES:
         if name not in used:
             looked_for = " or ".join(repr(next(iter(sites))) for sites in _SITES[name])
             raise incomplete(path, _KIND, f"none of its tables has a row {looked_for}")
-    return {name: used[name] for name in RESOURCES}, available
+    return {name: used[name] for name in _SITES}, available
 
 
 def _iterate_rows(text: str) -> Iterator[tuple[str, str, str]]:

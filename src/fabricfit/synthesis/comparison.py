@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from fabricfit.hardware.estimates import RESOURCES, Estimate
+from fabricfit.hardware.estimates import Estimate
+from fabricfit.hardware.resource_kinds import find_resource, resource_names
 from fabricfit.hls4ml.estimation import ModelEstimate
 from fabricfit.synthesis.reports import SynthesisReport
 from fabricfit.tables import TextTable
@@ -67,7 +68,7 @@ class Comparison:
     tool, stage, part
         Tool, stage and part of the report.
     resources
-        One for each resource, in the order of :data:`fabricfit.hardware.estimates.RESOURCES`.
+        One for each resource, in the order of :func:`fabricfit.hardware.resource_names`.
     interval
         Initiation interval in cycles; of a report's range, the longest.
     latency
@@ -124,12 +125,12 @@ def compare(report: SynthesisReport, estimate: ModelEstimate) -> Comparison:
     estimate
         Estimate for the same model and configuration.
     """
-    expected = estimate.resources
+    expected, names = estimate.resources, resource_names()
     return Comparison(
         report.tool,
         report.stage,
         report.part,
-        tuple(Compared(name, report.resources.get(name), expected[name]) for name in RESOURCES),
+        tuple(Compared(name, report.resources.get(name), expected[name]) for name in names),
         Compared("interval", report.interval[1], estimate.interval),
         Compared("latency", report.latency[1], estimate.latency),
     )
@@ -140,7 +141,7 @@ _VERDICTS = {True: "inside", False: "OUTSIDE", None: ""}
 
 def _make_row(each: Compared) -> tuple[str, str, str, str, str]:
     return (
-        each.name.upper() if each.name in RESOURCES else each.name,
+        find_resource(each.name).label if each.name in resource_names() else each.name,
         "?" if each.reported is None else f"{each.reported:,.10g}",
         str(each.estimate),
         "" if each.ratio is None else f"{each.ratio:.2f}",
