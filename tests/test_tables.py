@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import sys
 
+import rich.console
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
@@ -101,3 +102,10 @@ def test_a_console_draws_it_at_its_own_width_with_a_title():
     lines = console.export_text().splitlines()
     assert lines[0].strip() == "What is used" and max(map(len, lines)) <= 90
     assert sum("What is used" in line for line in lines) == 1
+
+
+def test_a_notebook_gets_the_text_of_a_table_too(monkeypatch):
+    expected = TABLE.lines(90)
+    monkeypatch.setattr(rich.console, "_is_jupyter", lambda: True)
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert TABLE.lines(90) == expected

@@ -74,7 +74,13 @@ class TextTable:
             Columns that it may use; :func:`output_width` by default.
         """
         page = _Page()
-        console = Console(file=page, width=width or output_width(), color_system=None)
+        console = Console(
+            file=page,
+            width=width or output_width(),
+            color_system=None,
+            force_terminal=False,
+            force_jupyter=False,  # a notebook would show the table here
+        )
         console.print(self)
         return [line.rstrip() for line in page.getvalue().splitlines()]
 

@@ -116,7 +116,7 @@ def test_tables_are_frames(result):
     named = layers[layers.weights > 0]
     assert list(named.layer)[:2] == ["fc->1", "fc2"]
     assert layers["DSP after"].sum() == result.report.resources_after[0]
-    assert len(levels) == len(result.hifinished) and levels.accuracy.notna().all()
+    assert len(levels) == len(result.history) and levels.accuracy.notna().all()
 
 
 def test_the_result_tells_its_best_level_and_front(result):
