@@ -1,4 +1,4 @@
-"""Marks that several rooms of tests share."""
+"""Marks that tests of several packages share."""
 
 from __future__ import annotations
 

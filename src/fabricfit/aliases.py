@@ -11,7 +11,7 @@ __all__ = ["install_as_hls4ml_optimization"]
 PREFIXES = ("hls4ml.optimization", "hls4ml.optimization.dsp_aware_pruning")
 """The names under which the older system has been importable."""
 
-ROOMS = (
+MODULES = (
     "",
     ".attributes",
     ".config",
@@ -46,8 +46,8 @@ def install_as_hls4ml_optimization() -> None:
     """
     parent = _hls4ml()
     for prefix in PREFIXES:
-        for room in ROOMS:
-            sys.modules[prefix + room] = importlib.import_module("fabricfit" + room)
+        for module in MODULES:
+            sys.modules[prefix + module] = importlib.import_module("fabricfit" + module)
     package = sys.modules["fabricfit"]
     parent.optimization = package  # type: ignore[attr-defined]
     package.dsp_aware_pruning = package  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""The rooms that know Keras: optimizing a model, and what that takes."""
+"""Entry points under their historical names."""
 
 import warnings
 from typing import Any

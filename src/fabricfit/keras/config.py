@@ -1,4 +1,4 @@
-"""What the Keras rooms support, as the older names say it.
+"""Supported layers and ranking metrics, under their historical names.
 
 ``SUPPORTED_LAYERS`` and ``SUPPORTED_METRICS`` are read off the registries each time they are asked for:
 they show what users have registered, and the layers of QKeras and HGQ2 once these are imported.
