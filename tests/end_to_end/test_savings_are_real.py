@@ -16,7 +16,7 @@ from fabricfit import Budget
 from fabricfit.datasets import load_jets
 from fabricfit.demo import accuracy, train_tagger
 from fabricfit.network.describe import get_attributes_from_keras_model_and_hls4ml_config
-from fabricfit.network.kernels import kernel_arrays
+from fabricfit.network.reader import read
 from fabricfit.objectives.fpga import FPGAResources
 from tests.marks import ON_ONE_BACKEND
 
@@ -101,7 +101,7 @@ def config(strategy, reuse_factor, io_type="io_parallel", **named):
 def predicted_multipliers(result):
     """What the objective counts in the returned weights, layer by layer."""
     attributes = get_attributes_from_keras_model_and_hls4ml_config(result.model, result.hls_config)
-    objective, kernels = FPGAResources(["dsp"]), kernel_arrays(result.model)
+    objective, kernels = FPGAResources(["dsp"]), read(result.model).kernel_arrays()
     return {n: objective.work(attributes[n], kernel).multipliers for n, kernel in kernels.items()}
 
 

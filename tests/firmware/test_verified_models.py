@@ -14,7 +14,7 @@ from fabricfit.firmware.emulation.fixed import NotModelledError
 from fabricfit.firmware.emulation.weights import exactly
 from fabricfit.firmware.verification import verify
 from fabricfit.network.describe import get_attributes_from_keras_model_and_hls4ml_config
-from fabricfit.network.kernels import named_kernels
+from fabricfit.network.reader import read
 from tests.firmware import firmware_models as models
 from tests.marks import ON_ONE_BACKEND
 
@@ -198,7 +198,7 @@ def test_products_of_other_layers_are_counted_and_predicted(kind, strategy, reus
         x = layers.Flatten()(x)
     model = models.seeded(features, layers.Dense(3, name="out")(x))
     rng = np.random.default_rng(5)
-    for kernel in named_kernels(model).values():
+    for kernel in read(model).grouped_kernels.values():
         values = np.array(kernel.used())
         values[rng.random(values.shape) < 0.4] = 0  # single weights
         values[..., : values.shape[-1] // 3] = 0  # and whole runs
@@ -207,7 +207,7 @@ def test_products_of_other_layers_are_counted_and_predicted(kind, strategy, reus
     found = verify(model, config, io_type="io_parallel", compile=False)
     of_layer = [each for each in found.layers if each.name.split("/")[0] == "layer"]
     assert {each.name for each in of_layer} == {
-        name for name in named_kernels(model) if name.split("/")[0] == "layer"
+        name for name in read(model).grouped_kernels if name.split("/")[0] == "layer"
     }
     for each in of_layer:
         assert each.expected is not None and each.agrees, each

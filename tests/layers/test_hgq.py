@@ -10,7 +10,7 @@ import fabricfit
 from fabricfit.keras import OptimizationSettings, config, optimize
 from fabricfit.layers import family_of, reason_to_skip
 from fabricfit.network.describe import get_attributes_from_keras_model
-from fabricfit.network.kernels import kernel_arrays, named_kernels
+from fabricfit.network.reader import read
 from fabricfit.objectives import ParameterEstimator
 from fabricfit.objectives.fpga_luts import BitOperations
 from fabricfit.scheduler import ConstantScheduler
@@ -91,7 +91,7 @@ def test_bit_operations_of_a_weight_are_what_hgq_counts_less_without_its_bits(na
     bits.assign(rng.integers(1, 9, bits.shape))
     for variable in layer.iq.quantizer.trainable_variables:
         variable.assign(rng.integers(2, 6, variable.shape))
-    (kernel,) = named_kernels(model).values()
+    (kernel,) = read(model).grouped_kernels.values()
     counted = kernel.bit_operations()
 
     def by_hgq():
@@ -122,13 +122,13 @@ def test_bit_operations_fall_and_pruned_weights_have_no_bits(tmp_path, metric):
     )
     assert counted <= 0.5 * result.report.resources_before[0] * 1.02  # weights that round to zero
     zeros = 0
-    for name, kernel in named_kernels(result.model).items():
+    for name, kernel in read(result.model).grouped_kernels.items():
         weights = keras.ops.convert_to_numpy(kernel.variable)
         bits = keras.ops.convert_to_numpy(kernel.bits[0])
-        used = kernel_arrays(result.model)[name]
+        used = read(result.model).kernel_arrays()[name]
         assert (bits[weights == 0] == 0).all() and (used[weights == 0] == 0).all()
         zeros += int((weights == 0).sum())
-    assert zeros > 0.3 * sum(k.size for k in kernel_arrays(model).values())
+    assert zeros > 0.3 * sum(k.size for k in read(model).kernel_arrays().values())
 
 
 def test_pruned_units_lose_their_bits_and_are_removed(tmp_path):

@@ -8,7 +8,9 @@ import keras
 import numpy as np
 import pytest
 
+import fabricfit
 from fabricfit.errors import InvalidInputError, InvalidTypeError
+from fabricfit.network import reader
 from fabricfit.network.reader import as_network, read, read_if_possible
 from tests.common import L, blobs, lenet, mlp
 
@@ -108,3 +110,32 @@ def test_reading_leaves_a_model_as_it_is():
     read(model)
     assert {layer.name: len(layer._inbound_nodes) for layer in model.layers} == calls
     np.testing.assert_array_equal(model.predict(X, verbose=0), before)
+
+
+@pytest.mark.parametrize("settings", [{}, {"compensation": 64, "distillation": 0.5}])
+def test_a_fit_reads_the_model_and_the_copy_that_it_trains(settings, monkeypatch, tmp_path):
+    readings = []
+
+    def counted(model):
+        readings.append(model.name)
+        return read_graph(model)
+
+    read_graph = reader.read_graph
+    monkeypatch.setattr(reader, "read_graph", counted)
+    X, y = blobs(64)
+    options = fabricfit.OptimizationSettings(
+        batch_size=16,
+        epochs=2,
+        optimizer="adam",
+        loss_fn="sparse_categorical_crossentropy",
+        validation_metric="accuracy",
+        increasing=True,
+        rtol=None,
+        tuner=None,
+        directory=str(tmp_path),
+        **settings,
+    )
+    config = {"Model": {"Precision": "fixed<16,6>", "ReuseFactor": 1, "Strategy": "Latency"}}
+    budget = fabricfit.Budget.relative(dsp=0.5)
+    fabricfit.fit(mlp(), config, budget, (X, y), (X, y), options)
+    assert len(readings) == 2

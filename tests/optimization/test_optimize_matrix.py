@@ -11,7 +11,7 @@ import pytest
 from fabricfit.description.attributes import grouping_of
 from fabricfit.keras import OptimizationSettings, optimize
 from fabricfit.network.describe import get_attributes_from_keras_model
-from fabricfit.network.kernels import kernels_of
+from fabricfit.network.reader import read
 from fabricfit.scheduler import BinaryScheduler, ConstantScheduler, PolynomialScheduler
 from tests.common import estimator
 
@@ -70,8 +70,9 @@ def check(tagger, jets, tmp_path, metric, structure, local, scheduler, tuner):
     assert report.metric_after >= 0.8 * report.metric_before
     # What is saved is counted in the returned weights: zeros, and weights that equal their group's.
     weights, saved = {}, {}
-    for name, kernel in kernels_of(result.model).items():
+    for name, found in read(result.model).kernels.items():
         settings = objective.is_layer_optimizable(attributes[name])[1]
+        kernel = found.variable
         grouping = grouping_of(kernel.shape, settings)
         groups = grouping.to_groups(keras.ops.convert_to_numpy(kernel))
         removed = ~groups.any(axis=1)

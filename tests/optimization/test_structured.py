@@ -12,7 +12,7 @@ from fabricfit.network.describe import (
     get_attributes_from_keras_model,
     get_attributes_from_keras_model_and_hls4ml_config,
 )
-from fabricfit.network.kernels import kernel_arrays, named_kernels
+from fabricfit.network.reader import read
 from fabricfit.objectives.fpga_units import UnitResources
 from fabricfit.objectives.gpu_objectives import GPUFLOPEstimator
 from fabricfit.optimization.eligible_layers import decide
@@ -111,7 +111,7 @@ def test_half_of_the_flops_of_a_network_go(make, tmp_path):
     assert GPUFLOPEstimator.model_utilization(described, {}) == [report.resources_after[0]]
     assert result.model.count_params() < model.count_params()
     assert list(report.skipped)[-1] == "out"
-    assert all(k.all() or k.any() for k in kernel_arrays(result.model).values())
+    assert all(k.all() or k.any() for k in read(result.model).kernel_arrays().values())
     correct = outputs_of(result.model, data[1][0]).argmax(axis=1) == data[1][1]
     assert report.metric_after == pytest.approx(correct.mean())
     assert report.metric_after > 0.5 > 2 * 0.24
@@ -120,11 +120,13 @@ def test_half_of_the_flops_of_a_network_go(make, tmp_path):
 def test_what_is_foreseen_is_what_is_left():
     """The costs of a choice, before anything is built, are those of the model that is built."""
     model = resnet8((8, 8, 3), 6, 4)
-    decisions = decide(model, get_attributes_from_keras_model(model), GPUFLOPEstimator)
-    kernels = {n: k for n, k in kernel_arrays(model).items() if decisions.attributes[n].optimizable}
+    decisions = decide(read(model), get_attributes_from_keras_model(model), GPUFLOPEstimator)
+    kernels = {
+        n: k for n, k in read(model).kernel_arrays().items() if decisions.attributes[n].optimizable
+    }
     selection = select_groups(kernels, decisions.attributes, 0.4, GPUFLOPEstimator)
     treatments = selection.treatments(kernels, decisions.attributes)
-    owned = named_kernels(model)
+    owned = read(model).grouped_kernels
     for name, treatment in treatments.items():
         owned[name].variable.assign(treatment.apply(kernels[name]))
         for (layer, variable), units in decisions.attributes[name].scales.items():

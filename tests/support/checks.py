@@ -20,7 +20,7 @@ from fabricfit.network.describe import (
     get_attributes_from_keras_model,
     get_attributes_from_keras_model_and_hls4ml_config,
 )
-from fabricfit.network.kernels import kernel_arrays, named_kernels
+from fabricfit.network.reader import read
 from fabricfit.objectives import ParameterEstimator
 from fabricfit.objectives.fpga import FPGAResources
 from fabricfit.scheduler import ConstantScheduler
@@ -87,15 +87,15 @@ def _is_own(name: str) -> bool:
 
 
 def _kernels(result: Any) -> dict[str, np.ndarray]:
-    owned = named_kernels(result.model)
-    kernels = kernel_arrays(result.model)
+    owned = read(result.model).grouped_kernels
+    kernels = read(result.model).kernel_arrays()
     return {name: kernels[name] for name in owned if _is_own(name)}
 
 
 def prune(case: Case, directory: Path) -> str:
     """Half of the weights of the layer's kernels become zero and stay it in training."""
-    total = sum(k.size for k in kernel_arrays(build(case)).values())
-    own = sum(k.size for n, k in kernel_arrays(build(case)).items() if _is_own(n))
+    total = sum(k.size for k in read(build(case)).kernel_arrays().values())
+    own = sum(k.size for n, k in read(build(case)).kernel_arrays().items() if _is_own(n))
     result = _run(case, _OfLayer, 0.5 * own / total, directory)
     kernels = _kernels(result)
     assert kernels, "no kernel of the layer is known"
@@ -109,8 +109,8 @@ _ALONE = "its weights train bits of their own, so that they cannot share values"
 
 def share(case: Case, directory: Path) -> str:
     """Half of the pairs of neighbouring weights come to hold one value each."""
-    total = sum(k.size for k in kernel_arrays(build(case)).values())
-    own = sum(k.size // 2 for n, k in kernel_arrays(build(case)).items() if _is_own(n))
+    total = sum(k.size for k in read(build(case)).kernel_arrays().values())
+    own = sum(k.size // 2 for n, k in read(build(case)).kernel_arrays().items() if _is_own(n))
     try:
         result = _run(case, _Shared, 0.5 * own / total, directory)
     except InvalidInputError as error:
@@ -143,7 +143,7 @@ def count(case: Case, directory: Path) -> str:
 
 def _zero_units(model: keras.Model) -> None:
     """Zero the first units of all kernels of the layer, and their biases."""
-    for name, kernel in named_kernels(model).items():
+    for name, kernel in read(model).grouped_kernels.items():
         if name.split("/")[0] not in ("layer", "first"):
             continue
         axes = kernel.layout or standard_layout(kernel.shape)
@@ -178,8 +178,8 @@ def reduce(case: Case, directory: Path) -> str:
 
 def save(case: Case, directory: Path) -> str:
     """The pruned model is saved, for :func:`load_all`."""
-    total = sum(k.size for k in kernel_arrays(build(case)).values())
-    own = sum(k.size for n, k in kernel_arrays(build(case)).items() if _is_own(n))
+    total = sum(k.size for k in read(build(case)).kernel_arrays().values())
+    own = sum(k.size for n, k in read(build(case)).kernel_arrays().items() if _is_own(n))
     model = _run(case, _OfLayer, 0.3 * own / total, directory).model
     X = case.samples(8)
     model.save(directory / "model.keras")

@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from fabricfit.network.kernels import named_kernels
+from fabricfit.network.reader import read
 from fabricfit.surgery.reduction import plan_reduction, reduce_model
 from tests.marks import ON_ONE_BACKEND
 
@@ -187,7 +187,7 @@ def give_weights(model, seed):
         if "variance" in variable.path:
             values = np.abs(values) + 0.5
         variable.assign(values.astype("float32"))
-    for kernel in named_kernels(model).values():
+    for kernel in read(model).grouped_kernels.values():
         array = np.array(keras.ops.convert_to_numpy(kernel.variable))
         axes = kernel.layout
         if axes is None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from fabricfit.errors import InvalidInputError
 from fabricfit.network.describe import get_attributes_from_keras_model
-from fabricfit.network.kernels import kernel_arrays
+from fabricfit.network.reader import read
 from fabricfit.objectives import ParameterEstimator
 from fabricfit.optimization.eligible_layers import decide
 from fabricfit.optimization.levels import Levels
@@ -132,8 +132,8 @@ def test_what_diverges_is_dropped_and_all_diverging_is_said():
 
 def levels_of(model, objective=ParameterEstimator):
     options = OptimizationSettings(8, 2, "adam", LOSS, "accuracy", True, None, tuner=None)
-    decisions = decide(model, get_attributes_from_keras_model(model), objective)
-    target = sparsity_target(options)(decisions, kernel_arrays(model))
+    decisions = decide(read(model), get_attributes_from_keras_model(model), objective)
+    target = sparsity_target(options)(decisions, read(model).kernel_arrays())
     X, y = blobs(256)
     return Levels(target, decisions.attributes, LOSS, "l1", Data(X, y)), decisions, Data(X, y)
 

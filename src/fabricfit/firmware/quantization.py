@@ -19,9 +19,9 @@ from fabricfit.description.precision import Precision, dequantize, quantize
 from fabricfit.description.strategies import canonical_strategy
 from fabricfit.hls4ml.products import hls4ml_attributes
 from fabricfit.network.cloning import copy_model
-from fabricfit.network.reader import read
+from fabricfit.network.reader import Network, read
 
-__all__ = ["QuantizationChange", "quantize_to_grid"]
+__all__ = ["QuantizationChange", "quantize_in_place", "quantize_to_grid"]
 
 logger = logging.getLogger(__name__)
 
@@ -68,8 +68,16 @@ def quantize_to_grid(
     changes : dict
         Layer -> :class:`QuantizationChange`.
     """
-    quantized, changes = copy_model(model), {}
-    for name, kernel in read(quantized).grouped_kernels.items():
+    quantized = read(copy_model(model))
+    return quantized.model, quantize_in_place(quantized, attributes)
+
+
+def quantize_in_place(
+    network: Network, attributes: Mapping[str, LayerAttributes]
+) -> dict[str, QuantizationChange]:
+    """Quantize the weights of a network's own model, as :func:`quantize_to_grid` does those of a copy."""
+    changes = {}
+    for name, kernel in network.grouped_kernels.items():
         described = attributes.get(name)
         if described is None or described.hls4ml is None or kernel.precision is not None:
             continue
@@ -86,7 +94,7 @@ def quantize_to_grid(
             precision = precision or hls.output_precision  # hls4ml adds biases as they are
         if bias is not None and precision is not None:
             _quantize_variable(bias, precision)
-    return quantized, changes
+    return changes
 
 
 def _quantize_variable(variable: Any, precision: Precision) -> QuantizationChange:

@@ -10,7 +10,7 @@ import keras
 from fabricfit.description.attributes import LayerAttributes
 from fabricfit.network.cloning import copy_model
 from fabricfit.network.losses import resolve_loss
-from fabricfit.network.walk import check_model
+from fabricfit.network.reader import read
 from fabricfit.run.files import DEFAULT_DIRECTORY
 from fabricfit.training import (
     Penalty,
@@ -102,14 +102,14 @@ def build_optimizable_model(
     MissingExtraError
         A tuner was named and KerasTuner is not installed.
     """
-    model = check_model(model)
+    model = read(model).model
     strengths = check_range(regularization_range)
     check_tuner(tuner)
     train, validation = open_data(train_dataset, "train"), open_data(validation_dataset, "val")
     few = validation.head(2)
     metric = fresh_metric(validation_metric, model(few.X, training=False), few.y)
-    copy = copy_model(model, seed)
-    engine = make_engine(copy, loss_fn, optimizer, {}, seed, Penalty(copy, attributes))
+    network = read(copy_model(model, seed))
+    engine = make_engine(network, loss_fn, optimizer, {}, seed, Penalty(network, attributes))
     tuned = tune(
         engine,
         attributes,
@@ -126,6 +126,6 @@ def build_optimizable_model(
         seed=seed,
     )
     engine.set_weights(tuned.weights)
-    attach_regularizers(copy, attributes, tuned.strengths)
+    copy = attach_regularizers(network.model, attributes, tuned.strengths)
     copy.compile(fresh_optimizer(optimizer), resolve_loss(loss_fn), metrics=[metric])
     return copy

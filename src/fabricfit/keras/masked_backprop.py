@@ -9,7 +9,7 @@ import keras
 
 from fabricfit.description.attributes import LayerAttributes
 from fabricfit.errors import InvalidInputError
-from fabricfit.network.walk import check_model
+from fabricfit.network.reader import read_in_place
 from fabricfit.training import make_engine
 
 __all__ = ["MaskedBackprop"]
@@ -41,7 +41,7 @@ class MaskedBackprop:
     def __init__(
         self, model: keras.Model, loss_fn: Any, attributes: Mapping[str, LayerAttributes]
     ) -> None:
-        check_model(model)
+        network = read_in_place(model)
         if getattr(model, "optimizer", None) is None:
             raise InvalidInputError(
                 f"model {model.name!r} has no optimizer. Compile it, for example with "
@@ -50,7 +50,7 @@ class MaskedBackprop:
         self.model = model
         self.loss_fn = loss_fn
         self.attributes = attributes
-        self._engine = make_engine(model, loss_fn, model.optimizer, attributes)
+        self._engine = make_engine(network, loss_fn, model.optimizer, attributes)
 
     def update_masks(
         self, masks: Mapping[str, Any], offsets: Mapping[str, Any] | None = None

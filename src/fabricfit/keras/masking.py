@@ -10,16 +10,10 @@ import numpy as np
 
 from fabricfit.choices.ranking import Criterion
 from fabricfit.description.attributes import LayerAttributes
-from fabricfit.network.kernels import (
-    Arrays,
-    _optimizable,
-    kernel_views,
-    model_kernels,
-)
-from fabricfit.network.walk import check_model
+from fabricfit.network.reader import Arrays, as_network
 from fabricfit.selection.groups import Objective, select_groups
 
-__all__ = ["get_model_masks", "model_kernels"]
+__all__ = ["get_model_masks"]
 
 
 def get_model_masks(
@@ -84,8 +78,9 @@ def get_model_masks(
     InvalidInputError
         An argument is out of range, or a statistic is missing or does not fit.
     """
-    keras_model = check_model(keras_model, "keras_model")
-    kernels = _optimizable(kernel_views(keras_model), model_attributes)
+    views = as_network(keras_model, "keras_model").kernel_views()
+    optimizable = {name for name, layer in model_attributes.items() if layer.optimizable}
+    kernels = {name: kernel for name, kernel in views.items() if name in optimizable}
     selection = select_groups(
         kernels,
         model_attributes,

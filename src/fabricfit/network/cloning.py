@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-__all__ = ["copy_model", "new_inputs", "seed_generators", "uncompiled"]
+__all__ = ["copy_model", "every_layer", "new_inputs", "seed_generators", "uncompiled"]
 
 
 def copy_model(model: keras.Model, seed: int | None = None) -> keras.Model:
@@ -25,7 +25,7 @@ def copy_model(model: keras.Model, seed: int | None = None) -> keras.Model:
     with uncompiled(model):
         copy = keras.models.clone_model(model, input_tensors=new_inputs(model))
     # Some layers forget their names (QKeras' recurrent ones).
-    for new, old in zip(copy._flatten_layers(), model._flatten_layers(), strict=True):
+    for new, old in zip(every_layer(copy), every_layer(model), strict=True):
         new.name = old.name
     for target, source in zip(copy.variables, model.variables, strict=True):
         target.assign(source)
@@ -48,6 +48,11 @@ def new_inputs(model: keras.Model) -> Any:
         ),
         model.input,
     )
+
+
+def every_layer(model: keras.Model) -> Iterator[Any]:
+    """Iterate over a model and all layers in it, those inside layers included."""
+    yield from model._flatten_layers()
 
 
 @contextmanager

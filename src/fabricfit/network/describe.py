@@ -197,8 +197,3 @@ def first_shapes(graph: Graph) -> dict[int, tuple[Shape, Shape]]:
         for layer, shapes in first_shapes(inner).items():
             found.setdefault(layer, shapes)
     return found
-
-
-def describe_model(model: keras.Model) -> dict[str, LayerAttributes]:
-    """Describe a model that may have been read already."""
-    return describe_network(as_network(model))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -18,7 +18,21 @@ from fabricfit.network.connections import output_layers
 from fabricfit.network.graph import Graph, is_readable, read_graph
 from fabricfit.network.tracing import traced
 
-__all__ = ["Network", "as_network", "kernel_variables", "read", "read_if_possible"]
+__all__ = [
+    "Arrays",
+    "Network",
+    "as_network",
+    "grouped_kernels",
+    "kernel_variables",
+    "model_of",
+    "name_layers",
+    "read",
+    "read_if_possible",
+    "read_in_place",
+]
+
+Arrays = dict[str, np.ndarray]
+"""Kernels by name."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,6 +131,18 @@ def as_network(model: keras.Model | Network, argument: str = "model") -> Network
     return model if isinstance(model, Network) else read(model, argument)
 
 
+def model_of(model: keras.Model | Network) -> keras.Model:
+    """Return the model that may have been read already."""
+    return model.model if isinstance(model, Network) else model
+
+
+def grouped_kernels(
+    model: keras.Model | Network, attributes: Mapping[str, LayerAttributes]
+) -> dict[str, Kernel]:
+    """Return the kernels of known layer families; none, and nothing is read, where none is described."""
+    return as_network(model).grouped_kernels if attributes else {}
+
+
 def read_if_possible(model: keras.Model | Network) -> Network | None:
     """Return the network of a model, ``None`` for one whose graph cannot be read as it is."""
     if isinstance(model, Network):
@@ -158,6 +184,25 @@ def read(model: keras.Model, argument: str = "model") -> Network:
         {name: kernel for name, (kernel, _) in kernels.items()},
         grouped,
     )
+
+
+def read_in_place(model: keras.Model) -> Network:
+    """Return the network of a model that is to be changed itself.
+
+    That of a subclassed model, which :func:`read` copies, has its own layers and kernels, and the graph of
+    the copy.
+
+    Raises
+    ------
+    InvalidTypeError, InvalidInputError
+        As for :func:`read`.
+    """
+    network = read(model)
+    if network.model is model:
+        return network
+    layers = name_layers(model)
+    kernels = {name: kernel for name, (kernel, _) in _named_kernels(layers)}
+    return replace(network, model=model, layers=layers, kernels=kernels)
 
 
 def _readable(model: Any, argument: str) -> keras.Model:

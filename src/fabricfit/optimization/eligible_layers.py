@@ -6,7 +6,6 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-import keras
 import numpy as np
 
 from fabricfit.description.attributes import LayerAttributes, grouping_of
@@ -14,9 +13,7 @@ from fabricfit.description.coupled_units import is_coupled
 from fabricfit.description.structures import SUPPORTED_STRUCTURES
 from fabricfit.errors import InvalidInputError, InvalidTypeError
 from fabricfit.layers import reason_to_skip
-from fabricfit.network.kernels import kernels_of
-from fabricfit.network.reader import as_network
-from fabricfit.network.walk import named_layers
+from fabricfit.network.reader import Network
 from fabricfit.objectives import ObjectiveEstimator
 from fabricfit.selection.groups import Objective, measure_costs
 from fabricfit.surgery.coupling import Coupling, couple_units
@@ -51,7 +48,7 @@ class Decisions:
 
 
 def decide(
-    model: keras.Model, attributes: Mapping[str, LayerAttributes], objective: Objective
+    network: Network, attributes: Mapping[str, LayerAttributes], objective: Objective
 ) -> Decisions:
     """Ask the objective, the layer families and the graph which layers can be optimized.
 
@@ -62,10 +59,9 @@ def decide(
     InvalidInputError
         The attributes do not describe this model, or no layer can be optimized.
     """
-    layers, kernels = named_layers(model), kernels_of(model)
-    _check_names(attributes, layers, kernels)
-    outputs = as_network(model).output_layers
-    coupling = couple_units(model) if objective.removes_units else None
+    layers, outputs = network.layers, network.output_layers
+    _check_names(attributes, network)
+    coupling = couple_units(network) if objective.removes_units else None
     decided: dict[str, LayerAttributes] = {}
     skipped: dict[str, str] = {}
     for name, given in attributes.items():
@@ -87,7 +83,7 @@ def decide(
     if not result.optimized:
         reasons = "; ".join(f"{name!r}: {reason}" for name, reason in skipped.items())
         raise InvalidInputError(
-            f"no layer of model {model.name!r} can be optimized for "
+            f"no layer of model {network.model.name!r} can be optimized for "
             f"{getattr(objective, '__name__', type(objective).__name__)}. {reasons}"
         )
     return result
@@ -177,11 +173,8 @@ def _ask(
     return wanted, ""
 
 
-def _check_names(
-    attributes: Mapping[str, LayerAttributes],
-    layers: Mapping[str, keras.layers.Layer],
-    kernels: Mapping[str, keras.Variable],
-) -> None:
+def _check_names(attributes: Mapping[str, LayerAttributes], network: Network) -> None:
+    layers, kernels = network.layers, network.kernels
     unknown = sorted(set(attributes) - set(layers) - set(kernels))
     if unknown:
         raise InvalidInputError(

@@ -9,17 +9,14 @@ from typing import Any
 
 import keras
 
-from fabricfit.description.attributes import LayerAttributes
 from fabricfit.errors import InvalidTypeError
-from fabricfit.firmware.configuration import realize
-from fabricfit.firmware.quantization import quantize_to_grid
+from fabricfit.firmware.quantization import quantize_in_place
 from fabricfit.hardware.budget import Budget
+from fabricfit.hls4ml.realize import realize_configuration
 from fabricfit.network.batch_norm import fold_normalizations
-from fabricfit.network.describe import get_attributes_from_keras_model_and_hls4ml_config
-from fabricfit.network.kernels import kernel_arrays
+from fabricfit.network.describe import describe_for_hls4ml
 from fabricfit.network.reader import as_network
 from fabricfit.network.unknown_layers import describe_matrices
-from fabricfit.network.walk import check_model
 from fabricfit.objectives.fpga import FPGAResources
 from fabricfit.optimization.eligible_layers import Decisions
 from fabricfit.optimization.optimize import OptimizationResult, run
@@ -95,7 +92,6 @@ def fit(
     FabricFitError
         The input cannot be worked with. Nothing has been trained or written then.
     """
-    model = check_model(model)
     if not isinstance(budget, Budget):
         raise InvalidTypeError(
             "budget must be a fabricfit.Budget, for example Budget.device('pynq-z2'). "
@@ -103,12 +99,12 @@ def fit(
         )
     settings = settings.ranked_by("saliency")
     network = fold_normalizations(as_network(model))
-    model = network.model
-    realized = realize(model, hls_config, budget.family)
-    attributes = get_attributes_from_keras_model_and_hls4ml_config(model, realized.config)
+    realized = realize_configuration(
+        describe_for_hls4ml(network, hls_config), hls_config, budget.family
+    )
+    attributes = describe_for_hls4ml(network, realized.config)
     describe_matrices(network, attributes, realized.config)
-    kernels = kernel_arrays(model)
-    counted = objective_for(budget, attributes, kernels, _checked(objective))
+    counted = objective_for(budget, attributes, network.kernel_arrays(), _checked(objective))
 
     def make_target(decisions: Decisions, kernels: Mapping[str, Any]) -> BudgetTarget:
         return BudgetTarget(
@@ -125,7 +121,16 @@ def fit(
     data = (train_data, validation_data)
     documents = {HLS_CONFIG: json.dumps(realized.config, indent=2) + "\n", **(documents or {})}
     result = run(
-        model, attributes, counted, make_target, levels, data, settings, _on_grid, reuse, documents
+        network,
+        attributes,
+        counted,
+        make_target,
+        levels,
+        data,
+        settings,
+        finish=quantize_in_place,
+        reuse=reuse,
+        documents=documents,
     )
     return replace(result, hls_config=realized.config)
 
@@ -137,7 +142,3 @@ def _checked(objective: Any) -> type[FPGAResources]:
         "objective must be a subclass of fabricfit.objectives.fpga.FPGAResources, which counts the "
         f"resources of a budget. Received: {objective!r}. Other objectives are for fabricfit.optimize."
     )
-
-
-def _on_grid(model: keras.Model, attributes: Mapping[str, LayerAttributes]) -> keras.Model:
-    return quantize_to_grid(model, attributes)[0]

@@ -13,7 +13,7 @@ from fabricfit.choices.ranking import get_criterion
 from fabricfit.curvature import Curvature, HessianDiagonal
 from fabricfit.description.attributes import LayerAttributes
 from fabricfit.errors import InfeasibleError
-from fabricfit.network.kernels import model_kernels
+from fabricfit.network.reader import Network
 from fabricfit.selection.targets import Target
 from fabricfit.training import Data, Dataset, Engine
 
@@ -98,8 +98,8 @@ class Levels:
         InfeasibleError
             No choice is within what the level allows.
         """
-        kernels = model_kernels(engine.model, self._attributes)
-        statistics = self._statistics(engine.model, self._data)
+        kernels = engine.network.optimizable_kernels(self._attributes)
+        statistics = self._statistics(engine.network, self._data)
         chosen = self.target.choose(kernels, level, statistics, spare)
         self._before_pruning(chosen.treatments)
         engine.projection.update(chosen.masks, chosen.offsets, chosen.clusters)
@@ -132,8 +132,8 @@ class Levels:
 
         def after_pruning(engine: Engine) -> float:
             weights = engine.get_weights()
-            kernels = model_kernels(engine.model, self._attributes)
-            statistics = self._statistics(engine.model, self._few)
+            kernels = engine.network.optimizable_kernels(self._attributes)
+            statistics = self._statistics(engine.network, self._few)
 
             def measured(level: float) -> float:
                 chosen = self.target.choose(kernels, level, statistics, roughly=True)
@@ -154,11 +154,11 @@ class Levels:
 
         return after_pruning
 
-    def _statistics(self, model: keras.Model, data: Data) -> dict[str, dict[str, np.ndarray]]:
+    def _statistics(self, network: Network, data: Data) -> dict[str, dict[str, np.ndarray]]:
         if not self._needs:
             return {}
-        if self._curvature is None or self._curvature.model is not model:
-            self._curvature = Curvature(model, None, self._loss_fn)
+        if self._curvature is None or self._curvature.model is not network.model:
+            self._curvature = Curvature(network, None, self._loss_fn)
         found = {}
         if "gradients" in self._needs:
             found["gradients"] = self._curvature.gradients(data.X, data.y)

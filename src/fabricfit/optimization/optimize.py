@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from fabricfit.description.attributes import LayerAttributes
-from fabricfit.network.kernels import Arrays
+from fabricfit.network.reader import Arrays, Network, as_network
 from fabricfit.optimization.eligible_layers import Decisions
 from fabricfit.optimization.outcome import make_result
 from fabricfit.optimization.result import OptimizationResult
@@ -71,7 +71,7 @@ def optimize(
     data, settings = (train_data, validation_data), settings.ranked_by("l1")
     make_target = sparsity_target(settings)
     return run(
-        model,
+        as_network(model),
         attributes,
         objective,
         make_target,
@@ -108,7 +108,7 @@ def sparsity_target(settings: OptimizationSettings) -> MakeTarget:
 
 
 def run(
-    model: keras.Model,
+    network: Network,
     attributes: Mapping[str, LayerAttributes],
     objective: Objective,
     make_target: MakeTarget,
@@ -124,7 +124,7 @@ def run(
     The arguments are those of :func:`fabricfit.optimization.setup.set_up`.
     """
     setup = set_up(
-        model,
+        network,
         attributes,
         objective,
         make_target,

@@ -17,7 +17,6 @@ from fabricfit.reporting.report import OptimizationReport
 from fabricfit.run import Recorder
 from fabricfit.run.files import GROUPS, MODEL, REPORT
 from fabricfit.training import fresh_metric, fresh_optimizer, is_builtin
-from fabricfit.tuning.attach import remove_custom_regularizers
 
 __all__ = ["make_result"]
 
@@ -36,9 +35,11 @@ def make_result(setup: RunSetup, recorder: Recorder, state: RunState) -> Optimiz
     state
         Where the run ended.
     """
-    model = setup.finish_model(_restore_best(setup, state))
-    recorder.write_state(GROUPS, weight_maps(model, setup.decisions))
-    model, account = deliver(setup.model, model, setup.decisions, setup.objective)
+    _restore_best(setup, state)
+    if setup.finish is not None:
+        setup.finish(setup.engine.network, setup.decisions.attributes)
+    recorder.write_state(GROUPS, weight_maps(setup.engine.network, setup.decisions))
+    model, account = deliver(setup.network, setup.engine.network, setup.decisions, setup.objective)
     _warn_of_remaining_units(setup, account, state.best_sparsity)
     _compile(model, setup)
     report = _make_report(setup, state, account, setup.evaluate_model(model))
@@ -57,17 +58,18 @@ def make_result(setup: RunSetup, recorder: Recorder, state: RunState) -> Optimiz
     )
 
 
-def _restore_best(setup: RunSetup, state: RunState) -> keras.Model:
-    """Return a plain copy of the model with the best level's weights, or as it came in."""
+def _restore_best(setup: RunSetup, state: RunState) -> None:
+    """Give the engine the best level's weights, or those of the model as it came in."""
     if state.best is not None:
         setup.engine.set_weights(state.best)
-        return remove_custom_regularizers(setup.engine.model)
+        return
     if not setup.target.is_met:
         logger.warning(
             "no sparsity level kept %s good enough (%s): the result is the model as it came in",
             setup.metric.name, setup.describe_threshold(),
         )  # fmt: skip
-    return remove_custom_regularizers(setup.model)
+    variables = setup.network.model.variables
+    setup.engine.set_weights([keras.ops.convert_to_numpy(variable) for variable in variables])
 
 
 def _make_report(

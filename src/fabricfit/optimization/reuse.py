@@ -14,6 +14,7 @@ import numpy as np
 
 from fabricfit.description.attributes import LayerAttributes
 from fabricfit.errors import InvalidInputError
+from fabricfit.network.cloning import every_layer
 from fabricfit.optimization.settings import OptimizationSettings
 from fabricfit.training import Data, Dataset, is_builtin
 from fabricfit.training.strengths import Tuned, regularized
@@ -93,7 +94,7 @@ def fingerprint(
 def _described_model(model: keras.Model) -> str:
     """Return the model's configuration, without the numbers that Keras gives layers without weights."""
     text: str = model.to_json()
-    for layer in model._flatten_layers():
+    for layer in every_layer(model):
         if not layer.weights:
             plain = re.sub(r"_\d+$", "", layer.name)
             text = text.replace(json.dumps(layer.name), json.dumps(plain))

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-import keras
 import numpy as np
 
 from fabricfit.errors import InfeasibleError
@@ -60,9 +59,9 @@ def open_recorder(setup: RunSetup, observer: Callable[[Record], None] | None = N
 
 @dataclass(frozen=True)
 class _Attempt:
-    """A level as it was trained: the model as it would be handed out, its resource usage, and its excess."""
+    """A level as it was trained: weights as they would be handed out, their resource usage, and excess."""
 
-    model: keras.Model
+    weights: list[np.ndarray]
     used: tuple[float, ...]
     excess: str = ""
 
@@ -98,7 +97,7 @@ class Run:
 
     def _record_baseline(self) -> None:
         setup, recorder = self.setup, self.recorder
-        used = [float(each) for each in setup.count_resources(setup.count_kernels(setup.model))]
+        used = [float(each) for each in setup.count_resources(setup.count_kernels(setup.network))]
         units = list(setup.target.objective.units) or [f"resource {i}" for i in range(len(used))]
         logger.info(
             "baseline %s %.5g; %s; files in %s",
@@ -218,7 +217,8 @@ class Run:
             return None
         present = setup.engine.get_weights()
         setup.engine.set_weights(start.weights)
-        kernels = setup.count_kernels(setup.finish_model(setup.engine.model))
+        with setup.finished_weights() as network:
+            kernels = setup.count_kernels(network)
         met = setup.target.is_within(kernels, sparsity)
         if met and not setup.target.is_within(kernels, self.scheduler.upper_bound):
             self.state.reuses = True
@@ -275,8 +275,8 @@ class Run:
             return level(False, np.nan, used, epochs, str(error))
         attempt = self._correct_excess(sparsity, used)
         metric = trained.metric
-        if attempt.model is not setup.engine.model or attempt.used is not used:
-            metric = setup.evaluate_model(attempt.model)
+        if setup.finish is not None or attempt.used is not used:
+            metric = setup.evaluate_weights(attempt.weights)
         accepted = self._is_accepted(metric) and not attempt.excess
         return level(accepted, metric, attempt.used, len(trained.losses), attempt.excess)
 
@@ -292,8 +292,9 @@ class Run:
         setup = self.setup
         spare = np.zeros(len(used))
         for attempt in range(_CORRECTIONS + 1):
-            finished = setup.finish_model(setup.engine.model)
-            over = setup.target.excess(setup.count_kernels(finished), level)
+            with setup.finished_weights() as network:
+                finished = setup.engine.get_weights()
+                over = setup.target.excess(setup.count_kernels(network), level)
             if not over.any():
                 return _Attempt(finished, used)
             spare = spare + _MARGIN * over

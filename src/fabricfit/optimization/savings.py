@@ -9,12 +9,14 @@ import keras
 import numpy as np
 
 from fabricfit.description.attributes import LayerAttributes
-from fabricfit.network.describe import describe_model
-from fabricfit.network.kernels import counted_kernels
+from fabricfit.network.cloning import copy_model
+from fabricfit.network.describe import describe_network
+from fabricfit.network.reader import Network, read
 from fabricfit.optimization.eligible_layers import Decisions
 from fabricfit.reporting.report import LayerReport
 from fabricfit.selection.groups import Objective
 from fabricfit.surgery.reduction import reduce_model
+from fabricfit.tuning.attach import strip_regularizers
 
 __all__ = ["Account", "deliver", "weight_maps"]
 
@@ -40,15 +42,15 @@ class Account:
 
 
 def deliver(
-    before: keras.Model, after: keras.Model, decisions: Decisions, objective: Objective
+    before: Network, after: Network, decisions: Decisions, objective: Objective
 ) -> tuple[keras.Model, Account]:
     """Make what was pruned real where the objective needs that, and count what is left.
 
     Parameters
     ----------
     before, after
-        The model that came in, and the one with the weights that came out: two models with the same
-        layers.
+        What was read of the model that came in, and of the one with the weights that came out: two
+        models with the same layers.
     decisions
         Which of them were optimized.
     objective
@@ -58,24 +60,24 @@ def deliver(
     Returns
     -------
     model : keras.Model
-        The second model, reduced if that is how its savings are realized.
+        A copy of the second model, reduced if that is how its savings are realized.
     account : Account
         What both take.
     """
     attributes = decisions.attributes
-    old = counted_kernels(before, attributes)
+    old = before.counted_kernels(attributes)
     whole = {name: _floats(objective.layer_use(attributes[name], old[name])) for name in old}
     dense = _floats(objective.model_use(attributes, old))
-    new = counted_kernels(after, attributes)
+    new = after.counted_kernels(attributes)
     left: dict[str, Sequence[float]]
     total: Sequence[float]
     if objective.removes_units:
-        result = reduce_model(after)
+        result = strip_regularizers(reduce_model(after))
         final = _attributes_of_reduced(result, attributes)
         left = {name: objective.layer_utilization(final[name], 0) for name in new}
         total = objective.model_utilization(final, {})
     else:
-        result = after
+        result = strip_regularizers(copy_model(after.model))
         left = {name: objective.layer_use(attributes[name], kernel) for name, kernel in new.items()}
         total = objective.model_use(attributes, new)
     layers = tuple(
@@ -97,7 +99,7 @@ def deliver(
     return result, Account(units, layers, dense, _floats(total))
 
 
-def weight_maps(after: keras.Model, decisions: Decisions) -> dict[str, np.ndarray]:
+def weight_maps(after: Network, decisions: Decisions) -> dict[str, np.ndarray]:
     """Return what became of the weights of every kernel, as hardware sees it.
 
     Parameters
@@ -113,7 +115,7 @@ def weight_maps(after: keras.Model, decisions: Decisions) -> dict[str, np.ndarra
         was not optimized.
     """
     maps = {}
-    new = counted_kernels(after, decisions.attributes)
+    new = after.counted_kernels(decisions.attributes)
     for name, layer in decisions.attributes.items():
         if name not in new or not layer.multiplies:
             continue
@@ -153,7 +155,7 @@ def _attributes_of_reduced(
     model: keras.Model, attributes: Mapping[str, LayerAttributes]
 ) -> dict[str, LayerAttributes]:
     """Describe a reduced model as its larger self was described."""
-    described = describe_model(model)
+    described = describe_network(read(model))
     for name, layer in described.items():
         known = attributes[name]
         layer.args = {**known.args, **layer.args}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,8 +14,7 @@ import numpy as np
 from fabricfit.description.attributes import LayerAttributes
 from fabricfit.errors import InvalidInputError, InvalidTypeError
 from fabricfit.network.cloning import copy_model
-from fabricfit.network.kernels import Arrays, counted_kernels
-from fabricfit.network.walk import check_model
+from fabricfit.network.reader import Arrays, Network, read
 from fabricfit.optimization.eligible_layers import Decisions, check_objective, decide
 from fabricfit.optimization.levels import Levels
 from fabricfit.optimization.result import OptimizationResult
@@ -44,8 +44,8 @@ __all__ = ["Finish", "MakeTarget", "RunSetup", "set_up"]
 MakeTarget = Callable[[Decisions, Arrays], Target]
 """From the layers that take part and all kernels to the target of a run."""
 
-Finish = Callable[[keras.Model, Mapping[str, LayerAttributes]], keras.Model]
-"""From a trained model and its attributes to the model that is handed out, of the same layers."""
+Finish = Callable[[Network, Mapping[str, LayerAttributes]], Any]
+"""Changes the weights of a trained network, whose attributes it gets, to those that are handed out."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ class RunSetup:
 
     Parameters
     ----------
-    model
-        The model that came in; it is never changed.
+    network
+        What was read of the model that came in; it is never changed.
     decisions
         Which of its layers are optimized, and their attributes.
     scheduler, settings
@@ -78,7 +78,7 @@ class RunSetup:
         File name -> text: further files for the run's folder.
     """
 
-    model: keras.Model
+    network: Network
     decisions: Decisions
     scheduler: OptimizationScheduler
     settings: OptimizationSettings
@@ -110,7 +110,12 @@ class RunSetup:
         """What the run is, for its folder."""
         reused = None if self.start is None else digest(self.start.fingerprint)
         return describe_run(
-            self.model.name, self.fingerprint, self.settings, self.scheduler, self.target, reused
+            self.network.model.name,
+            self.fingerprint,
+            self.settings,
+            self.scheduler,
+            self.target,
+            reused,
         )
 
     def describe_threshold(self) -> str:
@@ -119,34 +124,46 @@ class RunSetup:
             return "levels are accepted whatever their metric"
         return f"levels must reach {self.threshold:.5g}"
 
-    def count_kernels(self, model: keras.Model) -> Arrays:
-        """Return the kernels of a model that the objective counts."""
-        return counted_kernels(model, self.decisions.attributes)
+    def count_kernels(self, network: Network) -> Arrays:
+        """Return the kernels of a network that the objective counts."""
+        return network.counted_kernels(self.decisions.attributes)
 
     def count_resources(self, kernels: Arrays) -> list[float]:
         """Return the resource usage of a model with these kernels, by the target's objective."""
         return self.target.objective.model_use(self.decisions.attributes, kernels)
 
-    def finish_model(self, model: keras.Model) -> keras.Model:
-        """Return a model as it would be handed out: itself, where nothing is done to weights."""
-        return model if self.finish is None else self.finish(model, self.decisions.attributes)
+    @contextmanager
+    def finished_weights(self) -> Iterator[Network]:
+        """Give the engine the weights that would be handed out, and its own again afterwards."""
+        if self.finish is None:
+            yield self.engine.network
+            return
+        present = self.engine.get_weights()
+        try:
+            self.finish(self.engine.network, self.decisions.attributes)
+            yield self.engine.network
+        finally:
+            self.engine.set_weights(present)
+
+    def evaluate_weights(self, weights: list[np.ndarray]) -> float:
+        """Return the validation metric of the model with other weights than its present ones."""
+        present = self.engine.get_weights()
+        self.engine.set_weights(weights)
+        value = self.engine.evaluate(self.validation, self.metric)
+        self.engine.set_weights(present)
+        return value
 
     def evaluate_model(self, model: keras.Model) -> float:
         """Return the validation metric of a model; one of the run's own shapes is not compiled again."""
-        engine = self.engine
-        shapes = [[tuple(v.shape) for v in each.variables] for each in (model, engine.model)]
-        if shapes[0] != shapes[1]:
-            other = make_engine(model, self.settings.loss_fn, "sgd")
-            return other.evaluate(self.validation, self.metric)
-        present = engine.get_weights()
-        engine.set_weights([keras.ops.convert_to_numpy(v) for v in model.variables])
-        value = engine.evaluate(self.validation, self.metric)
-        engine.set_weights(present)
-        return value
+        shapes = [[tuple(v.shape) for v in each.variables] for each in (model, self.engine.model)]
+        if shapes[0] == shapes[1]:
+            return self.evaluate_weights([keras.ops.convert_to_numpy(v) for v in model.variables])
+        other = make_engine(model, self.settings.loss_fn, "sgd")
+        return other.evaluate(self.validation, self.metric)
 
 
 def set_up(
-    model: keras.Model,
+    network: Network,
     attributes: Mapping[str, LayerAttributes],
     objective: Objective,
     make_target: MakeTarget,
@@ -162,7 +179,9 @@ def set_up(
 
     Parameters
     ----------
-    model, attributes, objective, scheduler, settings, reuse, documents
+    network
+        What was read of the model.
+    attributes, objective, scheduler, settings, reuse, documents
         As for :func:`fabricfit.optimize`.
     make_target
         Makes the target, once it is decided which layers take part.
@@ -176,21 +195,20 @@ def set_up(
     FabricFitError
         The input cannot be worked with.
     """
-    model = check_model(model)
     objective = check_objective(objective)
     scheduler = copy.deepcopy(_check_scheduler(scheduler))
     samples, validation = open_data(data[0], "train"), open_data(data[1], "val")
-    decisions = decide(model, attributes, objective)
-    engine = _make_engine(model, decisions, settings)
+    decisions = decide(network, attributes, objective)
+    engine = _make_engine(network, decisions, settings)
     check_against_model(engine, samples)
-    training = _add_teacher_outputs(model, samples, settings)
+    training = _add_teacher_outputs(network.model, samples, settings)
     outputs = check_against_model(engine, validation)
     metric = fresh_metric(settings.validation_metric, outputs, validation.head(8).y)
-    target = make_target(decisions, counted_kernels(model, decisions.attributes))
+    target = make_target(decisions, network.counted_kernels(decisions.attributes))
     levels = _make_levels(target, decisions, engine, samples, settings)
-    identity = fingerprint(model, decisions.attributes, samples, validation, settings)
+    identity = fingerprint(network.model, decisions.attributes, samples, validation, settings)
     return RunSetup(
-        model=model,
+        network=network,
         decisions=decisions,
         scheduler=scheduler,
         settings=settings,
@@ -217,11 +235,9 @@ def _check_scheduler(scheduler: Any) -> OptimizationScheduler:
     )
 
 
-def _make_engine(
-    model: keras.Model, decisions: Decisions, settings: OptimizationSettings
-) -> Engine:
+def _make_engine(network: Network, decisions: Decisions, settings: OptimizationSettings) -> Engine:
     attributes, loss = decisions.attributes, settings.loss_fn
-    copied = copy_model(model, settings.seed)
+    copied = read(copy_model(network.model, settings.seed))
     if settings.distillation:
         loss = Distilled(loss, settings.distillation, settings.temperature)
     penalty = Penalty(copied, attributes)
@@ -251,7 +267,7 @@ def _make_levels(
         settings.loss_fn,
         settings.ranking_metric or "l1",
         samples,
-        Compensation(engine.model, samples, settings.compensation, settings.batch_size),
+        Compensation(engine.network, samples, settings.compensation, settings.batch_size),
         Recalibration(engine, samples, settings.recalibration, settings.batch_size),
     )
 

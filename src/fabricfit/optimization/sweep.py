@@ -14,7 +14,7 @@ import numpy as np
 
 from fabricfit.errors import InfeasibleError, InvalidInputError, InvalidTypeError, unknown_name
 from fabricfit.hardware.budget import Budget
-from fabricfit.network.walk import check_model
+from fabricfit.network.reader import as_network
 from fabricfit.optimization.cluster import Cluster, LocalCluster, RayCluster
 from fabricfit.optimization.fit import fit
 from fabricfit.optimization.result import OptimizationResult
@@ -203,7 +203,7 @@ def sweep(
     budgets = _checked(budgets)
     if backend not in BACKENDS:
         raise unknown_name("backend", backend, BACKENDS)
-    model = check_model(model)
+    model = as_network(model).model
     place = _place(settings)
     data = (train_data, validation_data)
     jobs = [

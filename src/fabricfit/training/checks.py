@@ -8,7 +8,6 @@ import keras
 import numpy as np
 
 from fabricfit.errors import InvalidInputError
-from fabricfit.network.walk import functional_graph
 from fabricfit.training.data import Data, Dataset
 from fabricfit.training.engine import Engine
 
@@ -31,7 +30,7 @@ def check_against_model(engine: Engine, data: Dataset) -> Any:
         outside the model's outputs.
     """
     few = data.head(_FEW)
-    inputs = keras.tree.flatten(functional_graph(engine.model).inputs)
+    inputs = keras.tree.flatten(engine.model.inputs)
     arrays = keras.tree.flatten(few.X)
     expected = [tuple(tensor.shape[1:]) for tensor in inputs]
     received = [array.shape[1:] for array in arrays]

@@ -20,7 +20,9 @@ import numpy as np
 
 from fabricfit.description.attributes import LayerAttributes
 from fabricfit.errors import InvalidInputError
+from fabricfit.network.cloning import every_layer
 from fabricfit.network.losses import resolve_loss
+from fabricfit.network.reader import Network, as_network, model_of
 from fabricfit.training.data import Data, Dataset, samples_in, tensors
 from fabricfit.training.distillation import Distilled
 from fabricfit.training.evaluation import Judge
@@ -51,7 +53,7 @@ class Engine(ABC):
     Parameters
     ----------
     model
-        The model to train. Its weights are what the engine reads and writes.
+        The model to train, or what was read of it. Its weights are what the engine reads and writes.
     loss_fn
         A loss, its name, or a function of (y_true, y_pred); or what distills one.
     optimizer
@@ -69,14 +71,15 @@ class Engine(ABC):
 
     def __init__(
         self,
-        model: keras.Model,
+        model: keras.Model | Network,
         loss_fn: Any,
         optimizer: Any,
         attributes: Mapping[str, LayerAttributes] | None = None,
         seed: int = 0,
         penalty: Penalty | None = None,
     ) -> None:
-        self.model = model
+        self._read = model if isinstance(model, Network) else None
+        self.model = model_of(model)
         self.penalty = penalty or Penalty(model, {})
         self.seed = seed
         distilled = isinstance(loss_fn, Distilled)
@@ -84,7 +87,7 @@ class Engine(ABC):
         self.hard_loss = mean_loss(self.plain_loss)
         self.loss = loss_fn if distilled else self.hard_loss
         self.optimizer = self._usable(fresh_optimizer(optimizer))
-        self.parameters = Parameters(model.trainable_variables, self.optimizer, self.flattens)
+        self.parameters = Parameters(self.model.trainable_variables, self.optimizer, self.flattens)
         self.optimizer.build(self.parameters.built_on)
         self.projection = Projection(model, attributes or {})
         self._fresh = self.values_of(self.optimizer.variables)
@@ -95,6 +98,13 @@ class Engine(ABC):
     def _usable(self, optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
         """Return a new optimizer in the way the engine needs it."""
         return optimizer
+
+    @property
+    def network(self) -> Network:
+        """What was read of the model."""
+        if self._read is None:
+            self._read = as_network(self.model)
+        return self._read
 
     @abstractmethod
     def step(self, X: Any, y: Any) -> float:
@@ -289,7 +299,7 @@ def assign_all(variables: Iterable[keras.Variable], values: Iterable[Any]) -> No
 
 
 def make_engine(
-    model: keras.Model,
+    model: keras.Model | Network,
     loss_fn: Any,
     optimizer: Any,
     attributes: Mapping[str, LayerAttributes] | None = None,
@@ -298,13 +308,14 @@ def make_engine(
 ) -> Engine:
     """Return the engine for a model on the active backend; the arguments are those of :class:`Engine`."""
     name = keras.backend.backend()
-    own_step = type(model).train_step is not keras.Model.train_step
-    if own_step or not _is_pure(optimizer) or changes_state_in_loops(model):
+    trained = model_of(model)
+    own_step = type(trained).train_step is not keras.Model.train_step
+    if own_step or not _is_pure(optimizer) or changes_state_in_loops(trained):
         name = "fit"
     if name == "fit" and isinstance(loss_fn, Distilled):
         raise InvalidInputError(
-            f"distillation needs a training step that is known, but model {model.name!r} has a train_step of "
-            "its own, or it or the optimizer works on TensorFlow's variables. Use distillation=0."
+            f"distillation needs a training step that is known, but model {trained.name!r} has a train_step "
+            "of its own, or it or the optimizer works on TensorFlow's variables. Use distillation=0."
         )
     module = importlib.import_module(f"fabricfit.training.{name}_engine")
     return module.BackendEngine(model, loss_fn, optimizer, attributes, seed, penalty)
@@ -317,7 +328,7 @@ def changes_state_in_loops(model: keras.Model) -> bool:
     """
     return keras.backend.backend() == "tensorflow" and any(
         type(layer).__module__.split(".")[0] == "hgq" and not getattr(layer, "unroll", True)
-        for layer in model._flatten_layers()
+        for layer in every_layer(model)
     )
 
 

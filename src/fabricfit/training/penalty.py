@@ -16,7 +16,7 @@ from keras import ops
 from fabricfit.description.attributes import LayerAttributes
 from fabricfit.description.grouping import Grouping
 from fabricfit.layers.regularizers import group_norms, group_variances
-from fabricfit.network.kernels import named_kernels
+from fabricfit.network.reader import Network, grouped_kernels, model_of
 from fabricfit.training.flattening import Parameters
 
 __all__ = ["Penalty"]
@@ -54,11 +54,13 @@ class Penalty:
         that may be shared by their variances.
     """
 
-    def __init__(self, model: keras.Model, attributes: Mapping[str, LayerAttributes]) -> None:
-        self._variables = list(model.trainable_variables)
+    def __init__(
+        self, model: keras.Model | Network, attributes: Mapping[str, LayerAttributes]
+    ) -> None:
+        self._variables = list(model_of(model).trainable_variables)
         positions = {id(v): i for i, v in enumerate(self._variables)}
         self._slots: dict[str, _Slot] = {}
-        for name, found in named_kernels(model).items():
+        for name, found in grouped_kernels(model, attributes).items():
             described, kernel = attributes.get(name), found.variable
             if described is None or not described.optimizable:
                 continue

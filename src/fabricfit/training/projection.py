@@ -23,8 +23,7 @@ from fabricfit.description.layout import Layout
 from fabricfit.description.structures import SUPPORTED_STRUCTURES
 from fabricfit.errors import InvalidInputError
 from fabricfit.layers import Kernel
-from fabricfit.network.kernels import named_kernels
-from fabricfit.network.walk import named_layers
+from fabricfit.network.reader import Network, as_network, model_of
 from fabricfit.training.flattening import Parameters
 
 __all__ = ["Projection", "project"]
@@ -72,16 +71,21 @@ class Projection:
         Layer -> attributes; those that are optimizable are projected.
     """
 
-    def __init__(self, model: keras.Model, attributes: Mapping[str, LayerAttributes]) -> None:
-        positions = {id(v): i for i, v in enumerate(model.trainable_variables)}
-        places = {id(v): i for i, v in enumerate(model.variables)}
-        self._places = [places[id(v)] for v in model.trainable_variables]
+    def __init__(
+        self, model: keras.Model | Network, attributes: Mapping[str, LayerAttributes]
+    ) -> None:
+        trained = model_of(model)
+        positions = {id(v): i for i, v in enumerate(trained.trainable_variables)}
+        places = {id(v): i for i, v in enumerate(trained.variables)}
+        self._places = [places[id(v)] for v in trained.trainable_variables]
         self._slots: dict[str, _Slot] = {}
         self._followers: dict[str, list[tuple[_Slot, _Following]]] = {}
         self._follower_slots: dict[int, _Slot] = {}
         self._groupings: dict[str, Grouping] = {}
-        layers = named_layers(model)
-        for name, found in named_kernels(model).items():
+        network = as_network(model) if attributes else None
+        kernels = {} if network is None else network.grouped_kernels
+        layers = {} if network is None else network.layers
+        for name, found in kernels.items():
             described, kernel = attributes.get(name), found.variable
             if described is None or not described.optimizable:
                 continue

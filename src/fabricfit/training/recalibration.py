@@ -17,7 +17,6 @@ from typing import Any
 import keras
 import numpy as np
 
-from fabricfit.network.walk import named_layers
 from fabricfit.training import Dataset, Engine
 from fabricfit.training.data import samples_in, tensors
 
@@ -44,7 +43,7 @@ class Recalibration:
 
     def __init__(self, engine: Engine, data: Dataset, samples: int, batch_size: int) -> None:
         self._engine = engine
-        layers = named_layers(engine.model).values()
+        layers = engine.network.layers.values()
         self._layers = [each for each in layers if _has_statistics(each)] if samples else []
         self._batches = (
             list(data.arrays(samples).head(samples).batches(batch_size)) if self._layers else []

@@ -31,7 +31,7 @@ from fabricfit.choices import Treatment
 from fabricfit.curvature.hooks import Tap, run_tapped
 from fabricfit.layers import Kernel, family_of
 from fabricfit.layers.matrix_form import MatrixForm
-from fabricfit.network.kernels import named_kernels
+from fabricfit.network.reader import Network
 from fabricfit.training import Data, Dataset
 from fabricfit.training.data import tensors
 
@@ -54,8 +54,8 @@ class Compensation:
 
     Parameters
     ----------
-    model
-        The model; its weights are changed.
+    network
+        What was read of the model; its weights are changed.
     data
         Samples.
     samples
@@ -64,14 +64,14 @@ class Compensation:
         Samples in a batch.
     """
 
-    def __init__(self, model: keras.Model, data: Dataset, samples: int, batch_size: int) -> None:
-        self._model = model
+    def __init__(self, network: Network, data: Dataset, samples: int, batch_size: int) -> None:
+        self._model = network.model
         self._batch_size = batch_size
         self._data: Data | None = data.arrays(samples).head(samples) if samples else None
         self._kernels = {
             name: kernel
-            for name, kernel in named_kernels(model).items()
-            if samples and _can_be_read(kernel)
+            for name, kernel in network.grouped_kernels.items()
+            if samples and _can_be_read(kernel, network)
         }
 
     def __call__(self, treatments: Mapping[str, Treatment]) -> None:
@@ -210,8 +210,8 @@ def _form_of(kernel: Kernel) -> MatrixForm | None:
     return family.matrix_form(kernel.owner) if family is not None else None
 
 
-def _can_be_read(kernel: Kernel) -> bool:
-    called = len(getattr(kernel.owner, "_inbound_nodes", ()))
+def _can_be_read(kernel: Kernel, network: Network) -> bool:
+    called = network.graph.times_called[id(kernel.owner)]
     if kernel.part or kernel.quantizer is not None or called != 1:
         return False
     form = _form_of(kernel)

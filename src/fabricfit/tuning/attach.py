@@ -10,11 +10,10 @@ import keras
 from fabricfit.description.attributes import LayerAttributes
 from fabricfit.layers import Kernel, family_of
 from fabricfit.layers.regularizers import GroupRegularizer
-from fabricfit.network.cloning import copy_model
-from fabricfit.network.kernels import named_kernels
-from fabricfit.network.walk import check_model, named_layers
+from fabricfit.network.cloning import copy_model, every_layer
+from fabricfit.network.reader import Network, read
 
-__all__ = ["attach_regularizers", "remove_custom_regularizers"]
+__all__ = ["attach_regularizers", "remove_custom_regularizers", "strip_regularizers"]
 
 
 def attach_regularizers(
@@ -33,8 +32,9 @@ def attach_regularizers(
     strengths
         Layer -> ``(alpha, beta)``, the weights of the norms and of the variances.
     """
-    classes = _regularizers(model)
-    for name, kernel in named_kernels(model).items():
+    network = read(model)
+    classes = _find_classes(network)
+    for name, kernel in network.grouped_kernels.items():
         described = attributes.get(name)
         if described is None or not described.optimizable:
             continue
@@ -69,12 +69,19 @@ def remove_custom_regularizers(model: keras.Model) -> keras.Model:
         An uncompiled copy with the same weights, in which every layer has the regularizer again that it
         had before, if any. It saves and loads where fabricfit is not installed.
     """
-    plain = copy_model(check_model(model))
-    for kernel in named_kernels(plain).values():
-        ours = getattr(kernel.owner, kernel.regularizer, None)
-        if isinstance(ours, GroupRegularizer):
-            _set(kernel, ours.base)
-    return plain
+    return strip_regularizers(copy_model(read(model).model))
+
+
+def strip_regularizers(model: keras.Model) -> keras.Model:
+    """Take fabricfit's regularizers off a model's layers, in place; those they stand on stay."""
+    for layer in every_layer(model):
+        for name, value in list(vars(layer).items()):
+            if isinstance(value, GroupRegularizer):
+                setattr(layer, name, value.base)
+    for variable in model.variables:
+        if isinstance(getattr(variable, "regularizer", None), GroupRegularizer):
+            variable.regularizer = variable.regularizer.base
+    return model
 
 
 def _set(kernel: Kernel, regularizer: Any) -> None:
@@ -82,11 +89,11 @@ def _set(kernel: Kernel, regularizer: Any) -> None:
     kernel.variable.regularizer = regularizer
 
 
-def _regularizers(model: keras.Model) -> dict[int, type[GroupRegularizer]]:
+def _find_classes(network: Network) -> dict[int, type[GroupRegularizer]]:
     """Return the regularizer class of each kernel, by the variable's id."""
     return {
         id(kernel.variable): family.regularizer
-        for layer in named_layers(model).values()
+        for layer in network.layers.values()
         if (family := family_of(layer)) is not None
         for kernel in family.kernels(layer)
     }
