@@ -211,3 +211,11 @@ def test_the_program_is_installed():
         check=False,
     )
     assert done.returncode == 0 and done.stdout.strip()
+
+
+def test_help_waits_for_no_library():
+    script = "import sys, fabricfit.cli.app; print(sorted({'keras', 'pydantic', 'scipy'} & set(sys.modules)))"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"

@@ -1,4 +1,7 @@
-"""Commands that need no model: ``devices``, ``schema`` and ``demo``."""
+"""Commands that need no model: ``devices``, ``schema`` and ``demo``.
+
+Each imports its parts when it runs, so that ``--help`` answers at once.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,9 @@ from typing import Annotated
 
 import typer
 
-from fabricfit import demo as jet_tagger
-from fabricfit.cli import configuration
 from fabricfit.cli.options import AsJson
 from fabricfit.cli.output import print_json, print_text
 from fabricfit.errors import InvalidInputError
-from fabricfit.hardware import devices as known_devices
-from fabricfit.tables import TextTable
 
 __all__ = ["demo", "devices", "schema"]
 
@@ -24,6 +23,9 @@ def devices(
     as_json: AsJson = False,
 ) -> int:
     """List the boards and parts whose resources are known."""
+    from fabricfit.hardware import devices as known_devices
+    from fabricfit.tables import TextTable
+
     wanted = (name or "").lower()
     found = [
         each
@@ -51,13 +53,17 @@ def devices(
 
 def schema() -> int:
     """Print the JSON Schema of the file that describes a run."""
+    from fabricfit.cli import configuration
+
     print_json(configuration.schema())
     return 0
 
 
 def demo(context: typer.Context) -> int:
     """Train a jet tagger, fit it to a board, and show the result."""
+    from fabricfit.demo import main
+
     try:
-        return jet_tagger.main(context.args)
+        return main(context.args)
     except SystemExit as ended:
         return int(ended.code or 0)

@@ -1,4 +1,7 @@
-"""Commands about one model: ``estimate``, ``verify`` and ``reduce``."""
+"""Commands about one model: ``estimate``, ``verify`` and ``reduce``.
+
+Each imports its parts when it runs, so that ``--help`` answers at once.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,8 @@ from typing import Annotated
 
 import typer
 
-from fabricfit.cli.configuration import DataConfig, read_hls4ml
-from fabricfit.cli.inputs import import_plugins, load_data, load_model
 from fabricfit.cli.options import AsJson, HlsConfig, ModelFile, Plugins
 from fabricfit.cli.output import check_new_file, print_json, print_text
-from fabricfit.hardware.budget import Budget
-from fabricfit.run.files import RunDirectory
 
 __all__ = ["estimate", "reduce", "verify"]
 
@@ -29,6 +28,9 @@ def estimate(
 ) -> int:
     """Estimate the resources that a model uses on an FPGA, without training or synthesis."""
     import fabricfit
+    from fabricfit.cli.configuration import read_hls4ml
+    from fabricfit.cli.inputs import import_plugins, load_model
+    from fabricfit.hardware.budget import Budget
 
     import_plugins(plugin or ())
     config = read_hls4ml(None if hls_config is None else str(hls_config))
@@ -57,6 +59,8 @@ def verify(
 ) -> int:
     """Verify in the C++ that hls4ml generates how many multipliers a model needs and what it computes."""
     import fabricfit
+    from fabricfit.cli.configuration import DataConfig, read_hls4ml
+    from fabricfit.cli.inputs import import_plugins, load_data, load_model
 
     import_plugins(plugin or ())
     config = read_hls4ml(None if hls_config is None else str(hls_config))
@@ -78,6 +82,8 @@ def reduce(
     as_json: AsJson = False,
 ) -> int:
     """Remove all-zero units from a model without changing what it computes."""
+    from fabricfit.cli.inputs import import_plugins, load_model
+    from fabricfit.run.files import RunDirectory
     from fabricfit.surgery.reduction import plan_reduction, reduce_model
 
     check_new_file(output, (".keras",))

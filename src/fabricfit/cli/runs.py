@@ -1,4 +1,7 @@
-"""Commands about runs: ``optimize``, ``resume`` and ``report``."""
+"""Commands about runs: ``optimize``, ``resume`` and ``report``.
+
+Each imports its parts when it runs, so that ``--help`` answers at once.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
-from fabricfit.cli import jobs
-from fabricfit.cli.configuration import RunConfig, parse, read_config
 from fabricfit.cli.options import AsJson, HlsConfig, Plugins, Quiet
 from fabricfit.cli.output import check_new_file, print_json, print_text
 from fabricfit.errors import InvalidInputError
-from fabricfit.reporting import read_run, write_page
 
 __all__ = ["optimize", "report", "resume"]
 
@@ -64,6 +64,8 @@ def optimize(
     as_json: AsJson = False,
 ) -> int:
     """Prune, share and round a model's weights until it fits. Options override the file's settings."""
+    from fabricfit.cli import jobs
+
     given = {
         "data": None if data is None else {"source": data},
         "budget": _collect_budget(device, fraction, dsp=dsp, bram36=bram36, lut=lut, ff=ff),
@@ -79,8 +81,10 @@ def optimize(
     return _report_result(result, verify, as_json)
 
 
-def _override_settings(source: Path, changes: dict[str, Any]) -> RunConfig:
+def _override_settings(source: Path, changes: dict[str, Any]) -> Any:
     """Return the run that a file describes, or a model's, with the settings that options change."""
+    from fabricfit.cli.configuration import parse, read_config
+
     if source.suffix in (".yaml", ".yml", ".toml"):
         values = read_config(source).model_dump(exclude_defaults=True)
     else:
@@ -137,6 +141,8 @@ def resume(
     as_json: AsJson = False,
 ) -> int:
     """Resume an interrupted run; it ends as an uninterrupted one would have."""
+    from fabricfit.cli import jobs
+
     result = jobs.resume_directory(directory, verbose=not (quiet or as_json))
     return _report_result(result, False, as_json)
 
@@ -149,6 +155,8 @@ def report(
     as_json: AsJson = False,
 ) -> int:
     """Write the report of a finished run as a web page, and print its table."""
+    from fabricfit.reporting import read_run, write_page
+
     if output is not None:
         check_new_file(output, (".html", ".htm"))
     finished = read_run(directory)
