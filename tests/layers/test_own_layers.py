@@ -269,3 +269,9 @@ def test_what_hls4ml_converts_is_verified(tmp_path):
     rng = np.random.default_rng(1)
     found = fabricfit.verify(model, config, rng.normal(0, 2, (50, 6)))
     assert found.passed and not found.not_modelled, str(found)
+
+
+def test_the_former_name_of_a_family_serves_with_a_warning():
+    with pytest.warns(DeprecationWarning, match=r"is now fabricfit\.layers\.LayerFamily"):
+        former = __import__("fabricfit.keras").keras.LayerHandler
+    assert former is fabricfit.LayerFamily
