@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fabricfit.description.attributes import LayerAttributes, OptimizationAttributes
-from fabricfit.description.coupled_units import bundle_units, gone_classes, reduced_sizes
+from fabricfit.description.coupled_units import bundle_units, find_removed_classes, reduced_sizes
 from fabricfit.description.grouping import Grouping
 from fabricfit.description.layout import Layout, standard_layout
 from fabricfit.errors import InvalidInputError
@@ -116,6 +116,6 @@ def test_units_that_touch_the_same_kernels_form_a_bundle():
     assert sizes == {"a": (2, 3), "b": (2, 2), "c": (2, 2)}
     kernels = {name: np.ones(layer.weight_shape) for name, layer in attributes.items()}
     kernels["a"][:, 1] = 0
-    assert gone_classes(attributes, kernels) == []
+    assert find_removed_classes(attributes, kernels) == []
     kernels["b"][:, 1] = 0
-    assert gone_classes(attributes, kernels) == [1]
+    assert find_removed_classes(attributes, kernels) == [1]

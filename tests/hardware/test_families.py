@@ -58,7 +58,7 @@ def test_every_layer_is_resource_for_intel():
             found = read(attributes, "stratix10")
             assert (found.strategy, found.reuse_factor) == ("resource", 4)
     objective = FPGAResources(["dsp"], family="stratix10")
-    assert not objective.is_layer_optimizable(attributes)[0]
+    assert objective.groups(attributes) is None
     assert "keeps multipliers for zeros" in objective.reason(attributes)
 
 
@@ -67,10 +67,10 @@ def test_constants_can_be_saved_for_intel():
     assert objective.units == ("DSP", "ALUT")
     attributes = decided(layer(strategy="Latency", reuse_factor=1), objective)
     kernel = kernel_for(attributes)
-    used = objective.layer_use(attributes, kernel)
+    used = objective.usage(attributes, kernel)
     half = kernel.copy()
     half[:, ::2] = 0
-    fewer = objective.layer_use(attributes, half)
+    fewer = objective.usage(attributes, half)
     assert fewer[0] == pytest.approx(used[0] / 2, rel=0.1)
 
 

@@ -19,7 +19,7 @@ from fabricfit.hardware import (
 from fabricfit.hardware.budget import Budget
 from fabricfit.hls4ml.estimation import estimate_layers
 from fabricfit.objectives.fpga import FPGAResources
-from fabricfit.selection.targets import BudgetTarget, objective_for
+from fabricfit.selection.choice_targets import BudgetTarget, objective_for
 from fabricfit.synthesis.comparison import compare
 from fabricfit.synthesis.reports import SynthesisReport
 from tests.hardware.made_up import POWER, power
@@ -73,9 +73,8 @@ def test_an_objective_saves_it(built):
     budget, attributes = Budget(power=40), {"fc": layer(*built)}
     objective = objective_for(budget, attributes, {"fc": KERNEL})
     assert (objective.resources, objective.units) == (("power",), ("POWER",))
-    attributes["fc"].optimizable, attributes["fc"].optimization_attributes = (
-        objective.is_layer_optimizable(attributes["fc"])
-    )
+    attributes["fc"].optimizable = True
+    attributes["fc"].optimization_attributes = objective.groups(attributes["fc"])
     target = BudgetTarget(attributes, objective, budget, {"fc": KERNEL})
     chosen = target.choose({"fc": KERNEL}, 1.0)
     left = np.count_nonzero(chosen.treatments["fc"].apply(KERNEL))

@@ -50,8 +50,8 @@ def layer(
 
 
 def decided(attributes, objective):
-    optimizable, settings = objective.is_layer_optimizable(attributes)
-    assert optimizable
+    settings = objective.groups(attributes)
+    assert settings is not None
     attributes.optimizable, attributes.optimization_attributes = True, settings
     return attributes
 
@@ -61,18 +61,18 @@ def kernel_for(attributes, seed=0):
 
 
 def test_a_multiplier_is_a_pattern_and_a_memory_word_many():
-    one = FPGAResources(["dsp", "lut"]).is_layer_optimizable(layer())[1]
+    one = FPGAResources(["dsp", "lut"]).groups(layer())
     assert one.structure_type is SUPPORTED_STRUCTURES.PATTERN
     assert (one.pattern_offset, one.consecutive_patterns) == (128, 1)
-    word = FPGAResources(["dsp", "bram18"]).is_layer_optimizable(layer())[1]
+    word = FPGAResources(["dsp", "bram18"]).groups(layer())
     assert word.consecutive_patterns == 3  # 3 x 16 bits fill a word of 36
-    plenty = FPGAResources(["dsp", "bram18"], scarce=["dsp"]).is_layer_optimizable(layer())[1]
+    plenty = FPGAResources(["dsp", "bram18"], scarce=["dsp"]).groups(layer())
     assert plenty.consecutive_patterns == 1
 
 
 def test_constants_are_treated_one_by_one():
     for attributes in (layer(strategy="Latency"), layer(reuse_factor=1)):
-        found = FPGAResources().is_layer_optimizable(attributes)[1]
+        found = FPGAResources().groups(attributes)
         assert found.structure_type is SUPPORTED_STRUCTURES.UNSTRUCTURED
         assert found.constants
 
@@ -83,28 +83,28 @@ def test_savings_are_those_of_unrolled_code():
     assert realized_product(image).strategy == "resource_unrolled"
     parallel = layer((3, 3, 4, 8))
     objective = FPGAResources(["dsp"])
-    assert objective.is_layer_optimizable(parallel) == (False, None)
+    assert objective.groups(parallel) is None
     assert "io_stream" in objective.reason(parallel)
 
 
 def test_narrow_weights_have_no_dsps_to_save_but_luts():
     narrow = layer(width=4)
-    assert not FPGAResources(["dsp"]).is_layer_optimizable(narrow)[0]
+    assert FPGAResources(["dsp"]).groups(narrow) is None
     assert "DSP" in FPGAResources(["dsp"]).reason(narrow)
-    assert FPGAResources(["dsp", "lut"]).is_layer_optimizable(narrow)[0]
+    assert FPGAResources(["dsp", "lut"]).groups(narrow) is not None
 
 
 def test_pruned_multipliers_are_counted_in_the_weights():
     objective = FPGAResources(["dsp"])
     attributes = decided(layer(), objective)
     kernel = kernel_for(attributes)
-    assert objective.layer_use(attributes, kernel) == [128]
+    assert objective.usage(attributes, kernel) == [128]
     rows = kernel.T.reshape(-1, 4)
     rows[[0, 5, 77]] = 0
     kernel = rows.reshape(32, 16).T
-    assert objective.layer_use(attributes, kernel) == [125]
+    assert objective.usage(attributes, kernel) == [125]
     kernel[np.abs(kernel) < 1e9] = 1e-5  # nothing is left of it in 10 fractional bits
-    assert objective.layer_use(attributes, kernel) == [0]
+    assert objective.usage(attributes, kernel) == [0]
 
 
 def test_equal_weights_on_an_input_share_a_dsp():
@@ -112,7 +112,7 @@ def test_equal_weights_on_an_input_share_a_dsp():
     attributes = decided(layer((2, 4), "Latency", 1), objective)
     odd = 0b1010011 / 1024  # four signed digits
     kernel = np.array([[odd, odd, -odd, 0.25], [odd, 0.375, 0, 0.5]])
-    assert objective.layer_use(attributes, kernel) == [3]
+    assert objective.usage(attributes, kernel) == [3]
 
 
 @settings(max_examples=25, deadline=None)
@@ -125,14 +125,14 @@ def test_constants_take_no_more_than_the_choice_was_charged(seed, allowed, strat
     objective = FPGAResources(["dsp", "lut"])
     attributes = decided(layer((6, 8), strategy, 1), objective)
     kernel = kernel_for(attributes, seed)
-    choices = objective.layer_choices(attributes, kernel)
+    choices = objective.choices(attributes, kernel)
     least = choices.fixed + choices.cheapest().cost.sum(axis=0)
     limits = np.maximum([allowed // 6, 20 * allowed], least)
     solution = solve_choices([choices], limits)
     assert (solution.used <= limits + 1e-6).all()
     treatment = choices.treatment(solution.picks[0])
-    promised = objective.treated_use(attributes, kernel, treatment)
-    taken = objective.layer_use(attributes, treatment.apply(kernel))
+    promised = objective.treated_usage(attributes, kernel, treatment)
+    taken = objective.usage(attributes, treatment.apply(kernel))
     assert taken[0] <= promised[0] <= limits[0] + 1e-6
     assert taken[1] <= 1.1 * promised[1] + 60  # a kept weight may have two digits by chance
 
@@ -141,13 +141,13 @@ def test_what_may_still_train_counts_at_its_worst():
     objective = FPGAResources(["dsp"])
     attributes = decided(layer((4, 4), "Latency", 1), objective)
     kernel = np.full((4, 4), 0.5)  # takes no DSP now
-    choices = objective.layer_choices(attributes, kernel)
+    choices = objective.choices(attributes, kernel)
     treatment = choices.treatment(choices.respond(np.zeros(1)).pick)
-    assert objective.layer_use(attributes, kernel) == [0]
+    assert objective.usage(attributes, kernel) == [0]
     own = np.count_nonzero(treatment.mask) + len(
         np.unique(treatment.cluster[treatment.cluster > 0])
     )
-    assert objective.treated_use(attributes, kernel, treatment) == [own]
+    assert objective.treated_usage(attributes, kernel, treatment) == [own]
 
 
 @pytest.mark.parametrize("strategy", ["Resource", "Latency", "distributed_arithmetic"])
@@ -157,10 +157,10 @@ def test_utilization_falls_with_every_group_from_all_to_little(strategy, width):
     reuse_factor = 4 if strategy == "Resource" else 1
     attributes = decided(layer((16, 8), strategy, reuse_factor, width), objective)
     count = attributes.grouping.n_groups
-    used = np.array([objective.layer_utilization(attributes, n) for n in range(count + 1)])
+    used = np.array([objective.usage_without(attributes, n) for n in range(count + 1)])
     assert (np.diff(used, axis=0) <= 0).all()
-    assert used[0].tolist() == objective.layer_resources(attributes)
-    savings = np.array(objective.layer_savings(attributes))
+    assert (used[0] == objective.usage(attributes)).all()
+    savings = objective.saving(attributes)
     assert savings.any()
     assert (used[0] - used[-1] >= savings * (count - 1) * 0.9 - count).all()
 
@@ -168,9 +168,9 @@ def test_utilization_falls_with_every_group_from_all_to_little(strategy, width):
 def test_an_activation_by_table_takes_block_ram():
     objective = FPGAResources(["bram18"])
     attributes = layer()
-    plain = objective.layer_use(attributes, kernel_for(attributes))
+    plain = objective.usage(attributes, kernel_for(attributes))
     attributes.elementwise = ElementwiseWork.LOOKUP_TABLE
-    assert objective.layer_use(attributes, kernel_for(attributes))[0] == plain[0] + 16
+    assert objective.usage(attributes, kernel_for(attributes))[0] == plain[0] + 16
 
 
 def test_work_is_counted_in_quantized_weights():
@@ -195,4 +195,4 @@ def test_attributes_of_another_structure_are_counted_too():
     attributes = layer()
     attributes.optimizable = True
     attributes.optimization_attributes = OptimizationAttributes("structured", pruning=True)
-    assert objective.layer_utilization(attributes, 1) == [124]
+    assert objective.usage_without(attributes, 1) == [124]

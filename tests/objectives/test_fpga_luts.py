@@ -8,7 +8,7 @@ from fabricfit.description.precision import quantize
 from fabricfit.hardware.adder_graphs import adder_graph_lut, bit_operations
 from fabricfit.objectives.fpga import FPGAResources
 from fabricfit.objectives.fpga_luts import AdderGraphResources, BitOperations
-from fabricfit.selection.targets import ChoiceTarget
+from fabricfit.selection.choice_targets import ChoiceTarget
 from tests.objectives.test_fpga import decided, kernel_for, layer
 
 pytest.importorskip("alkaid")
@@ -21,18 +21,18 @@ def test_constants_are_counted_as_their_graph_without_dsps(strategy):
     kernel = kernel_for(attributes)
     precision = attributes.hls4ml.weight_precision
     integers = quantize(kernel, precision, as_built=True)
-    assert objective.layer_use(attributes, kernel) == [0, adder_graph_lut(integers, 16)]
+    assert objective.usage(attributes, kernel).tolist() == [0, adder_graph_lut(integers, 16)]
 
 
 def test_layers_with_multipliers_are_counted_as_ever():
     attributes = layer(reuse_factor=4)
     kernel = kernel_for(attributes)
     resources = ["dsp", "lut"]
-    expected = FPGAResources(resources).layer_use(attributes, kernel)
-    assert AdderGraphResources(resources).layer_use(attributes, kernel) == expected
+    expected = FPGAResources(resources).usage(attributes, kernel)
+    assert (AdderGraphResources(resources).usage(attributes, kernel) == expected).all()
 
 
-@pytest.mark.parametrize("objective", [AdderGraphResources(["lut"]), BitOperations])
+@pytest.mark.parametrize("objective", [AdderGraphResources(["lut"]), BitOperations()])
 @pytest.mark.parametrize("level", [0.3, 0.6, 0.85])
 def test_a_choice_keeps_a_level_and_uses_it(objective, level):
     attributes = {
@@ -44,27 +44,27 @@ def test_a_choice_keeps_a_level_and_uses_it(objective, level):
     chosen = target.choose(kernels, level)
     treated = {name: each.apply(kernels[name]) for name, each in chosen.treatments.items()}
     allowed = (1 - level) * target.baseline[0]
-    used = sum(objective.layer_use(attributes[n], k)[0] for n, k in treated.items())
+    used = sum(objective.usage(attributes[n], k)[0] for n, k in treated.items())
     assert chosen.utilization[0] <= allowed * (1 + 1e-9)
     # What may still train is counted as it usually comes out, which is not what it is by chance now.
     assert 0.7 * allowed <= used <= 1.15 * allowed
 
 
 def test_bit_operations_of_a_layer():
-    attributes = decided(layer((4, 3), "Latency", 1, 8), BitOperations)
+    attributes = decided(layer((4, 3), "Latency", 1, 8), BitOperations())
     kernel = kernel_for(attributes)
     precision = attributes.hls4ml.weight_precision
     integers = quantize(kernel, precision, as_built=True)
-    assert BitOperations.layer_use(attributes, kernel) == [bit_operations(integers, 16)]
-    assert BitOperations.layer_resources(attributes) == [12 * 7 * 16]
+    assert BitOperations().usage(attributes, kernel) == [bit_operations(integers, 16)]
+    assert BitOperations().usage(attributes) == [12 * 7 * 16]
 
 
 def test_at_a_price_weights_are_rounded_to_fewer_bits_before_they_go():
-    attributes = decided(layer((6, 6), "Latency", 1, 10), BitOperations)
+    attributes = decided(layer((6, 6), "Latency", 1, 10), BitOperations())
     kernel = kernel_for(attributes)
-    choices = BitOperations.layer_choices(attributes, kernel)
-    full = BitOperations.layer_use(attributes, kernel)[0]
+    choices = BitOperations().choices(attributes, kernel)
+    full = BitOperations().usage(attributes, kernel)[0]
     solution = solve_choices([choices], np.array([0.5 * full]))
     after = choices.treatment(solution.picks[0]).apply(kernel)
-    assert BitOperations.layer_use(attributes, after)[0] < 0.6 * full
+    assert BitOperations().usage(attributes, after)[0] < 0.6 * full
     assert np.count_nonzero(after) > 0.6 * kernel.size

@@ -205,7 +205,7 @@ def test_a_tolerance_stops_on_the_way(trained, data, tmp_path):
 
 def test_a_level_that_cannot_be_kept_is_not_accepted(trained, data, tmp_path, monkeypatch):
     """Trained weights that go on taking more than was foreseen, however much is spared."""
-    from fabricfit.selection.targets import BudgetTarget
+    from fabricfit.selection.choice_targets import BudgetTarget
 
     monkeypatch.setattr(BudgetTarget, "excess", lambda *_: np.array([2.0]))
     result = fabricfit.fit(

@@ -40,9 +40,8 @@ def test_the_core_loads_no_deep_learning_framework():
         wanted = OptimizationAttributes("pattern", pruning=True, pattern_offset=8)
         layer = LayerAttributes("fc", object, [], (8, 4), (8,), (4,), True, wanted)
         kernels = {{"fc": np.random.default_rng(0).normal(size=(8, 4))}}
-        found = fabricfit.selection.groups.select_groups(
-            kernels, {{"fc": layer}}, 0.5, fabricfit.objectives.ParameterEstimator
-        )
+        objective = fabricfit.objectives.as_objective(fabricfit.objectives.ParameterEstimator)
+        found = fabricfit.selection.groups.select_groups(kernels, {{"fc": layer}}, 0.5, objective)
         assert found.keep["fc"].sum() == 4
         print(sorted(set({HEAVY!r}) & set(sys.modules)))
     """)

@@ -124,7 +124,7 @@ def test_what_is_foreseen_is_what_is_left():
     kernels = {
         n: k for n, k in read(model).kernel_arrays().items() if decisions.attributes[n].optimizable
     }
-    selection = select_groups(kernels, decisions.attributes, 0.4, GPUFLOPEstimator)
+    selection = select_groups(kernels, decisions.attributes, 0.4, decisions.objective)
     treatments = selection.treatments(kernels, decisions.attributes)
     owned = read(model).grouped_kernels
     for name, treatment in treatments.items():
@@ -232,8 +232,8 @@ def test_half_of_the_hardware_of_a_network_goes_with_its_units(make, resources, 
     report = result.report
     assert result.model.count_params() < model.count_params()
     described = get_attributes_from_keras_model_and_hls4ml_config(result.model, config)
-    left = objective.model_utilization(described, {})
-    assert left == list(report.resources_after)
+    left = objective.model_usage_without(described, {})
+    assert left.tolist() == list(report.resources_after)
     for index in range(len(resources)):
         assert left[index] <= 0.5 * report.resources_before[index]
 
@@ -244,8 +244,8 @@ def test_resources_of_units_are_those_of_smaller_layers():
     attributes = get_attributes_from_keras_model_and_hls4ml_config(model, config)
     objective = UnitResources(("dsp",))
     for layer in (attributes["a"], attributes["b"]):
-        layer.optimizable, layer.optimization_attributes = objective.is_layer_optimizable(layer)
-    assert objective.layer_resources(attributes["a"]) == [48]
-    assert objective.layer_utilization(attributes["a"], 3) == [30]
-    assert objective.layer_savings(attributes["a"]) == [6]
-    assert objective.reduced_utilization(attributes, {"a": (6, 5), "b": (5, 4)}) == [50]
+        layer.optimizable, layer.optimization_attributes = True, objective.groups(layer)
+    assert objective.usage(attributes["a"]) == [48]
+    assert objective.usage_without(attributes["a"], 3) == [30]
+    assert objective.saving(attributes["a"]) == [6]
+    assert objective.reduced_usage(attributes, {"a": (6, 5), "b": (5, 4)}) == [50]

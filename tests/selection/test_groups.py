@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from fabricfit.description.attributes import LayerAttributes, OptimizationAttributes
 from fabricfit.errors import InfeasibleError, InvalidInputError
-from fabricfit.objectives import ObjectiveEstimator, ParameterEstimator
-from fabricfit.selection.groups import measure_costs, removed_groups, select_groups
+from fabricfit.objectives import Objective, ParameterEstimator, as_objective
+from fabricfit.selection.costs import measure_costs, removed_groups
+from fabricfit.selection.groups import select_groups
 
 
 def layer(name, shape, structure="structured", **settings):
@@ -19,22 +20,22 @@ def layer(name, shape, structure="structured", **settings):
     return LayerAttributes(name, object, [], shape, (shape[0],), (shape[-1],), True, wanted)
 
 
-class Costs(ObjectiveEstimator):
+class Costs(Objective):
     """An objective with given costs: an instance, each layer with its own vector."""
 
     def __init__(self, savings, fixed=0):
         self.savings = savings
         self.fixed = fixed
 
-    def is_layer_optimizable(self, layer_attributes):
-        return True, layer_attributes.optimization_attributes
+    def groups(self, layer):
+        return layer.optimization_attributes
 
-    def layer_resources(self, layer_attributes):
-        groups = layer_attributes.grouping.n_groups
-        return [int(groups * s + self.fixed) for s in self.savings[layer_attributes.name]]
+    def usage(self, layer, kernel=None):
+        assert kernel is None
+        return layer.grouping.n_groups * self.saving(layer) + self.fixed
 
-    def layer_savings(self, layer_attributes):
-        return [int(s) for s in self.savings[layer_attributes.name]]
+    def saving(self, layer):
+        return np.array(self.savings[layer.name], float)
 
 
 @st.composite
@@ -54,12 +55,12 @@ def problems(draw):
 def best_by_trying_all(kernels, attributes, objective, sparsity, floor):
     """The largest kept loss over every choice of groups that is allowed."""
     names = list(kernels)
-    baseline = np.array(objective.model_utilization(attributes, {}))
+    baseline = objective.model_usage_without(attributes, {})
     best = -1.0
     spaces = [list(itertools.product([False, True], repeat=kernels[n].shape[1])) for n in names]
     for choice in itertools.product(*spaces):
         counts = {n: len(c) - sum(c) for n, c in zip(names, choice, strict=True)}
-        left = np.array(objective.model_utilization(attributes, counts))
+        left = objective.model_usage_without(attributes, counts)
         enough = all(sum(c) >= min(floor, len(c)) for c in choice)
         if enough and (left <= (1 - sparsity) * baseline + 1e-9).all():
             value = sum(
@@ -164,9 +165,9 @@ def test_what_the_objective_counts_beyond_a_sum_is_met():
     class Coupled(Costs):
         """Pairs of kept groups cost: removing from both layers saves less than the sum says."""
 
-        def model_utilization(self, attributes, removed):
+        def model_usage_without(self, attributes, removed):
             left = [a.grouping.n_groups - removed.get(n, 0) for n, a in attributes.items()]
-            return [int(np.prod(left))]
+            return np.array([float(np.prod(left))])
 
     rng = np.random.default_rng(0)
     kernels = {"a": rng.normal(size=(3, 10)), "b": rng.normal(size=(3, 12))}
@@ -192,15 +193,17 @@ def test_sparsity_zero_keeps_all_and_ties_are_broken_alike():
     [([-1], [10]), ([1.5], [10]), ([1, 2], [10]), (["many"], [10]), ([1], [float("nan")])],
 )
 def test_answers_that_are_no_costs_are_refused(savings, resources):
-    class Wrong(Costs):
-        def layer_resources(self, layer_attributes):
+    class Wrong(ParameterEstimator):
+        @classmethod
+        def layer_resources(cls, layer_attributes):
             return resources
 
-        def layer_savings(self, layer_attributes):
+        @classmethod
+        def layer_savings(cls, layer_attributes):
             return savings
 
     with pytest.raises(InvalidInputError, match="layer 'a'"):
-        measure_costs({"a": layer("a", (1, 10))}, Wrong({}))
+        measure_costs({"a": layer("a", (1, 10))}, as_objective(Wrong))
 
 
 def test_what_does_not_fit_is_named():
@@ -226,7 +229,7 @@ def test_five_million_weights_take_memory_linear_in_their_number():
     attributes = {"a": layer("a", shape, "unstructured")}
     tracemalloc.start()
     try:
-        found = select_groups({"a": kernel}, attributes, 0.9, ParameterEstimator)
+        found = select_groups({"a": kernel}, attributes, 0.9, as_objective(ParameterEstimator))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

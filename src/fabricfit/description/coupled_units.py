@@ -1,8 +1,8 @@
 """Units of several kernels that are removed together, as items to choose from.
 
-A residual sum ties the filters of two convolutions to each other, a depthwise convolution its channels to
-the filters before it, a recurrent kernel its units to those of the kernel. Such units form a **class**:
-all of them go, or none. Classes that touch the same kernels save the same; they form a **bundle**.
+A residual sum couples the filters of two convolutions, a depthwise convolution its channels with the filters
+before it, a recurrent kernel its units with those of the kernel. Such units form a **class**: all of them are
+removed, or none. Classes that touch the same kernels save the same; they form a **bundle**.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 from fabricfit.description.attributes import LayerAttributes
 from fabricfit.description.structures import SUPPORTED_STRUCTURES
 
-__all__ = ["Bundle", "bundle_units", "gone_classes", "is_coupled", "reduced_sizes"]
+__all__ = ["Bundle", "bundle_units", "find_removed_classes", "is_coupled", "reduced_sizes"]
 
 
 @dataclass(frozen=True)
@@ -73,33 +73,33 @@ def bundle_units(attributes: Mapping[str, LayerAttributes]) -> list[Bundle]:
     return bundles
 
 
-def gone_classes(
+def find_removed_classes(
     attributes: Mapping[str, LayerAttributes], kernels: Mapping[str, np.ndarray]
 ) -> list[int]:
     """Return the classes none of whose units has a weight other than zero."""
-    gone: list[int] = []
+    removed: list[int] = []
     for bundle in bundle_units(attributes):
-        idle = np.ones(bundle.classes.size, bool)
+        zero = np.ones(bundle.classes.size, bool)
         for name, units in bundle.members.items():
             groups = attributes[name].grouping.to_groups(kernels[name])
-            idle &= ~groups.any(axis=1)[units].any(axis=1)
-        gone += bundle.classes[idle].tolist()
-    return gone
+            zero &= ~groups.any(axis=1)[units].any(axis=1)
+        removed += bundle.classes[zero].tolist()
+    return removed
 
 
 def reduced_sizes(
-    attributes: Mapping[str, LayerAttributes], gone: Iterable[int]
+    attributes: Mapping[str, LayerAttributes], removed: Iterable[int]
 ) -> dict[str, tuple[int, int]]:
     """Return rows and units of each kernel without some classes, where it is known what they touch."""
-    missing = np.array(sorted(set(gone)), int)
+    missing = np.array(sorted(set(removed)), int)
     sizes = {}
     for name, layer in attributes.items():
         if not layer.unit_classes:
             continue
-        left = ~np.isin(layer.unit_classes, missing)
+        units_left = ~np.isin(layer.unit_classes, missing)
         rows = layer.axes.n_rows
         if layer.row_classes:
-            heard = ~np.isin(layer.row_classes, missing)
-            rows = rows // heard.size * int(heard.sum())
-        sizes[name] = (rows, int(left.sum()))
+            channels_left = ~np.isin(layer.row_classes, missing)
+            rows = rows // channels_left.size * int(channels_left.sum())
+        sizes[name] = (rows, int(units_left.sum()))
     return sizes

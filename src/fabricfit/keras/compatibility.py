@@ -9,11 +9,11 @@ import keras
 
 from fabricfit.description.attributes import LayerAttributes
 from fabricfit.network.describe import get_attributes_from_keras_model_and_hls4ml_config
+from fabricfit.objectives import ObjectiveLike
 from fabricfit.optimization.optimize import optimize
 from fabricfit.optimization.settings import OptimizationSettings
 from fabricfit.run.files import DEFAULT_DIRECTORY
 from fabricfit.scheduler import OptimizationScheduler
-from fabricfit.selection.groups import Objective
 from fabricfit.training import Data
 from fabricfit.tuning.search import DEFAULT_REGULARIZATION_RANGE
 
@@ -23,7 +23,7 @@ __all__ = ["optimize_keras_model_for_hls4ml", "optimize_model"]
 def optimize_model(
     model: keras.Model,
     model_attributes: Mapping[str, LayerAttributes],
-    objective: Objective,
+    objective: ObjectiveLike,
     scheduler: OptimizationScheduler,
     X_train: Any,
     y_train: Any,
@@ -153,7 +153,7 @@ def optimize_model(
 def optimize_keras_model_for_hls4ml(
     keras_model: keras.Model,
     hls_config: Mapping[str, Any],
-    objective: Objective,
+    objective: ObjectiveLike,
     scheduler: OptimizationScheduler,
     X_train: Any,
     y_train: Any,

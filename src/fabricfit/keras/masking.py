@@ -11,7 +11,8 @@ import numpy as np
 from fabricfit.choices.ranking import Criterion
 from fabricfit.description.attributes import LayerAttributes
 from fabricfit.network.reader import Arrays, as_network
-from fabricfit.selection.groups import Objective, select_groups
+from fabricfit.objectives import ObjectiveLike, as_objective
+from fabricfit.selection.groups import select_groups
 
 __all__ = ["get_model_masks"]
 
@@ -20,7 +21,7 @@ def get_model_masks(
     keras_model: keras.Model,
     model_attributes: Mapping[str, LayerAttributes],
     sparsity: float,
-    objective: Objective,
+    objective: ObjectiveLike,
     metric: str | Criterion = "l1",
     local: bool = False,
     gradients: Mapping[str, np.ndarray] | None = None,
@@ -85,7 +86,7 @@ def get_model_masks(
         kernels,
         model_attributes,
         sparsity,
-        objective,
+        as_objective(objective),
         metric=metric,
         statistics={"gradients": gradients or {}, "hessians": hessians or {}},
         local=local,

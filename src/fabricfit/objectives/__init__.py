@@ -1,11 +1,14 @@
 """What an optimization is to save: the cost of every group, counted in some resource.
 
-An objective is a subclass of :class:`ObjectiveEstimator`. Those for FPGAs are in
+The core is :class:`Objective`, three methods of an instance. :class:`ObjectiveEstimator` is the same by class
+methods, as hls4ml's optimization API has it. Those for FPGAs are in :mod:`fabricfit.objectives.fpga` and
 :mod:`fabricfit.objectives.vivado_objectives`, the one for GPUs and CPUs in
 :mod:`fabricfit.objectives.gpu_objectives`.
 """
 
-from fabricfit.objectives.base import ObjectiveEstimator
+from fabricfit.objectives.adapter import ObjectiveLike, as_objective
+from fabricfit.objectives.base import Objective
+from fabricfit.objectives.estimator import ObjectiveEstimator
 from fabricfit.objectives.parameters import ParameterEstimator
 
-__all__ = ["ObjectiveEstimator", "ParameterEstimator"]
+__all__ = ["Objective", "ObjectiveEstimator", "ObjectiveLike", "ParameterEstimator", "as_objective"]

@@ -1,7 +1,7 @@
 """All resources of an FPGA at once, with the structure that pays in each layer.
 
 =============================  ===============================================================
-hls4ml builds the layer with   what may become of its weights
+hls4ml builds the layer with   treatments of its weights
 =============================  ===============================================================
 Resource, reuse factor > 1     the RF weights of one multiplier are pruned together; where block
                                RAM is scarce, those of as many neighbouring multipliers as fill
@@ -14,13 +14,9 @@ distributed arithmetic         each weight is kept, rounded to fewer signed digi
 The estimates are those of :mod:`fabricfit.hardware`.
 """
 
-# The methods need the instance's resources, so that they are no class methods here.
-# mypy: disable-error-code="override"
-
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import numpy as np
 
@@ -32,7 +28,7 @@ from fabricfit.choices import (
     GroupChoices,
     Treatment,
 )
-from fabricfit.choices.ranking import group_losses, weight_loss
+from fabricfit.choices.ranking import Criterion, group_losses, weight_loss
 from fabricfit.description.attributes import LayerAttributes, OptimizationAttributes
 from fabricfit.description.precision import FixedPrecision, quantize
 from fabricfit.description.structures import SUPPORTED_STRUCTURES
@@ -51,12 +47,13 @@ from fabricfit.hls4ml.products import (
     weight_format,
     why_not_built,
 )
-from fabricfit.objectives.base import ObjectiveEstimator, check_removed, left_over
+from fabricfit.objectives.base import Amounts, Kernels, Objective
+from fabricfit.objectives.counting import check_removed, left_over
 
 __all__ = ["FPGAResources"]
 
 
-class FPGAResources(ObjectiveEstimator):
+class FPGAResources(Objective):
     """DSP blocks, block RAM, LUTs and flip-flops, those of them that matter.
 
     Parameters
@@ -97,48 +94,55 @@ class FPGAResources(ObjectiveEstimator):
         self.family = family
         self.units = tuple(find_family(family).label(name) for name in names)
 
-    def product(self, layer_attributes: LayerAttributes) -> Product:
+    def product(self, layer: LayerAttributes) -> Product:
         """Return a layer's matrix product as it is counted: so built that pruned multipliers are gone."""
-        return realized_product(layer_attributes, self.family)
+        return realized_product(layer, self.family)
 
-    def estimate(self, layer_attributes: LayerAttributes, work: Work) -> Resources:
+    def estimate(self, layer: LayerAttributes, work: Work) -> Resources:
         """Return what a layer takes with some work, its activation and the error bars included."""
-        product = self.product(layer_attributes)
+        product = self.product(layer)
         found = product_resources(product, work, self.family)
-        return found + other_resources(layer_attributes)
+        return found + other_resources(layer)
 
-    def work(self, layer_attributes: LayerAttributes, kernel: np.ndarray) -> Work:
+    def work(self, layer: LayerAttributes, kernel: np.ndarray) -> Work:
         """Return what a kernel leaves to do, its weights quantized first."""
-        precision = hls4ml_attributes(layer_attributes).weight_precision
-        integers = quantize(layer_attributes.axes.matrix(kernel), precision, as_built=True)
-        return Work.of(self.product(layer_attributes), integers)
+        precision = hls4ml_attributes(layer).weight_precision
+        integers = quantize(layer.axes.matrix(kernel), precision, as_built=True)
+        return Work.of(self.product(layer), integers)
 
-    def _use(self, layer_attributes: LayerAttributes, work: Work) -> np.ndarray:
-        found = self.estimate(layer_attributes, work)
+    def _use(self, layer: LayerAttributes, work: Work) -> np.ndarray:
+        found = self.estimate(layer, work)
         return np.array([found[name].value for name in self.resources])
 
-    def layer_use(self, layer_attributes: LayerAttributes, kernel: np.ndarray) -> list[float]:
-        """Return what the layer takes with these very weights, its activation included."""
-        if layer_attributes.multiplies:
-            return self._use(layer_attributes, self.work(layer_attributes, kernel)).tolist()
-        found = other_resources(layer_attributes)
+    def usage(self, layer: LayerAttributes, kernel: np.ndarray | None = None) -> Amounts:
+        """Return the usage of a layer with these weights, its activation included.
+
+        Without weights it is the most that any use, in whole numbers; layers without a kernel do not count
+        then.
+        """
+        if kernel is None:
+            if not layer.multiplies:
+                return np.zeros(len(self.units))
+            return np.rint(self._use(layer, Work.full(self.product(layer))))
+        if layer.multiplies:
+            return self._use(layer, self.work(layer, kernel))
+        found = other_resources(layer)
         used = np.array([found[name].value for name in self.resources])
-        for part, matrix in layer_attributes.matrices:
-            used = used + self.layer_use(part, matrix)
-        return used.tolist()
+        for part, matrix in layer.matrices:
+            used = used + self.usage(part, matrix)
+        return used
 
-    def model_use(
-        self, attributes: Mapping[str, LayerAttributes], kernels: Mapping[str, np.ndarray]
-    ) -> list[float]:
-        """Return what the model takes with these very weights, layers without weights included."""
+    def model_usage(self, attributes: Mapping[str, LayerAttributes], kernels: Kernels) -> Amounts:
+        """Return the usage of a model with these very weights, layers without weights included."""
         none = np.zeros(0)
-        used = [self.layer_use(layer, kernels.get(n, none)) for n, layer in attributes.items()]
-        return np.sum(used, axis=0).tolist()
+        used = [self.usage(layer, kernels.get(n, none)) for n, layer in attributes.items()]
+        total: Amounts = np.sum(used, axis=0)
+        return total
 
-    def treated_use(
-        self, layer_attributes: LayerAttributes, kernel: np.ndarray, treatment: Treatment
-    ) -> np.ndarray:
-        """Return what the layer may take when its weights were treated and those that can have trained.
+    def treated_usage(
+        self, layer: LayerAttributes, kernel: np.ndarray, treatment: Treatment
+    ) -> Amounts:
+        """Return the largest usage of a layer whose weights were treated and then trained.
 
         A weight with a value of its own choice counts as a constant that takes a multiplier; a tenth of
         them may come to need an adder as well.
@@ -147,13 +151,13 @@ class FPGAResources(ObjectiveEstimator):
         -------
         array of shape ``(M,)``
         """
-        product = self.product(layer_attributes)
-        matrix = layer_attributes.axes.matrix
+        product = self.product(layer)
+        matrix = layer.axes.matrix
         treated = matrix(treatment.apply(kernel))
         if product.time_multiplexed:
-            return self._use(layer_attributes, Work.of(product, (treated != 0).astype(np.int64)))
+            return self._use(layer, Work.of(product, (treated != 0).astype(np.int64)))
         own = matrix((treatment.mask != 0) | (treatment.cluster > 0))
-        precision = hls4ml_attributes(layer_attributes).weight_precision
+        precision = hls4ml_attributes(layer).weight_precision
         settled = Work.of(product, quantize(np.where(own, 0, treated), precision))
         full = Work.full(product)
         shared = np.unique(treatment.cluster[treatment.cluster > 0]).size
@@ -163,34 +167,32 @@ class FPGAResources(ObjectiveEstimator):
         adders = settled.adders + round(EASY_SHARE * distinct)
         nonzeros = settled.nonzeros + kept
         work = Work(product.multipliers, nonzeros, hard, adders, digits, settled.small)
-        return self._use(layer_attributes, work)
+        return self._use(layer, work)
 
-    def is_layer_optimizable(
-        self, layer_attributes: LayerAttributes
-    ) -> tuple[bool, OptimizationAttributes | None]:
+    def groups(self, layer: LayerAttributes) -> OptimizationAttributes | None:
         """Choose the structure that pays."""
-        if self.reason(layer_attributes):
-            return False, None
-        product = self.product(layer_attributes)
+        if self.reason(layer):
+            return None
+        product = self.product(layer)
         if not product.time_multiplexed:
-            return True, OptimizationAttributes(
+            return OptimizationAttributes(
                 SUPPORTED_STRUCTURES.UNSTRUCTURED, pruning=True, constants=True
             )
         word = memory_word(product.reuse_factor, self.family) if "bram18" in self.scarce else 1
-        return True, OptimizationAttributes(
+        return OptimizationAttributes(
             SUPPORTED_STRUCTURES.PATTERN,
             pruning=True,
             pattern_offset=product.multipliers,
             consecutive_patterns=max(-(-word // product.weight_width), 1),
         )
 
-    def reason(self, layer_attributes: LayerAttributes) -> str:
+    def reason(self, layer: LayerAttributes) -> str:
         """Say why a layer is not optimizable."""
-        if not layer_attributes.multiplies:
+        if not layer.multiplies:
             return "the layer has no kernel."
-        if reason := why_not_built(layer_attributes):
+        if reason := why_not_built(layer):
             return reason
-        product = self.product(layer_attributes)
+        product = self.product(layer)
         if product.time_multiplexed and product.strategy != "resource_unrolled":
             if product.convolution and product.io_type == "io_parallel":
                 return (
@@ -202,67 +204,58 @@ class FPGAResources(ObjectiveEstimator):
                 "of 1."
             )
         full, empty = Work.full(product), _no_work()
-        saved = self._use(layer_attributes, full) - self._use(layer_attributes, empty)
+        saved = self._use(layer, full) - self._use(layer, empty)
         if not saved.any():
             return f"its weights take none of {', '.join(self.units)}."
         return ""
 
-    def layer_resources(self, layer_attributes: LayerAttributes) -> list[int]:
-        """Return what the whole layer takes at most, whatever its weights."""
-        if not layer_attributes.multiplies:
-            return [0] * len(self.units)
-        return _whole(self._use(layer_attributes, Work.full(self.product(layer_attributes))))
+    def saving(self, layer: LayerAttributes) -> Amounts:
+        """Return what one group saves, on average over all of the layer's, in whole numbers."""
+        if not layer.multiplies:
+            return np.zeros(len(self.units))
+        least = self._use(layer, _no_work())
+        return np.rint((self.usage(layer) - least) / layer.grouping.n_groups)
 
-    def layer_savings(self, layer_attributes: LayerAttributes) -> list[int]:
-        """Return what one group saves, on average over all of the layer's."""
-        if not layer_attributes.multiplies:
-            return [0] * len(self.units)
-        groups = layer_attributes.grouping.n_groups
-        least = self._use(layer_attributes, _no_work())
-        return _whole((np.array(self.layer_resources(layer_attributes)) - least) / groups)
-
-    def layer_utilization(self, layer_attributes: LayerAttributes, removed: int) -> list[int]:
-        """Return what the groups that are left take, whichever they are."""
-        check_removed({layer_attributes.name: layer_attributes}, {layer_attributes.name: removed})
-        if not removed or not layer_attributes.multiplies:
-            return self.layer_resources(layer_attributes)
-        product, grouping = self.product(layer_attributes), layer_attributes.grouping
+    def usage_without(self, layer: LayerAttributes, removed: int) -> Amounts:
+        """Return the usage of the groups that are left, whichever they are, in whole numbers."""
+        check_removed({layer.name: layer}, {layer.name: removed})
+        if not removed or not layer.multiplies:
+            return self.usage(layer)
+        product, grouping = self.product(layer), layer.grouping
         full = Work.full(product)
         if product.time_multiplexed:
             runs = grouping.group_size // product.reuse_factor
             left = left_over(product.multipliers, runs, grouping, removed)
-            return _whole(self._use(layer_attributes, _part(full, left, product.multipliers)))
+            return np.rint(self._use(layer, _part(full, left, product.multipliers)))
         left = left_over(product.size, grouping.group_size, grouping, removed)
-        return _whole(self._use(layer_attributes, _part(full, left, product.size)))
+        return np.rint(self._use(layer, _part(full, left, product.size)))
 
-    def layer_choices(
+    def choices(
         self,
-        layer_attributes: LayerAttributes,
+        layer: LayerAttributes,
         kernel: np.ndarray,
         *,
-        metric: Any = "l1",
+        metric: str | Criterion = "l1",
         statistics: Mapping[str, np.ndarray] | None = None,
         minimum_groups: int = 1,
     ) -> Choices:
-        """Return what may become of the layer's weights."""
-        product, name = self.product(layer_attributes), layer_attributes.name
-        settings = layer_attributes.optimization_attributes
+        """Return the treatments to choose from for a layer's weights."""
+        product, name = self.product(layer), layer.name
+        settings = layer.optimization_attributes
         assert settings is not None
-        empty = self._use(layer_attributes, _no_work())
+        empty = self._use(layer, _no_work())
         if product.time_multiplexed or not settings.constants:
-            grouping = layer_attributes.grouping
-            full = self._use(layer_attributes, Work.full(product))
-            losses = group_losses(
-                kernel, settings, metric, statistics, name, layer_attributes.layout
-            )
+            grouping = layer.grouping
+            full = self._use(layer, Work.full(product))
+            losses = group_losses(kernel, settings, metric, statistics, name, layer.layout)
             saved = (full - empty) / grouping.n_groups
             return GroupChoices(kernel, grouping, losses, saved, empty, minimum_groups)
-        precision = weight_format(layer_attributes)
-        prices = self._prices(product, precision, self.lut_scale(layer_attributes, kernel))
+        precision = weight_format(layer)
+        prices = self._prices(product, precision, self.lut_scale(layer, kernel))
         loss = weight_loss(kernel, metric, statistics, name)
-        return ConstantChoices(kernel, prices, loss, empty, minimum_groups, layer_attributes.layout)
+        return ConstantChoices(kernel, prices, loss, empty, minimum_groups, layer.layout)
 
-    def lut_scale(self, layer_attributes: LayerAttributes, kernel: np.ndarray) -> float:
+    def lut_scale(self, layer: LayerAttributes, kernel: np.ndarray) -> float:
         """Return what the prices of single weights in LUTs are multiplied by, in a layer of constants."""
         return 1.0
 
@@ -291,7 +284,3 @@ def _no_work() -> Work:
 def _part(full: Work, left: int, of: int) -> Work:
     """Return the work of so many groups out of all, each count rounded up."""
     return Work(*(-(-count * left // of) for count in vars(full).values()))
-
-
-def _whole(amounts: np.ndarray) -> list[int]:
-    return [round(float(amount)) for amount in amounts]

@@ -4,9 +4,6 @@ Zeros inside a kernel save nothing where hls4ml multiplies by all weights (``io_
 Resource, Intel's tools), and smaller layers also need fewer registers, adders and activations.
 """
 
-# As in the module of FPGAResources, methods that need an instance are no class methods.
-# mypy: disable-error-code="override"
-
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -17,7 +14,7 @@ from fabricfit.description.attributes import LayerAttributes, OptimizationAttrib
 from fabricfit.description.structures import SUPPORTED_STRUCTURES
 from fabricfit.hardware.product import Product
 from fabricfit.hls4ml.products import product_of
-from fabricfit.objectives.base import use_without_groups
+from fabricfit.objectives.base import Amounts, Kernels, Objective
 from fabricfit.objectives.fpga import FPGAResources
 
 __all__ = ["UnitResources"]
@@ -41,53 +38,42 @@ class UnitResources(FPGAResources):
     counts_all_layers = False
     removes_units = True
 
-    def product(self, layer_attributes: LayerAttributes) -> Product:
+    def product(self, layer: LayerAttributes) -> Product:
         """Return a layer's matrix product as the configuration asks for it."""
-        return product_of(layer_attributes, self.family)
+        return product_of(layer, self.family)
 
-    def is_layer_optimizable(
-        self, layer_attributes: LayerAttributes
-    ) -> tuple[bool, OptimizationAttributes | None]:
-        """Every layer with a kernel is, unit by unit."""
-        if self.reason(layer_attributes):
-            return False, None
-        return True, OptimizationAttributes(SUPPORTED_STRUCTURES.STRUCTURED, pruning=True)
+    def groups(self, layer: LayerAttributes) -> OptimizationAttributes | None:
+        """Divide every kernel into units."""
+        if self.reason(layer):
+            return None
+        return OptimizationAttributes(SUPPORTED_STRUCTURES.STRUCTURED, pruning=True)
 
-    def reason(self, layer_attributes: LayerAttributes) -> str:
+    def reason(self, layer: LayerAttributes) -> str:
         """Say why a layer is not optimizable."""
-        if not layer_attributes.multiplies:
+        if not layer.multiplies:
             return "the layer has no kernel."
-        if layer_attributes.axes.n_units < 2:
+        if layer.axes.n_units < 2:
             return "the layer has one unit, which must stay."
         return ""
 
-    def layer_utilization(self, layer_attributes: LayerAttributes, removed: int) -> list[int]:
-        """Return what the layer takes with fewer units."""
-        rows, units = layer_attributes.axes.n_rows, layer_attributes.axes.n_units
-        if not removed or not layer_attributes.multiplies:
-            return super().layer_utilization(layer_attributes, 0)
-        smaller = layer_attributes.resized(rows, max(units - removed, 1))
-        return super().layer_utilization(smaller, 0)
+    def usage(self, layer: LayerAttributes, kernel: np.ndarray | None = None) -> Amounts:
+        """Return the largest usage of a layer, whatever its weights."""
+        return super().usage(layer, None if layer.multiplies else kernel)
 
-    def layer_savings(self, layer_attributes: LayerAttributes) -> list[int]:
+    def usage_without(self, layer: LayerAttributes, removed: int) -> Amounts:
+        """Return the usage of a layer with fewer units."""
+        if not removed or not layer.multiplies:
+            return super().usage_without(layer, 0)
+        rows, units = layer.axes.n_rows, layer.axes.n_units
+        return super().usage_without(layer.resized(rows, max(units - removed, 1)), 0)
+
+    def saving(self, layer: LayerAttributes) -> Amounts:
         """Return what a unit saves, on average over all but one of the layer's."""
-        if self.reason(layer_attributes):
-            return [0] * len(self.units)
-        others = layer_attributes.axes.n_units - 1
-        whole = np.array(self.layer_utilization(layer_attributes, 0))
-        return [
-            round(each / others)
-            for each in whole - self.layer_utilization(layer_attributes, others)
-        ]
+        if self.reason(layer):
+            return np.zeros(len(self.units))
+        others = layer.axes.n_units - 1
+        return np.rint((self.usage(layer) - self.usage_without(layer, others)) / others)
 
-    def layer_use(self, layer_attributes: LayerAttributes, kernel: np.ndarray) -> list[float]:
-        """Return what the layer takes at most, whatever its weights."""
-        if not layer_attributes.multiplies:
-            return super().layer_use(layer_attributes, kernel)
-        return list(map(float, self.layer_utilization(layer_attributes, 0)))
-
-    def model_use(
-        self, attributes: Mapping[str, LayerAttributes], kernels: Mapping[str, np.ndarray]
-    ) -> list[float]:
+    def model_usage(self, attributes: Mapping[str, LayerAttributes], kernels: Kernels) -> Amounts:
         """Return what is left of the model without the units whose weights are zero."""
-        return use_without_groups(self, attributes, kernels)
+        return Objective.model_usage(self, attributes, kernels)

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 
 from fabricfit.description.attributes import LayerAttributes, OptimizationAttributes
 from fabricfit.description.structures import SUPPORTED_STRUCTURES
-from fabricfit.objectives.base import ObjectiveEstimator, check_removed, prunes
+from fabricfit.objectives.counting import check_removed, prunes
+from fabricfit.objectives.estimator import ObjectiveEstimator
 
 __all__ = ["GPUFLOPEstimator"]
 

@@ -7,7 +7,8 @@ import math
 
 from fabricfit.description.attributes import LayerAttributes, OptimizationAttributes
 from fabricfit.description.structures import SUPPORTED_STRUCTURES
-from fabricfit.objectives.base import ObjectiveEstimator, prunes
+from fabricfit.objectives.counting import prunes
+from fabricfit.objectives.estimator import ObjectiveEstimator
 
 __all__ = ["ParameterEstimator"]
 

@@ -17,7 +17,8 @@ from fabricfit.description.structures import SUPPORTED_STRUCTURES
 from fabricfit.hardware.bram import memory_word
 from fabricfit.hardware.registers import output_registers, weight_registers
 from fabricfit.hls4ml.products import MatrixProduct, hls4ml_attributes, why_not_built
-from fabricfit.objectives.base import ObjectiveEstimator, check_removed, left_over, prunes
+from fabricfit.objectives.counting import check_removed, left_over, prunes
+from fabricfit.objectives.estimator import ObjectiveEstimator
 
 __all__ = ["VivadoDSPEstimator", "VivadoFFEstimator", "VivadoMultiObjectiveEstimator"]
 

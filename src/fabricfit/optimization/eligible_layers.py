@@ -11,14 +11,14 @@ import numpy as np
 from fabricfit.description.attributes import LayerAttributes, grouping_of
 from fabricfit.description.coupled_units import is_coupled
 from fabricfit.description.structures import SUPPORTED_STRUCTURES
-from fabricfit.errors import InvalidInputError, InvalidTypeError
+from fabricfit.errors import InvalidInputError
 from fabricfit.layers import reason_to_skip
 from fabricfit.network.reader import Network
-from fabricfit.objectives import ObjectiveEstimator
-from fabricfit.selection.groups import Objective, measure_costs
+from fabricfit.objectives import Objective, ObjectiveLike, as_objective
+from fabricfit.selection.costs import measure_costs
 from fabricfit.surgery.coupling import Coupling, couple_units
 
-__all__ = ["Decisions", "check_objective", "decide"]
+__all__ = ["Decisions", "decide"]
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class Decisions:
 
 
 def decide(
-    network: Network, attributes: Mapping[str, LayerAttributes], objective: Objective
+    network: Network, attributes: Mapping[str, LayerAttributes], objective: ObjectiveLike
 ) -> Decisions:
     """Ask the objective, the layer families and the graph which layers can be optimized.
 
@@ -61,6 +61,7 @@ def decide(
     """
     layers, outputs = network.layers, network.output_layers
     _check_names(attributes, network)
+    objective = as_objective(objective)
     coupling = couple_units(network) if objective.removes_units else None
     decided: dict[str, LayerAttributes] = {}
     skipped: dict[str, str] = {}
@@ -83,8 +84,8 @@ def decide(
     if not result.optimized:
         reasons = "; ".join(f"{name!r}: {reason}" for name, reason in skipped.items())
         raise InvalidInputError(
-            f"no layer of model {network.model.name!r} can be optimized for "
-            f"{getattr(objective, '__name__', type(objective).__name__)}. {reasons}"
+            f"no layer of model {network.model.name!r} can be optimized for {objective.name}. "
+            f"{reasons}"
         )
     return result
 
@@ -120,29 +121,12 @@ def _assign_scales(decided: Mapping[str, LayerAttributes], coupling: Coupling) -
                 free = np.where(found >= 0, -1, free)
 
 
-def check_objective(objective: Objective) -> Objective:
-    """Return the objective if it is an estimator, as a class or an instance.
-
-    Raises
-    ------
-    InvalidTypeError
-        It is something else.
-    """
-    kind = objective if isinstance(objective, type) else type(objective)
-    if not issubclass(kind, ObjectiveEstimator):
-        raise InvalidTypeError(
-            "objective must be an ObjectiveEstimator, as a class or an instance of it. "
-            f"Received: {objective!r}"
-        )
-    return objective
-
-
 def _ask(
     layer: LayerAttributes, objective: Objective, is_output: bool
 ) -> tuple[LayerAttributes, str]:
     """Return the layer as the objective wants it, and why it cannot be optimized, if so."""
-    optimizable, settings = objective.is_layer_optimizable(layer)
-    if not optimizable or settings is None:
+    settings = objective.groups(layer)
+    if settings is None:
         return layer, objective.reason(layer) or "the objective has nothing to gain from it"
     settings = replace(settings)
     if (

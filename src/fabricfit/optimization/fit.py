@@ -23,7 +23,7 @@ from fabricfit.optimization.optimize import OptimizationResult, run
 from fabricfit.optimization.settings import OptimizationSettings
 from fabricfit.run.files import HLS_CONFIG
 from fabricfit.scheduler import OptimizationScheduler, PolynomialScheduler
-from fabricfit.selection.targets import BudgetTarget, objective_for
+from fabricfit.selection.choice_targets import BudgetTarget, objective_for
 
 __all__ = ["fit"]
 

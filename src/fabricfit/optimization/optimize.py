@@ -10,6 +10,7 @@ import keras
 
 from fabricfit.description.attributes import LayerAttributes
 from fabricfit.network.reader import Arrays, Network, as_network
+from fabricfit.objectives import ObjectiveLike
 from fabricfit.optimization.eligible_layers import Decisions
 from fabricfit.optimization.outcome import make_result
 from fabricfit.optimization.result import OptimizationResult
@@ -18,8 +19,8 @@ from fabricfit.optimization.settings import OptimizationSettings
 from fabricfit.optimization.setup import Finish, MakeTarget, set_up
 from fabricfit.run import watched
 from fabricfit.scheduler import OptimizationScheduler
-from fabricfit.selection.groups import Objective
-from fabricfit.selection.targets import ChoiceTarget, SparsityTarget, Target
+from fabricfit.selection.choice_targets import ChoiceTarget
+from fabricfit.selection.targets import SparsityTarget, Target
 
 __all__ = ["OptimizationResult", "optimize", "run", "sparsity_target"]
 
@@ -29,7 +30,7 @@ logger = logging.getLogger(__name__)
 def optimize(
     model: keras.Model,
     attributes: Mapping[str, LayerAttributes],
-    objective: Objective,
+    objective: ObjectiveLike,
     scheduler: OptimizationScheduler,
     train_data: Any,
     validation_data: Any,
@@ -110,7 +111,7 @@ def sparsity_target(settings: OptimizationSettings) -> MakeTarget:
 def run(
     network: Network,
     attributes: Mapping[str, LayerAttributes],
-    objective: Objective,
+    objective: ObjectiveLike,
     make_target: MakeTarget,
     scheduler: OptimizationScheduler,
     data: tuple[Any, Any],

@@ -105,7 +105,7 @@ def _warn_of_remaining_units(setup: RunSetup, account: Account, sparsity: float)
     """Say so if units stayed in the model that the objective counts as removed."""
     if not setup.objective.removes_units or setup.settings.local:
         return
-    dense = setup.objective.model_utilization(setup.decisions.attributes, {})
+    dense = setup.objective.model_usage_without(setup.decisions.attributes, {})
     for unit, total, left in zip(account.units, dense, account.after, strict=True):
         if left > (1 - sparsity) * total + 1e-6 * total:
             logger.warning(

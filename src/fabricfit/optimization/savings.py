@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import keras
@@ -12,9 +12,9 @@ from fabricfit.description.attributes import LayerAttributes
 from fabricfit.network.cloning import copy_model
 from fabricfit.network.describe import describe_network
 from fabricfit.network.reader import Network, read
+from fabricfit.objectives.base import Amounts, Objective
 from fabricfit.optimization.eligible_layers import Decisions
 from fabricfit.reporting.report import LayerReport
-from fabricfit.selection.groups import Objective
 from fabricfit.surgery.reduction import reduce_model
 from fabricfit.tuning.attach import strip_regularizers
 
@@ -66,20 +66,19 @@ def deliver(
     """
     attributes = decisions.attributes
     old = before.counted_kernels(attributes)
-    whole = {name: _floats(objective.layer_use(attributes[name], old[name])) for name in old}
-    dense = _floats(objective.model_use(attributes, old))
+    whole = {name: _floats(objective.usage(attributes[name], old[name])) for name in old}
+    dense = _floats(objective.model_usage(attributes, old))
     new = after.counted_kernels(attributes)
-    left: dict[str, Sequence[float]]
-    total: Sequence[float]
+    left: dict[str, Amounts]
     if objective.removes_units:
         result = strip_regularizers(reduce_model(after))
         final = _attributes_of_reduced(result, attributes)
-        left = {name: objective.layer_utilization(final[name], 0) for name in new}
-        total = objective.model_utilization(final, {})
+        left = {name: objective.usage_without(final[name], 0) for name in new}
+        total = objective.model_usage_without(final, {})
     else:
         result = strip_regularizers(copy_model(after.model))
-        left = {name: objective.layer_use(attributes[name], kernel) for name, kernel in new.items()}
-        total = objective.model_use(attributes, new)
+        left = {name: objective.usage(attributes[name], kernel) for name, kernel in new.items()}
+        total = objective.model_usage(attributes, new)
     layers = tuple(
         LayerReport(
             name=name,
@@ -143,7 +142,7 @@ def _without_kernel(
     for name, layer in decisions.attributes.items():
         if name in kernels:
             continue
-        used = _floats(objective.layer_use(layer, np.zeros(0)))
+        used = _floats(objective.usage(layer, np.zeros(0)))
         weights = sum(matrix.size for _, matrix in layer.matrices)
         if any(used):
             kind, reason = layer.layer_type.__name__, decisions.skipped.get(name, "")

@@ -15,7 +15,8 @@ from fabricfit.description.attributes import LayerAttributes
 from fabricfit.errors import InvalidInputError, InvalidTypeError
 from fabricfit.network.cloning import copy_model
 from fabricfit.network.reader import Arrays, Network, read
-from fabricfit.optimization.eligible_layers import Decisions, check_objective, decide
+from fabricfit.objectives import Objective, ObjectiveLike, as_objective
+from fabricfit.optimization.eligible_layers import Decisions, decide
 from fabricfit.optimization.levels import Levels
 from fabricfit.optimization.result import OptimizationResult
 from fabricfit.optimization.reuse import Start, fingerprint
@@ -23,7 +24,6 @@ from fabricfit.optimization.settings import OptimizationSettings
 from fabricfit.optimization.state import describe_run
 from fabricfit.run import digest
 from fabricfit.scheduler import OptimizationScheduler
-from fabricfit.selection.groups import Objective
 from fabricfit.selection.targets import Target
 from fabricfit.training import (
     Dataset,
@@ -130,7 +130,7 @@ class RunSetup:
 
     def count_resources(self, kernels: Arrays) -> list[float]:
         """Return the resource usage of a model with these kernels, by the target's objective."""
-        return self.target.objective.model_use(self.decisions.attributes, kernels)
+        return self.target.objective.model_usage(self.decisions.attributes, kernels).tolist()
 
     @contextmanager
     def finished_weights(self) -> Iterator[Network]:
@@ -165,7 +165,7 @@ class RunSetup:
 def set_up(
     network: Network,
     attributes: Mapping[str, LayerAttributes],
-    objective: Objective,
+    objective: ObjectiveLike,
     make_target: MakeTarget,
     scheduler: OptimizationScheduler,
     data: tuple[Any, Any],
@@ -195,10 +195,10 @@ def set_up(
     FabricFitError
         The input cannot be worked with.
     """
-    objective = check_objective(objective)
+    core = as_objective(objective)
     scheduler = copy.deepcopy(_check_scheduler(scheduler))
     samples, validation = open_data(data[0], "train"), open_data(data[1], "val")
-    decisions = decide(network, attributes, objective)
+    decisions = decide(network, attributes, core)
     engine = _make_engine(network, decisions, settings)
     check_against_model(engine, samples)
     training = _add_teacher_outputs(network.model, samples, settings)

@@ -122,8 +122,8 @@ def describe_run(
     objective = target.objective
     goal = {
         "target": type(target).__name__,
-        "objective": getattr(objective, "__qualname__", type(objective).__qualname__),
-        "parameters": {} if isinstance(objective, type) else _simple(vars(objective)),
+        "objective": objective.name,
+        "parameters": _simple(objective.parameters),
         "limits": target.budget_limits,
         "budget": target.budget_name,
     }

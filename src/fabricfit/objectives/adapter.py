@@ -1,0 +1,145 @@
+"""The way from an objective by class methods to the core."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from fabricfit.choices import Choices, Treatment
+from fabricfit.choices.ranking import Criterion
+from fabricfit.description.attributes import LayerAttributes, OptimizationAttributes
+from fabricfit.errors import InvalidTypeError
+from fabricfit.objectives.base import Amounts, Kernels, Objective
+from fabricfit.objectives.estimator import ObjectiveEstimator
+
+__all__ = ["EstimatorObjective", "ObjectiveLike", "as_objective"]
+
+ObjectiveLike = Objective | type[Objective] | ObjectiveEstimator | type[ObjectiveEstimator]
+"""What callers may pass as an objective; :func:`as_objective` makes the core of it."""
+
+
+class EstimatorObjective(Objective):
+    """The core of an objective that is written as an :class:`ObjectiveEstimator`.
+
+    Parameters
+    ----------
+    estimator
+        The class, or an instance of it.
+    """
+
+    def __init__(self, estimator: ObjectiveEstimator | type[ObjectiveEstimator]) -> None:
+        self.estimator: Any = estimator
+        self.units = tuple(getattr(estimator, "units", ()))
+        self.offers_choices = bool(estimator.offers_choices)
+        self.counts_all_layers = bool(estimator.counts_all_layers)
+        self.removes_units = bool(estimator.removes_units)
+
+    @property
+    def name(self) -> str:
+        """What messages call it: the estimator's class."""
+        kind = self.estimator if isinstance(self.estimator, type) else type(self.estimator)
+        return kind.__name__
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """The state of an instance."""
+        return {} if isinstance(self.estimator, type) else vars(self.estimator)
+
+    def groups(self, layer: LayerAttributes) -> OptimizationAttributes | None:
+        """As ``is_layer_optimizable`` says."""
+        optimizable, settings = self.estimator.is_layer_optimizable(layer)
+        return settings if optimizable else None
+
+    def usage(self, layer: LayerAttributes, kernel: np.ndarray | None = None) -> Amounts:
+        """As ``layer_resources``, or ``layer_use`` with weights, says."""
+        if kernel is None:
+            return _as_amounts(self.estimator.layer_resources(layer))
+        return _as_amounts(self.estimator.layer_use(layer, kernel))
+
+    def saving(self, layer: LayerAttributes) -> Amounts:
+        """As ``layer_savings`` says."""
+        return _as_amounts(self.estimator.layer_savings(layer))
+
+    def usage_without(self, layer: LayerAttributes, removed: int) -> Amounts:
+        """As ``layer_utilization`` says."""
+        return _as_amounts(self.estimator.layer_utilization(layer, removed))
+
+    def model_usage_without(
+        self, attributes: Mapping[str, LayerAttributes], removed: Mapping[str, int]
+    ) -> Amounts:
+        """As ``model_utilization`` says."""
+        return _as_amounts(self.estimator.model_utilization(attributes, removed))
+
+    def model_usage(self, attributes: Mapping[str, LayerAttributes], kernels: Kernels) -> Amounts:
+        """As ``model_use`` says."""
+        return _as_amounts(self.estimator.model_use(attributes, kernels))
+
+    def reduced_usage(
+        self,
+        attributes: Mapping[str, LayerAttributes],
+        sizes: Mapping[str, tuple[int, int]],
+    ) -> Amounts:
+        """As ``reduced_utilization`` says."""
+        return _as_amounts(self.estimator.reduced_utilization(attributes, sizes))
+
+    def choices(
+        self,
+        layer: LayerAttributes,
+        kernel: np.ndarray,
+        *,
+        metric: str | Criterion = "l1",
+        statistics: Mapping[str, np.ndarray] | None = None,
+        minimum_groups: int = 1,
+    ) -> Choices:
+        """As ``layer_choices`` says."""
+        found: Choices = self.estimator.layer_choices(
+            layer, kernel, metric=metric, statistics=statistics, minimum_groups=minimum_groups
+        )
+        return found
+
+    def treated_usage(
+        self, layer: LayerAttributes, kernel: np.ndarray, treatment: Treatment
+    ) -> Amounts:
+        """As ``treated_use`` says."""
+        return _as_amounts(self.estimator.treated_use(layer, kernel, treatment))
+
+    def reason(self, layer: LayerAttributes) -> str:
+        """As ``reason`` says."""
+        return str(self.estimator.reason(layer))
+
+
+def as_objective(objective: ObjectiveLike) -> Objective:
+    """Return the core of an objective.
+
+    Parameters
+    ----------
+    objective
+        An :class:`~.base.Objective` or an :class:`ObjectiveEstimator`, as an instance or a class.
+
+    Raises
+    ------
+    InvalidTypeError
+        It is something else.
+    """
+    if isinstance(objective, Objective):
+        return objective
+    if isinstance(objective, ObjectiveEstimator):
+        return EstimatorObjective(objective)
+    if isinstance(objective, type) and issubclass(objective, ObjectiveEstimator):
+        return EstimatorObjective(objective)
+    if isinstance(objective, type) and issubclass(objective, Objective):
+        return objective()
+    raise InvalidTypeError(
+        "objective must be an Objective or an ObjectiveEstimator, as a class or an instance of it. "
+        f"Received: {objective!r}"
+    )
+
+
+def _as_amounts(answer: Any) -> Amounts:
+    """Return an estimator's answer as an array, NaN where it is no list of numbers."""
+    try:
+        return np.atleast_1d(np.asarray(answer, np.float64))
+    except (TypeError, ValueError):
+        return np.array([np.nan])
