@@ -40,7 +40,7 @@ NAN = np.full((20, 6), np.nan, "float32")
         ({"validation_metric": "metre"}, "validation_metric must be one that Keras knows"),
         ({"callbacks": [print]}, "callbacks must hold"),
         ({"data": ((NAN, np.zeros(20)), (NAN, np.zeros(20)))}, "X_train must not hold NaN"),
-        ({"objective": "DSP"}, "objective must be an ObjectiveEstimator"),
+        ({"objective": "DSP"}, "objective must be an Objective or an ObjectiveEstimator"),
         ({"scheduler": "constant"}, "scheduler must be an OptimizationScheduler"),
         ({"model": "model"}, "model must be a keras.Model"),
         ({"model": keras.Sequential([L.Dense(3)])}, "is not built"),
