@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import re
@@ -35,14 +36,18 @@ def names_in(path: Path) -> dict[str, int]:
 
 
 def resolve(name: str) -> Any:
-    """Return the object that a dotted name stands for."""
+    """Return the object that a dotted name stands for: a module, or what its longest module has."""
     parts = name.split(".")
-    found: Any = importlib.import_module(parts[0])
-    for number, part in enumerate(parts[1:], 2):
-        if not hasattr(found, part):
-            importlib.import_module(".".join(parts[:number]))
-        found = getattr(found, part)
-    return found
+    for number in range(len(parts), 0, -1):
+        module = ".".join(parts[:number])
+        try:
+            found: Any = importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            if not (error.name or "").startswith("fabricfit"):
+                raise
+        else:
+            return functools.reduce(getattr, parts[number:], found)
+    raise ModuleNotFoundError(name)
 
 
 def exists(name: str) -> bool:
