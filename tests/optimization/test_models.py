@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+from fabricfit.description import SkipReason
 from fabricfit.keras import optimize_model
 from fabricfit.network.describe import get_attributes_from_keras_model
 from fabricfit.objectives import ParameterEstimator
@@ -54,6 +55,11 @@ def test_layers_that_cannot_be_optimized_are_skipped_with_the_reason(data, tmp_p
     assert "MyDense" in skipped["own"] and "register_layer" in skipped["own"]
     assert "outputs of the model" in skipped["out"]
     assert set(skipped) == {"frozen", "own", "out"}
+    reasons = {layer.name: layer.skip_reason for layer in result.report.layers}
+    assert reasons["frozen"] is SkipReason.FROZEN
+    assert reasons["own"] is SkipReason.UNKNOWN_LAYER
+    assert reasons["out"] is SkipReason.MODEL_OUTPUT
+    assert reasons["fc"] is None
     np.testing.assert_array_equal(kernel_of(result.model, "frozen"), before["frozen"])
     assert (kernel_of(result.model, "own") != 0).all()
     assert isinstance(result.model.get_layer("scale"), Scale)

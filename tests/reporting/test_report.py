@@ -2,13 +2,24 @@ from __future__ import annotations
 
 import json
 
+from fabricfit.description import SkipReason
 from fabricfit.reporting.report import LayerReport, Level, OptimizationReport
 
 REPORT = OptimizationReport(
     units=("DSP", "BRAM18"),
     layers=(
         LayerReport("fc1", "Dense", 1024, 1024, 512, (256, 114), (128, 57)),
-        LayerReport("out", "Dense", 160, 160, 160, (0, 18), (0, 18), "its products need no DSP"),
+        LayerReport(
+            "out",
+            "Dense",
+            160,
+            160,
+            160,
+            (0, 18),
+            (0, 18),
+            "its products need no DSP",
+            SkipReason.NOTHING_TO_SAVE,
+        ),
     ),
     resources_before=(256, 132),
     resources_after=(128, 75),
@@ -57,3 +68,14 @@ def test_the_report_is_plain_data():
     assert data["layers"][0]["resources_after"] == [128, 57]
     assert data["levels"][1]["metric"] is None
     assert REPORT.skipped == {"out": "its products need no DSP"}
+
+
+def test_the_kind_of_a_reason_is_written_and_read():
+    data = json.loads(json.dumps(REPORT.to_dict()))
+    assert [layer["skip_reason"] for layer in data["layers"]] == [None, "nothing_to_save"]
+    assert OptimizationReport.from_dict(data).layers == REPORT.layers
+    del (
+        data["layers"][0]["skip_reason"],
+        data["layers"][1]["skip_reason"],
+    )  # as before it was written
+    assert OptimizationReport.from_dict(data).layers[1].skip_reason is None

@@ -8,6 +8,7 @@ from fabricfit.description.attributes import (
 from fabricfit.description.grouping import Grouping
 from fabricfit.description.layout import Layout
 from fabricfit.description.precision import FixedPrecision, parse_precision
+from fabricfit.description.skip_reasons import SkipReason
 from fabricfit.description.structures import SUPPORTED_STRUCTURES
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "LayerAttributes",
     "Layout",
     "OptimizationAttributes",
+    "SkipReason",
     "hls4mlAttributes",
     "parse_precision",
 ]

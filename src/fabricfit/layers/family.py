@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from fabricfit.description.elementwise import ElementwiseWork
+from fabricfit.description.skip_reasons import Skip, SkipReason
 from fabricfit.errors import InvalidInputError, InvalidTypeError
 from fabricfit.layers.activations import work_of_activation
 from fabricfit.layers.calls import Call
@@ -24,6 +25,7 @@ __all__ = [
     "family_of",
     "family_of_node",
     "family_of_type",
+    "find_skip",
     "forget_layer",
     "reason_to_skip",
     "register_layer",
@@ -283,27 +285,34 @@ def reason_to_skip(layer: Any) -> str:
 
     Every reason names what stands in the way, for the report that the user reads.
     """
-    return next(_reasons_to_skip(layer), "")
+    found = find_skip(layer)
+    return "" if found is None else found.sentence
 
 
-def _reasons_to_skip(layer: Any) -> Iterator[str]:
+def find_skip(layer: Any) -> Skip | None:
+    """Return why a layer with weights cannot be optimized, or None if it can."""
+    return next(_list_skips(layer), None)
+
+
+def _list_skips(layer: Any) -> Iterator[Skip]:
     if not layer.weights:
-        yield "it has no weights"
+        yield Skip(SkipReason.NO_WEIGHTS, "it has no weights")
     if not layer.trainable:
-        yield "it is frozen (trainable=False)"
+        yield Skip(SkipReason.FROZEN, "it is frozen (trainable=False)")
     family = family_of(layer)
     if family is None or not family.has_kernels:
         origin = type(layer).__module__.split(".")[0]
         where = "" if origin == "keras" else f" of {origin!r}"
-        yield (
+        yield Skip(
+            SkipReason.UNKNOWN_LAYER,
             f"{type(layer).__name__}{where} is not a supported layer type; "
-            "register_layer() can add it"
+            "register_layer() can add it",
         )
         return
-    if reason := family.refusal(layer):
-        yield reason
+    if refusal := family.refusal(layer):
+        yield Skip(SkipReason.UNSUPPORTED_LAYER, refusal)
     for kernel in family.kernels(layer):
         if not kernel.variable.trainable:
-            yield "its kernel is frozen (trainable=False)"
+            yield Skip(SkipReason.FROZEN, "its kernel is frozen (trainable=False)")
         if not np.isfinite(keras.ops.convert_to_numpy(kernel.variable)).all():
-            yield "its kernel holds NaN or infinite weights"
+            yield Skip(SkipReason.NOT_FINITE, "its kernel holds NaN or infinite weights")

@@ -10,9 +10,10 @@ import numpy as np
 
 from fabricfit.description.attributes import LayerAttributes, grouping_of
 from fabricfit.description.coupled_units import is_coupled
+from fabricfit.description.skip_reasons import Skip, SkipReason
 from fabricfit.description.structures import SUPPORTED_STRUCTURES
 from fabricfit.errors import InvalidInputError
-from fabricfit.layers import reason_to_skip
+from fabricfit.layers import find_skip
 from fabricfit.network.reader import Network
 from fabricfit.objectives import Objective, ObjectiveLike, as_objective
 from fabricfit.selection.costs import measure_costs
@@ -38,8 +39,13 @@ class Decisions:
     """
 
     attributes: dict[str, LayerAttributes]
-    skipped: dict[str, str]
+    skipped: dict[str, Skip]
     objective: Objective
+
+    @property
+    def reasons(self) -> dict[str, str]:
+        """Layer with weights -> why it is not optimized, in a sentence."""
+        return {name: skip.sentence for name, skip in self.skipped.items()}
 
     @property
     def optimized(self) -> list[str]:
@@ -64,25 +70,25 @@ def decide(
     objective = as_objective(objective)
     coupling = couple_units(network) if objective.removes_units else None
     decided: dict[str, LayerAttributes] = {}
-    skipped: dict[str, str] = {}
+    skipped: dict[str, Skip] = {}
     for name, given in attributes.items():
         own = replace(given, args=dict(given.args), optimizable=False)
         layer = layers[given.layer_name]
-        reason = reason_to_skip(layer)
-        if not reason:
+        skip = find_skip(layer)
+        if skip is None:
             is_output = given.layer_name in outputs and not given.inner
-            own, reason = _ask(own, objective, is_output)
+            own, skip = _ask_objective(own, objective, is_output)
         if coupling is not None and own.weight_shape:
-            own, reason = _coupled(own, coupling, reason)
+            own, skip = _couple_kernel(own, coupling, skip)
         decided[name] = own
-        if reason and layer.weights and not given.kernels:
-            skipped[name] = reason
-            logger.info("layer %r stays as it is: %s", name, reason)
+        if skip is not None and layer.weights and not given.kernels:
+            skipped[name] = skip
+            logger.info("layer %r is not optimized: %s", name, skip.sentence)
     if coupling is not None:
         _assign_scales(decided, coupling)
     result = Decisions(decided, skipped, objective)
     if not result.optimized:
-        reasons = "; ".join(f"{name!r}: {reason}" for name, reason in skipped.items())
+        reasons = "; ".join(f"{name!r}: {reason}" for name, reason in result.reasons.items())
         raise InvalidInputError(
             f"no layer of model {network.model.name!r} can be optimized for {objective.name}. "
             f"{reasons}"
@@ -90,19 +96,20 @@ def decide(
     return result
 
 
-def _coupled(
-    layer: LayerAttributes, coupling: Coupling, reason: str
-) -> tuple[LayerAttributes, str]:
-    """Tell a kernel what its units and channels are tied to; refuse it where all of them have to stay."""
+def _couple_kernel(
+    layer: LayerAttributes, coupling: Coupling, skip: Skip | None
+) -> tuple[LayerAttributes, Skip | None]:
+    """Note in a kernel what its units and channels are coupled with; refuse it where all have to be kept."""
     units = coupling.units.get(layer.name)
     if units is None:
-        why = reason or "it is not known which units of other layers belong to its own"
-        return replace(layer, optimizable=False), why
+        unknown = "it is not known which units of other layers belong to its own"
+        return replace(layer, optimizable=False), skip or Skip(SkipReason.UNKNOWN_UNITS, unknown)
     rows = coupling.rows.get(layer.name, np.empty(0, int))
     layer = replace(layer, unit_classes=tuple(units.tolist()), row_classes=tuple(rows.tolist()))
     if layer.optimizable and is_coupled(layer) and (units < 0).all():
-        return replace(layer, optimizable=False), coupling.reasons[layer.name]
-    return layer, reason
+        needed = Skip(SkipReason.UNITS_NEEDED, coupling.reasons[layer.name])
+        return replace(layer, optimizable=False), needed
+    return layer, skip
 
 
 def _assign_scales(decided: Mapping[str, LayerAttributes], coupling: Coupling) -> None:
@@ -121,13 +128,15 @@ def _assign_scales(decided: Mapping[str, LayerAttributes], coupling: Coupling) -
                 free = np.where(found >= 0, -1, free)
 
 
-def _ask(
+def _ask_objective(
     layer: LayerAttributes, objective: Objective, is_output: bool
-) -> tuple[LayerAttributes, str]:
+) -> tuple[LayerAttributes, Skip | None]:
     """Return the layer as the objective wants it, and why it cannot be optimized, if so."""
     settings = objective.groups(layer)
     if settings is None:
-        return layer, objective.reason(layer) or "the objective has nothing to gain from it"
+        reason = SkipReason.NOTHING_TO_SAVE if layer.multiplies else SkipReason.NO_KERNEL
+        sentence = objective.reason(layer) or "the objective has nothing to gain from it"
+        return layer, Skip(reason, sentence)
     settings = replace(settings)
     if (
         is_output
@@ -136,25 +145,29 @@ def _ask(
     ):
         settings.pruning = False
         if not settings.weight_sharing:
-            return layer, "its units are outputs of the model, which must all stay"
+            outputs = "its units are outputs of the model, which must all stay"
+            return layer, Skip(SkipReason.MODEL_OUTPUT, outputs)
     if layer.trains_bits:
         # Equal weights would be rounded to their own bits each.
         settings.weight_sharing = settings.constants = False
         if not settings.pruning:
-            return layer, "its weights train bits of their own, so that they cannot share values"
+            bits = "its weights train bits of their own, so that they cannot share values"
+            return layer, Skip(SkipReason.TRAINS_BITS, bits)
     if not (settings.pruning or settings.weight_sharing):
-        return layer, "the objective allows neither pruning nor weight sharing"
+        neither = "the objective allows neither pruning nor weight sharing"
+        return layer, Skip(SkipReason.NO_TREATMENT, neither)
     if (
         not settings.pruning
         and grouping_of(layer.weight_shape, settings, layer.layout).group_size == 1
     ):
-        return layer, "a group of one weight has nothing to share"
+        single = "a group of one weight has nothing to share"
+        return layer, Skip(SkipReason.SINGLE_WEIGHTS, single)
     wanted = replace(layer, optimizable=True, optimization_attributes=settings)
     if not measure_costs({layer.name: wanted}, objective).per_group:
-        return layer, objective.reason(wanted) or (
-            f"a group of its {settings.structure_type.value} structure saves nothing"
-        )
-    return wanted, ""
+        nothing = f"a group of its {settings.structure_type.value} structure saves nothing"
+        sentence = objective.reason(wanted) or nothing
+        return layer, Skip(SkipReason.NOTHING_TO_SAVE, sentence)
+    return wanted, None
 
 
 def _check_names(attributes: Mapping[str, LayerAttributes], network: Network) -> None:

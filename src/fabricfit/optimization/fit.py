@@ -114,7 +114,7 @@ def fit(
             kernels,
             metric=settings.ranking_metric,
             minimum_groups=settings.minimum_groups,
-            reasons=decisions.skipped,
+            reasons=decisions.reasons,
         )
 
     levels = scheduler or PolynomialScheduler(_LEVELS, final_sparsity=1.0)

@@ -101,7 +101,7 @@ def sparsity_target(settings: OptimizationSettings) -> MakeTarget:
         attributes, objective = decisions.attributes, decisions.objective
         if objective.offers_choices and not settings.local:
             return ChoiceTarget(
-                attributes, objective, kernels, reasons=decisions.skipped, **ranking
+                attributes, objective, kernels, reasons=decisions.reasons, **ranking
             )
         return SparsityTarget(attributes, objective, options)
 

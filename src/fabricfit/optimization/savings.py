@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import keras
 import numpy as np
@@ -88,7 +89,7 @@ def deliver(
             nonzeros_after=int(np.count_nonzero(new[name])),
             resources_before=whole[name],
             resources_after=_floats(left[name]),
-            skipped=decisions.skipped.get(name, ""),
+            **_describe_skip(decisions, name),
         )
         for name, kernel in old.items()
     )
@@ -145,9 +146,15 @@ def _without_kernel(
         used = _floats(objective.usage(layer, np.zeros(0)))
         weights = sum(matrix.size for _, matrix in layer.matrices)
         if any(used):
-            kind, reason = layer.layer_type.__name__, decisions.skipped.get(name, "")
-            found.append(LayerReport(name, kind, weights, weights, weights, used, used, reason))
+            kind, skip = layer.layer_type.__name__, _describe_skip(decisions, name)
+            found.append(LayerReport(name, kind, weights, weights, weights, used, used, **skip))
     return tuple(found)
+
+
+def _describe_skip(decisions: Decisions, name: str) -> dict[str, Any]:
+    """Return why a layer is not optimized, as the fields of a report; nothing if it is."""
+    skip = decisions.skipped.get(name)
+    return {} if skip is None else {"skipped": skip.sentence, "skip_reason": skip.reason}
 
 
 def _attributes_of_reduced(

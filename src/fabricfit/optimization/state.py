@@ -11,7 +11,8 @@ import numpy as np
 from fabricfit.errors import RunDirectoryError
 from fabricfit.optimization.reuse import plain_setting
 from fabricfit.optimization.settings import OptimizationSettings
-from fabricfit.reporting.report import Level, Trial, read_strengths
+from fabricfit.reporting.plain import read_strengths
+from fabricfit.reporting.report import Level, Trial
 from fabricfit.run import digest
 from fabricfit.scheduler import OptimizationScheduler
 from fabricfit.selection.targets import Target

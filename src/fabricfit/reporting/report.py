@@ -7,7 +7,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
+from fabricfit.description.skip_reasons import SkipReason
 from fabricfit.errors import require
+from fabricfit.reporting.plain import (
+    read_amounts,
+    read_number,
+    read_strengths,
+    read_text,
+    read_texts,
+    to_plain,
+)
 from fabricfit.tables import TextTable
 
 _Part = TypeVar("_Part")
@@ -19,7 +28,6 @@ __all__ = [
     "Trial",
     "frame",
     "is_better",
-    "read_strengths",
 ]
 
 
@@ -55,7 +63,7 @@ class Level:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the level as plain data; NaN becomes None."""
-        return _to_plain(asdict(self))
+        return to_plain(asdict(self))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Level:
@@ -106,6 +114,8 @@ class LayerReport:
         Resources used, by the objective's count, one number for each of its dimensions.
     skipped
         Why the layer was not optimized; ``''`` if it was.
+    skip_reason
+        The kind of that reason; None if it was, or where it is not known.
     """
 
     name: str
@@ -116,6 +126,7 @@ class LayerReport:
     resources_before: tuple[float, ...]
     resources_after: tuple[float, ...]
     skipped: str = ""
+    skip_reason: SkipReason | None = None
 
 
 @dataclass(frozen=True)
@@ -205,7 +216,7 @@ class OptimizationReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain numbers, strings, lists and dictionaries; NaN becomes None."""
-        return _to_plain(asdict(self))
+        return to_plain(asdict(self))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> OptimizationReport:
@@ -217,19 +228,19 @@ class OptimizationReport:
             The values are not those of a report.
         """
         return cls(
-            units=_read_texts(values["units"]),
+            units=read_texts(values["units"]),
             layers=tuple(_read_part(LayerReport, each) for each in values["layers"]),
-            resources_before=_read_amounts(values["resources_before"]),
-            resources_after=_read_amounts(values["resources_after"]),
-            metric_name=_read_text(values["metric_name"]),
-            metric_before=_read_number(values["metric_before"]),
-            metric_after=_read_number(values["metric_after"]),
-            threshold=None if values["threshold"] is None else _read_number(values["threshold"]),
-            sparsity=_read_number(values["sparsity"]),
+            resources_before=read_amounts(values["resources_before"]),
+            resources_after=read_amounts(values["resources_after"]),
+            metric_name=read_text(values["metric_name"]),
+            metric_before=read_number(values["metric_before"]),
+            metric_after=read_number(values["metric_after"]),
+            threshold=None if values["threshold"] is None else read_number(values["threshold"]),
+            sparsity=read_number(values["sparsity"]),
             levels=tuple(Level.from_dict(each) for each in values["levels"]),
-            budget=None if values["budget"] is None else _read_amounts(values["budget"]),
+            budget=None if values["budget"] is None else read_amounts(values["budget"]),
             trials=tuple(Trial.from_dict(each) for each in values["trials"]),
-            derivatives=_read_text(values["derivatives"]),
+            derivatives=read_text(values["derivatives"]),
         )._check_units()
 
     def _check_units(self) -> OptimizationReport:
@@ -256,6 +267,7 @@ class OptimizationReport:
                 **_label_by_unit(self.units, layer.resources_before, "before"),
                 **_label_by_unit(self.units, layer.resources_after, "after"),
                 "skipped": layer.skipped,
+                "skip_reason": None if layer.skip_reason is None else layer.skip_reason.value,
             }
             for layer in self.layers
         ]
@@ -323,54 +335,14 @@ def _make_row(
     return [name, f"{weights:,}", f"{nonzeros:,}", *numbers, saved, remark]
 
 
-def _read_number(value: Any) -> float:
-    """Return a number; NaN for None, which :meth:`OptimizationReport.to_dict` writes for it."""
-    if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
-        raise TypeError(f"a number was expected. Received: {value!r}")
-    return math.nan if value is None else value
-
-
-def _read_text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"a text was expected. Received: {value!r}")
-    return value
-
-
-def _read_texts(values: Any) -> tuple[str, ...]:
-    return tuple(_read_text(each) for each in _require_list(values))
-
-
-def _read_amounts(values: Any) -> tuple[float, ...]:
-    return tuple(_read_number(each) for each in _require_list(values))
-
-
-def _require_list(values: Any) -> list[Any]:
-    if not isinstance(values, list):
-        raise TypeError(f"a list was expected. Received: {values!r}")
-    return values
-
-
-def read_strengths(values: Any) -> dict[str, tuple[float, float]]:
-    """Return regularization strengths from plain data: layer -> those of the norms and of the variances.
-
-    Raises
-    ------
-    TypeError
-        A name is no text, or a strength no number.
-    """
-    return {
-        _read_text(name): (_read_number(pair[0]), _read_number(pair[1]))
-        for name, pair in dict(values).items()
-    }
-
-
 _READERS: dict[str, Callable[[Any], Any]] = {
-    **dict.fromkeys(("name", "kind", "skipped", "note"), _read_text),
-    **dict.fromkeys(("weights", "nonzeros_before", "nonzeros_after", "epochs"), _read_number),
-    **dict.fromkeys(("sparsity", "metric", "seconds"), _read_number),
-    **dict.fromkeys(("resources_before", "resources_after", "utilization"), _read_amounts),
+    **dict.fromkeys(("name", "kind", "skipped", "note"), read_text),
+    **dict.fromkeys(("weights", "nonzeros_before", "nonzeros_after", "epochs"), read_number),
+    **dict.fromkeys(("sparsity", "metric", "seconds"), read_number),
+    **dict.fromkeys(("resources_before", "resources_after", "utilization"), read_amounts),
     **dict.fromkeys(("accepted", "chosen"), bool),
     "strengths": read_strengths,
+    "skip_reason": lambda value: None if value is None else SkipReason(value),
 }
 
 
@@ -388,13 +360,3 @@ def _label_by_unit(
 def frame(rows: list[dict[str, Any]]) -> Any:
     """Return rows as a pandas DataFrame (extra ``frames``)."""
     return require("pandas", "frames", "a DataFrame").DataFrame(rows)
-
-
-def _to_plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _to_plain(each) for key, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_to_plain(each) for each in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
