@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from fabricfit.errors import InvalidInputError
 from fabricfit.hardware.resource_kinds import amount_names
 from fabricfit.hls4ml.config import default_configuration
+from fabricfit.run import defaults
 
 __all__ = ["RunConfig", "dump", "parse", "read_config", "schema"]
 
@@ -101,24 +102,24 @@ class TrainingConfig(_Section):
     increasing: bool = True
     rtol: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     ranking_metric: str | None = None
-    rewinding_epochs: Whole = 1
-    cutoff_bad_trials: Whole = 1
-    tuner: Literal["halving", "Bayesian", "Hyperband", "Manual"] | None = "halving"
-    trials: Count = 10
+    rewinding_epochs: Whole = defaults.REWINDING_EPOCHS
+    cutoff_bad_trials: Whole = defaults.CUTOFF_BAD_TRIALS
+    tuner: Literal["halving", "Bayesian", "Hyperband", "Manual"] | None = defaults.TUNER
+    trials: Count = defaults.TRIALS
     regularization_range: list[Amount] | None = None
-    patience: Count | None = 2
-    seed: Whole = 0
-    recalibration: Whole = 0
-    compensation: Whole = 0
-    distillation: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    temperature: Annotated[float, Field(gt=0)] = 2.0
+    patience: Count | None = defaults.PATIENCE
+    seed: Whole = defaults.SEED
+    recalibration: Whole = defaults.RECALIBRATION
+    compensation: Whole = defaults.COMPENSATION
+    distillation: Annotated[float, Field(ge=0, lt=1)] = defaults.DISTILLATION
+    temperature: Annotated[float, Field(gt=0)] = defaults.TEMPERATURE
 
 
 class LevelsConfig(_Section):
     """Sparsity levels of the run."""
 
     schedule: Literal["polynomial", "constant", "binary"] = "polynomial"
-    steps: Count = 5
+    steps: Count = defaults.LEVELS
     initial: Fraction = 0.0
     final: Fraction = 1.0
 

@@ -11,6 +11,7 @@ from fabricfit.description.attributes import LayerAttributes
 from fabricfit.network.cloning import copy_model
 from fabricfit.network.losses import resolve_loss
 from fabricfit.network.reader import read
+from fabricfit.run.defaults import REGULARIZATION_RANGE as DEFAULT_REGULARIZATION_RANGE
 from fabricfit.run.files import DEFAULT_DIRECTORY
 from fabricfit.training import (
     Penalty,
@@ -20,7 +21,7 @@ from fabricfit.training import (
     open_data,
 )
 from fabricfit.tuning.attach import attach_regularizers, remove_custom_regularizers
-from fabricfit.tuning.search import DEFAULT_REGULARIZATION_RANGE, check_range, check_tuner, tune
+from fabricfit.tuning.search import check_range, check_tuner, tune
 
 __all__ = [
     "DEFAULT_REGULARIZATION_RANGE",

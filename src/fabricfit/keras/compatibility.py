@@ -12,10 +12,10 @@ from fabricfit.network.describe import get_attributes_from_keras_model_and_hls4m
 from fabricfit.objectives import ObjectiveLike
 from fabricfit.optimization.optimize import optimize
 from fabricfit.optimization.settings import OptimizationSettings
+from fabricfit.run import defaults
 from fabricfit.run.files import DEFAULT_DIRECTORY
 from fabricfit.scheduler import OptimizationScheduler
 from fabricfit.training import Data
-from fabricfit.tuning.search import DEFAULT_REGULARIZATION_RANGE
 
 __all__ = ["optimize_keras_model_for_hls4ml", "optimize_model"]
 
@@ -40,16 +40,16 @@ def optimize_model(
     ranking_metric: str = "l1",
     local: bool = False,
     verbose: bool = False,
-    rewinding_epochs: int = 1,
-    cutoff_bad_trials: int = 1,
+    rewinding_epochs: int = defaults.REWINDING_EPOCHS,
+    cutoff_bad_trials: int = defaults.CUTOFF_BAD_TRIALS,
     directory: str = DEFAULT_DIRECTORY,
     tuner: str | None = "Bayesian",
-    knapsack_solver: str = "CBC_MIP",
-    regularization_range: Sequence[float] = DEFAULT_REGULARIZATION_RANGE,
+    knapsack_solver: str = defaults.KNAPSACK_SOLVER,
+    regularization_range: Sequence[float] = defaults.REGULARIZATION_RANGE,
     *,
-    seed: int = 0,
+    seed: int = defaults.SEED,
     knapsack_options: Mapping[str, Any] | None = None,
-    minimum_groups: int = 1,
+    minimum_groups: int = defaults.MINIMUM_GROUPS,
 ) -> keras.Model:
     """Prune and share a model's weights for an objective; return the model that came out.
 
@@ -170,16 +170,16 @@ def optimize_keras_model_for_hls4ml(
     ranking_metric: str = "l1",
     local: bool = False,
     verbose: bool = False,
-    rewinding_epochs: int = 1,
+    rewinding_epochs: int = defaults.REWINDING_EPOCHS,
     cutoff_bad_trials: int = 3,
     directory: str = "hls4ml-optimization",
     tuner: str | None = "Bayesian",
-    knapsack_solver: str = "CBC_MIP",
-    regularization_range: Sequence[float] = DEFAULT_REGULARIZATION_RANGE,
+    knapsack_solver: str = defaults.KNAPSACK_SOLVER,
+    regularization_range: Sequence[float] = defaults.REGULARIZATION_RANGE,
     *,
-    seed: int = 0,
+    seed: int = defaults.SEED,
     knapsack_options: Mapping[str, Any] | None = None,
-    minimum_groups: int = 1,
+    minimum_groups: int = defaults.MINIMUM_GROUPS,
 ) -> keras.Model:
     """Prune and share a model's weights for the hardware that an hls4ml configuration describes.
 

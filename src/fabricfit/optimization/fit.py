@@ -21,13 +21,12 @@ from fabricfit.objectives.fpga import FPGAResources
 from fabricfit.optimization.eligible_layers import Decisions
 from fabricfit.optimization.optimize import OptimizationResult, run
 from fabricfit.optimization.settings import OptimizationSettings
+from fabricfit.run import defaults
 from fabricfit.run.files import HLS_CONFIG
 from fabricfit.scheduler import OptimizationScheduler, PolynomialScheduler
 from fabricfit.selection.choice_targets import BudgetTarget, objective_for
 
 __all__ = ["fit"]
-
-_LEVELS = 5
 
 
 def fit(
@@ -117,7 +116,7 @@ def fit(
             reasons=decisions.reasons,
         )
 
-    levels = scheduler or PolynomialScheduler(_LEVELS, final_sparsity=1.0)
+    levels = scheduler or PolynomialScheduler(defaults.LEVELS, final_sparsity=1.0)
     data = (train_data, validation_data)
     documents = {HLS_CONFIG: json.dumps(realized.config, indent=2) + "\n", **(documents or {})}
     result = run(

@@ -14,9 +14,10 @@ from fabricfit.choices.ranking import get_criterion
 from fabricfit.errors import InvalidInputError, InvalidTypeError, require, unknown_name
 from fabricfit.knapsack import Options, implementations
 from fabricfit.network.losses import resolve_loss
+from fabricfit.run import defaults
 from fabricfit.run.files import DEFAULT_DIRECTORY
 from fabricfit.training import fresh_optimizer
-from fabricfit.tuning.search import DEFAULT_REGULARIZATION_RANGE, TRIALS, check_range, check_tuner
+from fabricfit.tuning.search import check_range, check_tuner
 
 __all__ = ["OptimizationSettings"]
 
@@ -107,25 +108,25 @@ class OptimizationSettings:
     ranking_metric: str | None = None
     local: bool = False
     verbose: bool = False
-    rewinding_epochs: int = 1
-    cutoff_bad_trials: int = 1
+    rewinding_epochs: int = defaults.REWINDING_EPOCHS
+    cutoff_bad_trials: int = defaults.CUTOFF_BAD_TRIALS
     directory: str | os.PathLike[str] = DEFAULT_DIRECTORY
-    tuner: str | None = "halving"
-    knapsack_solver: str = "CBC_MIP"
+    tuner: str | None = defaults.TUNER
+    knapsack_solver: str = defaults.KNAPSACK_SOLVER
     regularization_range: Sequence[float] = field(
-        default_factory=lambda: list(DEFAULT_REGULARIZATION_RANGE)
+        default_factory=lambda: list(defaults.REGULARIZATION_RANGE)
     )
-    seed: int = 0
+    seed: int = defaults.SEED
     knapsack_options: Mapping[str, Any] | None = None
-    minimum_groups: int = 1
-    patience: int | None = 2
-    trials: int = TRIALS
-    recalibration: int = 0
-    compensation: int = 0
-    distillation: float = 0.0
-    temperature: float = 2.0
+    minimum_groups: int = defaults.MINIMUM_GROUPS
+    patience: int | None = defaults.PATIENCE
+    trials: int = defaults.TRIALS
+    recalibration: int = defaults.RECALIBRATION
+    compensation: int = defaults.COMPENSATION
+    distillation: float = defaults.DISTILLATION
+    temperature: float = defaults.TEMPERATURE
     resume: bool = False
-    checkpoint_seconds: float = 30.0
+    checkpoint_seconds: float = defaults.CHECKPOINT_SECONDS
 
     def __post_init__(self) -> None:
         for name, least in (

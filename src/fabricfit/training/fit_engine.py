@@ -45,9 +45,6 @@ class BackendEngine(Engine):
             return self._fit(part.X, part.y, batch_size=batch_size)
         return self._fit(data.batches(batch_size))
 
-    def _train_resident(self, held: Any, order: Any, batch_size: int) -> float:
-        raise NotImplementedError  # pragma: no cover: an epoch is one call of fit
-
     def forward_state(self) -> tuple[()]:
         """Return nothing: Keras sees to it."""
         return ()

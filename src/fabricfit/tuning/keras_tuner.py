@@ -15,6 +15,7 @@ from fabricfit.description.attributes import LayerAttributes
 from fabricfit.errors import InvalidInputError, require
 from fabricfit.network.cloning import copy_model
 from fabricfit.network.losses import resolve_loss
+from fabricfit.run import defaults
 from fabricfit.training import Dataset, Engine, better, fresh_metric, fresh_optimizer
 from fabricfit.training.strengths import Strengths, Trial, Tuned, regularized
 from fabricfit.tuning.attach import attach_regularizers
@@ -23,9 +24,6 @@ keras_tuner = require("keras_tuner", "tuner", "Tuning the regularization strengt
 require("six", "tuner", "KerasTuner")
 
 __all__ = ["HyperOptimizationModel", "search"]
-
-BAYESIAN_TRIALS = 10
-"""Trials of a Bayesian search."""
 
 
 class HyperOptimizationModel(keras_tuner.HyperModel):  # type: ignore[name-defined]
@@ -211,7 +209,7 @@ def _bayesian(trials: _Trials, epochs: int, **options: Any) -> Any:
         def run_trial(self, trial: Any, **_: Any) -> dict[str, float]:
             return trials.run(trial, epochs)
 
-    return Bayesian(max_trials=BAYESIAN_TRIALS, **options)
+    return Bayesian(max_trials=defaults.TRIALS, **options)
 
 
 def _hyperband(trials: _Trials, epochs: int, **options: Any) -> Any:

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 
 from fabricfit.description.attributes import LayerAttributes
 from fabricfit.errors import InvalidInputError, unknown_name
-from fabricfit.run import Checkpointer, RunDirectory, resolve_directory
+from fabricfit.run import Checkpointer, RunDirectory, defaults, resolve_directory
 from fabricfit.training import (
     Dataset,
     Engine,
@@ -19,18 +18,10 @@ from fabricfit.training import (
 from fabricfit.training.strengths import Tuned, uniform
 from fabricfit.tuning.successive_halving import candidates, halve
 
-__all__ = ["DEFAULT_REGULARIZATION_RANGE", "TRIALS", "TUNERS", "check_range", "check_tuner", "tune"]
-
-
-DEFAULT_REGULARIZATION_RANGE: list[float] = np.logspace(-6, -2, num=16).tolist()
-"""Strengths that are tried unless the caller gives others: 16 from 1e-6 to 1e-2, evenly in the log."""
+__all__ = ["TUNERS", "check_range", "check_tuner", "tune"]
 
 
 TUNERS = ("halving", "Bayesian", "Hyperband", "Manual", None)
-
-
-TRIALS = 10
-"""Choices of strengths that are tried unless the caller says otherwise."""
 
 
 def tune(
@@ -47,8 +38,8 @@ def tune(
     epochs: int,
     directory: str | Path,
     verbose: bool = False,
-    seed: int = 0,
-    trials: int = TRIALS,
+    seed: int = defaults.SEED,
+    trials: int = defaults.TRIALS,
     checkpointer: Checkpointer | None = None,
 ) -> Tuned:
     """Choose strengths for an engine's penalty.
