@@ -21,6 +21,16 @@ def test_a_name_may_have_moved_to_another_module():
         assert serve("Old") is Checkpointer
 
 
+@pytest.mark.keras
+def test_documented_names_that_have_changed_still_serve():
+    from fabricfit.training import distillation, weight_update
+
+    with pytest.warns(DeprecationWarning, match="the next release"):
+        assert weight_update.Compensation is weight_update.OptimalBrainSurgeonUpdate
+        assert distillation.Distilled is distillation.DistillationLoss
+        assert distillation.taught is distillation.add_teacher_outputs
+
+
 def test_other_names_are_not_there():
     with warnings.catch_warnings(), pytest.raises(AttributeError, match="no attribute 'Nothing'"):
         warnings.simplefilter("error")

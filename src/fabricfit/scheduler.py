@@ -1,4 +1,4 @@
-"""How the sparsity of a run rises from level to level.
+"""Schedules of a run's sparsity, level by level.
 
 A scheduler is asked for the next level after a good one (:meth:`~OptimizationScheduler.update_step`) or
 after a bad one (:meth:`~OptimizationScheduler.repair_step`). Both answer ``(changed, sparsity)``:
@@ -93,7 +93,7 @@ class OptimizationScheduler(ABC):
 class ConstantScheduler(OptimizationScheduler):
     """Equal steps: ``initial + n * update_step``, the last one cut short to end at ``final``.
 
-    After a bad level it goes on to the next one: a step is small, and a network that stumbles at one
+    After a bad level the next one is tried: a step is small, and a network whose metric drops at one
     level may recover at the next. How many bad levels in a row are allowed is the optimizer's
     ``cutoff_bad_trials``.
 
@@ -134,7 +134,7 @@ class BinaryScheduler(OptimizationScheduler):
     """Bisection between the highest good and the lowest bad sparsity.
 
     While no level has failed it heads for the final sparsity, halving the distance; once the distance
-    is below the threshold it takes the final sparsity itself. After a failure it looks between the
+    is below the threshold it tries the final sparsity itself. After a failure it looks between the
     last good level and the failed one, until they are less than the threshold apart.
 
     Parameters
@@ -178,7 +178,7 @@ class PolynomialScheduler(OptimizationScheduler):
     .. math:: s_n = s_f + (s_i - s_f)\,(1 - n / N)^p
 
     after Zhu and Gupta, "To prune, or not to prune" (2017), arXiv:1710.01878. Like
-    :class:`ConstantScheduler` it goes on to the next step after a bad level.
+    :class:`ConstantScheduler` it moves to the next step after a bad level.
 
     Parameters
     ----------

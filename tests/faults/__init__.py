@@ -1,1 +1,1 @@
-"""Runs that are killed, or whose disk is full, at chosen moments; and what comes of going on with them."""
+"""Runs that are killed, or whose disk is full, at chosen moments; and resumed."""

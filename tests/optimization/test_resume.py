@@ -1,4 +1,4 @@
-"""Interrupted runs that are gone on with."""
+"""Interrupted runs that are resumed."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def test_there_need_not_be_a_run_to_resume(data, unbroken, tmp_path):
 def test_a_search_goes_on_after_its_last_rung(data, unbroken, tmp_path, monkeypatch):
     from fabricfit.tuning import successive_halving as halving
 
-    judged, original = [], halving._score
+    judged, original = [], halving._evaluate_candidate
 
     def counting(engine, judge):
         judged.append(1)
@@ -153,7 +153,7 @@ def test_a_search_goes_on_after_its_last_rung(data, unbroken, tmp_path, monkeypa
             raise StopError
         return original(engine, judge)
 
-    monkeypatch.setattr(halving, "_score", counting)
+    monkeypatch.setattr(halving, "_evaluate_candidate", counting)
     with pytest.raises(StopError):
         run(data, settings(tmp_path))
     judged[:] = [1] * 10

@@ -79,7 +79,7 @@ def test_a_finished_run_is_shown_with_its_levels():
     status = Status.of(records(*EVENTS))
     assert status.is_finished and status.share_done == 1.0 and status.seconds_left(1e9) == 0
     shown = text_of(status)
-    assert "Finished" in shown and "the loss became nan" in shown and "good" in shown
+    assert "Finished" in shown and "the loss became nan" in shown and "accepted" in shown
 
 
 @given(count=st.integers(0, len(EVENTS)), now=st.floats(100, 1e6), width=st.integers(30, 200))
@@ -115,9 +115,9 @@ def test_elsewhere_there_are_plain_lines(capfd):
     logger = logging.getLogger("fabricfit.test_plain")
     with watched(logger) as observer:
         observer(records(*EVENTS)[0])
-        logger.info("sparsity 0.5: good")
+        logger.info("sparsity 0.5: accepted")
     found = capfd.readouterr()
-    assert "sparsity 0.5: good" in found.err and not found.out and not logger.handlers
+    assert "sparsity 0.5: accepted" in found.err and not found.out and not logger.handlers
 
 
 def test_nothing_is_shown_unasked(capfd):

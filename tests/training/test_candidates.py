@@ -10,7 +10,7 @@ import pytest
 
 from fabricfit.errors import InvalidInputError
 from fabricfit.training import Data, Stream, fresh_optimizer, make_engine
-from fabricfit.training.strengths import uniform
+from fabricfit.training.strengths import uniform_strengths
 from tests.common import L, blobs, described, engine_for, mlp
 
 pytestmark = pytest.mark.keras
@@ -59,7 +59,7 @@ def test_each_comes_to_what_it_comes_to_alone(make, streamed, monkeypatch):
         keras.utils.set_random_seed(0)
         model = make()
         attributes = described(model)
-        choices = [uniform(attributes, value) for value in STRENGTHS]
+        choices = [uniform_strengths(attributes, value) for value in STRENGTHS]
         engine = engine_for(model, attributes)
         start = engine.get_state()
         if together:
@@ -76,7 +76,7 @@ def test_the_engine_holds_the_candidate_that_is_handed_out():
     model = mlp()
     attributes = described(model)
     engine = engine_for(model, attributes)
-    candidates = [(engine.get_state(), uniform(attributes, value)) for value in STRENGTHS]
+    candidates = [(engine.get_state(), uniform_strengths(attributes, value)) for value in STRENGTHS]
     orders = [np.arange(160)]
     for state, _ in engine.train_candidates(candidates, Data(X, y), orders, 32):
         for ours, theirs in zip(engine.get_weights(), state.weights, strict=True):
@@ -90,7 +90,9 @@ def test_what_diverges_ends_and_the_others_go_on():
     attributes = described(model)
     engine = engine_for(model, attributes)
     start = engine.get_state()
-    candidates = [(start, uniform(attributes, value)) for value in (0.0, float("inf"), 0.0)]
+    candidates = [
+        (start, uniform_strengths(attributes, value)) for value in (0.0, float("inf"), 0.0)
+    ]
     losses = [
         loss
         for _, loss in engine.train_candidates(candidates, Data(X, y), [np.arange(160)] * 2, 32)
@@ -105,7 +107,7 @@ def test_leaving_early_and_errors_leave_nothing_running(monkeypatch):
     attributes = described(model)
     engine = engine_for(model, attributes)
     start = engine.get_state()
-    candidates = [(start, uniform(attributes, value)) for value in STRENGTHS]
+    candidates = [(start, uniform_strengths(attributes, value)) for value in STRENGTHS]
     going = engine.train_candidates(candidates, Data(X, y), [np.arange(160)], 32)
     next(going)
     going.close()
@@ -115,7 +117,7 @@ def test_leaving_early_and_errors_leave_nothing_running(monkeypatch):
     def fails(*_):
         raise MemoryError("no room")
 
-    monkeypatch.setattr(engine, "_pass", fails)
+    monkeypatch.setattr(engine, "_train_on_held", fails)
     with pytest.raises(MemoryError, match="no room"):
         list(engine.train_candidates(candidates, Data(X, y), [np.arange(160)], 32))
     assert threading.active_count() == 1

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fabricfit.errors import InvalidInputError
-from fabricfit.training import Data, Distilled, Stream, make_engine, taught
+from fabricfit.training import Data, DistillationLoss, Stream, add_teacher_outputs, make_engine
 from tests.common import L, blobs, kernel_of, mlp
 from tests.optimization.test_optimize import run
 
@@ -41,9 +41,11 @@ def test_classes_are_compared_at_a_temperature(temperature, from_logits):
     given = (t, s) if from_logits else (softmax(t), softmax(s))
     plain = keras.losses.SparseCategoricalCrossentropy(from_logits=from_logits)
     t, s = (each.astype("float32") for each in given)
-    found = value(Distilled(plain, 0.3, temperature), y, t, s)
+    found = value(DistillationLoss(plain, 0.3, temperature), y, t, s)
     assert found == pytest.approx(0.7 * hard + 0.3 * soft, rel=1e-4)
-    assert value(Distilled(plain, 0.0, temperature), y, t, s) == pytest.approx(hard, rel=1e-4)
+    assert value(DistillationLoss(plain, 0.0, temperature), y, t, s) == pytest.approx(
+        hard, rel=1e-4
+    )
 
 
 def test_outcomes_and_numbers():
@@ -51,9 +53,9 @@ def test_outcomes_and_numbers():
     y = np.array([[1.0], [0.0]], "float32")
     hard = -(np.log(0.6) + np.log(0.6)) / 2
     soft = np.mean(t * np.log(t / s) + (1 - t) * np.log((1 - t) / (1 - s)))
-    found = value(Distilled("binary_crossentropy", 0.5, 1.0), y, t, s)
+    found = value(DistillationLoss("binary_crossentropy", 0.5, 1.0), y, t, s)
     assert found == pytest.approx(0.5 * hard + 0.5 * soft, rel=1e-4)
-    found = value(Distilled("mse", 0.5, 1.0), y, t, s)
+    found = value(DistillationLoss("mse", 0.5, 1.0), y, t, s)
     squares = 0.5 * np.square(y - s).mean() + 0.5 * np.square(t - s).mean()
     assert found == pytest.approx(squares, rel=1e-5)
 
@@ -66,8 +68,8 @@ def test_a_student_comes_to_say_what_its_teacher_says():
     teacher.compile(keras.optimizers.Adam(0.02), LOSS)
     teacher.fit(X, y, epochs=10, verbose=0)
     told = make_engine(teacher, LOSS, "sgd").predict
-    data = taught(Data(X, wrong), told)
-    engine = make_engine(student, Distilled(LOSS, 0.99, 1.0), keras.optimizers.Adam(0.02))
+    data = add_teacher_outputs(Data(X, wrong), told)
+    engine = make_engine(student, DistillationLoss(LOSS, 0.99, 1.0), keras.optimizers.Adam(0.02))
     losses = [engine.train_epoch(data, np.arange(256), 32) for _ in range(60)]
     assert losses[-1] < 0.3 * losses[0]
     agree = told(X).argmax(axis=1) == engine.predict(X).argmax(axis=1)
@@ -80,8 +82,8 @@ def test_streams_are_taught_as_they_come():
     teach = make_engine(mlp(seed=3), LOSS, "sgd").predict
     losses = []
     for data in (Data(X, y), Stream(pairs)):
-        engine = make_engine(mlp(), Distilled(LOSS, 0.5, 2.0), "sgd")
-        told = taught(data, teach)
+        engine = make_engine(mlp(), DistillationLoss(LOSS, 0.5, 2.0), "sgd")
+        told = add_teacher_outputs(data, teach)
         order = told.order(np.random.default_rng(0))
         order = None if order is None else np.arange(96)
         losses.append(engine.train_epoch(told, order, 32))
@@ -120,4 +122,4 @@ def test_weights_and_temperatures_out_of_range_are_refused(wrong, tmp_path):
 
 def test_a_train_step_of_its_own_is_not_distilled():
     with pytest.raises(InvalidInputError, match="distillation needs a training step"):
-        make_engine(own()[0], Distilled("mse", 0.5, 1.0), "sgd")
+        make_engine(own()[0], DistillationLoss("mse", 0.5, 1.0), "sgd")

@@ -44,7 +44,7 @@ result = fabricfit.optimize(
     ConstantScheduler(0.5, 0.5, 0.1), (X, y), (X, y), settings,
 )
 engine = make_engine(result.model, "sparse_categorical_crossentropy", "adam")
-begun = engine._begin()
+begun = engine._read_state()
 program = jax.jit(engine._step).lower(*begun, X[:32], y[:32]).compile().as_text()
 print(json.dumps({
     "devices": len(jax.devices()), "reduces": "all-reduce" in program,

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from fabricfit.choices import Treatment
 from fabricfit.network.reader import read
 from fabricfit.training import Data
-from fabricfit.training.weight_update import Compensation, surviving_weights
+from fabricfit.training.weight_update import OptimalBrainSurgeonUpdate, surviving_weights
 from tests.common import L, blobs, kernel_of, lenet, mlp, outputs_of, weights_of
-from tests.optimization.test_optimize import run
+from tests.optimization.runs import run
 
 pytestmark = pytest.mark.keras
 
@@ -74,7 +74,9 @@ def test_results_of_a_layer_change_less(kind):
     away = []
     for each, compensates in ((plain, False), (model, True)):
         if compensates:
-            Compensation(read(each), Data(X, np.zeros(128)), 128, 32)({"layer": treatment})
+            OptimalBrainSurgeonUpdate(read(each), Data(X, np.zeros(128)), 128, 32)(
+                {"layer": treatment}
+            )
         inner = each.get_layer("layer")
         inner.kernel.assign(treatment.apply(kernel_of(each, "layer")))
         found = outputs_of(keras.Model(each.inputs, inner.output), X)
@@ -90,7 +92,7 @@ def test_nothing_is_moved_without_need():
         (mlp(), {"fc1": pruned(kernel_of(mlp(), "fc1"), 0.5)}, 0),
     ):
         before = weights_of(model)
-        Compensation(read(model), Data(X, y), samples, 32)(treatments)
+        OptimalBrainSurgeonUpdate(read(model), Data(X, y), samples, 32)(treatments)
         for old, new in zip(before, weights_of(model), strict=True):
             np.testing.assert_array_equal(old, new)
 

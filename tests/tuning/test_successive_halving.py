@@ -15,11 +15,11 @@ from fabricfit.network.describe import get_attributes_from_keras_model
 from fabricfit.network.reader import read
 from fabricfit.objectives import ParameterEstimator
 from fabricfit.optimization.eligible_layers import decide
-from fabricfit.optimization.levels import Levels
+from fabricfit.optimization.levels import LevelSelector
 from fabricfit.optimization.optimize import sparsity_target
 from fabricfit.optimization.settings import OptimizationSettings
 from fabricfit.training import Data, fresh_metric, make_engine
-from fabricfit.training.strengths import uniform
+from fabricfit.training.strengths import uniform_strengths
 from fabricfit.tuning.successive_halving import candidates, halve, rungs
 from tests.common import blobs, described, engine_for, kernel_of, mlp, weights_of
 
@@ -62,7 +62,7 @@ def test_candidates_of_what_is_only_pruned_or_only_shared():
             p for each in candidates(attributes, VALUES, 8, 0) for p in each.values()
         ):
             assert (alpha if sharing else beta) == 0
-    assert candidates(attributes, [0.5], 8, 0) == [uniform(attributes, 0.5)]
+    assert candidates(attributes, [0.5], 8, 0) == [uniform_strengths(attributes, 0.5)]
 
 
 @pytest.mark.parametrize("increasing", [True, False])
@@ -77,7 +77,7 @@ def test_the_best_by_the_judge_is_found_and_its_weights_are_returned(increasing)
         total = sum(float(np.abs(kernel_of(each.model, n)).sum()) for n in ("fc1", "fc2", "out"))
         return -total if increasing else total
 
-    choices = [uniform(attributes, value) for value in (1e-3, 1.0, 0.1, 0.0)]
+    choices = [uniform_strengths(attributes, value) for value in (1e-3, 1.0, 0.1, 0.0)]
     options = {"increasing": increasing, "epochs": 4, "batch_size": 32, "seed": 0}
     found = halve(engine, choices, Data(X, y), judge, **options)
     assert found.strengths == choices[1]
@@ -120,7 +120,7 @@ def test_what_diverges_is_dropped_and_all_diverging_is_said():
     engine = engine_for(model, attributes)
     start = engine.get_weights()
     options = {"increasing": True, "epochs": 2, "batch_size": 32, "seed": 0}
-    choices = [uniform(attributes, value) for value in (float("inf"), 0.0)]
+    choices = [uniform_strengths(attributes, value) for value in (float("inf"), 0.0)]
     found = halve(engine, choices, Data(X, y), lambda e: 1.0, **options)
     assert found.strengths == choices[1] and np.isnan(found.trials[0].metric)
     engine.set_weights(start)
@@ -135,7 +135,11 @@ def levels_of(model, objective=ParameterEstimator):
     decisions = decide(read(model), get_attributes_from_keras_model(model), objective)
     target = sparsity_target(options)(decisions, read(model).kernel_arrays())
     X, y = blobs(256)
-    return Levels(target, decisions.attributes, LOSS, "l1", Data(X, y)), decisions, Data(X, y)
+    return (
+        LevelSelector(target, decisions.attributes, LOSS, "l1", Data(X, y)),
+        decisions,
+        Data(X, y),
+    )
 
 
 def test_judging_prunes_and_leaves_everything_as_it_was():
@@ -145,7 +149,7 @@ def test_judging_prunes_and_leaves_everything_as_it_was():
     engine.train_epoch(data, np.arange(256), 8)
     before = engine.get_weights()
     metric = fresh_metric("accuracy", engine.predict(data.X[:2]), data.y[:2])
-    found = levels.judge(0.8, data, metric)(engine)
+    found = levels.make_evaluator(0.8, data, metric)(engine)
     for ours, expected in zip(engine.get_weights(), before, strict=True):
         np.testing.assert_array_equal(ours, expected)
     expected = []
@@ -164,5 +168,7 @@ def test_a_target_out_of_reach_is_judged_lower():
     levels, decisions, data = levels_of(model)
     engine = make_engine(model, LOSS, "adam", decisions.attributes)
     metric = fresh_metric("accuracy", engine.predict(data.X[:2]), data.y[:2])
-    assert levels.judge(1.0, data, metric)(engine) == levels.judge(0.95, data, metric)(engine)
+    assert levels.make_evaluator(1.0, data, metric)(engine) == levels.make_evaluator(
+        0.95, data, metric
+    )(engine)
     assert keras.tree.flatten(engine.get_weights())

@@ -1,4 +1,4 @@
-"""Preparing a model: regularizers that draw groups of weights together, with tuned strengths."""
+"""Group regularizers on a model, with tuned regularization strengths."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def build_optimizable_model(
         Layer -> attributes. Layers with ``optimizable`` set are regularized: by the groups' norms
         where they may be pruned, by their variances where they may be shared.
     optimizer, loss_fn, validation_metric
-        What trials are trained and judged with: Keras objects or their names. They are not changed.
+        What trials are trained and evaluated with: Keras objects or their names. They are not changed.
     increasing
         Whether a larger metric is better.
     train_dataset, validation_dataset

@@ -1,4 +1,4 @@
-"""Doing jobs one after the other here, or at the same time on the workers of a Ray cluster."""
+"""Jobs one after the other in this process, or at the same time on the workers of a Ray cluster."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _RETRIES = 4
 
 
 class Cluster(ABC):
-    """Where jobs are done; use as a context manager."""
+    """Place where jobs are done; a context manager."""
 
     def __enter__(self) -> Cluster:
         return self
@@ -34,7 +34,7 @@ class Cluster(ABC):
 
     @abstractmethod
     def share(self, value: Any) -> Any:
-        """Give a value that all jobs take to whoever does them; return what stands for it."""
+        """Give a value that all jobs use to whoever does them; return its handle."""
 
     @abstractmethod
     def run(
@@ -43,7 +43,7 @@ class Cluster(ABC):
         """Return ``function(shared value, job)`` of every job, in their order."""
 
     def close(self) -> None:
-        """Give back what was taken."""
+        """Release what was acquired."""
         return
 
 
@@ -86,7 +86,7 @@ class RayCluster(Cluster):
                 include_dashboard=False,
                 log_to_driver=False,
                 configure_logging=False,
-                runtime_env={"env_vars": _environment()},
+                runtime_env={"env_vars": _copy_environment()},
             )
 
     def share(self, value: Any) -> Any:
@@ -115,7 +115,7 @@ class RayCluster(Cluster):
             self._ray.shutdown()
 
 
-def _environment() -> dict[str, str]:
+def _copy_environment() -> dict[str, str]:
     """Return what makes workers compute as this process does, threads included."""
     keras = sys.modules.get("keras")
     found = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(os.cpu_count() or 1))}

@@ -1,4 +1,4 @@
-"""Which layers take part in a run, and for each of the others why it does not."""
+"""Layers that are optimized in a run, and the reason for each that is not."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Decisions:
 
     @property
     def optimized(self) -> list[str]:
-        """Names of the layers that take part."""
+        """Names of the layers that are optimized."""
         return [name for name, layer in self.attributes.items() if layer.optimizable]
 
 

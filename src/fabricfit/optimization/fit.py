@@ -54,7 +54,7 @@ def fit(
         How hls4ml is to build it: what ``hls4ml.utils.config_from_keras_model`` returns, or the part of
         it that matters, with an ``'IOType'`` if it is not ``'io_parallel'``.
     budget
-        What the design may take.
+        What the design may use.
     train_data, validation_data
         Pairs ``(X, y)``, or anything that yields such pairs batch by batch.
     settings
@@ -62,16 +62,16 @@ def fit(
         whose metric is worse than that are not accepted, and the model comes as near to the budget as
         the metric allows.
     scheduler
-        The levels on the way from what the model takes (0) to the budget (1); 5 levels, the larger
+        The levels on the way from what the model uses (0) to the budget (1); 5 levels, the larger
         steps first, by default.
     objective
         What counts the resources: a class with the parameters of
         :class:`fabricfit.objectives.fpga.FPGAResources`, for example
-        :class:`fabricfit.objectives.fpga_luts.AdderGraphResources`, which takes the LUTs of layers of
-        constants from their adder graphs.
+        :class:`fabricfit.objectives.fpga_luts.AdderGraphResources`, which counts the LUTs of layers of
+        constants in their adder graphs.
     reuse
         The result of an earlier run of the same model, data and settings, for another budget: its
-        regularization strengths are not searched for again, and a tighter budget goes on from where the
+        regularization strengths are not searched for again, and a tighter budget starts from where the
         looser one ended.
     documents
         File name -> text: further files for the run's folder.
@@ -80,7 +80,7 @@ def fit(
     -------
     OptimizationResult
         ``model`` has its weights on hls4ml's grid, so that what was pruned is exactly zero;
-        ``hls_config`` converts it so that the savings are real; ``report`` holds what every layer takes
+        ``hls_config`` converts it so that the savings are real; ``report`` holds what every layer uses
         of each resource before and after, and the budget. A model that fits as it is comes back with
         its weights on the grid.
 
@@ -103,7 +103,9 @@ def fit(
     )
     attributes = describe_for_hls4ml(network, realized.config)
     describe_matrices(network, attributes, realized.config)
-    counted = objective_for(budget, attributes, network.kernel_arrays(), _checked(objective))
+    counted = objective_for(
+        budget, attributes, network.kernel_arrays(), _check_objective(objective)
+    )
 
     def make_target(decisions: Decisions, kernels: Mapping[str, Any]) -> BudgetTarget:
         return BudgetTarget(
@@ -134,7 +136,7 @@ def fit(
     return replace(result, hls_config=realized.config)
 
 
-def _checked(objective: Any) -> type[FPGAResources]:
+def _check_objective(objective: Any) -> type[FPGAResources]:
     if isinstance(objective, type) and issubclass(objective, FPGAResources):
         return objective
     raise InvalidTypeError(

@@ -1,4 +1,4 @@
-"""A level of a run, made real in an engine: the choice, the masks, and what they leave of the metric."""
+"""Level of a run in an engine: the choice, the masks, and the metric after pruning."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ from fabricfit.network.reader import Network
 from fabricfit.selection.targets import Target
 from fabricfit.training import Data, Dataset, Engine
 
-__all__ = ["Levels"]
+__all__ = ["LevelSelector"]
 
-_STREAMED = 2**14
+_STREAM_SAMPLES = 2**14
 """Samples of a stream on which gradients and curvature are computed."""
 
-_JUDGED = 2**12
-"""Samples on which they are computed where a choice is only to be judged."""
+_EVALUATION_SAMPLES = 2**12
+"""Samples on which they are computed where a choice is only to be evaluated."""
 
-_SMOOTH = 2**11
-"""Samples on which they are computed where that takes a product for each unit or weight; a quarter of them
-where a choice is only to be judged."""
+_MANY_PASS_SAMPLES = 2**11
+"""Samples on which they are computed where each unit or weight needs a product of its own; a quarter of
+them where a choice is only to be evaluated."""
 
 _PROBES = 16
 """Products for a kernel that has too many weights for that."""
 
-_ON_THE_WAY = (1.0, 0.75, 0.5)
-_TOO_FAR = (0.95, 0.9, 0.8, 0.65, 0.5, 0.25)
+_PARTS_OF_TARGET = (1.0, 0.75, 0.5)
+_LOWER_LEVELS = (0.95, 0.9, 0.8, 0.65, 0.5, 0.25)
 
 
-class Levels:
-    """Chooses what becomes of an engine's weights at a level, and freezes those.
+class LevelSelector:
+    """Chooses the treatments of an engine's weights at a level, and freezes those that are pruned or shared.
 
     Parameters
     ----------
@@ -52,9 +52,9 @@ class Levels:
     data
         Samples for the derivatives.
     before_pruning
-        Called with what is about to become of an engine's weights at a level.
+        Called with the treatments of a level before they are applied.
     after_pruning
-        Called when an engine's weights have been pruned, before they are judged or trained.
+        Called when an engine's weights have been pruned, before they are evaluated or trained.
     """
 
     def __init__(
@@ -74,10 +74,10 @@ class Levels:
         self._curvature: Curvature | None = None
         self.derivatives = ""
         """How the second derivatives were last computed, and how exactly."""
-        self._before_pruning = before_pruning or _nothing
-        self._after_pruning = after_pruning or _nothing
-        self._data = data.arrays(_STREAMED)
-        self._few = _thinned(self._data, _JUDGED)
+        self._before_pruning = before_pruning or _do_nothing
+        self._after_pruning = after_pruning or _do_nothing
+        self._data = data.arrays(_STREAM_SAMPLES)
+        self._few = _thin(self._data, _EVALUATION_SAMPLES)
 
     def freeze(
         self, engine: Engine, level: float, spare: np.ndarray | None = None
@@ -99,7 +99,7 @@ class Levels:
             No choice is within what the level allows.
         """
         kernels = engine.network.optimizable_kernels(self._attributes)
-        statistics = self._statistics(engine.network, self._data)
+        statistics = self._compute_statistics(engine.network, self._data)
         chosen = self.target.choose(kernels, level, statistics, spare)
         self._before_pruning(chosen.treatments)
         engine.projection.update(chosen.masks, chosen.offsets, chosen.clusters)
@@ -107,33 +107,33 @@ class Levels:
         self._after_pruning()
         return tuple(float(value) for value in chosen.utilization)
 
-    def judge(
+    def make_evaluator(
         self, level: float, validation: Dataset, metric: keras.metrics.Metric
     ) -> Callable[[Engine], float]:
-        """Return what tells how well an engine's present weights bear pruning: a mean of the metric.
+        """Return an evaluator of an engine's present weights after pruning: a mean of the metric.
 
         The weights are pruned to the target and to two levels on the way there, without training. The
-        target alone would not do: without training, a far one leaves nothing but chance of any weights.
-        Only where a choice is made weight by weight it has to do, since that takes long.
+        target alone would not do: without training, the metric at a far one is that of chance.
+        Only where a choice is made weight by weight, which is slow, the target alone is used.
 
         Parameters
         ----------
         level
             The target. Where it cannot be reached, or would leave next to nothing (more than 0.95 of the
-            resources saved), a lower one is taken.
+            resources saved), a lower one is used.
         validation, metric
             What is measured, on at most 4,096 of the samples.
         """
-        parts = _ON_THE_WAY[:1] if self.target.decides_each_weight else _ON_THE_WAY
-        few = _thinned(validation.arrays(_STREAMED), _JUDGED)
-        lower = [level, *(each for each in _TOO_FAR if each < level)]
-        if not self.target.is_budget and level > _TOO_FAR[0]:
+        parts = _PARTS_OF_TARGET[:1] if self.target.decides_each_weight else _PARTS_OF_TARGET
+        few = _thin(validation.arrays(_STREAM_SAMPLES), _EVALUATION_SAMPLES)
+        lower = [level, *(each for each in _LOWER_LEVELS if each < level)]
+        if not self.target.is_budget and level > _LOWER_LEVELS[0]:
             lower = lower[1:]
 
         def after_pruning(engine: Engine) -> float:
             weights = engine.get_weights()
             kernels = engine.network.optimizable_kernels(self._attributes)
-            statistics = self._statistics(engine.network, self._few)
+            statistics = self._compute_statistics(engine.network, self._few)
 
             def measured(level: float) -> float:
                 chosen = self.target.choose(kernels, level, statistics, roughly=True)
@@ -148,13 +148,13 @@ class Levels:
                     except InfeasibleError:
                         if len(lower) == 1:
                             raise
-                        del lower[0]  # for all that is judged after this, too
+                        del lower[0]  # for all that is evaluated after this, too
             finally:
                 engine.set_weights(weights)
 
         return after_pruning
 
-    def _statistics(self, network: Network, data: Data) -> dict[str, dict[str, np.ndarray]]:
+    def _compute_statistics(self, network: Network, data: Data) -> dict[str, dict[str, np.ndarray]]:
         if not self._needs:
             return {}
         if self._curvature is None or self._curvature.model is not network.model:
@@ -163,12 +163,14 @@ class Levels:
         if "gradients" in self._needs:
             found["gradients"] = self._curvature.gradients(data.X, data.y)
         if "hessians" in self._needs:
-            diagonal = self._hessians(data, _SMOOTH // 4 if data is self._few else _SMOOTH)
+            diagonal = self._compute_hessians(
+                data, _MANY_PASS_SAMPLES // 4 if data is self._few else _MANY_PASS_SAMPLES
+            )
             self.derivatives = diagonal.summary()
             found["hessians"] = dict(diagonal.values)
         return found
 
-    def _hessians(self, data: Data, most: int) -> HessianDiagonal:
+    def _compute_hessians(self, data: Data, most: int) -> HessianDiagonal:
         """Return second derivatives: on all samples where one pass gives them, on so many where many do."""
         assert self._curvature is not None
         ways = set(self._curvature.plan(data.X, data.y).values())
@@ -177,11 +179,11 @@ class Levels:
         return self._curvature.hessians(data.X, data.y, samples=most, probes=_PROBES)
 
 
-def _nothing(*_: Any) -> None:
+def _do_nothing(*_: Any) -> None:
     """Do nothing."""
 
 
-def _thinned(data: Data, most: int) -> Data:
+def _thin(data: Data, most: int) -> Data:
     """Return at most so many of the samples, evenly spaced."""
     if len(data) <= most:
         return data

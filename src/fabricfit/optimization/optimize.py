@@ -1,4 +1,4 @@
-"""Optimizing for a sparsity, and the run that it shares with fitting to a budget."""
+"""Optimization for a sparsity, and the run that it shares with fitting to a budget."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def optimize(
     reuse
         The result of an earlier run of the same model, data and settings (the tolerance, the criterion
         and such may differ). Its regularization strengths are not searched for again, and where it has
-        already gone a part of the way, this run goes on from there.
+        already reached a part of the way, this run starts from there.
     documents
         File name -> text: further files for the run's folder.
 
@@ -85,7 +85,7 @@ def optimize(
 
 
 def sparsity_target(settings: OptimizationSettings) -> MakeTarget:
-    """Return what makes the target of a run whose levels are sparsities."""
+    """Return a function that makes the target of a run whose levels are sparsities."""
     ranking: dict[str, Any] = {
         "metric": settings.ranked_by("l1").ranking_metric,
         "minimum_groups": settings.minimum_groups,
@@ -120,7 +120,7 @@ def run(
     reuse: OptimizationResult | None = None,
     documents: Mapping[str, str] | None = None,
 ) -> OptimizationResult:
-    """Go level by level toward a target: set up, loop, outcome.
+    """Run level by level toward a target: set-up, loop, outcome.
 
     The arguments are those of :func:`fabricfit.optimization.setup.set_up`.
     """
@@ -141,7 +141,5 @@ def run(
         try:
             return make_result(setup, recorder, Run(setup, recorder).go())
         except KeyboardInterrupt:
-            logger.warning(
-                "interrupted; resume=True goes on with the run in %s", recorder.folder.path
-            )
+            logger.warning("interrupted; resume=True resumes the run in %s", recorder.folder.path)
             raise

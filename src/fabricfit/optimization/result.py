@@ -1,4 +1,4 @@
-"""What comes out of a run."""
+"""Result of a run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["OptimizationResult"]
 
 @dataclass(frozen=True)
 class OptimizationResult:
-    """What came out of a run.
+    """Result of a run.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ class OptimizationResult:
         The configuration to convert the model with, so that hls4ml realizes the savings; None where
         the run was not for a budget.
     start
-        What a further run of the same model and data can begin with: give the result as ``reuse``.
+        What a further run of the same model and data can start from: give the result as ``reuse``.
     """
 
     model: keras.Model
@@ -124,8 +124,8 @@ class OptimizationResult:
         path
             A ``.png``, ``.svg`` or ``.pdf`` file.
         figure
-            ``'front'``: the metric against resources; ``'layers'``: what each takes; ``'groups'``: what
-            became of the weights.
+            ``'front'``: the Pareto front of metric and resources; ``'layers'``: resource usage of each;
+            ``'groups'``: treatment of each weight.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""What a run has found out, for another one of the same model and data to begin with."""
+"""Results of a run that another one of the same model and data can start from."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from fabricfit.errors import InvalidInputError
 from fabricfit.network.cloning import every_layer
 from fabricfit.optimization.settings import OptimizationSettings
 from fabricfit.training import Data, Dataset, is_builtin
-from fabricfit.training.strengths import Tuned, regularized
+from fabricfit.training.strengths import TunedStrengths, regularized_layers
 
 __all__ = ["Start", "fingerprint", "plain_setting"]
 
-_TUNING = (
+_DECISIVE_FOR_TUNING = (
     "batch_size",
     "epochs",
     "optimizer",
@@ -38,7 +38,7 @@ _READ_AT_ENDS = 1024
 
 @dataclass(frozen=True)
 class Start:
-    """What does not depend on how far a run goes.
+    """Regularization strengths and weights that do not depend on a run's target.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ class Start:
     """
 
     fingerprint: Mapping[str, Any]
-    tuned: Tuned
+    tuned: TunedStrengths
     weights: list[np.ndarray] | None
     metric: float
 
@@ -80,18 +80,18 @@ def fingerprint(
     validation: Dataset,
     settings: OptimizationSettings,
 ) -> dict[str, Any]:
-    """Return what tells runs apart that cannot begin alike: name -> something to compare."""
+    """Return what identifies runs that can begin alike: name -> something to compare."""
     weights = [np.asarray(keras.ops.convert_to_numpy(v)) for v in model.variables]
     return {
-        "the model": (_described_model(model), _checksum(weights)),
-        "the layers that take part": regularized(attributes),
-        "the training data": _described(data),
-        "the validation data": _described(validation),
-        **{name: plain_setting(getattr(settings, name)) for name in _TUNING},
+        "the model": (_describe_model(model), _compute_checksum(weights)),
+        "the layers that take part": regularized_layers(attributes),
+        "the training data": _describe_data(data),
+        "the validation data": _describe_data(validation),
+        **{name: plain_setting(getattr(settings, name)) for name in _DECISIVE_FOR_TUNING},
     }
 
 
-def _described_model(model: keras.Model) -> str:
+def _describe_model(model: keras.Model) -> str:
     """Return the model's configuration, without the numbers that Keras gives layers without weights."""
     text: str = model.to_json()
     for layer in every_layer(model):
@@ -101,17 +101,17 @@ def _described_model(model: keras.Model) -> str:
     return text
 
 
-def _described(data: Dataset) -> Any:
+def _describe_data(data: Dataset) -> Any:
     if not isinstance(data, Data):
         return type(data).__name__  # a stream's samples cannot be compared without reading them all
     arrays = keras.tree.flatten((data.X, data.y))
     if not data.resident:
         arrays = [part for a in arrays for part in (a[:_READ_AT_ENDS], a[-_READ_AT_ENDS:])]
     shapes = tuple((array.shape, str(array.dtype)) for array in arrays)
-    return len(data), shapes, _checksum(arrays)
+    return len(data), shapes, _compute_checksum(arrays)
 
 
-def _checksum(arrays: list[np.ndarray]) -> int:
+def _compute_checksum(arrays: list[np.ndarray]) -> int:
     total = 0
     for array in arrays:
         total = zlib.crc32(np.ascontiguousarray(array).data, total)

@@ -17,8 +17,8 @@ from fabricfit.optimization.state import RunState
 from fabricfit.reporting.report import Level
 from fabricfit.run import Record, Recorder, RunDirectory, find_run, resolve_directory
 from fabricfit.run.files import BEST_WEIGHTS, LEVELS
-from fabricfit.training import Phase, TrainingDivergedError, better, train
-from fabricfit.training.strengths import Tuned
+from fabricfit.training import StretchOutcome, TrainingDivergedError, better, train
+from fabricfit.training.strengths import TunedStrengths
 from fabricfit.tuning.search import tune
 
 __all__ = ["Run", "open_recorder"]
@@ -130,14 +130,14 @@ class Run:
         self._save()
         self.recorder.drop("tuning")
 
-    def _search_strengths(self) -> Tuned:
+    def _search_strengths(self) -> TunedStrengths:
         setup, settings = self.setup, self.setup.settings
         self.recorder.mark("searching", tuner=settings.tuner)
         return tune(
             setup.engine,
             setup.decisions.attributes,
             setup.metric,
-            setup.levels.judge(self.scheduler.upper_bound, setup.validation, setup.metric),
+            setup.levels.make_evaluator(self.scheduler.upper_bound, setup.validation, setup.metric),
             setup.training,
             tuner=settings.tuner,
             regularization_range=settings.regularization_range,
@@ -190,7 +190,7 @@ class Run:
         self.recorder.mark("settled", **level.to_dict())
         logger.info(
             "sparsity %.4g: %s %.5g, %s%s", level.sparsity, self.setup.metric.name, level.metric,
-            "accepted" if level.accepted else "not accepted",
+            "accepted" if level.accepted else "rejected",
             f" ({level.note})" if level.note else "",
         )  # fmt: skip
 
@@ -307,7 +307,9 @@ class Run:
         named = ", ".join(f"{amount:,.0f} {unit}" for amount, unit in amounts if amount > 0)
         return _Attempt(finished, used, f"trained weights use {named} more than the level allows")
 
-    def _train(self, epochs: int, free: bool = False, enough: float | None = None) -> Phase:
+    def _train(
+        self, epochs: int, free: bool = False, enough: float | None = None
+    ) -> StretchOutcome:
         """Fine-tune; group penalties act only while all weights are free to follow them.
 
         Where masks have decided, they would do nothing but hold back the weights that are kept.
@@ -335,7 +337,7 @@ class Run:
         )
 
     def _rewind(self) -> None:
-        """Train a little without masks, so that weights pruned too early can come back."""
+        """Train a little without masks, so that weights pruned too early can grow back."""
         engine, epochs = self.setup.engine, self.setup.settings.rewinding_epochs
         if not epochs:
             return

@@ -1,4 +1,4 @@
-"""Counting what a model really saves: from its weights, not from what was planned."""
+"""Resource usage of a model before and after, counted in its weights rather than planned."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["Account", "deliver", "weight_maps"]
 
 @dataclass(frozen=True)
 class Account:
-    """What two models take by an objective's count.
+    """Resource usage of two models by an objective's count.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def deliver(
     model : keras.Model
         A copy of the second model, reduced if that is how its savings are realized.
     account : Account
-        What both take.
+        The resource usage of both.
     """
     attributes = decisions.attributes
     old = before.counted_kernels(attributes)
@@ -100,7 +100,7 @@ def deliver(
 
 
 def weight_maps(after: Network, decisions: Decisions) -> dict[str, np.ndarray]:
-    """Return what became of the weights of every kernel, as hardware sees it.
+    """Return the treatment of the weights of every kernel, in the order of the hardware.
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ def weight_maps(after: Network, decisions: Decisions) -> dict[str, np.ndarray]:
 def _without_kernel(
     decisions: Decisions, objective: Objective, kernels: Mapping[str, np.ndarray]
 ) -> tuple[LayerReport, ...]:
-    """Report the layers that have no kernel and take something all the same."""
+    """Report the layers that have no kernel and use resources all the same."""
     found = []
     for name, layer in decisions.attributes.items():
         if name in kernels:

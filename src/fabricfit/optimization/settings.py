@@ -1,4 +1,4 @@
-"""How a run is done: one frozen object, checked before anything is trained or written."""
+"""Settings of a run: one frozen object, checked before anything is trained or written."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ class OptimizationSettings:
     epochs
         At most how many epochs a sparsity level is trained, ``rewinding_epochs`` of them unmasked.
     optimizer, loss_fn, validation_metric
-        Keras objects or their names. They are copied, never changed.
+        Keras objects, their names, or what Keras' ``serialize`` returns (a loss also as a function). They are
+        copied, never changed.
     increasing
         Whether a larger metric is better.
     rtol
@@ -50,51 +51,51 @@ class OptimizationSettings:
     verbose
         Show the run's progress on the standard error stream.
     rewinding_epochs
-        Epochs of training without masks between two levels, in which pruned weights may come back.
+        Epochs of training without masks between two levels, in which pruned weights may grow back.
     cutoff_bad_trials
         The run ends after more than this many bad levels in a row.
     directory
         Folder in which the run makes a new one for its files. The default name stands for the
         platform's cache folder.
     tuner
-        ``'halving'`` tries ``trials`` choices of regularization strengths, judged by the validation
+        ``'halving'`` tries ``trials`` choices of regularization strengths, evaluated by the validation
         metric after pruning to the target (:mod:`fabricfit.tuning.successive_halving`). ``'Bayesian'`` and
-        ``'Hyperband'`` are KerasTuner's (extra ``tuner``), judged likewise. ``'Manual'`` and ``None`` do
+        ``'Hyperband'`` are KerasTuner's (extra ``tuner``), evaluated likewise. ``'Manual'`` and ``None`` do
         not search.
     knapsack_solver
         See :func:`fabricfit.selection.groups.select_groups`.
     regularization_range
-        Strengths that the tuner chooses from.
+        Regularization strengths that the tuner chooses from.
     seed
         Seeds everything random: the same seed gives the same result on the same machine.
     knapsack_options
         ``time_limit`` in seconds for one knapsack, and ``scaling_factor``.
     minimum_groups
-        Groups that stay in every layer.
+        Groups that are kept in every layer.
     patience
         A level's training ends after so many epochs in a row that brought next to nothing, when the
         ``rtol`` is out of reach, or when, on the way to the target, the metric is what it was before the
-        run: see :func:`fabricfit.training.fine_tuning.train`. With None it always
-        takes all ``epochs``.
+        run: see :func:`fabricfit.training.fine_tuning.train`. With None all
+        ``epochs`` are trained.
     trials
-        Choices of strengths that ``'halving'`` tries.
+        Choices of regularization strengths that ``'halving'`` tries.
     recalibration
-        Samples from which batch normalizations take their statistics anew whenever weights have been
+        Samples from which the statistics of batch normalizations are recomputed whenever weights have been
         pruned (:mod:`fabricfit.training.recalibration`); 0 leaves it to training.
     compensation
-        Samples by which the weights that stay are moved to make up for those that a level prunes
-        (:mod:`fabricfit.training.weight_update`); 0 leaves it to training.
+        Samples of the optimal-brain-surgeon update of the weights that are kept, whenever others are pruned
+        (:mod:`fabricfit.training.weight_update`); 0 for no update.
     distillation
-        Weight, from 0 to below 1, of what the model said before the run as a target of its own
+        Weight, from 0 to below 1, of the outputs of the model before the run as targets of their own
         (:mod:`fabricfit.training.distillation`).
     temperature
         Divides logits in distillation; above 0.
     resume
-        Go on with the run of the same model, data and settings in ``directory``, from the last good point,
+        Resume the run of the same model, data and settings in ``directory``, from the last good point,
         if there is one: a run that was interrupted ends as an unbroken one would have. ``directory`` is
         the run's own folder, or the one in which runs make theirs.
     checkpoint_seconds
-        A stretch of training is saved so often, between two epochs.
+        Seconds between two checkpoints of a stretch of training; they are written between two epochs.
     """
 
     batch_size: int

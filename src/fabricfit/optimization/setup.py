@@ -17,7 +17,7 @@ from fabricfit.network.cloning import copy_model
 from fabricfit.network.reader import Arrays, Network, read
 from fabricfit.objectives import Objective, ObjectiveLike, as_objective
 from fabricfit.optimization.eligible_layers import Decisions, decide
-from fabricfit.optimization.levels import Levels
+from fabricfit.optimization.levels import LevelSelector
 from fabricfit.optimization.result import OptimizationResult
 from fabricfit.optimization.reuse import Start, fingerprint
 from fabricfit.optimization.settings import OptimizationSettings
@@ -27,17 +27,17 @@ from fabricfit.scheduler import OptimizationScheduler
 from fabricfit.selection.targets import Target
 from fabricfit.training import (
     Dataset,
-    Distilled,
+    DistillationLoss,
     Engine,
     Penalty,
+    add_teacher_outputs,
     check_against_model,
     fresh_metric,
     make_engine,
     open_data,
-    taught,
 )
 from fabricfit.training.recalibration import Recalibration
-from fabricfit.training.weight_update import Compensation
+from fabricfit.training.weight_update import OptimalBrainSurgeonUpdate
 
 __all__ = ["Finish", "MakeTarget", "RunSetup", "set_up"]
 
@@ -69,7 +69,7 @@ class RunSetup:
     target, levels
         What a level allows; and what chooses and freezes weights there.
     fingerprint
-        What tells runs apart that cannot begin alike.
+        What identifies runs that can begin alike.
     start
         What an earlier run offers to begin with; None without one.
     finish
@@ -88,7 +88,7 @@ class RunSetup:
     metric: keras.metrics.Metric
     baseline: float
     target: Target
-    levels: Levels
+    levels: LevelSelector
     fingerprint: Mapping[str, Any]
     start: Start | None
     finish: Finish | None
@@ -201,7 +201,7 @@ def set_up(
     decisions = decide(network, attributes, core)
     engine = _make_engine(network, decisions, settings)
     check_against_model(engine, samples)
-    training = _add_teacher_outputs(network.model, samples, settings)
+    training = _add_teacher(network.model, samples, settings)
     outputs = check_against_model(engine, validation)
     metric = fresh_metric(settings.validation_metric, outputs, validation.head(8).y)
     target = make_target(decisions, network.counted_kernels(decisions.attributes))
@@ -239,19 +239,17 @@ def _make_engine(network: Network, decisions: Decisions, settings: OptimizationS
     attributes, loss = decisions.attributes, settings.loss_fn
     copied = read(copy_model(network.model, settings.seed))
     if settings.distillation:
-        loss = Distilled(loss, settings.distillation, settings.temperature)
+        loss = DistillationLoss(loss, settings.distillation, settings.temperature)
     penalty = Penalty(copied, attributes)
     return make_engine(copied, loss, settings.optimizer, attributes, settings.seed, penalty)
 
 
-def _add_teacher_outputs(
-    model: keras.Model, samples: Dataset, settings: OptimizationSettings
-) -> Dataset:
+def _add_teacher(model: keras.Model, samples: Dataset, settings: OptimizationSettings) -> Dataset:
     """Return samples with what the model says of them, where the run distills it."""
     if not settings.distillation:
         return samples
     teacher = make_engine(copy_model(model), settings.loss_fn, "sgd")
-    return taught(samples, teacher.predict)
+    return add_teacher_outputs(samples, teacher.predict)
 
 
 def _make_levels(
@@ -260,14 +258,16 @@ def _make_levels(
     engine: Engine,
     samples: Dataset,
     settings: OptimizationSettings,
-) -> Levels:
-    return Levels(
+) -> LevelSelector:
+    return LevelSelector(
         target,
         decisions.attributes,
         settings.loss_fn,
         settings.ranking_metric or "l1",
         samples,
-        Compensation(engine.network, samples, settings.compensation, settings.batch_size),
+        OptimalBrainSurgeonUpdate(
+            engine.network, samples, settings.compensation, settings.batch_size
+        ),
         Recalibration(engine, samples, settings.recalibration, settings.batch_size),
     )
 

@@ -16,7 +16,7 @@ from fabricfit.reporting.report import Level, Trial
 from fabricfit.run import digest
 from fabricfit.scheduler import OptimizationScheduler
 from fabricfit.selection.targets import Target
-from fabricfit.training.strengths import Tuned
+from fabricfit.training.strengths import TunedStrengths
 
 __all__ = ["RunState", "describe_run"]
 
@@ -48,7 +48,7 @@ class RunState:
         Whether an earlier run's results still serve.
     """
 
-    tuned: Tuned | None = None
+    tuned: TunedStrengths | None = None
     levels: list[Level] = field(default_factory=list)
     weights: Weights = field(default_factory=list)
     last_good: Weights = field(default_factory=list)
@@ -82,7 +82,7 @@ class RunState:
         """
         try:
             tuned = packed["tuned"]
-            found = Tuned(
+            found = TunedStrengths(
                 read_strengths(tuned["strengths"]),
                 tuned["weights"],
                 tuple(Trial.from_dict(each) for each in tuned["trials"]),
@@ -124,11 +124,11 @@ def describe_run(
     goal = {
         "target": type(target).__name__,
         "objective": objective.name,
-        "parameters": _simple(objective.parameters),
+        "parameters": _select_plain(objective.parameters),
         "limits": target.budget_limits,
         "budget": target.budget_name,
     }
-    schedule = {"scheduler": type(scheduler).__qualname__, **_simple(vars(scheduler))}
+    schedule = {"scheduler": type(scheduler).__qualname__, **_select_plain(vars(scheduler))}
     decisive = {name: value for name, value in configuration.items() if name not in _NOT_DECISIVE}
     return {
         "model": name,
@@ -146,7 +146,7 @@ def describe_run(
     }
 
 
-def _simple(values: Mapping[str, Any]) -> dict[str, Any]:
+def _select_plain(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return those of some attributes that are plain values."""
     kinds = (bool, int, float, str, tuple, list, type(None))
     return {name: value for name, value in sorted(values.items()) if isinstance(value, kinds)}

@@ -1,4 +1,4 @@
-"""A family of budgets: the front of the metric against what the model takes, and the knee of it."""
+"""Sweep over budgets: the Pareto front of the metric against resource usage, and its knee."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _SERIALIZED = ("optimizer", "loss_fn", "validation_metric")
 
 @dataclass(frozen=True)
 class SweepPoint:
-    """What came of one budget.
+    """Result of one budget.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ class SweepPoint:
 
     @property
     def share(self) -> float:
-        """Largest part of what the model took before, over the resources, that is left."""
+        """Largest share of the resource usage before that is left, over the resources."""
         if self.report is None:
             return float("nan")
         pairs = zip(self.report.resources_after, self.report.resources_before, strict=True)
@@ -77,7 +77,7 @@ class SweepPoint:
 
 @dataclass(frozen=True)
 class SweepResult:
-    """What came of all budgets.
+    """Results of all budgets.
 
     Parameters
     ----------
@@ -97,22 +97,22 @@ class SweepResult:
     def front(self) -> tuple[SweepPoint, ...]:
         """Points that no other one beats in the metric and in every resource, the smallest first."""
         found = [point for point in self.points if point.report is not None]
-        kept = [each for each in found if not any(self._beats(other, each) for other in found)]
+        kept = [each for each in found if not any(self._dominates(other, each) for other in found)]
         return tuple(sorted(kept, key=lambda point: point.share))
 
     @property
     def knee(self) -> SweepPoint | None:
-        """The point of the front after which more resources bring least: a suggestion.
+        """The point of the Pareto front after which more resources bring least: a suggestion.
 
-        That is the point farthest above the line between the front's ends, both axes taken from 0 to 1
+        That is the point farthest above the line between the front's ends, both axes scaled from 0 to 1
         (Satopaa et al., "Finding a Kneedle in a Haystack", 2011). None without a front.
         """
         front = self.front
         if len(front) < 3:
             return front[0] if front else None
         sign = 1 if self.increasing else -1
-        x = _scaled([point.share for point in front])
-        y = _scaled([sign * _metric(point) for point in front])
+        x = _scale([point.share for point in front])
+        y = _scale([sign * _read_metric(point) for point in front])
         return front[int(np.argmax(y - x))]
 
     def to_frame(self) -> Any:
@@ -128,32 +128,35 @@ class SweepResult:
         return frame(rows)
 
     def plot(self, path: str | os.PathLike[str]) -> Path:
-        """Draw the front into a ``.png``, ``.svg`` or ``.pdf`` file (extra ``report``)."""
+        """Draw the Pareto front into a ``.png``, ``.svg`` or ``.pdf`` file (extra ``report``)."""
         from fabricfit.reporting.figures import draw_sweep_front
 
-        told = [point for point in self.points if point.report is not None]
+        reported = [point for point in self.points if point.report is not None]
         knee = self.knee
         figure = draw_sweep_front(
-            [(point.share, _metric(point), point in self.front, point is knee) for point in told],
-            told[0].report.metric_name if told and told[0].report else "",
+            [
+                (point.share, _read_metric(point), point in self.front, point is knee)
+                for point in reported
+            ],
+            reported[0].report.metric_name if reported and reported[0].report else "",
         )
         figure.savefig(path, dpi=160)
         return Path(path)
 
-    def _beats(self, one: SweepPoint, other: SweepPoint) -> bool:
+    def _dominates(self, one: SweepPoint, other: SweepPoint) -> bool:
         assert one.report is not None and other.report is not None
         sign = 1 if self.increasing else -1
-        first = (-sign * _metric(one), *one.report.resources_after)
-        second = (-sign * _metric(other), *other.report.resources_after)
+        first = (-sign * _read_metric(one), *one.report.resources_after)
+        second = (-sign * _read_metric(other), *other.report.resources_after)
         return is_better(first, second)
 
 
-def _metric(point: SweepPoint) -> float:
+def _read_metric(point: SweepPoint) -> float:
     assert point.report is not None
     return point.report.metric_after
 
 
-def _scaled(values: Sequence[float]) -> np.ndarray:
+def _scale(values: Sequence[float]) -> np.ndarray:
     array = np.array(values, float)
     spread = float(np.ptp(array))
     return (array - array.min()) / spread if spread else np.zeros(array.size)
@@ -173,7 +176,7 @@ def sweep(
 ) -> SweepResult:
     """Fit a model into each of several budgets, and show what a resource is worth.
 
-    Each budget is a run of its own, in its own folder. A sweep that is interrupted is gone on with by the
+    Each budget is a run of its own, in its own folder. A sweep that is interrupted is resumed by the
     same call and ``resume=True`` in the settings: runs that are done are not done again.
 
     Parameters
@@ -185,11 +188,11 @@ def sweep(
     backend
         ``'local'``: one after the other in this process; ``'ray'``: on the workers of a Ray cluster (extra
         ``ray``), which share the ``directory``. Without a cluster, Ray starts one on this machine. A worker
-        that is lost costs what its run has not saved; another one goes on with it.
+        that is lost costs what its run has not saved; another one resumes it.
     workers
         Runs at the same time with ``'ray'``; by default as many as it has processors for.
     share_search
-        Search for regularization strengths once, for the first budget, and use what was found for all.
+        Search for regularization strengths once, for the first budget, and use them for all.
 
     Raises
     ------
@@ -198,13 +201,13 @@ def sweep(
     MissingExtraError
         Ray is not installed.
     FabricFitError
-        As for :func:`fabricfit.fit`, budgets that cannot be met excepted: these are told in their points.
+        As for :func:`fabricfit.fit`, budgets that cannot be met excepted: their points say so.
     """
-    budgets = _checked(budgets)
+    budgets = _check_budgets(budgets)
     if backend not in BACKENDS:
         raise unknown_name("backend", backend, BACKENDS)
     model = as_network(model).model
-    place = _place(settings)
+    place = _find_folder(settings)
     data = (train_data, validation_data)
     jobs = [
         _Job(budget, str(place / f"budget-{number:02d}"))
@@ -213,11 +216,11 @@ def sweep(
     cluster: Cluster = LocalCluster() if backend == "local" else RayCluster(workers)
     with cluster:
         shared = cluster.share(_Task.of(model, hls_config, data, settings, backend))
-        first = cluster.run(_do, shared, jobs[:1])
+        first = cluster.run(_do_job, shared, jobs[:1])
         if share_search and settings.tuner is not None and first[0].start is not None:
             start = replace(first[0].start, weights=None)
             jobs = [replace(job, start=start) for job in jobs]
-        outcomes = [*first, *cluster.run(_do, shared, jobs[1:])]
+        outcomes = [*first, *cluster.run(_do_job, shared, jobs[1:])]
     points = tuple(
         SweepPoint(
             budget,
@@ -230,7 +233,7 @@ def sweep(
     return SweepResult(points, settings.increasing, place)
 
 
-def _checked(budgets: Sequence[Budget]) -> list[Budget]:
+def _check_budgets(budgets: Sequence[Budget]) -> list[Budget]:
     found = list(budgets)
     for budget in found:
         if not isinstance(budget, Budget):
@@ -245,7 +248,7 @@ def _checked(budgets: Sequence[Budget]) -> list[Budget]:
     return found
 
 
-def _place(settings: OptimizationSettings) -> Path:
+def _find_folder(settings: OptimizationSettings) -> Path:
     """Return the folder of all runs: a new one, or the latest where a sweep is resumed."""
     parent = resolve_directory(settings.directory)
     if settings.resume:
@@ -268,7 +271,7 @@ class _Job:
 
 @dataclass(frozen=True)
 class _Outcome:
-    """What came of a job, in plain values."""
+    """Outcome of a job, in plain values."""
 
     directory: str | None
     report: dict[str, Any] | None
@@ -278,7 +281,7 @@ class _Outcome:
 
 @dataclass(frozen=True)
 class _Task:
-    """What all jobs have in common, in a form that another process can take."""
+    """What all jobs have in common, in a form that can be sent to another process."""
 
     model: Any
     hls_config: Mapping[str, Any]
@@ -298,7 +301,7 @@ class _Task:
             return cls(model, hls_config, data, settings)
         plain = {each.name: getattr(settings, each.name) for each in fields(settings)}
         for name in _SERIALIZED:
-            # What is not Keras' own travels as it is: by its code.
+            # What is not Keras' own is sent as it is: by its code.
             if not isinstance(plain[name], str) and is_builtin(plain[name]):
                 plain[name] = keras.saving.serialize_keras_object(plain[name])
         plain["callbacks"] = None
@@ -322,11 +325,11 @@ class _Task:
         return model, OptimizationSettings(**values)
 
 
-def _do(task: _Task, job: _Job) -> _Outcome:
-    """Do one run, or go on with it: another process may have begun it."""
+def _do_job(task: _Task, job: _Job) -> _Outcome:
+    """Do one run, or resume it: another process may have begun it."""
     model, settings = task.restored()
     settings = replace(settings, directory=job.directory, resume=True)
-    reuse = None if job.start is None else _reused(job.start)
+    reuse = None if job.start is None else _make_reusable(job.start)
     train, validation = task.data
     try:
         result = fit(model, task.hls_config, job.budget, train, validation, settings, reuse=reuse)
@@ -336,5 +339,5 @@ def _do(task: _Task, job: _Job) -> _Outcome:
     return _Outcome(str(result.directory), result.report.to_dict(), "", result.start)
 
 
-def _reused(start: Start) -> OptimizationResult:
+def _make_reusable(start: Start) -> OptimizationResult:
     return OptimizationResult(None, None, Path(), start=start)  # type: ignore[arg-type]

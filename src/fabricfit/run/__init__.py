@@ -1,4 +1,4 @@
-"""What a run leaves on disk."""
+"""Record of a run on disk: folder, manifest, journal, checkpoints, status."""
 
 from fabricfit.deprecation import serve_old_names
 from fabricfit.run.checkpoints import load_state, save_state

@@ -1,6 +1,6 @@
-"""States of a run on disk: arrays and plain values, in one file that holds no code.
+"""Checkpoint files: arrays and plain values in one file that holds no code.
 
-The file is an ``.npz``; how its arrays are nested is told in JSON beside them. Nothing is ever unpickled.
+The file is an ``.npz``; JSON beside its arrays describes how they are nested. Nothing is ever unpickled.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def save_state(path: Path, state: Any) -> None:
         What to write. Keys may be texts or whole numbers; tuples come back as lists.
     """
     arrays: dict[str, np.ndarray] = {}
-    structure = json.dumps(_packed(state, arrays)).encode()
+    structure = json.dumps(_pack(state, arrays)).encode()
     with path.open("wb") as file:
         arrays[_STRUCTURE] = np.frombuffer(structure, np.uint8)
         np.savez(file, allow_pickle=False, **arrays)
@@ -60,7 +60,7 @@ def load_state(path: Path, checksum: str | None = None) -> Any:
             )
         with np.load(path, allow_pickle=False) as held:
             structure = json.loads(held[_STRUCTURE].tobytes())
-            return _unpacked(structure, held)
+            return _unpack(structure, held)
     except (
         EOFError,
         KeyError,
@@ -81,7 +81,7 @@ def checksum_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _packed(value: Any, arrays: dict[str, np.ndarray]) -> Any:
+def _pack(value: Any, arrays: dict[str, np.ndarray]) -> Any:
     if isinstance(value, np.ndarray):
         name = f"a{len(arrays)}"
         # NumPy stores types it does not know, such as bfloat16, as nameless bytes.
@@ -89,17 +89,17 @@ def _packed(value: Any, arrays: dict[str, np.ndarray]) -> Any:
         arrays[name] = value if own else np.ascontiguousarray(value).reshape(-1).view(np.uint8)
         return {_ARRAY: name, "dtype": None if own else str(value.dtype), "shape": value.shape}
     if isinstance(value, dict):
-        return {_PAIRS: [[key, _packed(each, arrays)] for key, each in value.items()]}
+        return {_PAIRS: [[key, _pack(each, arrays)] for key, each in value.items()]}
     if isinstance(value, (list, tuple)):
-        return [_packed(each, arrays) for each in value]
+        return [_pack(each, arrays) for each in value]
     if isinstance(value, np.generic):
         return value.item()
     return value
 
 
-def _unpacked(value: Any, held: Any) -> Any:
+def _unpack(value: Any, held: Any) -> Any:
     if isinstance(value, list):
-        return [_unpacked(each, held) for each in value]
+        return [_unpack(each, held) for each in value]
     if isinstance(value, dict) and _ARRAY in value:
         array: np.ndarray = held[value[_ARRAY]]
         if value["dtype"] is not None:
@@ -108,5 +108,5 @@ def _unpacked(value: Any, held: Any) -> Any:
             array = array.view(getattr(ml_dtypes, value["dtype"])).reshape(value["shape"])
         return array
     if isinstance(value, dict):
-        return {key: _unpacked(each, held) for key, each in value[_PAIRS]}
+        return {key: _unpack(each, held) for key, each in value[_PAIRS]}
     return value

@@ -1,4 +1,4 @@
-"""A run's own folder, and files in it that are either whole or not there."""
+"""Folder of a run: the names of its files, which are written whole or not at all."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def resolve_directory(directory: str | os.PathLike[str]) -> Path:
 
 
 class RunDirectory:
-    """A new, numbered folder for one run; what earlier runs have written stays.
+    """A new, numbered folder for one run; files of earlier runs are kept.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ class RunDirectory:
     def __init__(self, parent: Path, prefix: str = "run") -> None:
         try:
             parent.mkdir(parents=True, exist_ok=True)
-            self.path = self._next(parent, prefix)
+            self.path = self._make_next(parent, prefix)
         except OSError as error:
             raise RunDirectoryError(
                 f"cannot make a folder for the run in {parent}: {error}. "
@@ -129,7 +129,7 @@ class RunDirectory:
         return folder
 
     @staticmethod
-    def _next(parent: Path, prefix: str) -> Path:
+    def _make_next(parent: Path, prefix: str) -> Path:
         number = 1
         while True:
             path = parent / f"{prefix}-{number:04d}"

@@ -1,4 +1,4 @@
-"""The journal of a run: what happened, one record a line, each with a checksum.
+"""Journal of a run: one event a line, each with a checksum.
 
 A process may die in the middle of a line, and a disk may be full. What is before the first line that is
 not whole holds; that line and what follows it are as if they had never been written.
@@ -22,16 +22,16 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Record:
-    """Something that happened.
+    """Event of a run.
 
     Parameters
     ----------
     number
         From 1 on, without a gap.
     event
-        What it was.
+        Kind of event.
     data
-        What there is to say of it.
+        Its numbers and texts, by name.
     time
         When, in seconds since 1970.
     """
@@ -43,7 +43,7 @@ class Record:
 
 
 def read_journal(path: Path) -> tuple[list[Record], int]:
-    """Return the records that are whole, and how many bytes they take.
+    """Return the records that are whole, and their size in bytes.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def read_journal(path: Path) -> tuple[list[Record], int]:
     size = 0
     content = path.read_bytes() if path.exists() else b""
     for line in content.splitlines(keepends=True):
-        record = _parsed(line)
+        record = _parse_line(line)
         if record is None or record.number != len(records) + 1:
             break
         records.append(record)
@@ -67,9 +67,9 @@ def read_journal(path: Path) -> tuple[list[Record], int]:
     return records, size
 
 
-def _parsed(line: bytes) -> Record | None:
+def _parse_line(line: bytes) -> Record | None:
     checksum, _, body = line.rstrip(b"\n").partition(b" ")
-    if not line.endswith(b"\n") or checksum != _checksum(body):
+    if not line.endswith(b"\n") or checksum != _compute_checksum(body):
         return None
     try:
         found = json.loads(body)
@@ -78,12 +78,12 @@ def _parsed(line: bytes) -> Record | None:
         return None
 
 
-def _checksum(body: bytes) -> bytes:
+def _compute_checksum(body: bytes) -> bytes:
     return b"%08x" % zlib.crc32(body)
 
 
 class Journal:
-    """A journal that is written to.
+    """Journal that is appended to.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ class Journal:
         event
             What happened.
         durable
-            Whether it must be on the disk when this returns, whatever becomes of the machine.
+            Whether it must be on the disk when this returns, even if the machine fails.
         **data
             Numbers, texts, lists and dictionaries of them.
         """
@@ -114,7 +114,7 @@ class Journal:
             {"n": record.number, "time": record.time, "event": event, "data": data},
             separators=(",", ":"),
         ).encode()
-        line = _checksum(body) + b" " + body + b"\n"
+        line = _compute_checksum(body) + b" " + body + b"\n"
         place = self.path.stat().st_size if self.path.exists() else 0
         try:
             with self.path.open("ab", buffering=0) as file:

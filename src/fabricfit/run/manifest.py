@@ -1,4 +1,4 @@
-"""What a run is: enough to tell it from others, and to repeat it."""
+"""Manifest of a run: what identifies it, and what it takes to repeat it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _PACKAGES = (
 
 
 def environment() -> dict[str, Any]:
-    """Return what a run is done with: versions, and the backend."""
+    """Return the versions, machine and backend of this process."""
     versions = {}
     for name in _PACKAGES:
         try:

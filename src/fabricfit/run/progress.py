@@ -1,4 +1,4 @@
-"""Showing a run while it goes on: a live view on a terminal or in a notebook, plain lines elsewhere."""
+"""Progress of a run: a live view on a terminal or in a notebook, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Observer = Callable[[Record], None]
 
 @contextmanager
 def watched(logger: logging.Logger | None, console: Any = None) -> Iterator[Observer]:
-    """Show a run inside the block; yield what is to be told of its events.
+    """Show a run inside the block; yield the observer of its events.
 
     Parameters
     ----------
@@ -31,18 +31,18 @@ def watched(logger: logging.Logger | None, console: Any = None) -> Iterator[Obse
     if logger is None:
         yield lambda record: None
         return
-    console = console or _console()
+    console = console or _make_console()
     if console is not None and (console.is_terminal or console.is_jupyter):
-        with _live(logger, console) as observer:
+        with _show_live(logger, console) as observer:
             yield observer
         return
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", datefmt="%H:%M:%S"))
-    with _shown(logger, handler, logging.INFO):
+    with _show_messages(logger, handler, logging.INFO):
         yield lambda record: None
 
 
-def _console() -> Any:
+def _make_console() -> Any:
     try:
         from rich.console import Console
     except ModuleNotFoundError:
@@ -51,14 +51,14 @@ def _console() -> Any:
 
 
 @contextmanager
-def _live(logger: logging.Logger, console: Any) -> Iterator[Observer]:
+def _show_live(logger: logging.Logger, console: Any) -> Iterator[Observer]:
     from rich.live import Live
     from rich.logging import RichHandler
 
     status = Status()
 
     class View:
-        """Rendered anew whenever the display is, so that the time goes on."""
+        """Rendered at every refresh, so that the elapsed time is current."""
 
         def __rich__(self) -> Any:
             return render(status, time.time())
@@ -71,13 +71,13 @@ def _live(logger: logging.Logger, console: Any) -> Iterator[Observer]:
             if record.event in ("settled", "finished"):
                 live.refresh()
 
-        # The view tells what INFO would: what is left are warnings.
-        with _shown(logger, handler, logging.WARNING):
+        # The view shows what INFO would say: only warnings are printed.
+        with _show_messages(logger, handler, logging.WARNING):
             yield observe
 
 
 @contextmanager
-def _shown(logger: logging.Logger, handler: logging.Handler, level: int) -> Iterator[None]:
+def _show_messages(logger: logging.Logger, handler: logging.Handler, level: int) -> Iterator[None]:
     before = logger.level
     handler.setLevel(level)
     logger.addHandler(handler)
@@ -90,12 +90,12 @@ def _shown(logger: logging.Logger, handler: logging.Handler, level: int) -> Iter
 
 
 def render(status: Status, now: float) -> Any:
-    """Return a run's state as something that Rich can show.
+    """Return the status of a run as a Rich renderable.
 
     Parameters
     ----------
     status
-        Where the run stands.
+        Status of the run.
     now
         Seconds since 1970.
     """
@@ -104,18 +104,18 @@ def render(status: Status, now: float) -> Any:
     from rich.table import Table
     from rich.text import Text
 
-    parts: list[Any] = [_headline(status, now)]
+    parts: list[Any] = [_make_headline(status, now)]
     if status.units:
         table = Table.grid(padding=(0, 1))
-        for name, share, text, style in _gauges(status):
-            table.add_row(Text(name, style="bold"), _bar(share, style), Text(text))
+        for name, share, text, style in _list_gauges(status):
+            table.add_row(Text(name, style="bold"), _make_bar(share, style), Text(text))
         parts.append(table)
     if status.levels:
-        parts.append(_levels(status))
+        parts.append(_make_levels_table(status))
     return Panel(Group(*parts), title="fabricfit", title_align="left", border_style="dim")
 
 
-def _headline(status: Status, now: float) -> Any:
+def _make_headline(status: Status, now: float) -> Any:
     from rich.text import Text
 
     text = Text()
@@ -125,14 +125,14 @@ def _headline(status: Status, now: float) -> Any:
         if status.epochs:
             text.append(f" · epoch {status.epoch} of at most {status.epochs}")
     if status.begun:
-        text.append(f" · {_duration(now - status.begun)}")
+        text.append(f" · {_format_duration(now - status.begun)}")
         left = status.seconds_left(now)
         if left:
-            text.append(f", about {_duration(left)} left")
+            text.append(f", about {_format_duration(left)} left")
     return text
 
 
-def _gauges(status: Status) -> Iterator[tuple[str, float, str, str]]:
+def _list_gauges(status: Status) -> Iterator[tuple[str, float, str, str]]:
     """Yield name, share, text and style of each bar."""
     value = status.metric if status.metric is not None else status.baseline
     if value is not None and status.baseline is not None:
@@ -154,7 +154,7 @@ def _gauges(status: Status) -> Iterator[tuple[str, float, str, str]]:
         yield unit, used / whole if whole else 0.0, text, style
 
 
-def _bar(share: float, style: str, width: int = 24) -> Any:
+def _make_bar(share: float, style: str, width: int = 24) -> Any:
     from rich.progress_bar import ProgressBar
 
     part = min(max(share, 0.0), 1.0) * 100
@@ -163,7 +163,7 @@ def _bar(share: float, style: str, width: int = 24) -> Any:
     )
 
 
-def _levels(status: Status) -> Any:
+def _make_levels_table(status: Status) -> Any:
     from rich.table import Table
 
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
@@ -173,9 +173,7 @@ def _levels(status: Status) -> Any:
         metric = "-" if each["metric"] is None else f"{each['metric']:.4g}"
         resources = each["utilization"] or ["-"] * len(status.units)
         cells = [r if isinstance(r, str) else f"{r:,.0f}" for r in resources]
-        verdict = (
-            "good" if each["accepted"] else each["note"].split(":")[0][:40] or "not good enough"
-        )
+        verdict = "accepted" if each["accepted"] else each["note"].split(":")[0][:40] or "rejected"
         table.add_row(
             f"{each['sparsity']:.3g}",
             metric,
@@ -187,7 +185,7 @@ def _levels(status: Status) -> Any:
     return table
 
 
-def _duration(seconds: float) -> str:
+def _format_duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:

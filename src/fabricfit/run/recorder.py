@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 __getattr__ = serve_old_names(__name__, {"Keeper": "Checkpointer"})
 
 _KEPT_CHECKPOINTS = 2
-"""Checkpoints of a kind that stay: should the last one be damaged, there is another."""
+"""Checkpoints of a kind that are kept: should the last one be damaged, there is another."""
 
 
 def find_run(directory: Path, fingerprint: Mapping[str, str]) -> Path | None:
@@ -65,8 +65,8 @@ class Recorder:
     folder
         The run's own folder.
     manifest
-        What the run is: its configuration, and under ``'fingerprint'`` what must be the same for it to be
-        gone on with.
+        The run's configuration, and under ``'fingerprint'`` what must be the same for it to be
+        resumed.
     checkpoint_seconds
         Seconds between two checkpoints within a stretch of training.
     observer
@@ -98,37 +98,37 @@ class Recorder:
         except OSError as error:
             raise RunDirectoryError(f"{folder.path} cannot be written to: {error}") from error
         try:
-            self._begin(manifest)
+            self._open(manifest)
         except BaseException:
             self.close()
             raise
 
-    def _begin(self, manifest: Mapping[str, Any]) -> None:
-        self._guarded(self.folder.clean)
+    def _open(self, manifest: Mapping[str, Any]) -> None:
+        self._guard(self.folder.clean)
         path = self.folder.path / MANIFEST
         if path.exists():
             _check_manifest(path, manifest)
         else:
             whole = {"environment": environment(), "begun": time.time(), **manifest}
-            self._guarded(lambda: self.folder.write_json(MANIFEST, whole))
-        self._journal = self._guarded(lambda: Journal(self.folder.path / JOURNAL))
+            self._guard(lambda: self.folder.write_json(MANIFEST, whole))
+        self._journal = self._guard(lambda: Journal(self.folder.path / JOURNAL))
         resumed = bool(self._journal.records)
-        self.state = self._last("run")
+        self.state = self._load_last("run")
         self.mark("resumed" if resumed else "begun", environment=environment())
         if resumed:
-            logger.info("going on with the run in %s", self.folder.path)
+            logger.info("resuming the run in %s", self.folder.path)
 
     def mark(self, event: str, *, durable: bool = False, **data: Any) -> None:
         """Append an event to the journal."""
-        self._observer(self._guarded(lambda: self._journal.append(event, durable=durable, **data)))
+        self._observer(self._guard(lambda: self._journal.append(event, durable=durable, **data)))
 
     def save(self, kind: str, state: Any) -> None:
-        """Write a checkpoint: once this returns, the run can go on from it.
+        """Write a checkpoint: once this returns, the run can be resumed from it.
 
         Parameters
         ----------
         kind
-            What it is a state of. The latest states of each kind stay.
+            What it is a state of. The latest states of each kind are kept.
         state
             Nested dictionaries, lists, arrays and plain values.
         """
@@ -140,12 +140,12 @@ class Recorder:
                 "checkpoint", durable=True, kind=kind, file=name, sha256=checksum_of(path)
             )
 
-        self._guarded(write)
-        self._drop(kind, _KEPT_CHECKPOINTS)
+        self._guard(write)
+        self._drop_checkpoints(kind, _KEPT_CHECKPOINTS)
 
     def write_json(self, name: str, value: Any) -> None:
         """Write a file beside the journal."""
-        self._guarded(lambda: self.folder.write_json(name, value))
+        self._guard(lambda: self.folder.write_json(name, value))
 
     def write_state(self, name: str, state: Any) -> None:
         """Write arrays and plain values beside the journal, for :func:`load_state`."""
@@ -157,15 +157,15 @@ class Recorder:
 
     def write(self, name: str, save: Callable[[Path], Any]) -> None:
         """Write a file beside the journal: see :meth:`RunDirectory.write`."""
-        self._guarded(lambda: self.folder.write(name, save))
+        self._guard(lambda: self.folder.write(name, save))
 
     def checkpointer(self, kind: str) -> Checkpointer:
         """Return what saves the states of a stretch of work, and holds the one to resume from."""
-        return Checkpointer(self, kind, self._last(kind))
+        return Checkpointer(self, kind, self._load_last(kind))
 
     def drop(self, kind: str) -> None:
         """Delete the checkpoints of stretches of work that are done; ``*`` stands for anything."""
-        self._drop(kind, 0)
+        self._drop_checkpoints(kind, 0)
 
     def close(self) -> None:
         """Let others work in the folder."""
@@ -177,7 +177,7 @@ class Recorder:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _last(self, kind: str) -> Any:
+    def _load_last(self, kind: str) -> Any:
         """Return the last state of a kind that is whole; None without one."""
         for record in reversed(self._journal.records):
             if record.event == "checkpoint" and record.data["kind"] == kind:
@@ -190,15 +190,15 @@ class Recorder:
                     logger.warning("%s The checkpoint before it is used.", error)
         return None
 
-    def _drop(self, kind: str, kept: int) -> None:
+    def _drop_checkpoints(self, kind: str, kept: int) -> None:
         files = sorted(self.folder.path.glob(checkpoint_pattern(kind)))
         for path in files[: len(files) - kept]:
             try:
                 path.unlink(missing_ok=True)
-            except OSError as error:  # it takes room, and does no harm
+            except OSError as error:  # it uses space, and does no harm
                 logger.debug("%s cannot be deleted: %s", path, error)
 
-    def _guarded(self, write: Any) -> Any:
+    def _guard(self, write: Any) -> Any:
         try:
             return write()
         except OSError as error:
@@ -206,7 +206,7 @@ class Recorder:
                 raise
             raise RunDirectoryError(
                 f"the run cannot be recorded in {self.folder.path}: {error}. What it has done so far is "
-                "kept: make room, and go on with resume=True."
+                "kept: free some space, and resume it with resume=True."
             ) from error
 
 
@@ -220,7 +220,7 @@ class Checkpointer:
     kind
         What they are called.
     state
-        Where the work was left by a process before this one; None where it begins.
+        The last state that an earlier process saved; None where the work begins.
     """
 
     def __init__(self, recorder: Recorder, kind: str, state: Any) -> None:
@@ -234,7 +234,7 @@ class Checkpointer:
         return time.monotonic() - self._saved >= self._recorder.checkpoint_seconds
 
     def save(self, state: Any) -> None:
-        """Save where the work is."""
+        """Save the present state."""
         self._recorder.save(self._kind, state)
         self._saved = time.monotonic()
 
@@ -255,6 +255,6 @@ def _check_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
     differing = sorted(name for name in names if held.get(name) != wanted.get(name))
     if differing:
         raise RunDirectoryError(
-            f"{os.fspath(path.parent)} holds another run, which cannot be gone on with as this one. It "
+            f"{os.fspath(path.parent)} holds another run, which cannot be resumed as this one. It "
             f"differs in: {', '.join(differing)}. Name another directory, or leave resume out."
         )

@@ -1,4 +1,4 @@
-"""Where a run stands, as its events tell: for views, reports and whoever reads a journal."""
+"""Status of a run after some of its events: for views, reports and readers of a journal."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ __all__ = ["Status"]
 
 @dataclass
 class Status:
-    """What is known of a run after some of its events.
+    """Status of a run after some of its events.
 
     Parameters
     ----------
     stage
-        ``'preparing'``, ``'searching strengths'``, ``'level 3'``…, ``'finished'``.
+        ``'preparing'``, ``'searching regularization strengths'``, ``'level 3'``…, ``'finished'``.
     metric_name, baseline, threshold, increasing
         The validation metric, what it was before, what it has to reach, and whether more is better.
     units, before, limits
-        Names of the resources, what the model took, and the budget, if there is one.
+        Names of the resources, resource usage of the model before, and the budget, if there is one.
     used
-        What the model takes now by the objective's count.
+        Present resource usage by the objective's count.
     target
         The last level.
     level, epoch, epochs, metric, loss
         Of the level that is being tried: its sparsity, epochs that are done and at most to do, and the last
         epoch's validation metric and loss.
     levels
-        What came of each level that is done.
+        The levels that are done, as plain data.
     trials
-        Rungs of the search for strengths that are done.
+        Rungs of the search for regularization strengths that are done.
     begun, now
         Seconds since 1970: of the first event, and of the last one.
     """
@@ -57,29 +57,29 @@ class Status:
     trials: int = 0
     begun: float = 0.0
     now: float = 0.0
-    _climbing_since: float = 0.0
+    _levels_since: float = 0.0
 
     @classmethod
     def of(cls, records: Iterable[Record]) -> Status:
-        """Return where a run stands after these records."""
+        """Return the status after these records."""
         status = cls()
         for record in records:
             status.apply(record)
         return status
 
     def apply(self, record: Record) -> None:
-        """Take in an event."""
+        """Update the status by an event."""
         data = record.data
         self.begun = self.begun or record.time
         self.now = record.time
         if record.event == "baseline":
-            self._begin(data)
+            self._apply_baseline(data)
         elif record.event == "searching":
-            self.stage = "searching strengths"
+            self.stage = "searching regularization strengths"
         elif record.event == "rung":
             self.trials += 1
         elif record.event == "level":
-            self._climbing_since = self._climbing_since or record.time
+            self._levels_since = self._levels_since or record.time
             self.level, self.epoch, self.metric, self.loss = data["sparsity"], 0, None, None
             self.epochs = data.get("epochs", 0)
             self.stage = f"level {len(self.levels) + 1}"
@@ -95,18 +95,18 @@ class Status:
             self.stage = "finished"
             self.metric, self.used = data["metric"], tuple(data["resources"])
 
-    def _begin(self, data: dict[str, Any]) -> None:
+    def _apply_baseline(self, data: dict[str, Any]) -> None:
         self.metric_name, self.baseline = data["name"], data["metric"]
         self.threshold, self.increasing = data["threshold"], data["increasing"]
         self.units = tuple(data["units"])
         self.before = self.used = tuple(data["resources"])
         self.limits = None if data["limits"] is None else tuple(data["limits"])
         self.target = data["target"]
-        self.levels = []  # a resumed run tells them again
+        self.levels = []  # a resumed run records them again
 
     @property
     def is_finished(self) -> bool:
-        """Whether the run has come to its end."""
+        """Whether the run has ended."""
         return self.stage == "finished"
 
     @property
@@ -120,18 +120,18 @@ class Status:
         return min(reached / self.target, 1.0) if self.target else 1.0
 
     def seconds_left(self, now: float) -> float | None:
-        """Return about how long the run will still take; None while nothing is known.
+        """Return an estimate of the remaining time in seconds; None while nothing is known.
 
-        Levels take about as long as one another, and the later ones are closer together: what was done of
-        the way is squared. The present level has as long to go as those before it took, at least.
+        Levels last about as long as one another, and the later ones are closer together: the share that
+        is done is squared. The present level is estimated to last at least as long as those before it.
         """
         if self.is_finished:
             return 0.0
         done = self.share_done**2
-        if not self._climbing_since or done < 0.02:
+        if not self._levels_since or done < 0.02:
             return None
-        by_share = max(now - self._climbing_since, 0.0) * (1 - done) / done
-        taken = [each["seconds"] for each in self.levels if each["epochs"]]
+        by_share = max(now - self._levels_since, 0.0) * (1 - done) / done
+        durations = [each["seconds"] for each in self.levels if each["epochs"]]
         part = self.epoch / self.epochs if self.epochs else 0.0
-        this_level = sum(taken) / len(taken) * (1 - part) if taken else 0.0
+        this_level = sum(durations) / len(durations) * (1 - part) if durations else 0.0
         return max(by_share, this_level)

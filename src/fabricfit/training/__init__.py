@@ -2,9 +2,9 @@
 
 from fabricfit.training.checks import check_against_model
 from fabricfit.training.data import Data, Dataset, Stream, open_data
-from fabricfit.training.distillation import Distilled, taught
+from fabricfit.training.distillation import DistillationLoss, add_teacher_outputs
 from fabricfit.training.engine import Engine, EngineState, make_engine
-from fabricfit.training.fine_tuning import Phase, TrainingDivergedError, better, train
+from fabricfit.training.fine_tuning import StretchOutcome, TrainingDivergedError, better, train
 from fabricfit.training.penalty import Penalty
 from fabricfit.training.projection import Projection
 from fabricfit.training.resolve import (
@@ -17,14 +17,15 @@ from fabricfit.training.resolve import (
 __all__ = [
     "Data",
     "Dataset",
-    "Distilled",
+    "DistillationLoss",
     "Engine",
     "EngineState",
     "Penalty",
-    "Phase",
     "Projection",
     "Stream",
+    "StretchOutcome",
     "TrainingDivergedError",
+    "add_teacher_outputs",
     "better",
     "check_against_model",
     "fresh_metric",
@@ -33,6 +34,5 @@ __all__ = [
     "make_engine",
     "mean_loss",
     "open_data",
-    "taught",
     "train",
 ]

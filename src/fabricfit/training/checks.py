@@ -1,4 +1,4 @@
-"""Whether data suit a model and its loss: found out before anything is trained."""
+"""Checks of data against a model and its loss, before anything is trained."""
 
 from __future__ import annotations
 

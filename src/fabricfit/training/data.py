@@ -21,12 +21,12 @@ __all__ = ["Data", "Dataset", "Stream", "open_data", "samples_in", "tensors"]
 RESIDENT_LIMIT = 2**30
 """Most bytes of a data set that are held on the device; larger ones are sent there batch by batch."""
 
-_CHECKED_AT_ONCE = 2**22
+_NUMBERS_CHECKED_AT_ONCE = 2**22
 _Pair = tuple[Any, Any]
 
 
 class Dataset(ABC):
-    """Inputs and targets that can be gone over again and again.
+    """Inputs and targets that can be iterated any number of times.
 
     ``name`` is what to call them in an error: ``'train'`` or ``'val'``.
     """
@@ -44,7 +44,7 @@ class Dataset(ABC):
 
     @abstractmethod
     def batches(self, batch_size: int, order: np.ndarray | None = None) -> Iterator[_Pair]:
-        """Go over all samples once: pairs of arrays, or of whatever the source makes.
+        """Iterate over all samples once: pairs of arrays, or of whatever the source makes.
 
         Parameters
         ----------
@@ -85,7 +85,7 @@ class Data(Dataset):
 
     def __post_init__(self) -> None:
         for side in ("X", "y"):
-            arrays = keras.tree.map_structure(np.asarray, _as_tree(getattr(self, side)))
+            arrays = keras.tree.map_structure(np.asarray, _convert_tree(getattr(self, side)))
             object.__setattr__(self, side, arrays)
             for array in keras.tree.flatten(arrays):
                 _check_array(array, f"{side}_{self.name}")
@@ -115,7 +115,7 @@ class Data(Dataset):
         return rng.permutation(len(self))
 
     def batches(self, batch_size: int, order: np.ndarray | None = None) -> Iterator[_Pair]:
-        """Go over all samples once."""
+        """Iterate over all samples once."""
         for start in range(0, len(self), batch_size):
             part: Any = slice(start, start + batch_size)
             index = part if order is None else order[part]
@@ -132,7 +132,7 @@ class Data(Dataset):
 
 @dataclass(frozen=True, eq=False)
 class Stream(Dataset):
-    """Batches that a source makes anew each time it is gone over.
+    """Batches that a source makes anew each time it is iterated.
 
     Parameters
     ----------
@@ -152,13 +152,13 @@ class Stream(Dataset):
         return
 
     def batches(self, batch_size: int = 0, order: np.ndarray | None = None) -> Iterator[_Pair]:
-        """Go over the source once, in the batches that it makes."""
+        """Iterate over the source once, in the batches that it makes."""
         empty = True
-        for batch in self._passes():
-            yield keras.tree.map_structure(_to_numpy, _pair(batch, self.name))
+        for batch in self._iterate_source():
+            yield keras.tree.map_structure(_to_numpy, _check_pair(batch, self.name))
             empty = False
         if empty:
-            raise _no_pair(self.name)
+            raise _make_no_pair_error(self.name)
 
     def head(self, samples: int) -> Data:
         """Return the first samples that the source makes."""
@@ -168,9 +168,9 @@ class Stream(Dataset):
             count += samples_in(X)
             if count >= samples:
                 break
-        return _joined(parts, self.name).take(slice(0, samples))
+        return _join_pairs(parts, self.name).take(slice(0, samples))
 
-    def _passes(self) -> Iterator[Any]:
+    def _iterate_source(self) -> Iterator[Any]:
         if isinstance(self.source, keras.utils.PyDataset):
             for index in range(self.source.num_batches):
                 yield self.source[index]
@@ -188,7 +188,7 @@ def open_data(dataset: Any, name: str) -> Dataset:
     ----------
     dataset
         A pair ``(X, y)`` of arrays (a tuple is always one), a list of pairs, or anything that
-        :class:`Stream` can go over. A generator, which runs but once, is read into memory.
+        :class:`Stream` can iterate over. A generator, which runs but once, is read into memory.
     name
         What to call it in an error.
 
@@ -205,10 +205,10 @@ def open_data(dataset: Any, name: str) -> Dataset:
     if isinstance(dataset, tuple | list) and len(dataset) == 2 and not batches_of_pairs:
         return Data(dataset[0], dataset[1], name)
     if isinstance(dataset, tuple):
-        _pair(dataset, name)  # says that weights are not taken
+        _check_pair(dataset, name)  # says that weights are not supported
     if isinstance(dataset, list) or (hasattr(dataset, "__next__") and hasattr(dataset, "__iter__")):
-        pairs = [_pair(batch, name) for batch in dataset]
-        return _joined(keras.tree.map_structure(_to_numpy, pairs), name)
+        pairs = [_check_pair(batch, name) for batch in dataset]
+        return _join_pairs(keras.tree.map_structure(_to_numpy, pairs), name)
     if _is_endless(dataset):
         raise InvalidInputError(
             f"the {name} data set must end, since an epoch is one pass over it. Give it an end, for "
@@ -229,7 +229,7 @@ def _check_array(array: np.ndarray, name: str) -> None:
     if array.dtype.kind not in "fiub":
         raise InvalidTypeError(f"{name} must hold numbers. Received: dtype {array.dtype}")
     if array.dtype.kind == "f":
-        rows = max(_CHECKED_AT_ONCE // max(array[:1].size, 1), 1)
+        rows = max(_NUMBERS_CHECKED_AT_ONCE // max(array[:1].size, 1), 1)
         for start in range(0, len(array), rows):
             if not np.isfinite(array[start : start + rows]).all():
                 raise InvalidInputError(f"{name} must not hold NaN or infinite values.")
@@ -249,26 +249,26 @@ def _to_numpy(array: Any) -> np.ndarray:
     return array.numpy() if hasattr(array, "numpy") else np.asarray(array)
 
 
-def _joined(pairs: list[_Pair], name: str) -> Data:
+def _join_pairs(pairs: list[_Pair], name: str) -> Data:
     if not pairs:
-        raise _no_pair(name)
+        raise _make_no_pair_error(name)
     X, y = keras.tree.map_structure(lambda *parts: np.concatenate(parts), *pairs)
     return Data(X, y, name)
 
 
-def _pair(batch: Any, name: str) -> _Pair:
+def _check_pair(batch: Any, name: str) -> _Pair:
     """Return inputs and targets of a batch."""
     if not isinstance(batch, tuple | list) or len(batch) < 2:
-        raise _no_pair(name)
+        raise _make_no_pair_error(name)
     if len(batch) > 2:
         raise InvalidInputError(
             f"the {name} data set must yield pairs (X, y). Received: {len(batch)} parts. Sample weights "
-            "are not taken: put them into the loss function, or sample by them."
+            "are not supported: put them into the loss function, or sample by them."
         )
     return batch[0], batch[1]
 
 
-def _no_pair(name: str) -> InvalidInputError:
+def _make_no_pair_error(name: str) -> InvalidInputError:
     return InvalidInputError(f"the {name} data set must yield at least one pair (X, y).")
 
 
@@ -283,7 +283,7 @@ def _is_endless(dataset: Any) -> bool:
     return callable(cardinality) and int(cardinality()) == -1
 
 
-def _as_tree(value: Any) -> Any:
+def _convert_tree(value: Any) -> Any:
     """Turn tensors of any backend, and data frames, into arrays; leave containers as they are."""
     if isinstance(value, list) and value and np.isscalar(value[0]):
         return np.asarray(value)

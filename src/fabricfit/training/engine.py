@@ -1,6 +1,6 @@
-"""Training in the backend's fast way, behind one small interface.
+"""Engine of masked training: one small interface, compiled for each backend.
 
-An engine trains epochs, evaluates, and never touches the caller's objects. Data that fit are held on the
+An engine trains epochs, evaluates, and never changes the caller's objects. Data that fit are held on the
 device, others are streamed. Each backend has its own engine, chosen by ``keras.backend.backend()``; they
 differ only in how an epoch is compiled. A model with a ``train_step`` of its own is trained by Keras'
 ``fit`` instead.
@@ -24,8 +24,8 @@ from fabricfit.network.cloning import every_layer
 from fabricfit.network.losses import resolve_loss
 from fabricfit.network.reader import Network, as_network, model_of
 from fabricfit.training.data import Data, Dataset, samples_in, tensors
-from fabricfit.training.distillation import Distilled
-from fabricfit.training.evaluation import Judge
+from fabricfit.training.distillation import DistillationLoss
+from fabricfit.training.evaluation import MetricEvaluator
 from fabricfit.training.flattening import Parameters
 from fabricfit.training.penalty import Penalty
 from fabricfit.training.projection import Projection
@@ -41,7 +41,7 @@ _NUMBERS_AT_ONCE = 2**22
 
 @dataclass(frozen=True)
 class EngineState:
-    """Where a training stands: weights and states of the model, and those of the optimizer."""
+    """Weights and states of a model, and those of its optimizer."""
 
     weights: list[np.ndarray]
     optimizer: list[np.ndarray]
@@ -55,7 +55,7 @@ class Engine(ABC):
     model
         The model to train, or what was read of it. Its weights are what the engine reads and writes.
     loss_fn
-        A loss, its name, or a function of (y_true, y_pred); or what distills one.
+        As for :func:`fabricfit.network.losses.resolve_loss`; or a distillation loss.
     optimizer
         An optimizer or its name; the engine works with a copy of its own.
     attributes
@@ -82,21 +82,23 @@ class Engine(ABC):
         self.model = model_of(model)
         self.penalty = penalty or Penalty(model, {})
         self.seed = seed
-        distilled = isinstance(loss_fn, Distilled)
+        distilled = isinstance(loss_fn, DistillationLoss)
         self.plain_loss = loss_fn.plain if distilled else resolve_loss(loss_fn)
         self.hard_loss = mean_loss(self.plain_loss)
         self.loss = loss_fn if distilled else self.hard_loss
-        self.optimizer = self._usable(fresh_optimizer(optimizer))
+        self.optimizer = self._adapt_optimizer(fresh_optimizer(optimizer))
         self.parameters = Parameters(self.model.trainable_variables, self.optimizer, self.flattens)
         self.optimizer.build(self.parameters.built_on)
         self.projection = Projection(model, attributes or {})
         self._fresh = self.values_of(self.optimizer.variables)
         self._on_device: WeakKeyDictionary[Data, tuple[Any, Any]] = WeakKeyDictionary()
-        self._judges: WeakKeyDictionary[keras.metrics.Metric, Judge] = WeakKeyDictionary()
+        self._evaluators: WeakKeyDictionary[keras.metrics.Metric, MetricEvaluator] = (
+            WeakKeyDictionary()
+        )
         self._predict = self.compiled(self.forward, batches=1)
 
-    def _usable(self, optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
-        """Return a new optimizer in the way the engine needs it."""
+    def _adapt_optimizer(self, optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
+        """Return an optimizer in the form that the engine needs."""
         return optimizer
 
     @property
@@ -127,7 +129,7 @@ class Engine(ABC):
             The samples' indices in the order in which they are used, shape ``(n,)``: what
             :meth:`~fabricfit.training.data.Dataset.order` returns.
         batch_size
-            Samples in a step; the last one takes what is left.
+            Samples in a step; the last one may have fewer.
 
         Returns
         -------
@@ -147,7 +149,7 @@ class Engine(ABC):
         Parameters
         ----------
         candidates
-            Where each begins, and the strengths of its penalties.
+            Initial state of each, and its regularization strengths.
         data, batch_size
             As for :meth:`train_epoch`.
         orders
@@ -156,7 +158,7 @@ class Engine(ABC):
         Yields
         ------
         tuple
-            Where a candidate came to, in the order in which they were given, and the last loss: not
+            Final state of a candidate, in the order in which they were given, and its last loss: not
             finite if it diverged. The engine then holds that candidate's weights.
         """
         for state, strengths in candidates:
@@ -169,7 +171,7 @@ class Engine(ABC):
                     break
             yield self.get_state(), loss
 
-    def _held(self, data: Data) -> tuple[Any, Any]:
+    def _hold_on_device(self, data: Data) -> tuple[Any, Any]:
         """Return the samples as tensors; they are sent to the device but once."""
         if data not in self._on_device:
             self._on_device[data] = tensors((data.X, data.y))
@@ -196,7 +198,7 @@ class Engine(ABC):
         """
 
     def compiled_for_once(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """Return a pure function for a call or two: as it is, where that takes less time."""
+        """Return a pure function for a call or two: not compiled, where that is faster."""
         return function
 
     def predict_batch(self, X: Any) -> Any:
@@ -225,13 +227,13 @@ class Engine(ABC):
 
     def evaluate(self, data: Dataset, metric: keras.metrics.Metric) -> float:
         """Return a metric over all samples; with several outputs, its mean over the outputs."""
-        if metric not in self._judges:
-            self._judges[metric] = Judge(self, metric)
-        return self._judges[metric](self._evaluated(data))
+        if metric not in self._evaluators:
+            self._evaluators[metric] = MetricEvaluator(self, metric)
+        return self._evaluators[metric](self._iterate_tensors(data))
 
-    def _evaluated(self, data: Dataset) -> Iterator[tuple[Any, Any]]:
+    def _iterate_tensors(self, data: Dataset) -> Iterator[tuple[Any, Any]]:
         if isinstance(data, Data) and data.resident:
-            held, size = self._held(data), _at_once(data)
+            held, size = self._hold_on_device(data), _prediction_size(data)
             if size >= len(data):
                 yield held
                 return
@@ -258,7 +260,7 @@ class Engine(ABC):
         self.assign(self.model.variables, weights)
 
     def get_state(self) -> EngineState:
-        """Return copies of all that training changes."""
+        """Return copies of the weights and of the optimizer's state."""
         return EngineState(self.get_weights(), self.values_of(self.optimizer.variables))
 
     def set_state(self, state: EngineState) -> None:
@@ -286,7 +288,7 @@ class Engine(ABC):
             variables[position].assign(projected[position])
 
 
-def _at_once(data: Data) -> int:
+def _prediction_size(data: Data) -> int:
     """Return how many samples are predicted in one go: many small ones."""
     numbers = sum(array[:1].size for array in keras.tree.flatten(data.X))
     return min(max(_NUMBERS_AT_ONCE // max(numbers, 1), 1), _MOST_AT_ONCE)
@@ -312,7 +314,7 @@ def make_engine(
     own_step = type(trained).train_step is not keras.Model.train_step
     if own_step or not _is_pure(optimizer) or changes_state_in_loops(trained):
         name = "fit"
-    if name == "fit" and isinstance(loss_fn, Distilled):
+    if name == "fit" and isinstance(loss_fn, DistillationLoss):
         raise InvalidInputError(
             f"distillation needs a training step that is known, but model {trained.name!r} has a train_step "
             "of its own, or it or the optimizer works on TensorFlow's variables. Use distillation=0."

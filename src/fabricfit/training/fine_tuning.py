@@ -1,4 +1,4 @@
-"""A stretch of training: some epochs, the caller's callbacks, and an end when numbers stop being numbers."""
+"""Stretch of training: some epochs, the caller's callbacks, and an early end where more would not help."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from fabricfit.run import Checkpointer
 from fabricfit.training.data import Dataset
 from fabricfit.training.engine import Engine, EngineState
 
-__all__ = ["Phase", "TrainingDivergedError", "better", "train"]
+__all__ = ["StretchOutcome", "TrainingDivergedError", "better", "train"]
 
 
-_SETTLED = 1e-3
+_SETTLED_CHANGE = 1e-3
 """A metric has settled when it changes by less than this part of it."""
 
 
 class TrainingDivergedError(FabricFitError, ArithmeticError):
-    """The loss or the metric became NaN or infinite; the weights are of no use."""
+    """The loss or the metric became NaN or infinite; the weights cannot be used."""
 
 
 @dataclass(frozen=True)
-class Phase:
-    """What a stretch of training came to.
+class StretchOutcome:
+    """Outcome of a stretch of training.
 
     Parameters
     ----------
@@ -62,8 +62,8 @@ def train(
     needed: float | None = None,
     enough: float | None = None,
     checkpointer: Checkpointer | None = None,
-) -> Phase:
-    """Train for some epochs, fewer where more would be for nothing.
+) -> StretchOutcome:
+    """Train for some epochs, fewer where more would not help.
 
     With a patience, the training ends as soon as one of these is true:
 
@@ -78,7 +78,7 @@ def train(
     engine
         What trains; its masks are applied throughout.
     data, validation
-        Samples to train on and to judge by.
+        Samples to train on and to evaluate on.
     metric
         The validation metric.
     increasing
@@ -96,9 +96,9 @@ def train(
     patience
         Epochs that are looked back on; None to train all.
     needed
-        What the metric has to reach to be of use, if there is such a value.
+        The metric that has to be reached, if there is such a value.
     enough
-        What is as good as anybody asks for here, if there is such a value.
+        The metric that is good enough to stop at, if there is such a value.
     checkpointer
         Saves the training between two epochs, every so many seconds, and holds the state to resume from.
 
@@ -117,7 +117,7 @@ def train(
     records: list[float] = []
     is_over = False
     if checkpointer is not None and checkpointer.state is not None:
-        best_metric, best_weights, losses, records, is_over = _restored(
+        best_metric, best_weights, losses, records, is_over = _restore_state(
             engine, rng, checkpointer.state
         )
     watchers.on_train_begin()
@@ -146,19 +146,19 @@ def train(
         ):
             break
         if checkpointer is not None and checkpointer.is_due:
-            checkpointer.save(_state(engine, rng, best_metric, best_weights, losses, records))
+            checkpointer.save(_pack_state(engine, rng, best_metric, best_weights, losses, records))
     if checkpointer is not None and checkpointer.is_due:
         checkpointer.save(
-            _state(engine, rng, best_metric, best_weights, losses, records, is_over=True)
+            _pack_state(engine, rng, best_metric, best_weights, losses, records, is_over=True)
         )
     engine.set_weights(best_weights)
     watchers.on_train_end()
     if not losses:
         best_metric = engine.evaluate(validation, metric)
-    return Phase(float(best_metric), tuple(losses))
+    return StretchOutcome(float(best_metric), tuple(losses))
 
 
-def _state(
+def _pack_state(
     engine: Engine,
     rng: np.random.Generator,
     best_metric: float,
@@ -181,10 +181,10 @@ def _state(
     }
 
 
-def _restored(
+def _restore_state(
     engine: Engine, rng: np.random.Generator, state: dict[str, Any]
 ) -> tuple[float, list[np.ndarray], list[float], list[float], bool]:
-    """Put engine and generator where :func:`_state` found them; return the rest."""
+    """Put engine and generator where :func:`_pack_state` found them; return the rest."""
     engine.set_state(EngineState(state["weights"], state["optimizer"]))
     engine.set_random(state["random"])
     rng.bit_generator.state = state["order"]
@@ -206,7 +206,7 @@ def _is_over(
         return False
     best, gains = records[-1], np.abs(np.diff(records))
     if needed is None or not better(needed, best, increasing):
-        return bool(gains[-patience:].sum() < _SETTLED * abs(best))
+        return bool(gains[-patience:].sum() < _SETTLED_CHANGE * abs(best))
     left = epochs - len(records)
     reach = best + (1 if increasing else -1) * left * gains.max()
     return better(needed, reach, increasing)

@@ -14,7 +14,7 @@ __all__ = ["BackendEngine"]
 
 
 class BackendEngine(Engine):
-    """Training by ``fit``; after each step frozen and shared weights are put right.
+    """Training by ``fit``; after each step frozen and shared weights are projected.
 
     What the model's step does with gradients is its own. Frozen weights keep their values all the same;
     shared weights become the mean of what the optimizer made of each.
@@ -46,7 +46,7 @@ class BackendEngine(Engine):
         return self._fit(data.batches(batch_size))
 
     def forward_state(self) -> tuple[()]:
-        """Return nothing: Keras sees to it."""
+        """Return nothing: weights are read by Keras."""
         return ()
 
     def forward(self, state: tuple[()], X: Any) -> Any:
@@ -54,11 +54,11 @@ class BackendEngine(Engine):
         return self.model(X, training=False)
 
     def compiled(self, function: Any, batches: int = 0) -> Any:
-        """Return a function as it is."""
+        """Return a function without compiling it."""
         return function
 
     def _prepare(self) -> None:
-        """Compile before the first step, and wherever JAX has taken strengths for constants."""
+        """Compile before the first step, and wherever JAX has traced the strengths as constants."""
         strengths = [
             [None if value is None else float(value) for value in pair]
             for pair in self.penalty.state
@@ -70,7 +70,7 @@ class BackendEngine(Engine):
         ):
             self.model.compile(
                 optimizer=self.optimizer,
-                loss=_for_each_output(self.model, self.plain_loss),
+                loss=_repeat_for_outputs(self.model, self.plain_loss),
                 jit_compile=keras.backend.backend() == "jax",
             )
             self._compiled += 1
@@ -78,7 +78,7 @@ class BackendEngine(Engine):
 
     def _fit(self, *data: Any, **options: Any) -> float:
         history = self.model.fit(
-            *data, shuffle=False, verbose=0, callbacks=[_Projecting(self)], **options
+            *data, shuffle=False, verbose=0, callbacks=[_ProjectionCallback(self)], **options
         ).history
         if "loss" not in history:
             raise InvalidInputError(
@@ -88,18 +88,18 @@ class BackendEngine(Engine):
         return float(history["loss"][-1])
 
 
-class _Projecting(keras.callbacks.Callback):
+class _ProjectionCallback(keras.callbacks.Callback):
     def __init__(self, engine: Engine) -> None:
         super().__init__()
         self._engine = engine
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Put frozen and shared weights right."""
+        """Project frozen and shared weights."""
         if hasattr(self.model, "jax_state_sync"):
             self.model.jax_state_sync()
         self._engine.project_weights()
 
 
-def _for_each_output(model: keras.Model, loss: Any) -> Any:
+def _repeat_for_outputs(model: keras.Model, loss: Any) -> Any:
     outputs = len(keras.tree.flatten(model.outputs))
     return loss if outputs == 1 else [loss] * outputs

@@ -1,4 +1,4 @@
-"""The weights as an optimizer sees them: one vector, where it treats every number alike.
+"""Weights as one vector, for optimizers that treat every number alike.
 
 A model of this field has a dozen small variables. An optimizer that updates each by itself runs a dozen times
 as many operations as needed, and each of them costs more to begin than to do.
@@ -48,7 +48,7 @@ class Parameters:
         self, variables: list[keras.Variable], optimizer: keras.optimizers.Optimizer, flatten: bool
     ) -> None:
         self.shapes = [tuple(variable.shape) for variable in variables]
-        self._ends = _running_sum([math.prod(shape) for shape in self.shapes])
+        self._ends = _sum_sizes([math.prod(shape) for shape in self.shapes])
         self.flat = flatten and _are_alike(variables) and _is_elementwise(optimizer)
         self.built_on = variables
         if self.flat:
@@ -56,7 +56,7 @@ class Parameters:
             self.built_on = [keras.Variable(ops.zeros(self._ends[-1:], dtype), dtype=dtype)]
 
     def pack(self, tensors: list[Any]) -> list[Any]:
-        """Put tensors in the variables' shapes together as the optimizer takes them."""
+        """Put tensors in the variables' shapes together as the optimizer uses them."""
         if not self.flat:
             return tensors
         return [ops.concatenate([ops.reshape(tensor, (-1,)) for tensor in tensors])]
@@ -88,7 +88,7 @@ def _are_alike(variables: list[keras.Variable]) -> bool:
     )
 
 
-def _running_sum(sizes: list[int]) -> list[int]:
+def _sum_sizes(sizes: list[int]) -> list[int]:
     ends = [0]
     for size in sizes:
         ends.append(ends[-1] + size)

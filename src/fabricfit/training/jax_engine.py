@@ -16,9 +16,7 @@ from fabricfit.training.pure_engine import PureEngine, State
 
 __all__ = ["BackendEngine"]
 
-_WELL = {
-    "xla_backend_optimization_level": 1
-}  # more takes longer to compile, and gains nothing here
+_WELL = {"xla_backend_optimization_level": 1}  # more compiles longer, and gains nothing here
 _QUICKLY = {"xla_backend_optimization_level": 0}
 
 
@@ -34,11 +32,11 @@ class BackendEngine(PureEngine):
         super().__init__(*args)
         compiled = partial(jax.jit, donate_argnums=0)
         self._compiled_step = compiled(self._step)
-        self._compiled_picking_step = compiled(self._picking_step)
-        self._compiled_steps = compiled(self._steps, compiler_options=_WELL)
-        # What is left at the end of an epoch is one step: compiling it well would take longer.
-        self._compiled_last_step = compiled(self._picking_step, compiler_options=_QUICKLY)
-        self._compiled_copies = self.compiled(self._copies)
+        self._compiled_picking_step = compiled(self._pick_and_step)
+        self._compiled_steps = compiled(self._step_repeatedly, compiler_options=_WELL)
+        # What is left at the end of an epoch is one step: optimizing it would last longer than running it.
+        self._compiled_last_step = compiled(self._pick_and_step, compiler_options=_QUICKLY)
+        self._compiled_copies = self.compiled(self._copy_state)
         self._compiled_unpack = self.compiled(self.parameters.unpack)
         self._loops: bool | None = None
 
@@ -53,7 +51,7 @@ class BackendEngine(PureEngine):
         )
         return sum(step._cache_size() for step in steps)
 
-    def _pass(
+    def _train_on_held(
         self, state: State, inputs: Any, held: tuple[Any, Any], order: np.ndarray, batch_size: int
     ) -> tuple[State, float]:
         index = order.astype(np.int32)
@@ -67,15 +65,15 @@ class BackendEngine(PureEngine):
         if whole < len(order):
             last = index[whole:]
             runs.append((self._compiled_last_step, (held, last), len(last)))
-        return _run(runs, state, inputs)
+        return _run_programs(runs, state, inputs)
 
-    def _follow(
+    def _train_on_batches(
         self, state: State, inputs: Any, pairs: Iterable[tuple[Any, Any]]
     ) -> tuple[State, float]:
         runs = ((self._compiled_step, pair, samples_in(pair[0])) for pair in pairs)
-        return _run(runs, state, inputs)
+        return _run_programs(runs, state, inputs)
 
-    def _lanes(self, *_: Any) -> int:
+    def _count_lanes(self, *_: Any) -> int:
         """Return one: XLA runs one program after the other on CPUs, and with all cores."""
         return 1
 
@@ -105,13 +103,13 @@ class BackendEngine(PureEngine):
         """Return a jitted function: as it is, each of its operations would be compiled by itself."""
         return self.compiled(function)
 
-    def _begin(self) -> tuple[State, Any]:
+    def _read_state(self) -> tuple[State, Any]:
         moments = [v.value for v in self.optimizer.variables]
         raw = (self.projection.state, self.penalty.state)
         begun: tuple[State, Any] = self._compiled_copies(self.forward_state(), moments, *raw)
         return begun
 
-    def _copies(
+    def _copy_state(
         self, state: tuple[list[Any], list[Any]], moments: list[Any], masks: Any, strengths: Any
     ) -> tuple[State, tuple[Any, Any]]:
         """Return copies of all that a step changes, since their memory is given away, and its inputs."""
@@ -120,7 +118,7 @@ class BackendEngine(PureEngine):
         copies = jax.tree.map(jax.numpy.copy, (packed, other, moments))
         return copies, self.packed_inputs(masks, strengths)
 
-    def _write(self, state: State) -> None:
+    def _write_state(self, state: State) -> None:
         packed, other, moments = state
         owners = (
             (self.model.trainable_variables, self._compiled_unpack(packed)),
@@ -130,14 +128,16 @@ class BackendEngine(PureEngine):
         for variables, values in owners:
             assign_all(variables, values)
 
-    def _steps(self, state: State, inputs: Any, held: Any, batches: Any) -> tuple[State, Any]:
+    def _step_repeatedly(
+        self, state: State, inputs: Any, held: Any, batches: Any
+    ) -> tuple[State, Any]:
         def step(state: State, index: Any) -> tuple[State, Any]:
-            return self._picking_step(state, inputs, held, index)
+            return self._pick_and_step(state, inputs, held, index)
 
         state, losses = jax.lax.scan(step, state, batches)
         return state, jax.numpy.mean(losses)
 
-    def _picking_step(self, state: State, inputs: Any, held: Any, index: Any) -> tuple[State, Any]:
+    def _pick_and_step(self, state: State, inputs: Any, held: Any, index: Any) -> tuple[State, Any]:
         X, y = keras.tree.map_structure(lambda array: array[index], held)
         return self._step(state, inputs, X, y)
 
@@ -147,8 +147,8 @@ class BackendEngine(PureEngine):
         differentiated = jax.value_and_grad(self.objective, has_aux=True)
         weights = self.parameters.unpack(packed)
         (loss, updated), gradients = differentiated(weights, other, inputs, X, y)
-        loss, slopes = self.slopes(loss, gradients, packed, inputs)
-        packed, moments = self.optimizer.stateless_apply(moments, slopes, packed)
+        loss, projected = self.optimizer_gradients(loss, gradients, packed, inputs)
+        packed, moments = self.optimizer.stateless_apply(moments, projected, packed)
         packed = self.projected(packed, inputs[0], constants=True)
         return (packed, updated, moments), loss
 
@@ -168,7 +168,7 @@ def _distributed(batch: Any) -> Any:
     return keras.tree.map_structure(spread, batch)
 
 
-def _run(
+def _run_programs(
     runs: Iterable[tuple[Any, tuple[Any, ...], int]], state: State, inputs: Any
 ) -> tuple[State, float]:
     """Take compiled steps, each on its samples, of which it has so many; return the mean loss."""

@@ -1,4 +1,4 @@
-"""Group penalties whose strengths a training step reads each time it runs.
+"""Group penalties whose regularization strengths are arguments of a training step.
 
 The same penalty as :mod:`fabricfit.keras.regularizers`, for searching strengths: one compiled step serves
 every trial.
@@ -31,7 +31,7 @@ class _Slot:
 
     @property
     def strengths(self) -> tuple[Any, Any]:
-        return _value(self.alpha), _value(self.beta)
+        return _read_value(self.alpha), _read_value(self.beta)
 
     def penalty(self, kernel: Any, alpha: Any, beta: Any) -> Any:
         total: Any = 0.0
@@ -69,17 +69,17 @@ class Penalty:
             self._slots[name] = _Slot(
                 positions[id(kernel)],
                 described.grouping,
-                _strength(kernel.dtype) if settings.pruning else None,
-                _strength(kernel.dtype) if settings.weight_sharing else None,
+                _make_strength(kernel.dtype) if settings.pruning else None,
+                _make_strength(kernel.dtype) if settings.weight_sharing else None,
             )
 
     @property
     def state(self) -> list[tuple[Any, Any]]:
-        """The current strengths, as tensors of the backend: what a step takes as an argument."""
+        """The current strengths, as tensors of the backend: an argument of a step."""
         return [slot.strengths for slot in self._slots.values()]
 
     def assign(self, strengths: Mapping[str, tuple[float, float]]) -> None:
-        """Take new strengths, layer -> ``(alpha, beta)``, for the steps that follow; none is 0."""
+        """Set the strengths, layer -> ``(alpha, beta)``, of the steps that follow; others are 0."""
         for name, slot in self._slots.items():
             values = strengths.get(name, (0.0, 0.0))
             for variable, value in zip((slot.alpha, slot.beta), values, strict=True):
@@ -89,9 +89,9 @@ class Penalty:
     def packed(
         self, state: list[tuple[Any, Any]], parameters: Parameters
     ) -> tuple[list[tuple[Any, Any]], Any]:
-        """Return what :attr:`state` holds, for weights that an optimizer takes packed.
+        """Return what :attr:`state` holds, for weights that an optimizer uses packed.
 
-        Norms of groups add up to one of single weights. With all weights in one vector it takes a few
+        Norms of groups add up to one of single weights. With all weights in one vector these are a few
         operations, instead of as many for each layer.
 
         Returns
@@ -133,10 +133,10 @@ class Penalty:
         """Make the penalties regularizers of the model's own variables, on top of those they have."""
         for slot in self._slots.values():
             variable = self._variables[slot.position]
-            variable.regularizer = _Attached(slot, variable.regularizer)
+            variable.regularizer = _AttachedRegularizer(slot, variable.regularizer)
 
 
-class _Attached:
+class _AttachedRegularizer:
     def __init__(self, slot: _Slot, base: Any) -> None:
         self._slot = slot
         self._base = base
@@ -146,9 +146,9 @@ class _Attached:
         return total if self._base is None else total + self._base(kernel)
 
 
-def _strength(dtype: Any) -> keras.Variable:
+def _make_strength(dtype: Any) -> keras.Variable:
     return keras.Variable(0.0, trainable=False, dtype=dtype)
 
 
-def _value(variable: keras.Variable | None) -> Any:
+def _read_value(variable: keras.Variable | None) -> Any:
     return None if variable is None else variable.value

@@ -1,4 +1,4 @@
-"""Frozen and shared weights, as something a training step applies to gradients and weights.
+"""Projection of gradients and weights that keeps frozen and shared weights as they are.
 
 Masks live in variables that a compiled step reads each time it runs. Nothing is baked in when the step is
 traced, so new masks need no new compilation and can never be stale.
@@ -79,7 +79,7 @@ class Projection:
         places = {id(v): i for i, v in enumerate(trained.variables)}
         self._places = [places[id(v)] for v in trained.trainable_variables]
         self._slots: dict[str, _Slot] = {}
-        self._followers: dict[str, list[tuple[_Slot, _Following]]] = {}
+        self._find_followers: dict[str, list[tuple[_Slot, _Following]]] = {}
         self._follower_slots: dict[int, _Slot] = {}
         self._groupings: dict[str, Grouping] = {}
         network = as_network(model) if attributes else None
@@ -97,25 +97,28 @@ class Projection:
             sharing, zeros = grouped or settings.constants, np.zeros(kernel.shape)
             self._slots[name] = _Slot(
                 positions[id(kernel)],
-                _fixed(np.ones(kernel.shape), kernel.dtype),
-                _fixed(zeros, kernel.dtype) if settings.constants else None,
-                _fixed(zeros, "int32") if sharing else None,
-                _fixed(zeros, kernel.dtype) if sharing else None,
+                _make_constant(np.ones(kernel.shape), kernel.dtype),
+                _make_constant(zeros, kernel.dtype) if settings.constants else None,
+                _make_constant(zeros, "int32") if sharing else None,
+                _make_constant(zeros, kernel.dtype) if sharing else None,
             )
             by_unit = settings.structure_type is SUPPORTED_STRUCTURES.STRUCTURED
             scales: list[tuple[keras.Variable, _Following]] = [
-                (_variable(layers[layer], variable), partial(_by_index, described.axes, units))
+                (
+                    _find_variable(layers[layer], variable),
+                    partial(_follow_indices, described.axes, units),
+                )
                 for (layer, variable), units in described.scales.items()
             ]
-            self._followers[name] = [
-                (self._shared_slot(v, positions), following)
-                for v, following in (*_followers(found, described.axes, by_unit), *scales)
+            self._find_followers[name] = [
+                (self._get_follower_slot(v, positions), following)
+                for v, following in (*_find_followers(found, described.axes, by_unit), *scales)
                 if id(v) in positions
             ]
 
     @property
     def state(self) -> list[tuple[Any, ...]]:
-        """The current masks, as tensors of the backend: what a step takes as an argument."""
+        """The current masks, as tensors of the backend: an argument of a step."""
         return [slot.state for slot in self._all_slots]
 
     @property
@@ -124,7 +127,7 @@ class Projection:
         return [slot.position for slot in self._all_slots]
 
     def packed(self, state: list[tuple[Any, ...]], parameters: Parameters) -> list[tuple[Any, ...]]:
-        """Return what :attr:`state` holds, for tensors that an optimizer takes packed."""
+        """Return what :attr:`state` holds, for tensors that an optimizer uses packed."""
         slots = dict(zip(self.positions, state, strict=True))
         if not (parameters.flat and slots):
             return state
@@ -150,16 +153,16 @@ class Projection:
     def _all_slots(self) -> list[_Slot]:
         return [*self._slots.values(), *self._follower_slots.values()]
 
-    def _shared_slot(self, variable: keras.Variable, positions: Mapping[int, int]) -> _Slot:
+    def _get_follower_slot(self, variable: keras.Variable, positions: Mapping[int, int]) -> _Slot:
         """Return the slot of a variable that follows kernels: several may have a say in it."""
         position = positions[id(variable)]
         if position not in self._follower_slots:
-            ones = _fixed(np.ones(variable.shape), variable.dtype)
+            ones = _make_constant(np.ones(variable.shape), variable.dtype)
             self._follower_slots[position] = _Slot(position, ones)
         return self._follower_slots[position]
 
     def gradients(self, tensors: list[Any]) -> list[Any]:
-        """Project gradients of the model's trainable variables, in their order; a ``None`` stays."""
+        """Project gradients of the model's trainable variables, in their order; ``None`` is kept."""
         return project(tensors, self.positions, self.state, constants=False)
 
     def weights(self, tensors: list[Any]) -> list[Any]:
@@ -175,7 +178,7 @@ class Projection:
         offsets: Mapping[str, Any] | None = None,
         clusters: Mapping[str, Any] | None = None,
     ) -> None:
-        """Take new masks and offsets, as :func:`~fabricfit.keras.masking.get_model_masks` gives them.
+        """Set masks and offsets, as :func:`~fabricfit.keras.masking.get_model_masks` gives them.
 
         Layers that are not named are trained in full.
 
@@ -212,7 +215,9 @@ class Projection:
                     f"mask and offset of layer {name!r} must have its kernel's shape {shape}. "
                     f"Received: {mask.shape} and {offset.shape}"
                 )
-            cluster = np.asarray((clusters or {}).get(name, self._by_group(name, mask, offset)))
+            cluster = np.asarray(
+                (clusters or {}).get(name, self._number_groups(name, mask, offset))
+            )
             constant = np.where((mask == 0) & (cluster == 0), offset, 0)
             slot.mask.assign(mask)
             if slot.cluster is not None and slot.share is not None:
@@ -226,7 +231,7 @@ class Projection:
                     f"offsets give weights of layer {name!r} values of their own; its attributes "
                     "do not allow it."
                 )
-            for follower, following in self._followers[name]:
+            for follower, following in self._find_followers[name]:
                 trains = following((mask != 0) | (cluster != 0))
                 followed[follower.position] = followed.get(follower.position, True) & trains
         for position, slot in self._follower_slots.items():
@@ -235,26 +240,26 @@ class Projection:
     def treated(
         self, weights: Sequence[np.ndarray], treatments: Mapping[str, Treatment]
     ) -> list[np.ndarray]:
-        """Return what treatments make of weights, without freezing anything.
+        """Return weights with treatments applied, without freezing anything.
 
         Parameters
         ----------
         weights
             In the order of the model's variables.
         treatments
-            Layer -> what becomes of its kernel.
+            Layer -> treatment of its kernel.
         """
         found = list(weights)
         for name, treatment in treatments.items():
             place = self._places[self._slots[name].position]
             found[place] = treatment.apply(found[place])
             trains = (treatment.mask != 0) | (treatment.cluster != 0)
-            for follower, following in self._followers[name]:
+            for follower, following in self._find_followers[name]:
                 place = self._places[follower.position]
                 found[place] = found[place] * following(trains)
         return found
 
-    def _by_group(self, name: str, mask: np.ndarray, offset: np.ndarray) -> np.ndarray:
+    def _number_groups(self, name: str, mask: np.ndarray, offset: np.ndarray) -> np.ndarray:
         """Give the weights of shared groups their group's number, and all others 0."""
         if name not in self._groupings:
             return np.zeros(mask.shape, np.int32)
@@ -288,7 +293,7 @@ def project(
             continue
         result = tensor * mask
         if cluster is not None:
-            result = result + _common_values(tensor, cluster, share)
+            result = result + _share_values(tensor, cluster, share)
         if constants and constant is not None:
             result = result + constant
         projected[position] = result
@@ -299,59 +304,61 @@ _Following = Callable[[np.ndarray], np.ndarray]
 """From which weights of a kernel train to which numbers of another variable do."""
 
 
-def _followers(
+def _find_followers(
     kernel: Kernel, axes: Layout, by_unit: bool
 ) -> Iterator[tuple[keras.Variable, _Following]]:
     """Yield the variables that are frozen at zero with a kernel's weights."""
     for bits in kernel.bits:
-        yield bits, partial(_same, tuple(bits.shape))
+        yield bits, partial(_follow_weights, tuple(bits.shape))
     if by_unit and kernel.bias is not None:
         shape = tuple(kernel.bias.shape)
         own = kernel.bias_layout or Layout(
             shape, (), tuple(range(len(shape))), tuple(range(len(shape)))
         )
-        for variable in (kernel.bias, *_alike(kernel.bias_bits, shape)):
-            yield variable, partial(_unit_by_unit, axes, own, shape)
+        for variable in (kernel.bias, *_select_shape(kernel.bias_bits, shape)):
+            yield variable, partial(_follow_units, axes, own, shape)
 
 
-def _alike(variables: Sequence[keras.Variable], shape: tuple[int, ...]) -> list[keras.Variable]:
+def _select_shape(
+    variables: Sequence[keras.Variable], shape: tuple[int, ...]
+) -> list[keras.Variable]:
     return [variable for variable in variables if tuple(variable.shape) == shape]
 
 
-def _same(shape: tuple[int, ...], trains: np.ndarray) -> np.ndarray:
+def _follow_weights(shape: tuple[int, ...], trains: np.ndarray) -> np.ndarray:
     """Follow weight by weight, where one number serves several weights as long as one of them trains."""
     axes = tuple(i for i, length in enumerate(shape) if length != trains.shape[i])
     return np.asarray(trains.any(axis=axes, keepdims=True)) if axes else trains
 
 
-def _unit_by_unit(
+def _follow_units(
     axes: Layout, own: Layout, shape: tuple[int, ...], trains: np.ndarray
 ) -> np.ndarray:
     """Follow unit by unit: a bias trains while any weight of its unit does."""
-    alive = _alive(axes, trains)
+    alive = _find_trained_units(axes, trains)
     each = np.broadcast_to(alive[:, None], (own.n_units, math.prod(shape) // own.n_units))
     spread: np.ndarray = own.restored(each, own.by_unit, shape, np)
     return spread
 
 
-def _alive(axes: Layout, trains: np.ndarray) -> np.ndarray:
+def _find_trained_units(axes: Layout, trains: np.ndarray) -> np.ndarray:
     """Return which units of a kernel have weights that train."""
     alive: np.ndarray = axes.ordered(trains, axes.by_unit, (axes.n_units, -1), np).any(axis=1)
     return alive
 
 
-def _variable(layer: Any, name: str) -> keras.Variable:
+def _find_variable(layer: Any, name: str) -> keras.Variable:
     return next(variable for variable in layer.weights if variable.name == name)
 
 
-def _by_index(axes: Layout, units: tuple[int, ...], trains: np.ndarray) -> np.ndarray:
+def _follow_indices(axes: Layout, units: tuple[int, ...], trains: np.ndarray) -> np.ndarray:
     """Follow the units of given numbers; -1 trains."""
-    alive = _alive(axes, trains)
+    alive = _find_trained_units(axes, trains)
     index = np.array(units)
     return np.where(index < 0, True, alive[index])
 
 
-def _common_values(tensor: Any, cluster: Any, share: Any) -> Any:
+def _share_values(tensor: Any, cluster: Any, share: Any) -> Any:
     """Give every shared weight the mean of those that it shares a value with; 0 elsewhere."""
     size = math.prod(tensor.shape)
     numbers = ops.reshape(cluster, (size,))
@@ -360,5 +367,5 @@ def _common_values(tensor: Any, cluster: Any, share: Any) -> Any:
     return ops.reshape(ops.take(sums, numbers), tuple(tensor.shape))
 
 
-def _fixed(values: np.ndarray, dtype: Any) -> keras.Variable:
+def _make_constant(values: np.ndarray, dtype: Any) -> keras.Variable:
     return keras.Variable(values.astype(dtype), trainable=False, dtype=dtype)

@@ -30,42 +30,46 @@ class PureEngine(Engine):
     """An engine that reads all that training changes, goes through some samples, and writes it back."""
 
     @abstractmethod
-    def _begin(self) -> tuple[State, Any]:
-        """Return what training changes and what it is steered by: copies of their own."""
+    def _read_state(self) -> tuple[State, Any]:
+        """Return copies of the state that training changes, and its inputs: masks and strengths."""
 
     @abstractmethod
-    def _write(self, state: State) -> None:
-        """Give model and optimizer what a training came to."""
+    def _write_state(self, state: State) -> None:
+        """Write a final state into model and optimizer."""
 
     @abstractmethod
-    def _pass(
+    def _train_on_held(
         self, state: State, inputs: Any, held: tuple[Any, Any], order: np.ndarray, batch_size: int
     ) -> tuple[State, float]:
         """Go through samples that are on the device; return the new state and the mean loss."""
 
     @abstractmethod
-    def _follow(
+    def _train_on_batches(
         self, state: State, inputs: Any, pairs: Iterable[tuple[Any, Any]]
     ) -> tuple[State, float]:
         """Go through batches as they come; return the new state and the mean loss."""
 
     @abstractmethod
-    def _lanes(self, state: State, inputs: Any, held: tuple[Any, Any], batch_size: int) -> int:
-        """Return how many calls of :meth:`_pass` may go on at once, with the same results."""
+    def _count_lanes(
+        self, state: State, inputs: Any, held: tuple[Any, Any], batch_size: int
+    ) -> int:
+        """Return how many calls of :meth:`_train_on_held` may run at once, with the same results."""
 
     def step(self, X: Any, y: Any) -> float:
         """Train on one batch; return its loss, the model's own penalties included."""
-        return self._written(*self._follow(*self._begin(), [(X, y)]))
+        return self._write_back(*self._train_on_batches(*self._read_state(), [(X, y)]))
 
     def train_epoch(self, data: Dataset, order: np.ndarray | None, batch_size: int) -> float:
         """Train on all samples once; return their mean loss."""
-        begun = self._begin()
+        begun = self._read_state()
         if isinstance(data, Data) and data.resident and order is not None:
-            return self._written(*self._pass(*begun, self._held(data), order, batch_size))
-        return self._written(*self._follow(*begun, data.batches(batch_size, order)))
+            return self._write_back(
+                *self._train_on_held(*begun, self._hold_on_device(data), order, batch_size)
+            )
+        return self._write_back(*self._train_on_batches(*begun, data.batches(batch_size, order)))
 
-    def _written(self, state: State, loss: float) -> float:
-        self._write(state)
+    def _write_back(self, state: State, loss: float) -> float:
+        self._write_state(state)
         return loss
 
     def train_candidates(
@@ -79,20 +83,20 @@ class PureEngine(Engine):
         if not (isinstance(data, Data) and data.resident):
             yield from super().train_candidates(candidates, data, orders, batch_size)
             return
-        held = self._held(data)
+        held = self._hold_on_device(data)
         waiting: deque[Future[tuple[State, float]]] = deque()
 
         def epochs(state: State, inputs: Any) -> tuple[State, float]:
             loss = 0.0
             for order in orders:
                 assert order is not None
-                state, loss = self._pass(state, inputs, held, order, batch_size)
+                state, loss = self._train_on_held(state, inputs, held, order, batch_size)
                 if not np.isfinite(loss):
                     break
             return state, loss
 
         def written(future: Future[tuple[State, float]]) -> tuple[EngineState, float]:
-            loss = self._written(*future.result())
+            loss = self._write_back(*future.result())
             return self.get_state(), loss
 
         lanes, pool = 0, ThreadPoolExecutor(cores())
@@ -100,10 +104,10 @@ class PureEngine(Engine):
             for start, strengths in candidates:
                 self.set_state(start)
                 self.penalty.assign(strengths)
-                begun = self._begin()
-                lanes = lanes or self._lanes(*begun, held, batch_size)
+                begun = self._read_state()
+                lanes = lanes or self._count_lanes(*begun, held, batch_size)
                 if lanes == 1:
-                    loss = self._written(*epochs(*begun))
+                    loss = self._write_back(*epochs(*begun))
                     yield self.get_state(), loss
                     continue
                 waiting.append(pool.submit(epochs, *begun))
@@ -117,7 +121,7 @@ class PureEngine(Engine):
     def objective(
         self, weights: list[Any], other: list[Any], inputs: tuple[Any, Any], X: Any, y: Any
     ) -> tuple[Any, list[Any]]:
-        """Return what a step lessens, as a pure function: the loss and penalties.
+        """Return what a step minimizes, as a pure function: the loss and penalties.
 
         Parameters
         ----------
@@ -140,42 +144,42 @@ class PureEngine(Engine):
         return self.loss(y, outputs) + sum(penalties) + self.penalty(weights, strengths), updated
 
     def inputs(self) -> tuple[Any, Any]:
-        """Return masks and strengths as tensors: what a pure step takes besides its state."""
+        """Return masks and strengths as tensors: the arguments of a pure step besides its state."""
         return self.packed_inputs(self.projection.state, self.penalty.state)
 
     def packed_inputs(self, masks: Any, strengths: Any) -> tuple[Any, Any]:
-        """Return the inputs that states of projection and penalty come to, as a pure function."""
+        """Return the inputs of a step for states of projection and penalty, as a pure function."""
         packed = self.projection.packed(masks, self.parameters)
         return packed, self.penalty.packed(strengths, self.parameters)
 
-    def slopes(
+    def optimizer_gradients(
         self, loss: Any, gradients: list[Any], packed: list[Any], inputs: tuple[Any, Any]
     ) -> tuple[Any, list[Any]]:
-        """Return what the optimizer takes of an :meth:`objective`, as a pure function.
+        """Return the gradients of an :meth:`objective` for the optimizer, as a pure function.
 
         Parameters
         ----------
         loss, gradients
             Of the objective.
         packed
-            The weights, as the optimizer takes them.
+            The weights, as the optimizer uses them.
         inputs
             See :meth:`inputs`.
 
         Returns
         -------
         tuple
-            The loss, and the slopes of what is not frozen; norms of packed weights are added to both.
+            The loss, and the gradients of what is not frozen; norms of packed weights are added to both.
         """
         masks, (_, norms) = inputs
-        slopes = self.parameters.pack(gradients)
+        packed_gradients = self.parameters.pack(gradients)
         if norms is not None:
             loss = loss + keras.ops.sum(norms * keras.ops.abs(packed[0]))
-            slopes = [slopes[0] + norms * keras.ops.sign(packed[0])]
-        return loss, self.projected(slopes, masks)
+            packed_gradients = [packed_gradients[0] + norms * keras.ops.sign(packed[0])]
+        return loss, self.projected(packed_gradients, masks)
 
     def projected(self, packed: list[Any], masks: Any, *, constants: bool = False) -> list[Any]:
-        """Project what an optimizer takes or gives, by the masks of :meth:`inputs`."""
+        """Project packed gradients or weights by the masks of :meth:`inputs`."""
         positions = list(range(len(masks))) if self.parameters.flat else self.projection.positions
         return project(packed, positions, masks, constants=constants)
 

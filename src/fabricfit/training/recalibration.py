@@ -1,8 +1,8 @@
-"""Statistics of batch normalizations, taken anew from data.
+"""Recalibration of the statistics of batch normalizations from data.
 
-What pruning takes out of a layer moves the mean and the variance of its results; the moving statistics of the
-normalization behind it are those of the layer as it was. Taking them anew costs a forward pass and no
-training. It tells what pruned weights are worth far better than the old statistics do.
+Pruning a layer moves the mean and the variance of its results; the moving statistics of the normalization
+behind it are those of the layer before. To recompute them costs a forward pass and no training, and makes the
+metric of pruned weights far more meaningful.
 
 References
 ----------
@@ -24,7 +24,7 @@ __all__ = ["Recalibration"]
 
 
 class Recalibration:
-    """Gives the batch normalizations of an engine's model the statistics of some data.
+    """Recomputes the statistics of the batch normalizations of an engine's model.
 
     The data pass in training mode, batch by batch: means are averaged, and variances are those within batches
     and between them. Dropout is active, as it was when the old statistics were made.
@@ -54,22 +54,22 @@ class Recalibration:
             (places[id(layer.moving_mean)], places[id(layer.moving_variance)])
             for layer in self._layers
         ]
-        self._pass = engine.compiled(self._moments, batches=1)
+        self._compiled_moments = engine.compiled(self._compute_moments, batches=1)
 
     @property
     def does_something(self) -> bool:
-        """Whether the model has statistics that are taken anew."""
+        """Whether the model has statistics that are recomputed."""
         return bool(self._layers)
 
     def __call__(self) -> None:
-        """Take the statistics for the present weights."""
+        """Recompute the statistics for the present weights."""
         count = 0
         sums: list[np.ndarray] = []
         model = self._engine.model
         for X, _ in self._batches:
             weights = [variable.value for variable in model.trainable_variables]
             others = [variable.value for variable in model.non_trainable_variables]
-            found = self._pass(*tensors((weights, others, X)))
+            found = self._compiled_moments(*tensors((weights, others, X)))
             moments = [np.asarray(keras.ops.convert_to_numpy(each), np.float64) for each in found]
             size = samples_in(X)
             parts = [
@@ -84,9 +84,9 @@ class Recalibration:
             layer.moving_mean.assign(mean.astype("float32"))
             layer.moving_variance.assign(np.maximum(second / count - mean**2, 0).astype("float32"))
 
-    def _moments(self, weights: list[Any], others: list[Any], X: Any) -> list[Any]:
+    def _compute_moments(self, weights: list[Any], others: list[Any], X: Any) -> list[Any]:
         """Return mean and variance of one batch at each normalization, as a pure function."""
-        # From zero, a moving statistic comes to the batch's own, times what one step adds of it.
+        # From zero, one step makes a moving statistic the batch's own, times 1 - momentum.
         start = list(others)
         for places in self._places:
             for place in places:

@@ -1,4 +1,4 @@
-"""Losses, optimizers and metrics as a run needs them: its own copies, the caller's untouched."""
+"""Optimizers, metrics and mean losses of a run: its own copies, the caller's unchanged."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["fresh_metric", "fresh_optimizer", "is_builtin", "mean_loss"]
 def mean_loss(loss_fn: Any) -> Callable[[Any, Any], Any]:
     """Return a function from targets and predictions to one number.
 
-    A function (which is what a name stands for) gives a number for each sample: the mean is taken. A
+    A function (which is what a name stands for) gives a number for each sample: their mean is used. A
     loss object reduces by its own rule. With several outputs the losses of all are added.
     """
     loss = resolve_loss(loss_fn)
@@ -50,7 +50,7 @@ def fresh_optimizer(optimizer: Any) -> keras.optimizers.Optimizer:
     """
     if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         raise InvalidInputError(
-            "optimizer must not scale the loss, since masks act on the slopes as they are. Received: a "
+            "optimizer must not scale the loss, since masks act on unscaled gradients. Received: a "
             f"LossScaleOptimizer; give its inner optimizer {optimizer.inner_optimizer.name!r} instead."
         )
     if isinstance(optimizer, keras.optimizers.Optimizer):
@@ -94,7 +94,7 @@ def fresh_metric(metric: Any, outputs: Any = None, y: Any = None) -> keras.metri
         return type(metric).from_config(metric.get_config())
     if isinstance(metric, str):
         if metric.lower() in ("accuracy", "acc"):
-            return _accuracy(metric, outputs, y)
+            return _make_accuracy(metric, outputs, y)
         try:
             metric = keras.metrics.get(metric)
         except (ValueError, TypeError) as error:
@@ -113,7 +113,7 @@ def fresh_metric(metric: Any, outputs: Any = None, y: Any = None) -> keras.metri
     )
 
 
-def _accuracy(name: str, outputs: Any, y: Any) -> keras.metrics.Metric:
+def _make_accuracy(name: str, outputs: Any, y: Any) -> keras.metrics.Metric:
     predicted, target = (tuple(np.shape(keras.tree.flatten(each)[0])) for each in (outputs, y))
     if predicted[-1:] == (1,):
         return keras.metrics.BinaryAccuracy(name=name)

@@ -1,4 +1,4 @@
-"""Strengths of the group regularizers, and what a search for them found."""
+"""Regularization strengths of the groups, and the result of a search for them."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import numpy as np
 from fabricfit.description.attributes import LayerAttributes
 from fabricfit.reporting.report import Trial
 
-__all__ = ["Strengths", "Trial", "Tuned", "regularized", "uniform"]
+__all__ = ["Strengths", "Trial", "TunedStrengths", "regularized_layers", "uniform_strengths"]
 
 Strengths = dict[str, tuple[float, float]]
 """Layer -> ``(alpha, beta)``: strengths of the groups' norms and of their variances."""
 
 
 @dataclass(frozen=True)
-class Tuned:
-    """What a search for strengths found.
+class TunedStrengths:
+    """Regularization strengths that were chosen, and the weights trained with them.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ class Tuned:
     trials: tuple[Trial, ...] = ()
 
 
-def regularized(attributes: Mapping[str, LayerAttributes]) -> dict[str, tuple[bool, bool]]:
+def regularized_layers(attributes: Mapping[str, LayerAttributes]) -> dict[str, tuple[bool, bool]]:
     """Return the layers that are regularized, and whether by their norms and by their variances."""
     return {
         name: (layer.optimization_attributes.pruning, layer.optimization_attributes.weight_sharing)
@@ -44,9 +44,9 @@ def regularized(attributes: Mapping[str, LayerAttributes]) -> dict[str, tuple[bo
     }
 
 
-def uniform(attributes: Mapping[str, LayerAttributes], strength: float) -> Strengths:
+def uniform_strengths(attributes: Mapping[str, LayerAttributes], strength: float) -> Strengths:
     """Return the same strength for all layers, 0 where there is nothing to regularize."""
     return {
         name: (strength * pruning, strength * sharing)
-        for name, (pruning, sharing) in regularized(attributes).items()
+        for name, (pruning, sharing) in regularized_layers(attributes).items()
     }

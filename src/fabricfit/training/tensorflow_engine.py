@@ -20,16 +20,16 @@ __all__ = ["BackendEngine"]
 class BackendEngine(PureEngine):
     """One ``tf.function`` for each shape of data; weights, masks and strengths are arguments of it.
 
-    What the optimizer takes as one vector is put together when an epoch begins, and taken apart when it ends.
+    Weights that the optimizer uses as one vector are packed when an epoch begins, and unpacked when it ends.
     """
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self._compiled_epoch = self.compiled(self._epoch)
-        self._compiled_stream = self.compiled(self._stream)
-        self._compiled_step = self.compiled(self._single_step)
+        self._compiled_epoch = self.compiled(self._train_epoch)
+        self._compiled_stream = self.compiled(self._train_stream)
+        self._compiled_step = self.compiled(self._train_step_once)
 
-    def _usable(self, optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
+    def _adapt_optimizer(self, optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
         return without_distribution(optimizer)
 
     @property
@@ -39,30 +39,32 @@ class BackendEngine(PureEngine):
         return sum(step.experimental_get_tracing_count() for step in steps)
 
     def train_epoch(self, data: Dataset, order: np.ndarray | None, batch_size: int) -> float:
-        """Train on all samples once; a ``tf.data.Dataset`` is gone over within the graph."""
+        """Train on all samples once; a ``tf.data.Dataset`` is iterated within the graph."""
         if isinstance(data, Stream) and isinstance(data.source, tf.data.Dataset):
-            state, loss = self._compiled_stream(*self._begin(), data.source)
-            return self._written(state, float(loss))
+            state, loss = self._compiled_stream(*self._read_state(), data.source)
+            return self._write_back(state, float(loss))
         return super().train_epoch(data, order, batch_size)
 
-    def _pass(
+    def _train_on_held(
         self, state: State, inputs: Any, held: tuple[Any, Any], order: np.ndarray, batch_size: int
     ) -> tuple[State, float]:
-        state, loss = self._compiled_epoch(state, inputs, *held, *_sizes(order, batch_size))
+        state, loss = self._compiled_epoch(state, inputs, *held, *_make_sizes(order, batch_size))
         return state, float(loss)
 
-    def _follow(
+    def _train_on_batches(
         self, state: State, inputs: Any, pairs: Iterable[tuple[Any, Any]]
     ) -> tuple[State, float]:
         total, count = 0.0, 0
         for X, y in pairs:
-            state, loss = self._compiled_step(state, inputs, *_tensors((X, y)))
+            state, loss = self._compiled_step(state, inputs, *_make_tensors((X, y)))
             total, count = total + float(loss) * samples_in(X), count + samples_in(X)
         return state, total / count
 
-    def _lanes(self, state: State, inputs: Any, held: tuple[Any, Any], batch_size: int) -> int:
+    def _count_lanes(
+        self, state: State, inputs: Any, held: tuple[Any, Any], batch_size: int
+    ) -> int:
         """Return one where a graph depends on more than its arguments, such as a random generator."""
-        sizes = _sizes(np.arange(samples_in(held[0])), batch_size)
+        sizes = _make_sizes(np.arange(samples_in(held[0])), batch_size)
         graph = self._compiled_epoch.get_concrete_function(state, inputs, *held, *sizes).graph
         depends = any(op.op_def.is_stateful for op in graph.get_operations())
         return 1 if depends or tf.config.list_logical_devices("GPU") else cores()
@@ -93,7 +95,7 @@ class BackendEngine(PureEngine):
 
         def run(*arguments: Any) -> Any:
             if not graph.experimental_get_tracing_count():
-                last = tf.nest.map_structure(_of_any_length, arguments[-batches:])
+                last = tf.nest.map_structure(_free_length, arguments[-batches:])
                 graph.get_concrete_function(*arguments[:-batches], *last)
             return graph(*arguments)
 
@@ -104,19 +106,21 @@ class BackendEngine(PureEngine):
         owner = self.model
         return owner.trainable_variables, owner.non_trainable_variables, self.optimizer.variables
 
-    def _begin(self) -> tuple[State, Any]:
-        weights, other, moments = (_tensors([v.value for v in part]) for part in self._changing)
-        return (weights, other, moments), _tensors((self.projection.state, self.penalty.state))
+    def _read_state(self) -> tuple[State, Any]:
+        weights, other, moments = (
+            _make_tensors([v.value for v in part]) for part in self._changing
+        )
+        return (weights, other, moments), _make_tensors((self.projection.state, self.penalty.state))
 
-    def _write(self, state: State) -> None:
+    def _write_state(self, state: State) -> None:
         for variables, values in zip(self._changing, state, strict=True):
             self.assign(variables, values)
 
-    def _epoch(
+    def _train_epoch(
         self, state: State, inputs: Any, X: Any, y: Any, order: tf.Tensor, batch_size: tf.Tensor
     ) -> tuple[State, tf.Tensor]:
         count = tf.size(order, tf.int64)
-        state, inputs = self._packed(state), self.packed_inputs(*inputs)
+        state, inputs = self._pack_state(state), self.packed_inputs(*inputs)
 
         def batch(start: tf.Tensor, total: tf.Tensor, state: State) -> tuple[Any, ...]:
             index = order[start : start + batch_size]
@@ -126,12 +130,12 @@ class BackendEngine(PureEngine):
 
         loop = (tf.zeros((), tf.int64), tf.zeros(()), state)
         _, total, state = tf.while_loop(lambda start, *_: start < count, batch, loop)
-        return self._unpacked(state), total / tf.cast(count, tf.float32)
+        return self._unpack_state(state), total / tf.cast(count, tf.float32)
 
-    def _stream(
+    def _train_stream(
         self, state: State, inputs: Any, dataset: tf.data.Dataset
     ) -> tuple[State, tf.Tensor]:
-        state, inputs = self._packed(state), self.packed_inputs(*inputs)
+        state, inputs = self._pack_state(state), self.packed_inputs(*inputs)
 
         def batch(sums: tuple[Any, ...], pair: Any) -> tuple[Any, ...]:
             total, count, *leaves = sums
@@ -141,17 +145,19 @@ class BackendEngine(PureEngine):
 
         sums = dataset.reduce((tf.zeros(()), tf.zeros(()), *tf.nest.flatten(state)), batch)
         state = tf.nest.pack_sequence_as(state, sums[2:])
-        return self._unpacked(state), sums[0] / sums[1]
+        return self._unpack_state(state), sums[0] / sums[1]
 
-    def _single_step(self, state: State, inputs: Any, X: Any, y: Any) -> tuple[State, tf.Tensor]:
-        state, loss = self._step(self._packed(state), self.packed_inputs(*inputs), X, y)
-        return self._unpacked(state), loss
+    def _train_step_once(
+        self, state: State, inputs: Any, X: Any, y: Any
+    ) -> tuple[State, tf.Tensor]:
+        state, loss = self._step(self._pack_state(state), self.packed_inputs(*inputs), X, y)
+        return self._unpack_state(state), loss
 
-    def _packed(self, state: State) -> State:
+    def _pack_state(self, state: State) -> State:
         weights, other, moments = state
         return self.parameters.pack(weights), other, moments
 
-    def _unpacked(self, state: State) -> State:
+    def _unpack_state(self, state: State) -> State:
         packed, other, moments = state
         return self.parameters.unpack(packed), other, moments
 
@@ -163,22 +169,22 @@ class BackendEngine(PureEngine):
             loss, updated = self.objective(weights, other, inputs, X, y)
         missing = tf.UnconnectedGradients("zero" if self.parameters.flat else "none")
         gradients = tape.gradient(loss, weights, unconnected_gradients=missing)
-        loss, slopes = self.slopes(loss, _tensors(gradients), packed, inputs)
-        packed, moments = self.optimizer.stateless_apply(moments, slopes, packed)
+        loss, projected = self.optimizer_gradients(loss, _make_tensors(gradients), packed, inputs)
+        packed, moments = self.optimizer.stateless_apply(moments, projected, packed)
         packed = self.projected(packed, inputs[0], constants=True)
         return (packed, updated, moments), tf.cast(loss, tf.float32)
 
 
-def _sizes(order: np.ndarray, batch_size: int) -> tuple[tf.Tensor, tf.Tensor]:
+def _make_sizes(order: np.ndarray, batch_size: int) -> tuple[tf.Tensor, tf.Tensor]:
     return tf.convert_to_tensor(order, tf.int64), tf.constant(batch_size, tf.int64)
 
 
-def _of_any_length(batch: Any) -> tf.TensorSpec:
+def _free_length(batch: Any) -> tf.TensorSpec:
     return tf.TensorSpec([None, *batch.shape[1:]], batch.dtype)
 
 
-def _tensors(arrays: Any) -> Any:
-    """Return nested arrays, variables or slices as tensors; a ``None`` stays."""
+def _make_tensors(arrays: Any) -> Any:
+    """Return nested arrays, variables or slices as tensors; ``None`` is kept."""
     return keras.tree.map_structure(
         lambda array: None if array is None else tf.convert_to_tensor(array),
         arrays,

@@ -1,4 +1,4 @@
-"""PyTorch: a plain loop over tensors that stay on the device.
+"""PyTorch: a plain loop over tensors on the device.
 
 A step through Keras' layers spends most of its time in Python. It is therefore traced once for each shape of
 a batch, into the list of operations that it comes down to, backward pass and optimizer included, and only
@@ -43,15 +43,15 @@ class BackendEngine(PureEngine):
     def __init__(self, *args: Any) -> None:
         self._programs: dict[tuple[Any, ...], Flat | Traced] = {}
         super().__init__(*args)
-        if self.parameters.flat and not _does_more(self.optimizer):
+        if self.parameters.flat and not _overrides_update(self.optimizer):
             # One vector needs no update of many variables at once, which works in place.
             self.optimizer._backend_update_step = partial(_update_each, self.optimizer)
-        self._random = self._seeded()
+        self._random = self._seed_random()
 
     def reset_optimizer(self) -> None:
         """Forget the optimizer's state, and begin the random numbers anew."""
         super().reset_optimizer()
-        self._random = self._seeded()
+        self._random = self._seed_random()
 
     def get_random(self) -> np.ndarray:
         """Return the state of the engine's random numbers."""
@@ -62,13 +62,13 @@ class BackendEngine(PureEngine):
         assert state is not None
         self._random = torch.from_numpy(state.copy())
 
-    def _seeded(self) -> torch.Tensor:
+    def _seed_random(self) -> torch.Tensor:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             return torch.get_rng_state()
 
     @contextmanager
-    def _own_random(self) -> Iterator[None]:
+    def _use_own_random(self) -> Iterator[None]:
         with torch.random.fork_rng(devices=[]):
             torch.set_rng_state(self._random)
             yield
@@ -79,26 +79,30 @@ class BackendEngine(PureEngine):
         """How often a training step has been compiled."""
         return sum(function == self._step for function, *_ in self._programs)
 
-    def _pass(
+    def _train_on_held(
         self, state: State, inputs: Any, held: tuple[Any, Any], order: np.ndarray, batch_size: int
     ) -> tuple[State, float]:
-        return self._run(state, inputs, held, _shuffled(tensors_in(held), order, batch_size))
+        return self._run_programs(
+            state, inputs, held, _shuffle_batches(tensors_in(held), order, batch_size)
+        )
 
-    def _follow(
+    def _train_on_batches(
         self, state: State, inputs: Any, pairs: Iterable[tuple[Any, Any]]
     ) -> tuple[State, float]:
         pairs = map(tensors, pairs)
         first = next(pairs)
         batches = map(tensors_in, itertools.chain([first], pairs))
-        return self._run(state, inputs, first, batches)
+        return self._run_programs(state, inputs, first, batches)
 
-    def _lanes(self, state: State, inputs: Any, held: tuple[Any, Any], batch_size: int) -> int:
-        """Return one for a step that keeps all cores busy, takes much Python, or draws random numbers."""
+    def _count_lanes(
+        self, state: State, inputs: Any, held: tuple[Any, Any], batch_size: int
+    ) -> int:
+        """Return one for a step that uses all cores, spends its time in Python, or draws random numbers."""
         batch = [tensor[:batch_size] for tensor in tensors_in(held)]
         step = self._program(self._step, (state, inputs), held, batch)
         return 1 if step.parallel or step.draws else cores()
 
-    def _run(
+    def _run_programs(
         self, state: State, inputs: Any, samples: Any, batches: Iterable[list[torch.Tensor]]
     ) -> tuple[State, float]:
         """Train on batches, given as the leaves of nested samples; return the mean loss."""
@@ -111,7 +115,7 @@ class BackendEngine(PureEngine):
                 if not count:
                     stack.enter_context(threads(step.parallel))
                     if step.draws:
-                        stack.enter_context(self._own_random())
+                        stack.enter_context(self._use_own_random())
                 *changing, loss = step(*changing, *fixed, *batch)
                 total = total + loss * len(batch[0])
                 count += len(batch[0])
@@ -152,7 +156,7 @@ class BackendEngine(PureEngine):
         function
             Takes the parts of the state, and samples.
         state, samples
-            Nested as the function takes them.
+            Nested as the function's arguments.
         batch
             The leaves of the samples that are meant, or of all: they are for their shapes.
         """
@@ -162,18 +166,18 @@ class BackendEngine(PureEngine):
             arguments = (*state, *parts)
             self._programs[key] = flat = Flat(function, arguments)
             try:
-                with _unheard("torch._subclasses.fake_tensor"):
+                with _silence_logger("torch._subclasses.fake_tensor"):
                     self._programs[key] = flat.traced()
             except Exception as error:  # whatever a layer or a loss may raise without real numbers
                 logger.info("model %r runs through Keras' layers: %s", self.model.name, error)
         return self._programs[key]
 
-    def _begin(self) -> tuple[State, Any]:
+    def _read_state(self) -> tuple[State, Any]:
         weights, other = ([value.clone() for value in part] for part in self.forward_state())
         moments = [v.value.detach().clone() for v in self.optimizer.variables]
         return (self.parameters.pack(weights), other, moments), self.inputs()
 
-    def _write(self, state: State) -> None:
+    def _write_state(self, state: State) -> None:
         packed, other, moments = state
         others = self.model.non_trainable_variables
         variables = [*self.model.trainable_variables, *others, *self.optimizer.variables]
@@ -187,16 +191,16 @@ class BackendEngine(PureEngine):
             gradients = torch.autograd.grad(total, weights, allow_unused=True)
         with torch.no_grad():
             gradients = [
-                torch.zeros_like(weight) if slope is None and self.parameters.flat else slope
-                for slope, weight in zip(gradients, weights, strict=True)
+                torch.zeros_like(weight) if gradient is None and self.parameters.flat else gradient
+                for gradient, weight in zip(gradients, weights, strict=True)
             ]
-            total, slopes = self.slopes(total, gradients, packed, inputs)
-            packed, moments = self.optimizer.stateless_apply(moments, slopes, packed)
+            total, projected = self.optimizer_gradients(total, gradients, packed, inputs)
+            packed, moments = self.optimizer.stateless_apply(moments, projected, packed)
             packed = self.projected(packed, inputs[0], constants=True)
         return (packed, [value.detach() for value in updated], moments), total.detach()
 
 
-def _shuffled(
+def _shuffle_batches(
     held: list[torch.Tensor], order: np.ndarray, batch_size: int
 ) -> Iterator[list[torch.Tensor]]:
     """Yield batches in an order; many are picked at once, as far as memory is not a matter."""
@@ -208,7 +212,7 @@ def _shuffled(
 
 
 @contextmanager
-def _unheard(name: str) -> Iterator[None]:
+def _silence_logger(name: str) -> Iterator[None]:
     """Keep a logger from reporting an error that is handled."""
     others = logging.getLogger(name)
     before, others.disabled = others.disabled, True
@@ -218,7 +222,7 @@ def _unheard(name: str) -> Iterator[None]:
         others.disabled = before
 
 
-def _does_more(optimizer: keras.optimizers.Optimizer) -> bool:
+def _overrides_update(optimizer: keras.optimizers.Optimizer) -> bool:
     """Whether an optimizer's step is more than an update of each variable, as that of Nadam is."""
     return any(
         "_backend_update_step" in vars(kind) and kind.__module__.split(".")[-1] != _OF_BACKEND

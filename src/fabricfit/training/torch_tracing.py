@@ -22,7 +22,7 @@ _aten = torch.ops.aten
 PARALLEL_WORK = 1e8
 """Multiplications from which a second thread pays for itself."""
 
-_SAME = (_aten.detach.default, _aten.alias.default, _aten.lift_fresh_copy.default)
+_ALIASES = (_aten.detach.default, _aten.alias.default, _aten.lift_fresh_copy.default)
 _COPIES = (_aten.clone.default,)
 _TAKES_ANY_LAYOUT = (
     _aten.convolution.default,
@@ -38,8 +38,8 @@ class Flat:
     Parameters
     ----------
     function
-        Takes nested tensors (other leaves are constants of it), and returns such. It must change none of
-        what it takes.
+        Takes nested tensors (other leaves are constants of it), and returns such. It must not change its
+        arguments.
     arguments
         How they are nested, and how their tensors are shaped.
     """
@@ -77,7 +77,7 @@ class Flat:
         """
         tensors = [self._leaves[place] for place in self._places]
         graph = make_fx(self.__call__, tracing_mode="fake")(*tensors)
-        _simplify(graph)
+        _simplify_graph(graph)
         return Traced(graph, self.structure, tensors)
 
 
@@ -98,9 +98,9 @@ class Traced:
         self, graph: torch.fx.GraphModule, structure: Any, examples: list[torch.Tensor]
     ) -> None:
         self.structure = structure
-        self.parallel = _multiplications(graph) >= PARALLEL_WORK
+        self.parallel = _count_multiplications(graph) >= PARALLEL_WORK
         self.draws = any(map(_is_random, graph.graph.nodes))
-        self._run = _without_python(graph, examples)
+        self._run = _compile_to_torchscript(graph, examples)
 
     def __call__(self, *given: torch.Tensor) -> list[torch.Tensor]:
         """Run them."""
@@ -136,13 +136,13 @@ def threads(parallel: bool) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _without_python(
+def _compile_to_torchscript(
     graph: torch.fx.GraphModule, examples: list[torch.Tensor]
 ) -> Callable[..., Any]:
     """Return the operations of a graph as a TorchScript program, which begins each twice as fast.
 
     Where PyTorch has no TorchScript any more, or cannot write one of the operations in it, it is the graph.
-    So it is where an operation changes tensors in a list: TorchScript takes the change for needless.
+    So it is where an operation changes tensors in a list: TorchScript would remove the change.
     """
     if any(_changes_list(node) for node in graph.graph.nodes):
         return graph.forward
@@ -168,7 +168,7 @@ def _changes_list(node: torch.fx.Node) -> bool:
     )
 
 
-def _simplify(module: torch.fx.GraphModule) -> None:
+def _simplify_graph(module: torch.fx.GraphModule) -> None:
     """Leave out what does nothing: aliases, and copies for the sake of a layout that is not needed."""
     graph = module.graph
     for node in list(graph.nodes):
@@ -177,7 +177,7 @@ def _simplify(module: torch.fx.GraphModule) -> None:
         users = {user.target for user in node.users}
         adds_nothing = node.target is _aten.add.Tensor and node.args[1] == 0
         needless = node.target in _COPIES and users and users <= set(_TAKES_ANY_LAYOUT)
-        if node.target in _SAME or adds_nothing or needless:
+        if node.target in _ALIASES or adds_nothing or needless:
             node.replace_all_uses_with(node.args[0])
             graph.erase_node(node)
         elif node.target is _aten.view.default:  # of what may have another layout now
@@ -186,8 +186,8 @@ def _simplify(module: torch.fx.GraphModule) -> None:
     module.recompile()
 
 
-def _multiplications(module: torch.fx.GraphModule) -> float:
-    """Count what the products of a graph take."""
+def _count_multiplications(module: torch.fx.GraphModule) -> float:
+    """Count the multiplications of a graph's products."""
     total = 0.0
     for node in module.graph.nodes:
         values = [a.meta.get("val") for a in node.args if isinstance(a, torch.fx.Node)]

@@ -1,4 +1,4 @@
-r"""Making up for pruned weights with those that stay: the optimal brain surgeon, layer by layer.
+r"""Optimal-brain-surgeon update of the weights that are kept, layer by layer.
 
 When weights of a layer are set to values they do not have, the others can be moved so that the layer's
 results change least. For one result with weights *w*, over inputs *X* of calibration data,
@@ -29,28 +29,31 @@ from scipy.linalg import cho_factor, cho_solve
 
 from fabricfit.choices import Treatment
 from fabricfit.curvature.hooks import Tap, run_tapped
+from fabricfit.deprecation import serve_old_names
 from fabricfit.layers import Kernel, family_of
 from fabricfit.layers.matrix_form import MatrixForm
 from fabricfit.network.reader import Network
 from fabricfit.training import Data, Dataset
 from fabricfit.training.data import tensors
 
-__all__ = ["Compensation", "surviving_weights"]
+__all__ = ["OptimalBrainSurgeonUpdate", "surviving_weights"]
 
 logger = logging.getLogger(__name__)
+
+__getattr__ = serve_old_names(__name__, {"Compensation": "OptimalBrainSurgeonUpdate"})
 
 _DAMPING = 1e-2
 """Added to the diagonal of H, in parts of its mean: inputs that are always 0 would leave it singular."""
 
-_LONGEST = 2048
+_MOST_INPUTS = 2048
 """Inputs of a result up to which its system of equations is solved."""
 
 
-class Compensation:
-    """Moves the weights of a model that stay, when others are about to be changed.
+class OptimalBrainSurgeonUpdate:
+    """Update of the weights that are kept, when others are about to be pruned.
 
-    Dense layers, convolutions and sums over units are compensated that the model calls once; other layers,
-    and results of more than 2,048 inputs, are left as they are.
+    Dense layers, convolutions and sums over units are updated that the model calls once; other layers,
+    and results of more than 2,048 inputs, are not changed.
 
     Parameters
     ----------
@@ -71,16 +74,16 @@ class Compensation:
         self._kernels = {
             name: kernel
             for name, kernel in network.grouped_kernels.items()
-            if samples and _can_be_read(kernel, network)
+            if samples and _can_be_updated(kernel, network)
         }
 
     def __call__(self, treatments: Mapping[str, Treatment]) -> None:
-        """Move the weights that stay, before the treatments are applied to the others.
+        """Update the weights that are kept, before the treatments are applied to the others.
 
         Parameters
         ----------
         treatments
-            Layer -> what becomes of its kernel.
+            Layer -> treatment of its kernel.
         """
         chosen = {
             name: kernel
@@ -89,14 +92,14 @@ class Compensation:
         }
         if not chosen or self._data is None:
             return
-        moments = self._moments(chosen)
+        moments = self._compute_moments(chosen)
         for name, kernel in chosen.items():
-            self._move(kernel, treatments[name], moments[name])
+            self._move_weights(kernel, treatments[name], moments[name])
 
-    def _moments(self, kernels: Mapping[str, Kernel]) -> dict[str, np.ndarray]:
+    def _compute_moments(self, kernels: Mapping[str, Kernel]) -> dict[str, np.ndarray]:
         """Return ``XᵀX`` of each kernel's inputs, a one behind them, shape ``(g, i + 1, i + 1)``."""
         assert self._data is not None
-        taps = {name: _tap(kernel) for name, kernel in kernels.items()}
+        taps = {name: _make_tap(kernel) for name, kernel in kernels.items()}
         variables = list(self._model.variables)
         values = [variable.value for variable in variables]
         sums: dict[str, np.ndarray] = {}
@@ -113,7 +116,7 @@ class Compensation:
                 sums[name] = sums.get(name, 0) + part
         return sums
 
-    def _move(self, kernel: Kernel, treatment: Treatment, moments: np.ndarray) -> None:
+    def _move_weights(self, kernel: Kernel, treatment: Treatment, moments: np.ndarray) -> None:
         order = _Order.of(kernel, moments)
         weights = np.asarray(keras.ops.convert_to_numpy(kernel.variable), np.float64)
         treated = np.asarray(treatment.apply(weights), np.float64)
@@ -148,12 +151,12 @@ def surviving_weights(
     free
         Which weights may move, shape ``(i, f)``.
     bias
-        Whether results have biases, which are free. Those of results without a free weight stay.
+        Whether results have biases, which are free. Those of results without a free weight are not changed.
 
     Returns
     -------
     tuple
-        The weights, shape ``(i, f)``, and what is added to the biases, shape ``(f,)``.
+        The weights, shape ``(i, f)``, and the change of the biases, shape ``(f,)``.
     """
     moved, shift = weights.copy(), np.zeros(weights.shape[1])
     damped = moments + _DAMPING * np.mean(np.diag(moments)) * np.eye(len(moments))
@@ -185,7 +188,7 @@ class _Order:
         groups, inputs = moments.shape[0], moments.shape[1] - 1
         size = int(np.prod(kernel.shape))
         shape = (inputs, groups, size // (groups * inputs))
-        tap = _tap(kernel)
+        tap = _make_tap(kernel)
         places = tap.form.kernel(tap.layer, np.arange(size).reshape(shape))
         return cls(places.reshape(-1), shape, kernel.shape)
 
@@ -199,23 +202,27 @@ class _Order:
         return kernel
 
 
-def _tap(kernel: Kernel) -> Tap:
-    form = _form_of(kernel)
+def _make_tap(kernel: Kernel) -> Tap:
+    form = _find_form(kernel)
     assert form is not None, "kernels without a form are left out"
     return Tap(kernel.owner, form)
 
 
-def _form_of(kernel: Kernel) -> MatrixForm | None:
+def _find_form(kernel: Kernel) -> MatrixForm | None:
     family = family_of(kernel.owner)
     return family.matrix_form(kernel.owner) if family is not None else None
 
 
-def _can_be_read(kernel: Kernel, network: Network) -> bool:
+def _can_be_updated(kernel: Kernel, network: Network) -> bool:
     called = network.graph.times_called[id(kernel.owner)]
     if kernel.part or kernel.quantizer is not None or called != 1:
         return False
-    form = _form_of(kernel)
+    form = _find_form(kernel)
     inputs = int(np.prod(kernel.shape[:-1]))
-    if form is not None and inputs > _LONGEST:
-        logger.info("%r has %d inputs: its weights are not compensated", kernel.owner.name, inputs)
-    return form is not None and inputs <= _LONGEST
+    if form is not None and inputs > _MOST_INPUTS:
+        logger.info(
+            "%r has %d inputs: its weights get no optimal-brain-surgeon update",
+            kernel.owner.name,
+            inputs,
+        )
+    return form is not None and inputs <= _MOST_INPUTS

@@ -1,4 +1,4 @@
-"""Putting group regularizers on a model's layers, and taking them off again."""
+"""Group regularizers of a model's layers: attach them, and remove them again."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def attach_regularizers(
     attributes: Mapping[str, LayerAttributes],
     strengths: Mapping[str, tuple[float, float]],
 ) -> keras.Model:
-    """Put group regularizers on a model's optimizable layers, on top of those they have.
+    """Attach group regularizers to a model's optimizable layers, on top of those they have.
 
     Parameters
     ----------
@@ -48,10 +48,10 @@ def attach_regularizers(
             block_shape=settings.block_shape,
             pattern_offset=settings.pattern_offset,
             consecutive_patterns=settings.consecutive_patterns,
-            base=_without_ours(getattr(kernel.owner, kernel.regularizer)),
+            base=_strip_regularizer(getattr(kernel.owner, kernel.regularizer)),
             layout=described.layout,
         )
-        _set(kernel, regularizer)
+        _set_regularizer(kernel, regularizer)
     return model
 
 
@@ -73,7 +73,7 @@ def remove_custom_regularizers(model: keras.Model) -> keras.Model:
 
 
 def strip_regularizers(model: keras.Model) -> keras.Model:
-    """Take fabricfit's regularizers off a model's layers, in place; those they stand on stay."""
+    """Remove fabricfit's regularizers from a model's layers, in place; those they were added to are kept."""
     for layer in every_layer(model):
         for name, value in list(vars(layer).items()):
             if isinstance(value, GroupRegularizer):
@@ -84,7 +84,7 @@ def strip_regularizers(model: keras.Model) -> keras.Model:
     return model
 
 
-def _set(kernel: Kernel, regularizer: Any) -> None:
+def _set_regularizer(kernel: Kernel, regularizer: Any) -> None:
     setattr(kernel.owner, kernel.regularizer, regularizer)
     kernel.variable.regularizer = regularizer
 
@@ -99,5 +99,5 @@ def _find_classes(network: Network) -> dict[int, type[GroupRegularizer]]:
     }
 
 
-def _without_ours(regularizer: Any) -> Any:
+def _strip_regularizer(regularizer: Any) -> Any:
     return regularizer.base if isinstance(regularizer, GroupRegularizer) else regularizer

@@ -1,4 +1,4 @@
-"""Choosing regularization strengths with KerasTuner (extra ``tuner``)."""
+"""Search for regularization strengths with KerasTuner (extra ``tuner``)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fabricfit.network.cloning import copy_model
 from fabricfit.network.losses import resolve_loss
 from fabricfit.run import defaults
 from fabricfit.training import Dataset, Engine, better, fresh_metric, fresh_optimizer
-from fabricfit.training.strengths import Strengths, Trial, Tuned, regularized
+from fabricfit.training.strengths import Strengths, Trial, TunedStrengths, regularized_layers
 from fabricfit.tuning.attach import attach_regularizers
 
 keras_tuner = require("keras_tuner", "tuner", "Tuning the regularization strengths")
@@ -70,7 +70,7 @@ class HyperOptimizationModel(keras_tuner.HyperModel):  # type: ignore[name-defin
 
         return {
             name: (choose(f"{name}_alpha", pruning), choose(f"{name}_beta", sharing))
-            for name, (pruning, sharing) in regularized(self.attributes).items()
+            for name, (pruning, sharing) in regularized_layers(self.attributes).items()
         }
 
     def build(self, hp: Any) -> keras.Model:
@@ -89,7 +89,7 @@ def search(
     engine: Engine,
     hypermodel: HyperOptimizationModel,
     metric: keras.metrics.Metric,
-    judge: Callable[[Engine], float],
+    evaluate: Callable[[Engine], float],
     data: Dataset,
     *,
     increasing: bool,
@@ -98,7 +98,7 @@ def search(
     verbose: bool,
     directory: Path,
     seed: int,
-) -> Tuned:
+) -> TunedStrengths:
     """Search for strengths with a tuner of KerasTuner.
 
     Parameters
@@ -110,27 +110,30 @@ def search(
     hypermodel
         Names the hyperparameters.
     metric
-        What the judge measures.
-    judge
-        Returns how good the engine's present weights are.
+        The metric that is evaluated.
+    evaluate
+        Returns the metric of the engine's present weights.
     data, increasing, batch_size, epochs, verbose, directory, seed
         As for :func:`fabricfit.keras.builder.build_optimizable_model`.
     """
-    trials = _Trials(engine, hypermodel, metric, judge, increasing, data, batch_size, seed)
+    trials = _Trials(engine, hypermodel, metric, evaluate, increasing, data, batch_size, seed)
     objective = keras_tuner.Objective(f"val_{metric.name}", "max" if increasing else "min")
-    kinds: dict[str, Callable[..., Any]] = {"Bayesian": _bayesian, "Hyperband": _hyperband}
+    kinds: dict[str, Callable[..., Any]] = {
+        "Bayesian": _make_bayesian,
+        "Hyperband": _make_hyperband,
+    }
     found = kinds[tuner](
         trials,
         epochs,
         hypermodel=hypermodel,
         objective=objective,
-        seed=seed + 1,  # KerasTuner takes 0 for no seed
+        seed=seed + 1,  # for KerasTuner, 0 is no seed
         overwrite=True,
         directory=str(directory),
         project_name=tuner.lower(),
     )
     with warnings.catch_warnings():
-        # Few trials of a few strengths: the Gaussian process need not converge to be of use.
+        # Few trials of a few strengths: the Gaussian process is useful before it converges.
         warnings.filterwarnings("ignore", module="sklearn", message=".*close to the specified.*")
         found.search(epochs=epochs, verbose=int(verbose))
     return trials.result()
@@ -144,7 +147,7 @@ class _Trials:
         engine: Engine,
         hypermodel: HyperOptimizationModel,
         metric: keras.metrics.Metric,
-        judge: Callable[[Engine], float],
+        evaluate: Callable[[Engine], float],
         increasing: bool,
         data: Dataset,
         batch_size: int,
@@ -153,7 +156,7 @@ class _Trials:
         self.engine = engine
         self.hypermodel = hypermodel
         self.metric = metric
-        self.judge = judge
+        self.evaluate = evaluate
         self.increasing = increasing
         self.data = data
         self.batch_size = batch_size
@@ -167,7 +170,7 @@ class _Trials:
         """Train one trial for some epochs; return its metric."""
         values, engine = trial.hyperparameters.values, self.engine
         strengths = self.hypermodel.strengths(trial.hyperparameters)
-        # Hyperband goes on with a trial of an earlier round.
+        # Hyperband continues a trial of an earlier round.
         engine.set_weights(self._weights.get(values.get("tuner/trial_id", ""), self._start))
         engine.reset_optimizer()
         engine.penalty.assign(strengths)
@@ -176,7 +179,7 @@ class _Trials:
         loss = metric = 0.0
         for _ in range(total - values.get("tuner/initial_epoch", 0)):
             loss = engine.train_epoch(self.data, self.data.order(rng), self.batch_size)
-        metric = self.judge(engine) if np.isfinite(loss) else np.nan
+        metric = self.evaluate(engine) if np.isfinite(loss) else np.nan
         if not np.isfinite(metric):
             self.trials.append(Trial(strengths, total, np.nan))
             raise keras_tuner.errors.FailedTrialError("the loss or the metric is not finite")
@@ -191,7 +194,7 @@ class _Trials:
         self.trials.append(Trial(strengths, total, metric, is_best))
         return {f"val_{self.metric.name}": metric}
 
-    def result(self) -> Tuned:
+    def result(self) -> TunedStrengths:
         """Return the best trial's strengths and trained weights."""
         if self.best is None:
             raise InvalidInputError(
@@ -199,10 +202,10 @@ class _Trials:
                 "regularization_range."
             )
         chosen = next(trial for trial in self.trials if trial.chosen)
-        return Tuned(chosen.strengths, self.best, tuple(self.trials))
+        return TunedStrengths(chosen.strengths, self.best, tuple(self.trials))
 
 
-def _bayesian(trials: _Trials, epochs: int, **options: Any) -> Any:
+def _make_bayesian(trials: _Trials, epochs: int, **options: Any) -> Any:
     require("sklearn", "tuner", "The Bayesian tuner")
 
     class Bayesian(keras_tuner.BayesianOptimization):  # type: ignore[name-defined]
@@ -212,7 +215,7 @@ def _bayesian(trials: _Trials, epochs: int, **options: Any) -> Any:
     return Bayesian(max_trials=defaults.TRIALS, **options)
 
 
-def _hyperband(trials: _Trials, epochs: int, **options: Any) -> Any:
+def _make_hyperband(trials: _Trials, epochs: int, **options: Any) -> Any:
     class Hyperband(keras_tuner.Hyperband):  # type: ignore[name-defined]
         def run_trial(self, trial: Any, **_: Any) -> dict[str, float]:
             return trials.run(trial, epochs)

@@ -15,7 +15,7 @@ from fabricfit.training import (
     Dataset,
     Engine,
 )
-from fabricfit.training.strengths import Tuned, uniform
+from fabricfit.training.strengths import TunedStrengths, uniform_strengths
 from fabricfit.tuning.successive_halving import candidates, halve
 
 __all__ = ["TUNERS", "check_range", "check_tuner", "tune"]
@@ -28,7 +28,7 @@ def tune(
     engine: Engine,
     attributes: Mapping[str, LayerAttributes],
     metric: keras.metrics.Metric,
-    judge: Callable[[Engine], float],
+    evaluate: Callable[[Engine], float],
     data: Dataset,
     *,
     tuner: str | None,
@@ -41,8 +41,8 @@ def tune(
     seed: int = defaults.SEED,
     trials: int = defaults.TRIALS,
     checkpointer: Checkpointer | None = None,
-) -> Tuned:
-    """Choose strengths for an engine's penalty.
+) -> TunedStrengths:
+    """Choose the regularization strengths of an engine's penalty.
 
     Parameters
     ----------
@@ -51,13 +51,13 @@ def tune(
     attributes
         Layer -> attributes, those of the engine's penalty.
     metric
-        What the judge measures.
-    judge
-        Returns how good the engine's present weights are, and leaves them as they are.
+        The metric that is evaluated.
+    evaluate
+        Returns the metric of the engine's present weights, in a run after pruning; does not change them.
     data
         Samples to train on.
     trials
-        Choices that ``'halving'`` tries.
+        Choices of strengths that ``'halving'`` tries.
     checkpointer
         Saves a search by ``'halving'`` after each rung, and holds the state to resume from.
     tuner, regularization_range, increasing, batch_size, epochs, directory, verbose, seed
@@ -71,7 +71,7 @@ def tune(
     }
     if tuner == "halving":
         choices = candidates(attributes, regularization_range, trials, seed)
-        return halve(engine, choices, data, judge, checkpointer=checkpointer, **common)
+        return halve(engine, choices, data, evaluate, checkpointer=checkpointer, **common)
     if tuner in ("Bayesian", "Hyperband"):
         from fabricfit.tuning.keras_tuner import HyperOptimizationModel, search
 
@@ -89,13 +89,15 @@ def tune(
             engine,
             hypermodel,
             metric,
-            judge,
+            evaluate,
             data,
             verbose=verbose,
             directory=RunDirectory(place, "tuning").path,
             **common,
         )
-    return Tuned(uniform(attributes, regularization_range[0]), engine.get_weights())
+    return TunedStrengths(
+        uniform_strengths(attributes, regularization_range[0]), engine.get_weights()
+    )
 
 
 def check_tuner(tuner: str | None) -> str | None:

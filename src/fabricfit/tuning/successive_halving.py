@@ -1,8 +1,8 @@
-"""Choosing regularization strengths by successive halving, with one compiled engine.
+"""Successive halving over regularization strengths, with one compiled engine.
 
-All candidates begin alike: some epochs each. The better half goes on, and so forth, until one or two have
-had all their epochs. What is good is said by a judge; in a run it is the validation metric *after pruning to
-the target*, since the strengths that leave a dense model best are seldom those that leave a pruned one best.
+All candidates are trained for some epochs each. The better half is trained further, and so forth, until one
+or two have had all their epochs. In a run, candidates are compared by the validation metric *after pruning to
+the target*: the strengths that leave a dense model best are seldom those that leave a pruned one best.
 
 References
 ----------
@@ -24,14 +24,14 @@ from fabricfit.description.attributes import LayerAttributes
 from fabricfit.errors import InvalidInputError
 from fabricfit.run import Checkpointer
 from fabricfit.training import Dataset, Engine, EngineState, TrainingDivergedError, better
-from fabricfit.training.strengths import Strengths, Trial, Tuned, regularized
+from fabricfit.training.strengths import Strengths, Trial, TunedStrengths, regularized_layers
 
 __all__ = ["candidates", "halve", "rungs"]
 
 logger = logging.getLogger(__name__)
 
-_KEPT = 2
-"""One of so many candidates goes on to the next rung."""
+_REDUCTION = 2
+"""One of so many candidates is trained on to the next rung."""
 
 
 def candidates(
@@ -49,15 +49,15 @@ def candidates(
     count
         At most how many choices. One half, rounded up, has the same strength everywhere, from the
         smallest to the largest; the others are drawn layer by layer, by Latin hypercube sampling, so that
-        each strength takes its turn in each layer.
+        each strength is tried in each layer.
     seed
         Seeds the drawing.
     """
     values = sorted(set(values))
-    layers = regularized(attributes)
+    layers = regularized_layers(attributes)
     wanted = [(name, kind) for name, both in layers.items() for kind in (0, 1) if both[kind]]
 
-    def spelled(indices: Sequence[int]) -> Strengths:
+    def name_strengths(indices: Sequence[int]) -> Strengths:
         chosen = {name: [0.0, 0.0] for name in layers}
         for (name, kind), index in zip(wanted, indices, strict=True):
             chosen[name][kind] = values[index]
@@ -68,40 +68,40 @@ def candidates(
     if len(rows) < count and wanted:
         drawn = qmc.LatinHypercube(len(wanted), rng=np.random.default_rng(seed))
         rows += (drawn.random(count - len(rows)) * len(values)).astype(int).tolist()
-    return [spelled(row) for row in {tuple(row): row for row in rows}.values()]
+    return [name_strengths(row) for row in {tuple(row): row for row in rows}.values()]
 
 
 def rungs(epochs: int, count: int) -> list[int]:
     """Return how many epochs a candidate has had at the end of each rung, the last being ``epochs``."""
-    steps = math.ceil(math.log(max(count, 1), _KEPT) - 1e-9)
-    return sorted({math.ceil(epochs / _KEPT**step) for step in range(steps + 1)})
+    steps = math.ceil(math.log(max(count, 1), _REDUCTION) - 1e-9)
+    return sorted({math.ceil(epochs / _REDUCTION**step) for step in range(steps + 1)})
 
 
 def halve(
     engine: Engine,
     choices: Sequence[Strengths],
     data: Dataset,
-    judge: Callable[[Engine], float],
+    evaluate: Callable[[Engine], float],
     *,
     increasing: bool,
     epochs: int,
     batch_size: int,
     seed: int,
     checkpointer: Checkpointer | None = None,
-) -> Tuned:
+) -> TunedStrengths:
     """Train candidates with one engine, rung by rung; return the best one.
 
     Parameters
     ----------
     engine
-        Has a penalty whose strengths are tried; its weights are where all candidates begin. It comes back
-        with weights and strengths of some candidate.
+        Has a penalty whose strengths are tried; all candidates begin with its weights. It is left with
+        weights and strengths of some candidate.
     choices
         Strengths to try.
     data
         Samples to train on.
-    judge
-        Returns how good the engine's present weights are. It leaves them as they are.
+    evaluate
+        Returns the metric of the engine's present weights; does not change them.
     increasing
         Whether more is better.
     epochs
@@ -123,7 +123,7 @@ def halve(
     epochs_of = dict.fromkeys(states, 0)
     ahead, done, first = list(states), 0, 0
     if checkpointer is not None and checkpointer.state is not None:
-        states, scores, epochs_of, ahead, done, first = _restored(checkpointer.state)
+        states, scores, epochs_of, ahead, done, first = _restore_state(checkpointer.state)
         engine.set_random(checkpointer.state["random"])
     for number, rung in enumerate(rungs(epochs, len(choices))):
         if number < first:
@@ -133,9 +133,11 @@ def halve(
         candidates = ((states[index], choices[index]) for index in ahead)
         trained = engine.train_candidates(candidates, data, orders, batch_size)
         for index, (state, loss) in zip(ahead, trained, strict=True):
-            scores[index] = _score(engine, judge) if np.isfinite(loss) else math.nan
+            scores[index] = _evaluate_candidate(engine, evaluate) if np.isfinite(loss) else math.nan
             states[index], epochs_of[index] = state, rung
-            logger.debug("strengths %d after %d epochs: %.5g", index, rung, scores[index])
+            logger.debug(
+                "regularization strengths %d after %d epochs: %.5g", index, rung, scores[index]
+            )
         done = rung
         alive = [index for index in ahead if np.isfinite(scores[index])]
         if not alive:
@@ -143,7 +145,7 @@ def halve(
             raise InvalidInputError(
                 "every trial of the tuner diverged: lower the learning rate or regularization_range."
             )
-        ahead = _best_first(alive, scores, increasing)[: math.ceil(len(ahead) / _KEPT)]
+        ahead = _sort_best_first(alive, scores, increasing)[: math.ceil(len(ahead) / _REDUCTION)]
         states = {index: states[index] for index in ahead}
         if checkpointer is not None:
             checkpointer.mark("rung", epochs=rung, scores=[scores[index] for index in ahead])
@@ -158,14 +160,14 @@ def halve(
                 }
             )
     best = ahead[0]
-    return Tuned(
+    return TunedStrengths(
         choices[best],
         states[best].weights,
         tuple(Trial(each, epochs_of[i], scores[i], i == best) for i, each in enumerate(choices)),
     )
 
 
-def _restored(
+def _restore_state(
     state: Mapping[str, Any],
 ) -> tuple[dict[int, EngineState], dict[int, float], dict[int, int], list[int], int, int]:
     """Return what was saved after a rung, and the number of the next one."""
@@ -173,16 +175,18 @@ def _restored(
     return states, state["scores"], state["epochs_of"], state["ahead"], *state["done"]
 
 
-def _score(engine: Engine, judge: Callable[[Engine], float]) -> float:
+def _evaluate_candidate(engine: Engine, evaluate: Callable[[Engine], float]) -> float:
     try:
-        return judge(engine)
+        return evaluate(engine)
     except TrainingDivergedError:
         return math.nan
 
 
-def _best_first(indices: list[int], scores: Mapping[int, float], increasing: bool) -> list[int]:
+def _sort_best_first(
+    indices: list[int], scores: Mapping[int, float], increasing: bool
+) -> list[int]:
     ordered: list[int] = []
-    for index in indices:  # the earlier of two that are equally good stays before the other
+    for index in indices:  # the earlier of two that are equally good is kept before the other
         place = next(
             (
                 i
