@@ -11,6 +11,7 @@ from fabricfit.scheduler import (
     OptimizationScheduler,
     PolynomialScheduler,
 )
+from fabricfit.testing import check_scheduler
 
 
 def all_updates(scheduler, limit=10_000):
@@ -34,6 +35,14 @@ def test_constant_steps_are_equal_and_end_at_the_final_sparsity(bound, step):
     rises = [b - a for a, b in zip([bound[0], *levels], levels, strict=False)]
     assert all(rise == pytest.approx(step, abs=1e-9) for rise in rises[:-1])
     assert 0 < rises[-1] <= step + 1e-9
+
+
+@given(bounds, st.floats(0.01, 1), st.integers(0, 9))
+def test_schedulers_do_what_a_run_expects(bound, number, seed):
+    check_scheduler(lambda: ConstantScheduler(*bound, number), most_levels=200, seed=seed)
+    check_scheduler(lambda: BinaryScheduler(*bound, number), most_levels=200, seed=seed)
+    steps = round(1 / number)
+    check_scheduler(lambda: PolynomialScheduler(steps, *bound), most_levels=200, seed=seed)
 
 
 def test_a_sum_of_floats_does_not_lose_the_last_step():

@@ -9,14 +9,22 @@ if TYPE_CHECKING:
     from fabricfit.testing.criteria import check_criterion
     from fabricfit.testing.layers import check_layer_family
     from fabricfit.testing.objectives import check_objective
+    from fabricfit.testing.schedulers import check_scheduler
     from fabricfit.testing.solvers import check_solver
 
-__all__ = ["check_criterion", "check_layer_family", "check_objective", "check_solver"]
+__all__ = [
+    "check_criterion",
+    "check_layer_family",
+    "check_objective",
+    "check_scheduler",
+    "check_solver",
+]
 
 _HOMES = {
     "check_criterion": "fabricfit.testing.criteria",
     "check_layer_family": "fabricfit.testing.layers",
     "check_objective": "fabricfit.testing.objectives",
+    "check_scheduler": "fabricfit.testing.schedulers",
     "check_solver": "fabricfit.testing.solvers",
 }
 
