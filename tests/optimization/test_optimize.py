@@ -12,6 +12,7 @@ import pytest
 from fabricfit.description.attributes import OptimizationAttributes, grouping_of
 from fabricfit.keras import optimize, optimize_model
 from fabricfit.network.describe import get_attributes_from_keras_model
+from fabricfit.network.reader import read
 from fabricfit.objectives import ParameterEstimator
 from fabricfit.objectives.gpu_objectives import GPUFLOPEstimator
 from fabricfit.optimization.optimize import sparsity_target
@@ -45,7 +46,7 @@ def test_the_result_is_pruned_plain_and_reported(trained, data, tmp_path):
 def test_one_compilation_serves_the_search_and_all_levels(trained, data, tmp_path):
     chosen = settings(tmp_path, tuner="halving", trials=4, regularization_range=[1e-5, 1e-3, 1e-2])
     setup = set_up(
-        trained, get_attributes_from_keras_model(trained), ParameterEstimator, sparsity_target(chosen),
+        read(trained), get_attributes_from_keras_model(trained), ParameterEstimator, sparsity_target(chosen),
         ConstantScheduler(0, 0.8, 0.2), data, chosen,
     )  # fmt: skip
     with open_recorder(setup) as recorder:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from fabricfit.network.describe import get_attributes_from_keras_model
+from fabricfit.network.reader import read
 from fabricfit.objectives import ParameterEstimator
 from fabricfit.optimization.optimize import sparsity_target
 from fabricfit.optimization.outcome import make_result
@@ -44,7 +45,7 @@ def watched(model, data, tmp_path, spoil, **changes):
     attributes = get_attributes_from_keras_model(model)
     chosen = settings(tmp_path, **changes)
     target = sparsity_target(chosen)
-    setup = set_up(model, attributes, ParameterEstimator, target, scheduler, data, chosen)
+    setup = set_up(read(model), attributes, ParameterEstimator, target, scheduler, data, chosen)
     with open_recorder(setup) as recorder:
         job = Watched(setup, recorder, spoil=spoil)
         return job, make_result(setup, recorder, job.go())
