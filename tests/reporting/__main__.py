@@ -10,7 +10,7 @@ from playwright.sync_api import sync_playwright
 from rich.console import Console
 
 from fabricfit.reporting import read_run, write_page
-from fabricfit.run import JOURNAL, Status, read_journal, render
+from fabricfit.run import JOURNAL, Status, draw_status, read_journal
 from tests.reporting.test_page import CHROMIUM, QUIET
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
@@ -29,7 +29,7 @@ def main(folder: Path) -> None:
     last = max(n for n, record in enumerate(records) if record.event == "frozen")
     part = records[: last + 3]  # two epochs into the last level
     console = Console(record=True, width=92, file=io.StringIO())
-    console.print(render(Status.of(part), part[-1].time))
+    console.print(draw_status(Status.of(part), part[-1].time))
     console.save_svg(str(IMAGES / "terminal.svg"), title="fabricfit optimize run.yaml")
 
 

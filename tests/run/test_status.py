@@ -6,8 +6,9 @@ import logging
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
-from fabricfit.run import Record, Status, render, watched
+from fabricfit.run import Record, Status, draw_status, show_progress
 
 
 def records(*events):
@@ -52,10 +53,8 @@ EVENTS = [
 
 
 def text_of(status, now=200.0, width=100):
-    from rich.console import Console
-
     console = Console(file=io.StringIO(), width=width, force_terminal=False)
-    console.print(render(status, now))
+    console.print(draw_status(status, now))
     return console.file.getvalue()
 
 
@@ -97,11 +96,9 @@ def test_a_resumed_run_does_not_count_levels_twice():
 
 
 def test_a_run_is_shown_live_on_a_terminal_and_its_warnings_above():
-    from rich.console import Console
-
     logger = logging.getLogger("fabricfit.test_live")
     console = Console(file=io.StringIO(), force_terminal=True, width=100)
-    with watched(logger, console) as observer:
+    with show_progress(logger, console) as observer:
         for record in records(*EVENTS):
             observer(record)
         logger.warning("look here")
@@ -113,7 +110,7 @@ def test_a_run_is_shown_live_on_a_terminal_and_its_warnings_above():
 
 def test_elsewhere_there_are_plain_lines(capfd):
     logger = logging.getLogger("fabricfit.test_plain")
-    with watched(logger) as observer:
+    with show_progress(logger) as observer:
         observer(records(*EVENTS)[0])
         logger.info("sparsity 0.5: accepted")
     found = capfd.readouterr()
@@ -121,7 +118,7 @@ def test_elsewhere_there_are_plain_lines(capfd):
 
 
 def test_nothing_is_shown_unasked(capfd):
-    with watched(None) as observer:
+    with show_progress(None) as observer:
         for record in records(*EVENTS):
             observer(record)
     assert capfd.readouterr() == ("", "")

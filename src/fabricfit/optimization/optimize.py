@@ -17,7 +17,7 @@ from fabricfit.optimization.result import OptimizationResult
 from fabricfit.optimization.run import Run, open_recorder
 from fabricfit.optimization.settings import OptimizationSettings
 from fabricfit.optimization.setup import Finish, MakeTarget, set_up
-from fabricfit.run import watched
+from fabricfit.run import show_progress
 from fabricfit.scheduler import OptimizationScheduler
 from fabricfit.selection.choice_targets import ChoiceTarget
 from fabricfit.selection.targets import SparsityTarget, Target
@@ -137,7 +137,7 @@ def run(
         documents=documents,
     )
     shown = logging.getLogger("fabricfit") if settings.verbose else None
-    with watched(shown) as observer, open_recorder(setup, observer) as recorder:
+    with show_progress(shown) as observer, open_recorder(setup, observer) as recorder:
         try:
             return make_result(setup, recorder, Run(setup, recorder).go())
         except KeyboardInterrupt:

@@ -5,7 +5,7 @@ from fabricfit.run.checkpoints import load_state, save_state
 from fabricfit.run.files import JOURNAL, MANIFEST, RunDirectory, resolve_directory
 from fabricfit.run.journal import Journal, Record, read_journal
 from fabricfit.run.manifest import digest, environment
-from fabricfit.run.progress import render, watched
+from fabricfit.run.progress import draw_status, show_progress
 from fabricfit.run.recorder import Checkpointer, Recorder, find_run
 from fabricfit.run.status import Status
 
@@ -19,14 +19,16 @@ __all__ = [
     "RunDirectory",
     "Status",
     "digest",
+    "draw_status",
     "environment",
     "find_run",
     "load_state",
     "read_journal",
-    "render",
     "resolve_directory",
     "save_state",
-    "watched",
+    "show_progress",
 ]
 
-__getattr__ = serve_old_names(__name__, {"Keeper": "Checkpointer"})
+__getattr__ = serve_old_names(
+    __name__, {"Keeper": "Checkpointer", "render": "draw_status", "watched": "show_progress"}
+)

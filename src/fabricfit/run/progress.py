@@ -8,16 +8,25 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from rich.console import Console, Group
+from rich.live import Live
+from rich.logging import RichHandler
+from rich.panel import Panel
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
 from fabricfit.run.journal import Record
 from fabricfit.run.status import Status
+from fabricfit.tables import TextTable
 
-__all__ = ["render", "watched"]
+__all__ = ["draw_status", "show_progress"]
 
 Observer = Callable[[Record], None]
 
 
 @contextmanager
-def watched(logger: logging.Logger | None, console: Any = None) -> Iterator[Observer]:
+def show_progress(logger: logging.Logger | None, console: Any = None) -> Iterator[Observer]:
     """Show a run inside the block; yield the observer of its events.
 
     Parameters
@@ -31,8 +40,8 @@ def watched(logger: logging.Logger | None, console: Any = None) -> Iterator[Obse
     if logger is None:
         yield lambda record: None
         return
-    console = console or _make_console()
-    if console is not None and (console.is_terminal or console.is_jupyter):
+    console = console or Console(stderr=True)
+    if console.is_terminal or console.is_jupyter:
         with _show_live(logger, console) as observer:
             yield observer
         return
@@ -42,26 +51,15 @@ def watched(logger: logging.Logger | None, console: Any = None) -> Iterator[Obse
         yield lambda record: None
 
 
-def _make_console() -> Any:
-    try:
-        from rich.console import Console
-    except ModuleNotFoundError:
-        return None
-    return Console(stderr=True)
-
-
 @contextmanager
 def _show_live(logger: logging.Logger, console: Any) -> Iterator[Observer]:
-    from rich.live import Live
-    from rich.logging import RichHandler
-
     status = Status()
 
     class View:
         """Rendered at every refresh, so that the elapsed time is current."""
 
         def __rich__(self) -> Any:
-            return render(status, time.time())
+            return draw_status(status, time.time())
 
     with Live(View(), console=console, refresh_per_second=4) as live:
         handler = RichHandler(console=live.console, show_path=False, markup=False)
@@ -89,7 +87,7 @@ def _show_messages(logger: logging.Logger, handler: logging.Handler, level: int)
         logger.setLevel(before)
 
 
-def render(status: Status, now: float) -> Any:
+def draw_status(status: Status, now: float) -> Any:
     """Return the status of a run as a Rich renderable.
 
     Parameters
@@ -99,25 +97,18 @@ def render(status: Status, now: float) -> Any:
     now
         Seconds since 1970.
     """
-    from rich.console import Group
-    from rich.panel import Panel
-    from rich.table import Table
-    from rich.text import Text
-
     parts: list[Any] = [_make_headline(status, now)]
     if status.units:
-        table = Table.grid(padding=(0, 1))
+        gauges = Table.grid(padding=(0, 1))
         for name, share, text, style in _list_gauges(status):
-            table.add_row(Text(name, style="bold"), _make_bar(share, style), Text(text))
-        parts.append(table)
+            gauges.add_row(Text(name, style="bold"), _make_bar(share, style), Text(text))
+        parts.append(gauges)
     if status.levels:
         parts.append(_make_levels_table(status))
     return Panel(Group(*parts), title="fabricfit", title_align="left", border_style="dim")
 
 
 def _make_headline(status: Status, now: float) -> Any:
-    from rich.text import Text
-
     text = Text()
     text.append(status.stage.capitalize(), style="bold")
     if status.stage.startswith("level"):
@@ -155,34 +146,30 @@ def _list_gauges(status: Status) -> Iterator[tuple[str, float, str, str]]:
 
 
 def _make_bar(share: float, style: str, width: int = 24) -> Any:
-    from rich.progress_bar import ProgressBar
-
     part = min(max(share, 0.0), 1.0) * 100
     return ProgressBar(
         total=100, completed=part, width=width, complete_style=style, finished_style=style
     )
 
 
-def _make_levels_table(status: Status) -> Any:
-    from rich.table import Table
-
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for name in ("sparsity", status.metric_name, *status.units, "epochs", "seconds", ""):
-        table.add_column(name, justify="left" if not name else "right")
+def _make_levels_table(status: Status) -> TextTable:
+    """Return a table of the latest levels."""
+    header = ["sparsity", status.metric_name, *status.units, "epochs", "seconds", ""]
+    rows = []
     for each in status.levels[-8:]:
-        metric = "-" if each["metric"] is None else f"{each['metric']:.4g}"
         resources = each["utilization"] or ["-"] * len(status.units)
-        cells = [r if isinstance(r, str) else f"{r:,.0f}" for r in resources]
         verdict = "accepted" if each["accepted"] else each["note"].split(":")[0][:40] or "rejected"
-        table.add_row(
-            f"{each['sparsity']:.3g}",
-            metric,
-            *cells,
-            str(each["epochs"]),
-            f"{each['seconds']:.1f}",
-            verdict,
+        rows.append(
+            [
+                f"{each['sparsity']:.3g}",
+                "-" if each["metric"] is None else f"{each['metric']:.4g}",
+                *(used if isinstance(used, str) else f"{used:,.0f}" for used in resources),
+                str(each["epochs"]),
+                f"{each['seconds']:.1f}",
+                verdict,
+            ]
         )
-    return table
+    return TextTable(header, rows, names=frozenset((len(header) - 1,)))
 
 
 def _format_duration(seconds: float) -> str:
