@@ -1,4 +1,4 @@
-"""What may become of the weights of a layer, what each way loses and takes, and the best choice."""
+"""Treatments of the weights of a layer, the loss and usage of each, and the best choice."""
 
 from fabricfit.choices.base import Choices, Response, Treatment
 from fabricfit.choices.constants import ConstantChoices, ConstantLevel, ConstantPrices

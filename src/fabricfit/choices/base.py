@@ -46,12 +46,12 @@ class Treatment:
             Which groups stay, and which of the others share their mean, each of shape ``(n_groups,)``.
         """
         mask = grouping.spread(keep).astype(kernel.dtype, order="C")
-        gone = shared & ~keep
-        if not gone.any():
+        replaced = shared & ~keep
+        if not replaced.any():
             nothing = np.zeros(kernel.shape, kernel.dtype)  # zeros_like would touch all its memory
             return cls(mask, nothing, np.zeros(kernel.shape, np.int32))
-        numbers = np.where(gone, np.arange(1, gone.size + 1), 0).astype(np.int32)
-        means = np.where(gone, grouping.means(kernel), 0).astype(kernel.dtype)
+        numbers = np.where(replaced, np.arange(1, replaced.size + 1), 0).astype(np.int32)
+        means = np.where(replaced, grouping.means(kernel), 0).astype(kernel.dtype)
         offset, cluster = (np.ascontiguousarray(grouping.spread(each)) for each in (means, numbers))
         return cls(mask, offset, cluster)
 
@@ -69,7 +69,7 @@ class Response:
     loss
         What each item loses, shape ``(I,)``.
     cost
-        What each item takes of each resource, shape ``(I, M)``.
+        Usage of each resource by each item, shape ``(I, M)``.
     pick
         The choices themselves, in a form that only the layer's :class:`Choices` reads.
     """
@@ -80,13 +80,13 @@ class Response:
 
 
 class Choices(Protocol):
-    """The items of one layer (groups, or inputs) and what may become of each.
+    """The items of one layer (groups, or inputs) and the treatments to choose from for each.
 
     Every item can be chosen by itself; the cheapest choice of an item is the cheapest in every resource.
     """
 
     fixed: np.ndarray
-    """What the layer takes whatever is chosen, shape ``(M,)``."""
+    """Usage of the layer whatever is chosen, shape ``(M,)``."""
 
     def respond(self, prices: np.ndarray) -> Response:
         """Return, for every item, the choice with the least ``loss + prices · cost``.
@@ -99,11 +99,11 @@ class Choices(Protocol):
         ...  # pragma: no cover
 
     def cheapest(self) -> Response:
-        """Return, for every item, the choice that takes least of every resource."""
+        """Return, for every item, the choice that uses least of every resource."""
         ...  # pragma: no cover
 
-    def merged(self, first: Any, second: Any, take: np.ndarray) -> Any:
-        """Return the picks of ``second`` where ``take`` is set, shape ``(I,)``, else of ``first``."""
+    def merged(self, first: Any, second: Any, use_second: np.ndarray) -> Any:
+        """Return the picks of ``second`` where ``use_second`` is set, shape ``(I,)``, else of ``first``."""
         ...  # pragma: no cover
 
     def treatment(self, pick: Any) -> Treatment:

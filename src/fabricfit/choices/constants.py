@@ -1,7 +1,7 @@
 """Weights that are constants in the logic: each may be kept, shared, rounded to a cheap constant, or zeroed.
 
 Where a layer multiplies by constants (hls4ml's Latency strategy, Resource at a reuse factor of 1, and
-distributed arithmetic), equal weights on one input are multiplied once, and some constants take no
+distributed arithmetic), equal weights on one input are multiplied once, and some constants need no
 multiplier at all. The weights of one input are therefore one item: at given prices for the resources,
 dynamic programming over the sorted weights finds what is best for all of them together.
 """
@@ -24,14 +24,14 @@ __all__ = ["ConstantChoices", "ConstantLevel", "ConstantPrices"]
 
 @dataclass(frozen=True)
 class ConstantLevel:
-    """Constants that take the same.
+    """Constants of the same cost.
 
     Parameters
     ----------
     values
         The constants, ascending.
     cost
-        What each weight takes that has one of them, shape ``(M,)``.
+        Cost of each weight that has one of them, shape ``(M,)``.
     """
 
     values: np.ndarray
@@ -40,17 +40,17 @@ class ConstantLevel:
 
 @dataclass(frozen=True)
 class ConstantPrices:
-    """What a weight of a layer takes, by what it is.
+    """Costs of a weight of a layer, by what it is.
 
     Parameters
     ----------
     levels
-        Kinds of constants. The first is zero alone and takes nothing; the second takes least of the
+        Kinds of constants. The first is zero alone and costs nothing; the second costs least of the
         others.
     kept
-        What each weight takes that keeps a value of its own choice, shared or not, shape ``(M,)``.
+        Cost of each weight that keeps a value of its own choice, shared or not, shape ``(M,)``.
     distinct
-        What each different one of those values takes beside, on every input, shape ``(M,)``.
+        Further cost of each different one of those values, on every input, shape ``(M,)``.
     """
 
     levels: tuple[ConstantLevel, ...]
@@ -61,24 +61,24 @@ class ConstantPrices:
         zero = self.levels[0] if self.levels else None
         if len(self.levels) < 2 or zero is None or zero.values.any() or zero.cost.any():
             raise InvalidInputError(
-                "levels must be at least two, the first of them zero alone, which takes nothing. "
+                "levels must be at least two, the first of them zero alone, which costs nothing. "
                 f"Received: {self.levels!r}"
             )
 
 
 class ConstantChoices:
-    """What may become of the weights on each input of a layer.
+    """Treatments of the weights on each input of a layer.
 
     Parameters
     ----------
     kernel
         The weights.
     prices
-        What each takes, by what it is.
+        Cost of each, by what it is.
     loss
         Function of a change of every weight, in the kernel's shape, that returns what each loses.
     fixed
-        What the layer takes without any weight, shape ``(M,)``.
+        Usage of the layer without any weight, shape ``(M,)``.
     minimum_weights
         Weights that are not zeroed in any case: those that would lose most.
     layout
@@ -137,9 +137,9 @@ class ConstantChoices:
         """Zero all weights that need not stay, and round those to the cheapest constant."""
         return self._response(np.where(np.isfinite(self._losses[0]), -1, -2))
 
-    def merged(self, first: Any, second: Any, take: np.ndarray) -> Any:
+    def merged(self, first: Any, second: Any, use_second: np.ndarray) -> Any:
         """Mix two picks, input by input."""
-        return np.where(take[:, None], second, first)
+        return np.where(use_second[:, None], second, first)
 
     def treatment(self, pick: Any) -> Treatment:
         """Spell out which weights keep a value of their own, which share one, and the constants."""

@@ -1,4 +1,4 @@
-"""Groups of one layer, each kept or given up."""
+"""Groups of one layer, each kept or removed."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class GroupChoices:
     saved
         What giving up one group saves, shape ``(M,)``, or each of them, shape ``(n_groups, M)``.
     fixed
-        What the layer takes without any group, shape ``(M,)``.
+        Usage of the layer without any group, shape ``(M,)``.
     minimum_groups
         Groups that stay in any case: those that would lose most.
     """
@@ -49,16 +49,16 @@ class GroupChoices:
         self._held[np.argsort(-losses.loss, kind="stable")[:minimum_groups]] = True
 
     def respond(self, prices: np.ndarray) -> Response:
-        """Keep what loses more than its resources are worth: not what is zero, though it takes nothing."""
+        """Keep what loses more than its resources are worth: not what is zero, though it uses nothing."""
         return self._response(self._held | (self.losses.loss > self.saved @ prices))
 
     def cheapest(self) -> Response:
         """Keep no more than must stay."""
         return self._response(self._held | (~self.saved.any(axis=1) & (self.losses.loss > 0)))
 
-    def merged(self, first: Any, second: Any, take: np.ndarray) -> Any:
+    def merged(self, first: Any, second: Any, use_second: np.ndarray) -> Any:
         """Mix two picks."""
-        return np.where(take, second, first)
+        return np.where(use_second, second, first)
 
     def treatment(self, pick: Any) -> Treatment:
         """Spell out which weights stay, and the means of those that are shared."""

@@ -18,7 +18,7 @@ criterion             loss of a change ``d`` of one weight   reference
 ====================  =====================================  ==========================================
 
 A shared group keeps one number, its mean, where a pruned one keeps none; and the mean of any numbers is
-nearer to them than zero is, so that sharing would win by itself. Its loss is therefore taken as an unbiased
+nearer to them than zero is, so that sharing would win by itself. Its loss is therefore counted as an unbiased
 variance is: times ``n / (n - 1)`` for a group of n. For weights scattered about zero the two treatments
 are then equal on average, and sharing wins where the mean stands out from zero by more than its own
 standard error. A group of one weight cannot be shared.
@@ -82,7 +82,7 @@ class Criterion:
     Parameters
     ----------
     name
-        The name it goes by in ``ranking_metric`` and ``metric``.
+        Its name in ``ranking_metric`` and ``metric``.
     loss
         The loss of changing each weight.
     needs
@@ -103,12 +103,12 @@ def register_criterion(
     *,
     needs: Iterable[str] = (),
 ) -> Any:
-    """Make a criterion known by name, for every function that takes a ranking metric.
+    """Make a criterion known by name, for every function that has a ranking metric.
 
     Parameters
     ----------
     name
-        Its name, in lower case. A name that is taken is replaced.
+        Its name, in lower case. A known one of that name is replaced.
     loss
         A :class:`LossFunction`; without it, this is a decorator.
     needs

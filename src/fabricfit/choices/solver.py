@@ -37,7 +37,7 @@ class Solution:
     loss
         What is lost in all.
     used
-        Resources that are taken, the fixed ones included, shape ``(M,)``.
+        Resources that are used, the fixed ones included, shape ``(M,)``.
     prices
         Loss that a unit of each resource is worth, shape ``(M,)``.
     gap
@@ -64,7 +64,7 @@ def solve_choices(layers: Sequence[Choices], allowed: np.ndarray) -> Solution:
     Raises
     ------
     InfeasibleError
-        Even the cheapest choice of every item takes more.
+        Even the cheapest choice of every item uses more.
     """
     return ChoiceSolver(layers).solve(allowed)
 
@@ -88,7 +88,7 @@ class ChoiceSolver:
 
     @property
     def least(self) -> np.ndarray:
-        """What is taken by the cheapest choice of every item, shape ``(M,)``."""
+        """Usage of the cheapest choice of every item, shape ``(M,)``."""
         return self.used(self.floor) + self.fixed
 
     def solve(self, allowed: np.ndarray) -> Solution:
@@ -96,7 +96,7 @@ class ChoiceSolver:
         allowed = np.asarray(allowed, float)
         if (self.least > allowed * (1 + 1e-12)).any():
             raise InfeasibleError(
-                f"at least {self.least.tolist()} is taken, {allowed.tolist()} is allowed."
+                f"at least {self.least.tolist()} is used, {allowed.tolist()} is allowed."
             )
         capacity = allowed - self.fixed
         if _fits(self.used(self.free), capacity):
@@ -110,7 +110,7 @@ class ChoiceSolver:
         return [layer.respond(prices) for layer in self.layers]
 
     def used(self, responses: Sequence[Response]) -> np.ndarray:
-        """Return what responses take, without what is fixed, shape ``(M,)``."""
+        """Return the usage of responses, without what is fixed, shape ``(M,)``."""
         return sum((each.cost.sum(axis=0) for each in responses), np.zeros(self.fixed.size))
 
     def loss(self, responses: Sequence[Response]) -> float:
@@ -182,21 +182,23 @@ class ChoiceSolver:
             owners.append(np.full(better.size, index))
             items.append(better)
             extras.append(extra)
-        take = [np.zeros(each.loss.size, bool) for each in inside]
+        use_second = [np.zeros(each.loss.size, bool) for each in inside]
         left = capacity - self.used(inside)
         gain, owner, item = map(np.concatenate, (gains, owners, items))
         extra = np.concatenate(extras)
         for position in np.argsort(-gain, kind="stable"):
             if (extra[position] <= left).all():
                 left = left - extra[position]
-                take[owner[position]][item[position]] = True
+                use_second[owner[position]][item[position]] = True
         return [
             Response(
                 np.where(chosen, high.loss, low.loss),
                 np.where(chosen[:, None], high.cost, low.cost),
                 layer.merged(low.pick, high.pick, chosen),
             )
-            for layer, low, high, chosen in zip(self.layers, inside, outside, take, strict=True)
+            for layer, low, high, chosen in zip(
+                self.layers, inside, outside, use_second, strict=True
+            )
         ]
 
     def _solution(

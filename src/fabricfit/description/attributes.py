@@ -123,7 +123,7 @@ class LayerAttributes:
     ----------
     name
         The layer's name: its key in every dictionary of masks, offsets and attributes. A kernel of a layer
-        with several goes by the layer's name and its own, ``'lstm/recurrent_kernel'``.
+        with several is named by the layer and itself, ``'lstm/recurrent_kernel'``.
     layer_type
         The layer's class.
     inbound_layers
@@ -133,7 +133,7 @@ class LayerAttributes:
     input_shape, output_shape
         Shapes without the batch axis.
     optimizable
-        Whether this layer takes part in the optimization.
+        Whether this layer is optimized.
     optimization_attributes
         Which groups, if it does.
     args
@@ -255,7 +255,7 @@ class LayerAttributes:
         Raises
         ------
         InvalidInputError
-            The layer has no kernel, or takes no part in the optimization.
+            The layer has no kernel, or is not optimized.
         """
         if not self.weight_shape or self.optimization_attributes is None:
             raise InvalidInputError(f"layer {self.name!r} has no kernel that is cut into groups.")

@@ -41,7 +41,7 @@ class Bundle:
 
 
 def is_coupled(layer: LayerAttributes) -> bool:
-    """Whether a kernel is pruned unit by unit, and it is known what goes with each unit."""
+    """Whether a kernel is pruned unit by unit, and it is known what is removed with each unit."""
     settings = layer.optimization_attributes
     return (
         layer.optimizable

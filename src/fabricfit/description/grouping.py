@@ -29,7 +29,7 @@ __all__ = ["Grouping"]
 
 @dataclass(frozen=True)
 class Grouping:
-    """One way of cutting a kernel into groups.
+    """One way of dividing a kernel into groups.
 
     Where a size does not divide, the kernel is padded at its edge: the last groups then have fewer
     members (see :attr:`member_counts`) and the padding is dropped again by :meth:`from_groups`.

@@ -26,7 +26,7 @@ class Layout:
     Parameters
     ----------
     axes
-        Lengths of the kernel's axes, those that hold two things taken apart: ``(n_in, gates, units)`` for a
+        Lengths of the kernel's axes, one that holds two things split in two: ``(n_in, gates, units)`` for a
         kernel of shape ``(n_in, gates · units)``.
     rows
         Axes that are summed over, in the order in which hls4ml stores weights.

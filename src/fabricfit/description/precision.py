@@ -146,10 +146,10 @@ def quantize(values: Any, precision: Precision, *, as_built: bool = False) -> np
     values
         Finite numbers of any shape.
     precision
-        The format. Numbers out of range go to the nearest end.
+        The format. Numbers out of range saturate.
     as_built
-        Whether numbers are rounded as hardware does that is given them as they are, which cuts them off
-        unless the format says otherwise; else they are rounded to the nearest, half-way to the even one.
+        Whether numbers are rounded as hardware does that is given them as they are, which truncates them
+        unless the format says otherwise; else they are rounded half to even.
 
     Returns
     -------

@@ -8,7 +8,7 @@ __all__ = ["SUPPORTED_STRUCTURES"]
 
 
 class SUPPORTED_STRUCTURES(Enum):  # noqa: N801 - the historical public name
-    """How the weights of a kernel are cut into groups that live and die together.
+    """How the weights of a kernel are divided into groups that are kept or removed as a whole.
 
     What each one means for a tensor is written in :mod:`fabricfit.description.grouping`.
     """

@@ -34,7 +34,7 @@ def adder_graph_lut(kernel: Any, input_width: int) -> float:
     Returns
     -------
     float
-        The graph's cost: about a LUT for each bit of each adder. Yosys was seen to take 1.09 to 1.14
+        The graph's cost: about a LUT for each bit of each adder. Yosys was seen to use 1.09 to 1.14
         times that.
 
     Raises

@@ -1,4 +1,4 @@
-"""How many blocks of memory the weights of a layer take.
+"""Blocks of memory of a layer's weights.
 
 With the Resource strategy and a reuse factor RF > 1, hls4ml stores the weights as RF words, each as
 wide as all multipliers' weights together. A RAMB18 holds words of a width that depends on their
@@ -33,7 +33,7 @@ def memory_word(depth: int, family: str | Family = DEFAULT_FAMILY) -> int:
     Parameters
     ----------
     depth
-        Number of words; the reuse factor, for weights. More than a block can hold take several blocks
+        Number of words; the reuse factor, for weights. More than a block can hold need several blocks
         for each bit, see :func:`memory_blocks`.
     family
         A name of :func:`fabricfit.hardware.families`; a RAMB18 by default.
@@ -51,8 +51,8 @@ def memory_word(depth: int, family: str | Family = DEFAULT_FAMILY) -> int:
 def memory_blocks(width: int, depth: int, family: str | Family = DEFAULT_FAMILY) -> int:
     """Return the number of blocks that hold ``depth`` words of ``width`` bits.
 
-    Words are cut into slices as wide as the widest shape of a block (36 bits), each of which takes a
-    block for every 512 words; what is left of a word takes the shape that is deep enough. So it is
+    Words are cut into slices as wide as the widest shape of a block (36 bits), each of which uses a
+    block for every 512 words; what is left of a word has the shape that is deep enough. So it is
     ``ceil(width / 36)`` up to 512 words, ``ceil(width / 18)`` up to 1024, and
     ``3 · floor(width / 36) + ceil(rest / 9)`` up to 1536.
 
@@ -98,7 +98,7 @@ def product_memory(product: Product, work: Work, family: str | Family = DEFAULT_
     RF > n_in, Resource reads the output that each cycle adds to from a table of RF entries, which is in
     block RAM from 1,024 bits on. Slivers of up to two bits of a word are put into LUTs where there are
     fewer than 1,024 words. With these two, 379 of the repository's 382 runs with RF ≤ 1024 are exact, and
-    three take one more.
+    three use one more.
 
     Parameters
     ----------

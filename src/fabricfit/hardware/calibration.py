@@ -37,7 +37,7 @@ MUX_LUT_PER_BIT = {32: 9.0, 64: 16.5, 128: 41.5, 256: 84.6}
 slice, and (n - 1)/3 above, a tree of 4:1 multiplexers of one LUT6 each."""
 
 DEMUX_LUT_PER_BIT = 1.5
-"""LUTs per bit of each accumulator, to keep its value, take the bias or take the new sum."""
+"""LUTs per bit of each accumulator, to keep its value, load the bias or load the new sum."""
 
 OUTPUT_INDEX_LUT = 8
 """LUTs per multiplier to form the number of the output it adds to, with more than two to choose."""

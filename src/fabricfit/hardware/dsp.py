@@ -1,4 +1,4 @@
-"""How many DSP blocks the products of a layer take.
+"""DSP blocks of the products of a layer.
 
 The laws were established on 987 runs of Vivado HLS 2020.1 (one dense layer, 16-bit inputs,
 UltraScale+) and on reports of public hls4ml projects built with Vitis HLS 2021.1 and 2024.1; half of
@@ -33,7 +33,7 @@ DSP_PORTS = {
 """Signed widths in bits of a block's two multiplier ports: 7 series, UltraScale(+), Versal."""
 
 DEFAULT_INPUT_WIDTH = 16
-"""Bits taken for a layer's input where its number format is not known: hls4ml's default."""
+"""Bits assumed for a layer's input where its number format is not known: hls4ml's default."""
 
 _NARROWEST_OPERAND = 6
 _NARROWEST_PRODUCT = 16
@@ -68,7 +68,7 @@ def dsps_per_multiplier(
 
     - None, where the product is built from LUTs: an operand of up to 5 bits, or operands whose
       widths add up to less than 16. Measured: no DSP at 2×16, 4×16 and 6×6 bits, one at 6×16, 8×8,
-      8×16 and wider. Between those the boundary is not measured; at 6×16 a layer can take one DSP
+      8×16 and wider. Between those the boundary is not measured; at 6×16 a layer can use one DSP
       fewer than this says.
     - One, where both operands fit the block's ports.
     - Else the number of port-sized pieces that the operands are cut into, all but the top one
@@ -81,7 +81,7 @@ def dsps_per_multiplier(
         Widths of the two operands in bits, signs included; 16 for an input that is not known.
     family
         A name of :func:`fabricfit.hardware.families`, or of a DSP block. Of blocks that hold several
-        narrow products one is counted, as one multiplier takes it.
+        narrow products one is counted, as one multiplier uses it.
 
     Raises
     ------
@@ -96,11 +96,11 @@ def product_dsp(product: Product, work: Work, family: str | Family = DEFAULT_FAM
 
     - Resource and ResourceUnrolled with RF > 1: one product for each multiplier, with Resource whether
       its weights are zero or not. In the repository's runs every row with weights of at least 8 bits is
-      exact; with 6 bits a layer can take one fewer.
+      exact; with 6 bits a layer can use one fewer.
     - Latency, and Resource with RF = 1: one product for each distinct constant, see :class:`Work`. In the
       repository's runs with RF = 1 every row is exact, or one or two too many.
     - Latency with RF > 1: hls4ml limits the multipliers to ``ceil(n_in · n_out / RF)``. With RF of 512
-      and 1024 that is what HLS takes, or one more; with RF = 2 it was seen to heed the limit hardly at
+      and 1024 that is what HLS uses, or one more; with RF = 2 it was seen to heed the limit hardly at
       all. In between it is not known.
     - Distributed arithmetic: none.
 

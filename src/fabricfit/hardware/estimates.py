@@ -67,7 +67,7 @@ class Estimate:
 
 
 def total(estimates: Iterable[Estimate]) -> Estimate:
-    """Add estimates. Their errors are taken to have one cause, so their ranges add up too."""
+    """Add estimates. Their errors are assumed to have one cause, so their ranges add up too."""
     parts = list(estimates)
     note = joined_notes(part.note for part in parts)
     return Estimate(

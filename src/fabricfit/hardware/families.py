@@ -24,7 +24,7 @@ class Family:
     name
         Its name, in lower case.
     dsp_block
-        Name of its DSP block, by which it goes as well.
+        Name of its DSP block, by which it is found as well.
     products
         ``(wide, narrow, count)``: signed widths in bits of the two operands, and the number of such
         products in one block; the narrowest first. The last one is the block as a single multiplier.

@@ -1,4 +1,4 @@
-"""How many LUTs and flip-flops a layer's matrix product takes, as HLS reports them.
+"""LUTs and flip-flops of a layer's matrix product, as HLS reports them.
 
 The laws count what hls4ml's templates make the compiler build; :mod:`fabricfit.hardware.calibration`
 holds their constants, with the measurements behind them.
@@ -10,7 +10,7 @@ Time-multiplexed (Resource and ResourceUnrolled with RF > 1)
     multiplier serves only two: that is why LUTs jump with the number of outputs.
 Constants (Latency; Resource at RF = 1)
     trees of adders over the non-zero weights, and shift-and-add multiples of the inputs for weights
-    that take no DSP. With RF > 1 the multipliers are shared, which LUTs hardly feel; their results
+    that use no DSP. With RF > 1 the multipliers are shared, which LUTs hardly feel; their results
     wait in flip-flops.
 """
 
@@ -53,7 +53,7 @@ class ConstantCosts:
     per_digit
         Each further digit of a constant, where its product is built without a DSP.
     per_multiplier
-        What lies beside the DSP of a product that takes one.
+        LUTs beside the DSP of a product that uses one.
     """
 
     per_nonzero: float
@@ -74,17 +74,17 @@ def product_lut(product: Product, work: Work) -> Estimate:
 
     Notes
     -----
-    To pick an input of a packed word, HLS shifts the whole word, which takes thousands of LUTs; of
-    registers it takes a multiplexer. Only packed inputs were measured; with ``io_stream`` and for
+    To pick an input of a packed word, HLS shifts the whole word, which uses thousands of LUTs; of
+    registers it uses a multiplexer. Only packed inputs were measured; with ``io_stream`` and for
     convolutions they never are. It matters for plain Resource with RF >= n_in only.
 
     Against the check rows of Vivado HLS 2020.1 the law is off by less than 1% in every
     time-multiplexed layer; where weights are constants the median error is 1% with RF = 1 and 3%
-    with RF > 1. A negative power of two takes a negation, which is not counted by itself: layers of
+    with RF > 1. A negative power of two needs a negation, which is not counted by itself: layers of
     weights of four bits and fewer are off by up to 10%, and by up to 16% with RF > 1.
 
     With ResourceUnrolled it is open whether additions share adders as multiplications share
-    multipliers; the upper end takes them not to.
+    multipliers; the upper end assumes that they do not.
     """
     if not product.time_multiplexed:
         return bounded(_constants_lut(product, work), product, "lut")
@@ -134,7 +134,7 @@ def lut_per_multiplier(product: Product) -> float:
     """Return the LUTs that are saved for each multiplier without work.
 
     That is a multiplier's adder and multiplexers with ResourceUnrolled, and nothing with any other
-    strategy. It is the slope of :func:`product_lut` in ``work.multipliers`` as long as every output
+    strategy. It is the derivative of :func:`product_lut` in ``work.multipliers`` as long as every output
     keeps a multiplier.
     """
     if not _drops_multipliers(product):

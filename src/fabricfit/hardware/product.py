@@ -14,11 +14,11 @@ from fabricfit.errors import InvalidInputError, InvalidTypeError
 __all__ = ["Product", "Work", "as_integers", "csd_digits"]
 
 _FREE_DIGITS = 2
-"""A constant of up to so many signed digits is a shift or one addition, and takes no multiplier."""
+"""A constant of up to so many signed digits is a shift or one addition, and needs no multiplier."""
 
 _FREE_BITS = 4
 """A constant of up to so many bits, the sign of a negative one included, is multiplied in LUTs: seen in
-Vivado HLS, where +11 and +13 take no DSP, and -11, -13 and 19 do."""
+Vivado HLS, where +11 and +13 use no DSP, and -11, -13 and 19 do."""
 
 
 @dataclass(frozen=True)
@@ -118,14 +118,14 @@ class Work:
         Weights that are not zero.
     constants
         Summed over the inputs: distinct weights with more than two signed digits and more than four
-        bits. Each takes a multiplier where weights are constants.
+        bits. Each needs a multiplier where weights are constants.
     adders
         Summed over the inputs: distinct weights of two signed digits, an addition each.
     digits
         Summed over all weights: non-zero digits in canonical signed digit form.
     small
         Summed over the inputs: distinct weights with more than two signed digits and up to four bits
-        (11 and 13). They take two additions each, or a multiplier where multipliers are shared.
+        (11 and 13). They need two additions each, or a multiplier where multipliers are shared.
     """
 
     multipliers: int
@@ -183,7 +183,7 @@ class Work:
 
     @classmethod
     def full(cls, product: Product) -> Work:
-        """Take it for a kernel of which nothing is known: the most that constants can take.
+        """Return the work of a kernel of which nothing is known: the most that constants can need.
 
         All weights are non-zero, and on every input as many are distinct as can be.
         """

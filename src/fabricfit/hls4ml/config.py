@@ -75,7 +75,7 @@ def read_hls4ml_attributes(
     Warns
     -----
     ReuseFactorWarning
-        hls4ml replaces the reuse or parallelization factor, takes it from ``TargetCycles``, or
+        hls4ml replaces the reuse or parallelization factor, derives it from ``TargetCycles``, or
         builds the layer wrongly with it.
     """
     layer = _LayerConfig.of(config, layer_attributes)
@@ -199,7 +199,7 @@ class _LayerConfig:
         return self.attributes.is_convolution
 
     def instead(self, key: str, asked: int, used: int) -> str:
-        """Say what becomes of a factor that hls4ml cannot build."""
+        """Say what hls4ml uses instead of a factor that it cannot build."""
         pointwise = self.is_convolution and set(self.attributes.weight_shape[:-2]) <= {1}
         if pointwise and self.find(key)[1].startswith("config['LayerName']"):
             return (

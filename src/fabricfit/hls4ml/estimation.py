@@ -1,4 +1,4 @@
-"""What a model takes of an FPGA, before any synthesis: layer by layer, with error bars."""
+"""Resource usage and timing of a model before any synthesis: layer by layer, with error bars."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class LayerEstimate:
     weights, nonzeros
         Weights in the kernel, and those that are not zero after quantization.
     resources
-        What it takes.
+        Resource usage.
     interval, latency
         Cycles between two samples, and from input to output.
     """
@@ -63,7 +63,7 @@ class ModelEstimate:
     Parameters
     ----------
     layers
-        Its layers in the order of the model, but those that take nothing.
+        Its layers in the order of the model, but those that use nothing.
     budget
         What it is compared with, if anything.
     family
@@ -76,7 +76,7 @@ class ModelEstimate:
 
     @property
     def resources(self) -> Resources:
-        """What all layers take together."""
+        """Resource usage of all layers together."""
         return sum((layer.resources for layer in self.layers), Resources())
 
     @property
@@ -205,7 +205,7 @@ def estimate_layers(
     family: str = DEFAULT_FAMILY,
     budget: Budget | None = None,
 ) -> ModelEstimate:
-    """Estimate what layers take as an hls4ml configuration builds them.
+    """Estimate the resource usage of layers as an hls4ml configuration builds them.
 
     Parameters
     ----------

@@ -120,7 +120,7 @@ def product_of(layer_attributes: LayerAttributes, family: str | Family = DEFAULT
 def realized_product(
     layer_attributes: LayerAttributes, family: str | Family = DEFAULT_FAMILY
 ) -> Product:
-    """Return a layer's product as it is built so that pruned multipliers are gone.
+    """Return a layer's product, so built that pruned multipliers are removed.
 
     That is ResourceUnrolled in the place of Resource where hls4ml can build it, else what
     :func:`product_of` says. The arguments are the same.
@@ -190,7 +190,7 @@ class MatrixProduct:
         return weight_bram18(patterns, self.weight_width, self.reuse_factor)
 
     def multipliers_per_group(self, layer_attributes: LayerAttributes) -> int:
-        """Return the multipliers that surely have no work left when one full group is gone.
+        """Return the multipliers that surely have no work left without one full group.
 
         A multiplier serves RF consecutive weights, output by output. Of a pattern or a unit all
         members are consecutive; of a block those in one column are.

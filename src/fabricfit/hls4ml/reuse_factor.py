@@ -53,7 +53,7 @@ def valid_reuse_factors(n_in: int, n_out: int) -> list[int]:
 def legal_reuse_factor(n_in: int, n_out: int, reuse_factor: int, strategy: str = "Resource") -> int:
     """Return the reuse factor that hls4ml would really use.
 
-    Resource takes the nearest of :func:`valid_reuse_factors`, the smaller of two that are equally
+    Resource uses the nearest of :func:`valid_reuse_factors`, the smaller of two that are equally
     near. ResourceUnrolled does the same without the largest, ``n_in * n_out``, which it cannot
     build (with a reuse factor of 1 it is built as Resource). Latency and distributed arithmetic
     keep whatever they are given.

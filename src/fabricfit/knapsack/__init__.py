@@ -2,7 +2,7 @@
 
 :func:`solve_grouped` is the solver that fabricfit itself uses: all groups of a layer cost the same,
 which makes problems of millions of groups exactly solvable in a fraction of a second.
-:func:`solve_knapsack` is for items that each have a cost of their own, and takes the historical
+:func:`solve_knapsack` is for items that each have a cost of their own, and knows the historical
 names of implementations.
 """
 

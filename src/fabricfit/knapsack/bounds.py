@@ -10,7 +10,7 @@ __all__ = ["fractional_bound"]
 def fractional_bound(values: np.ndarray, weights: np.ndarray, capacity: np.ndarray) -> float:
     """Bound the value of any selection: the best fractional one, each resource by itself.
 
-    Items are taken by value for weight until the first that does not fit, of which a fraction is
+    Items are selected by value for weight until the first that does not fit, of which a fraction is
     (Dantzig, "Discrete-variable extremum problems", Operations Research 5, 1957).
 
     Parameters

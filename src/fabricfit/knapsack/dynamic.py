@@ -22,7 +22,7 @@ def dynamic(problem: ItemProblem, options: Options) -> KnapsackResult:
     Bellman's recursion ("Dynamic Programming", 1957): the best value at capacity c is the better of
     leaving the item and of taking it beside the best at ``c - weight``. One bit a cell is kept to
     trace the selection back. Of the items of one weight w only the best ``capacity // w`` can
-    matter. There is no time limit; a table that would take too long is refused.
+    matter. There is no time limit; a table that would need too long is refused.
 
     Raises
     ------
@@ -66,7 +66,7 @@ def _items_that_matter(values: np.ndarray, weights: np.ndarray, limit: float) ->
 
 
 def _table(values: np.ndarray, steps: np.ndarray, places: int) -> np.ndarray:
-    """Return which items an optimum takes."""
+    """Return which items an optimum selects."""
     best = np.zeros(places)
     taken = []
     for value, step in zip(values.tolist(), steps.tolist(), strict=True):

@@ -25,7 +25,7 @@ def exact(problem: ItemProblem, options: Options) -> KnapsackResult:
     """Put items of equal cost together, and solve as layers where that is promising.
 
     That is where there are few different costs, or where one resource and the relaxation leave few
-    items open. Anything else goes to HiGHS. ``'CBC_MIP'`` is the historical default name; CBC is
+    items open. Anything else is solved by HiGHS. ``'CBC_MIP'`` is the historical default name; CBC is
     not used.
     """
     deadline = time.perf_counter() + options.time_limit
@@ -44,7 +44,7 @@ def exact(problem: ItemProblem, options: Options) -> KnapsackResult:
 def _layered(
     problem: ItemProblem, costs: np.ndarray, owner: np.ndarray, deadline: float
 ) -> tuple[float | None, np.ndarray]:
-    """Solve items of few different costs; return a bound (None: an optimum) and what is taken."""
+    """Solve items of few different costs; return a bound (None: an optimum) and what is selected."""
     order = np.argsort(owner, kind="stable")
     members = np.split(order, np.cumsum(np.bincount(owner, minlength=len(costs)))[:-1])
     layers = GroupedProblem([problem.values[m] for m in members], costs, problem.capacity)

@@ -17,7 +17,7 @@ def greedy(problem: ItemProblem, options: Options) -> KnapsackResult:
 
     The weight of an item is the sum of its shares of the capacities (Toyoda, "A simplified
     algorithm for obtaining approximate solutions to zero-one programming problems", Management
-    Science 21, 1975). Where a single item is worth more than all of these together, it is taken and
+    Science 21, 1975). Where a single item is worth more than all of these together, it is selected and
     what is left is filled: with one resource the value is then at least half of an optimum.
     """
     selected = greedy_selection(problem)
@@ -26,7 +26,7 @@ def greedy(problem: ItemProblem, options: Options) -> KnapsackResult:
 
 
 def greedy_selection(problem: ItemProblem) -> np.ndarray:
-    """Return the indices of the items that :func:`greedy` takes, ascending."""
+    """Return the indices of the items that :func:`greedy` selects, ascending."""
     capacity = np.where(problem.capacity > 0, problem.capacity, 1.0)
     order = by_rate(problem.values, (problem.weights / capacity[:, None]).sum(axis=0))
     nothing = np.zeros(problem.values.size, bool)
@@ -64,7 +64,7 @@ def fill(problem: ItemProblem, order: np.ndarray, selected: np.ndarray) -> np.nd
     array of shape ``(N,)``, bool
     """
     selected = selected.copy()
-    taken: list[np.ndarray] = []
+    runs: list[np.ndarray] = []
     slack = problem.capacity - _use(problem, np.flatnonzero(selected))
     order = order[~selected[order]]
     while order.size:
@@ -73,10 +73,10 @@ def fill(problem: ItemProblem, order: np.ndarray, selected: np.ndarray) -> np.nd
         order, weights = order[possible], weights[:, possible]
         fits = (np.cumsum(weights, axis=1) <= slack[:, None]).all(axis=0)
         run = int(np.argmin(fits)) if not fits.all() else order.size
-        taken.append(order[:run])
+        runs.append(order[:run])
         slack = slack - weights[:, :run].sum(axis=1)
         order = order[run:]
-    added = np.concatenate([np.empty(0, np.int64), *taken])
+    added = np.concatenate([np.empty(0, np.int64), *runs])
     selected[added] = True
     for index in added[::-1]:
         if (_use(problem, np.flatnonzero(selected)) <= problem.capacity).all():

@@ -62,10 +62,10 @@ def branch(reduction: Reduction, deadline: float) -> KnapsackResult:
             bound = min(bound, max(sure - float(found.mip_dual_bound) / scale, best))
         if found.x is None:
             break
-        taken = found.x > 0.5
-        if (_use(problem, np.concatenate([always, rest[taken]])) <= problem.capacity).all():
-            return reduction.result(bound, taken)
-        constraints.append(LinearConstraint(taken.astype(float), ub=taken.sum() - 1))
+        selected = found.x > 0.5
+        if (_use(problem, np.concatenate([always, rest[selected]])) <= problem.capacity).all():
+            return reduction.result(bound, selected)
+        constraints.append(LinearConstraint(selected.astype(float), ub=selected.sum() - 1))
     return reduction.result(bound, None)
 
 

@@ -53,7 +53,7 @@ class Reduction:
         bound
             What has been proven meanwhile of the whole problem.
         taken
-            Which of the rest are taken, shape ``(len(rest),)``, bool; None where nothing was found.
+            Which of the rest are selected, shape ``(len(rest),)``, bool; None where nothing was found.
         """
         values, best = self.problem.values, self.best
         if taken is not None:

@@ -65,7 +65,7 @@ class Options:
         unknown = sorted(set(options) - set(known))
         if unknown:
             raise InvalidTypeError(
-                f"the options that a knapsack solver takes are {', '.join(known)}. "
+                f"the options of a knapsack solver are {', '.join(known)}. "
                 f"Received: {', '.join(unknown)}"
             )
         if options.get("time_limit", 0) is None:

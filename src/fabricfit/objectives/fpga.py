@@ -7,7 +7,7 @@ Resource, reuse factor > 1     the RF weights of one multiplier are pruned toget
                                RAM is scarce, those of as many neighbouring multipliers as fill
                                one word of a block RAM (Ramhorst et al., 2023, arXiv:2308.05170)
 Latency; Resource with a       each weight is kept, shares a value with others on the same input,
-reuse factor of 1              is rounded to a constant that takes no multiplier, or zeroed
+reuse factor of 1              is rounded to a constant that needs no multiplier, or zeroed
 distributed arithmetic         each weight is kept, rounded to fewer signed digits, or zeroed
 =============================  ===============================================================
 
@@ -52,6 +52,9 @@ from fabricfit.objectives.counting import check_removed, left_over
 
 __all__ = ["FPGAResources"]
 
+_NO_WORK = Work(0, 0, 0, 0, 0)
+"""Of a layer whose weights are all zero."""
+
 
 class FPGAResources(Objective):
     """DSP blocks, block RAM, LUTs and flip-flops, those of them that matter.
@@ -95,11 +98,11 @@ class FPGAResources(Objective):
         self.units = tuple(find_family(family).label(name) for name in names)
 
     def product(self, layer: LayerAttributes) -> Product:
-        """Return a layer's matrix product as it is counted: so built that pruned multipliers are gone."""
+        """Return a layer's matrix product as it is counted: so built that pruned multipliers are removed."""
         return realized_product(layer, self.family)
 
     def estimate(self, layer: LayerAttributes, work: Work) -> Resources:
-        """Return what a layer takes with some work, its activation and the error bars included."""
+        """Return the usage of a layer with some work, its activation and the error bars included."""
         product = self.product(layer)
         found = product_resources(product, work, self.family)
         return found + other_resources(layer)
@@ -110,7 +113,7 @@ class FPGAResources(Objective):
         integers = quantize(layer.axes.matrix(kernel), precision, as_built=True)
         return Work.of(self.product(layer), integers)
 
-    def _use(self, layer: LayerAttributes, work: Work) -> np.ndarray:
+    def _count_work(self, layer: LayerAttributes, work: Work) -> np.ndarray:
         found = self.estimate(layer, work)
         return np.array([found[name].value for name in self.resources])
 
@@ -123,9 +126,9 @@ class FPGAResources(Objective):
         if kernel is None:
             if not layer.multiplies:
                 return np.zeros(len(self.units))
-            return np.rint(self._use(layer, Work.full(self.product(layer))))
+            return np.rint(self._count_work(layer, Work.full(self.product(layer))))
         if layer.multiplies:
-            return self._use(layer, self.work(layer, kernel))
+            return self._count_work(layer, self.work(layer, kernel))
         found = other_resources(layer)
         used = np.array([found[name].value for name in self.resources])
         for part, matrix in layer.matrices:
@@ -144,7 +147,7 @@ class FPGAResources(Objective):
     ) -> Amounts:
         """Return the largest usage of a layer whose weights were treated and then trained.
 
-        A weight with a value of its own choice counts as a constant that takes a multiplier; a tenth of
+        A weight with a value of its own choice counts as a constant that needs a multiplier; a tenth of
         them may come to need an adder as well.
 
         Returns
@@ -155,7 +158,7 @@ class FPGAResources(Objective):
         matrix = layer.axes.matrix
         treated = matrix(treatment.apply(kernel))
         if product.time_multiplexed:
-            return self._use(layer, Work.of(product, (treated != 0).astype(np.int64)))
+            return self._count_work(layer, Work.of(product, (treated != 0).astype(np.int64)))
         own = matrix((treatment.mask != 0) | (treatment.cluster > 0))
         precision = hls4ml_attributes(layer).weight_precision
         settled = Work.of(product, quantize(np.where(own, 0, treated), precision))
@@ -167,7 +170,7 @@ class FPGAResources(Objective):
         adders = settled.adders + round(EASY_SHARE * distinct)
         nonzeros = settled.nonzeros + kept
         work = Work(product.multipliers, nonzeros, hard, adders, digits, settled.small)
-        return self._use(layer, work)
+        return self._count_work(layer, work)
 
     def groups(self, layer: LayerAttributes) -> OptimizationAttributes | None:
         """Choose the structure that pays."""
@@ -203,17 +206,17 @@ class FPGAResources(Objective):
                 f"hls4ml's backend for {self.family} keeps multipliers for zeros. Use a reuse factor "
                 "of 1."
             )
-        full, empty = Work.full(product), _no_work()
-        saved = self._use(layer, full) - self._use(layer, empty)
+        full, empty = Work.full(product), _NO_WORK
+        saved = self._count_work(layer, full) - self._count_work(layer, empty)
         if not saved.any():
-            return f"its weights take none of {', '.join(self.units)}."
+            return f"its weights use none of {', '.join(self.units)}."
         return ""
 
     def saving(self, layer: LayerAttributes) -> Amounts:
         """Return what one group saves, on average over all of the layer's, in whole numbers."""
         if not layer.multiplies:
             return np.zeros(len(self.units))
-        least = self._use(layer, _no_work())
+        least = self._count_work(layer, _NO_WORK)
         return np.rint((self.usage(layer) - least) / layer.grouping.n_groups)
 
     def usage_without(self, layer: LayerAttributes, removed: int) -> Amounts:
@@ -226,9 +229,9 @@ class FPGAResources(Objective):
         if product.time_multiplexed:
             runs = grouping.group_size // product.reuse_factor
             left = left_over(product.multipliers, runs, grouping, removed)
-            return np.rint(self._use(layer, _part(full, left, product.multipliers)))
+            return np.rint(self._count_work(layer, _share_work(full, left, product.multipliers)))
         left = left_over(product.size, grouping.group_size, grouping, removed)
-        return np.rint(self._use(layer, _part(full, left, product.size)))
+        return np.rint(self._count_work(layer, _share_work(full, left, product.size)))
 
     def choices(
         self,
@@ -243,15 +246,15 @@ class FPGAResources(Objective):
         product, name = self.product(layer), layer.name
         settings = layer.optimization_attributes
         assert settings is not None
-        empty = self._use(layer, _no_work())
+        empty = self._count_work(layer, _NO_WORK)
         if product.time_multiplexed or not settings.constants:
             grouping = layer.grouping
-            full = self._use(layer, Work.full(product))
+            full = self._count_work(layer, Work.full(product))
             losses = group_losses(kernel, settings, metric, statistics, name, layer.layout)
             saved = (full - empty) / grouping.n_groups
             return GroupChoices(kernel, grouping, losses, saved, empty, minimum_groups)
         precision = weight_format(layer)
-        prices = self._prices(product, precision, self.lut_scale(layer, kernel))
+        prices = self._price_weights(product, precision, self.lut_scale(layer, kernel))
         loss = weight_loss(kernel, metric, statistics, name)
         return ConstantChoices(kernel, prices, loss, empty, minimum_groups, layer.layout)
 
@@ -259,10 +262,10 @@ class FPGAResources(Objective):
         """Return what the prices of single weights in LUTs are multiplied by, in a layer of constants."""
         return 1.0
 
-    def _prices(
+    def _price_weights(
         self, product: Product, precision: FixedPrecision, lut_scale: float
     ) -> ConstantPrices:
-        """Say what a weight takes, by the digits of its constant."""
+        """Return the prices of a weight, by the digits of its constant."""
         costs = weight_costs(product, self.family)
         scales = [lut_scale if name == "lut" else 1.0 for name in self.resources]
 
@@ -270,17 +273,13 @@ class FPGAResources(Objective):
             return np.multiply(scales, [resources.get(name, 0.0) for name in self.resources])
 
         levels = [ConstantLevel(np.zeros(1), np.zeros(len(self.resources)))]
-        for digits, taken in costs.settled.items():
+        for digits, amounts in costs.settled.items():
             constants = constants_of(precision, digits)
             if constants.size:
-                levels.append(ConstantLevel(constants, vector(taken)))
+                levels.append(ConstantLevel(constants, vector(amounts)))
         return ConstantPrices(tuple(levels), vector(costs.kept), vector(costs.distinct))
 
 
-def _no_work() -> Work:
-    return Work(0, 0, 0, 0, 0)
-
-
-def _part(full: Work, left: int, of: int) -> Work:
+def _share_work(full: Work, left: int, of: int) -> Work:
     """Return the work of so many groups out of all, each count rounded up."""
     return Work(*(-(-count * left // of) for count in vars(full).values()))

@@ -1,7 +1,7 @@
 """LUTs without DSPs: layers of constants as graphs of adders, or by their effective bit operations.
 
 For models whose products are all to be built in LUTs: hls4ml's ``distributed_arithmetic``, and Latency
-with narrow weights. Each weight is kept, rounded to a constant that takes less, or zeroed. The cost of an
+with narrow weights. Each weight is kept, rounded to a constant that uses less, or zeroed. The cost of an
 adder graph is not a sum over weights, so that the choice is guided by the digits of constants, scaled to
 the graph of the layer as it is, and what comes out is counted in its own graph.
 """
@@ -39,7 +39,7 @@ __all__ = ["AdderGraphResources", "BitOperations"]
 
 
 class AdderGraphResources(FPGAResources):
-    """Resources of a device where layers of constants are graphs of adders and take no DSPs.
+    """Resources of a device where layers of constants are graphs of adders and use no DSPs.
 
     LUTs of layers built with Latency, with Resource at a reuse factor of 1, or with distributed
     arithmetic are the costs of their adder graphs, with the very weights that they have. Everything

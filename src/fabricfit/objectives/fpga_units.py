@@ -24,14 +24,14 @@ class UnitResources(FPGAResources):
     """DSP blocks, block RAM, LUTs and flip-flops, of a model that loses neurons, filters and heads.
 
     The parameters are those of :class:`~fabricfit.objectives.fpga.FPGAResources`. A layer counts with
-    all of its weights at work, which is the most that it can take, its activation included; layers without
+    all of its weights at work, which is the most that it can use, its activation included; layers without
     weights, which become smaller with those before them, do not count. Units that can only be removed
-    together (through residual sums, for example) are chosen together, and what they take from each other's
+    together (through residual sums, for example) are chosen together, and what they use of each other's
     layers is counted once. The model comes back reduced.
 
     Layers keep the strategy and reuse factor that the configuration states. With a reuse factor other than 1
     a smaller layer may have to be built with another one, since that must divide its size: what is saved then
-    goes in steps.
+    changes in steps.
     """
 
     offers_choices = False

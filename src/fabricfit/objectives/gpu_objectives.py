@@ -24,8 +24,8 @@ class GPUFLOPEstimator(ObjectiveEstimator):
     ``positions · n_out · (2 n_in + 1)``. GPUs and CPUs gain only from smaller matrices, so the
     groups are whole units (neurons, filters), and the model is reduced at the end.
 
-    A removed unit takes with it the rows of the kernels that it feeds. What two layers save
-    together is therefore not a sum: a product with both its row and its column gone is saved once.
+    With a unit, the rows of the kernels that it feeds are removed. What two layers save
+    together is therefore not a sum: a product with both its row and its column removed is saved once.
     :meth:`layer_savings`, one unit alone, is exact; so is :meth:`model_utilization`, which counts
     what is left.
     """
@@ -45,7 +45,7 @@ class GPUFLOPEstimator(ObjectiveEstimator):
     @classmethod
     def layer_resources(cls, layer_attributes: LayerAttributes) -> list[int]:
         """Return the operations of the layer."""
-        return [_flops(layer_attributes)]
+        return [_count_flops(layer_attributes)]
 
     @classmethod
     def layer_savings(cls, layer_attributes: LayerAttributes) -> list[int]:
@@ -53,20 +53,20 @@ class GPUFLOPEstimator(ObjectiveEstimator):
 
         0, with a warning, if groups are shared or are not units.
         """
-        if not _by_unit(layer_attributes):
+        if not _prunes_units(layer_attributes):
             return [0]
-        saved = _flops(layer_attributes, units=1)
+        saved = _count_flops(layer_attributes, units=1)
         fed = layer_attributes.consumer_attributes
         for name, rows in layer_attributes.consumers.items():
             if name in fed:
-                saved += _flops(fed[name]) - _flops(fed[name], rows_gone=rows)
+                saved += _count_flops(fed[name]) - _count_flops(fed[name], rows_removed=rows)
         return [saved]
 
     @classmethod
     def layer_utilization(cls, layer_attributes: LayerAttributes, removed: int) -> list[int]:
-        """Return the operations of the layer alone when some of its units are gone."""
+        """Return the operations of the layer alone without some of its units."""
         check_removed({layer_attributes.name: layer_attributes}, {layer_attributes.name: removed})
-        return [_flops(layer_attributes, units=_units_left(layer_attributes, removed))]
+        return [_count_flops(layer_attributes, units=_count_units_left(layer_attributes, removed))]
 
     @classmethod
     def model_utilization(
@@ -79,15 +79,16 @@ class GPUFLOPEstimator(ObjectiveEstimator):
         """
         check_removed(attributes, removed)
         left = {
-            name: _units_left(layer, removed.get(name, 0)) for name, layer in attributes.items()
+            name: _count_units_left(layer, removed.get(name, 0))
+            for name, layer in attributes.items()
         }
-        rows_gone: Counter[str] = Counter()
+        rows_removed: Counter[str] = Counter()
         for name, layer in attributes.items():
             for consumer, rows in layer.consumers.items():
-                rows_gone[consumer] += rows * (layer.axes.n_units - left[name])
+                rows_removed[consumer] += rows * (layer.axes.n_units - left[name])
         return [
             sum(
-                _flops(layer, units=left[name], rows_gone=rows_gone[name])
+                _count_flops(layer, units=left[name], rows_removed=rows_removed[name])
                 for name, layer in attributes.items()
             )
         ]
@@ -102,24 +103,25 @@ class GPUFLOPEstimator(ObjectiveEstimator):
         return ""
 
 
-def _flops(layer_attributes: LayerAttributes, units: int | None = None, rows_gone: int = 0) -> int:
-    """Operations of a layer with so many units left and so many rows of its kernel gone."""
+def _count_flops(
+    layer_attributes: LayerAttributes, units: int | None = None, rows_removed: int = 0
+) -> int:
+    """Count the operations of a layer with so many units left, and without some rows of its kernel."""
     if not layer_attributes.multiplies:
         return 0
     n_in, n_out = layer_attributes.matrix_shape
-    rows = max(n_in - rows_gone, 0)
+    rows = max(n_in - rows_removed, 0)
     return layer_attributes.positions * (n_out if units is None else units) * (2 * rows + 1)
 
 
-def _units_left(layer_attributes: LayerAttributes, removed: int) -> int:
+def _count_units_left(layer_attributes: LayerAttributes, removed: int) -> int:
     if not layer_attributes.multiplies:
         return 0
     units = layer_attributes.axes.n_units
-    gone = removed if removed and _by_unit(layer_attributes) else 0
-    return max(units - gone, 0)
+    return max(units - (removed if removed and _prunes_units(layer_attributes) else 0), 0)
 
 
-def _by_unit(layer_attributes: LayerAttributes) -> bool:
+def _prunes_units(layer_attributes: LayerAttributes) -> bool:
     """Whether the groups are units that are pruned; log a warning where they save nothing."""
     chosen = layer_attributes.optimization_attributes
     if chosen is None or not prunes(layer_attributes, logger, "operations"):

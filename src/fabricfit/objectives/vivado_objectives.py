@@ -25,7 +25,7 @@ __all__ = ["VivadoDSPEstimator", "VivadoFFEstimator", "VivadoMultiObjectiveEstim
 logger = logging.getLogger(__name__)
 
 _NO_KERNEL = "the layer has no kernel."
-_ADDERS = "distributed arithmetic builds products from adders and takes no DSPs."
+_ADDERS = "distributed arithmetic builds products from adders and uses no DSPs."
 
 
 class VivadoDSPEstimator(ObjectiveEstimator):
@@ -35,9 +35,9 @@ class VivadoDSPEstimator(ObjectiveEstimator):
       them must be zero for its DSPs to be saved. To get the saving, convert with ResourceUnrolled:
       plain Resource keeps multipliers for zeros.
     - Latency: each weight is a multiplication of its own, counted as one multiplier whatever the
-      reuse factor. That is an upper bound: powers of two and repeated weights take none
+      reuse factor. That is an upper bound: powers of two and repeated weights use none
       (:func:`fabricfit.hardware.latency_dsp`).
-    - Distributed arithmetic, and weights so narrow that products go to LUTs, take no DSPs.
+    - Distributed arithmetic, and weights so narrow that products are built of LUTs, use no DSPs.
     """
 
     units = ("DSP",)
@@ -46,7 +46,7 @@ class VivadoDSPEstimator(ObjectiveEstimator):
     def is_layer_optimizable(
         cls, layer_attributes: LayerAttributes
     ) -> tuple[bool, OptimizationAttributes | None]:
-        """Layers whose products take DSPs are, by pattern or (with Latency) weight by weight."""
+        """Layers whose products use DSPs are, by pattern or (with Latency) weight by weight."""
         if cls.reason(layer_attributes):
             return False, None
         product = MatrixProduct.of(layer_attributes)
@@ -123,7 +123,7 @@ class VivadoMultiObjectiveEstimator(ObjectiveEstimator):
 
     @classmethod
     def layer_savings(cls, layer_attributes: LayerAttributes) -> list[int]:
-        """Return the DSPs and RAMB18 that one group surely saves, whatever else is gone."""
+        """Return the DSPs and RAMB18 that one group surely saves, whatever else is removed."""
         saved = _multipliers_saved(layer_attributes)
         if not saved:
             return [0, 0]
@@ -136,7 +136,7 @@ class VivadoMultiObjectiveEstimator(ObjectiveEstimator):
 
     @classmethod
     def layer_utilization(cls, layer_attributes: LayerAttributes, removed: int) -> list[int]:
-        """Return what the patterns that are left take, their words packed without gaps."""
+        """Return the usage of the patterns that are left, their words packed without gaps."""
         check_removed({layer_attributes.name: layer_attributes}, {layer_attributes.name: removed})
         if not removed or not layer_attributes.multiplies:
             return cls.layer_resources(layer_attributes)

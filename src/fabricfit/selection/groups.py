@@ -34,7 +34,7 @@ EXACT_SOLVERS = ("exact", "CBC_MIP")
 _ROUNDS = 200
 
 DEFAULT_OPTIONS: Mapping[str, Any] = {"time_limit": 5.0}
-"""For one knapsack; after that time the best choice found is taken, with a proven gap."""
+"""For one knapsack; after that time the best choice found is used, with a proven gap."""
 
 
 @dataclass(frozen=True)
@@ -104,11 +104,11 @@ def select_groups(
     local
         Meet the sparsity in every layer by itself, instead of in all together.
     knapsack_solver
-        A name that :func:`fabricfit.knapsack.solve_knapsack` takes. ``'CBC_MIP'`` and ``'exact'`` mean
+        A name of :func:`fabricfit.knapsack.solve_knapsack`. ``'CBC_MIP'`` and ``'exact'`` mean
         the exact solver for groups of equal cost.
     knapsack_options
-        ``time_limit`` in seconds for one knapsack (5 by default), and ``scaling_factor``: what
-        :func:`fabricfit.knapsack.solve_knapsack` takes.
+        ``time_limit`` in seconds for one knapsack (5 by default), and ``scaling_factor``: see
+        :func:`fabricfit.knapsack.solve_knapsack`.
     minimum_groups
         Groups that stay in every layer whatever the sparsity: with 0 a whole layer may vanish, and
         with it every path through the network. Where units of several layers are removed together, a

@@ -62,7 +62,7 @@ class Target(ABC):
     objective: Objective
 
     decides_each_weight = False
-    """Whether a choice is made weight by weight, which takes seconds in a large layer."""
+    """Whether a choice is made weight by weight, which needs seconds in a large layer."""
 
     budget_name = ""
     """What the budget is called, such as the device that it is of."""
@@ -105,7 +105,7 @@ class Target(ABC):
         spare
             What to leave unused of each resource, shape ``(M,)``.
         roughly
-            Whether any good choice within the limits will do, where the best one takes long.
+            Whether any good choice within the limits will do, where the best one needs long.
 
         Raises
         ------
