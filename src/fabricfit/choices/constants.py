@@ -101,7 +101,7 @@ class ConstantChoices:
         matrix = self._layout.matrix(np.asarray(kernel, np.float64))
         self._order = np.argsort(matrix, axis=1, kind="stable")
         values = np.take_along_axis(matrix, self._order, axis=1)
-        self._constants = np.stack([_nearest(level.values, values) for level in prices.levels])
+        self._constants = np.stack([_find_nearest(level.values, values) for level in prices.levels])
 
         def sorted_loss(change: np.ndarray) -> np.ndarray:
             """Lose by a change that is given in sorted order."""
@@ -111,7 +111,7 @@ class ConstantChoices:
             return np.take_along_axis(self._layout.matrix(losses), self._order, axis=1)
 
         self._losses = np.stack([sorted_loss(each - values) for each in self._constants])
-        self._hold(minimum_weights)
+        self._protect_weights(minimum_weights)
         one, two = sorted_loss(np.ones(1)), sorted_loss(np.full(1, 2.0))
         self._runs = Runs(values, one, 1 if np.allclose(two, 2 * one) else 2)
         # Sharing follows distances and squares only; by any other law weights are kept one by one.
@@ -131,11 +131,11 @@ class ConstantChoices:
             float(self.prices.kept @ prices),
             self._longest,
         )
-        return self._response(np.where(runs >= 0, runs, -1 - level))
+        return self._make_response(np.where(runs >= 0, runs, -1 - level))
 
     def cheapest(self) -> Response:
         """Zero all weights that need not stay, and round those to the cheapest constant."""
-        return self._response(np.where(np.isfinite(self._losses[0]), -1, -2))
+        return self._make_response(np.where(np.isfinite(self._losses[0]), -1, -2))
 
     def merged(self, first: Any, second: Any, use_second: np.ndarray) -> Any:
         """Mix two picks, input by input."""
@@ -145,7 +145,7 @@ class ConstantChoices:
         """Spell out which weights keep a value of their own, which share one, and the constants."""
         rows, count = pick.shape
         kept, level = pick >= 0, np.maximum(-1 - pick, 0)
-        start, stop = self._run_ends(pick)
+        start, stop = self._find_run_ends(pick)
         first = np.maximum(pick, 0)
         shared = kept & (np.take_along_axis(stop - start, first, axis=1) > 1)
         centers = np.take_along_axis(self._runs.center(start, stop), first, axis=1)
@@ -153,22 +153,22 @@ class ConstantChoices:
         offset = np.where(shared, centers, np.where(kept, 0, constants))
         cluster = np.where(shared, np.arange(rows)[:, None] * count + pick + 1, 0)
         return Treatment(
-            self._unsorted(kept & ~shared).astype(self._kernel.dtype),
-            self._unsorted(offset).astype(self._kernel.dtype),
-            self._unsorted(cluster).astype(np.int32),
+            self._restore_order(kept & ~shared).astype(self._kernel.dtype),
+            self._restore_order(offset).astype(self._kernel.dtype),
+            self._restore_order(cluster).astype(np.int32),
         )
 
-    def _response(self, pick: np.ndarray) -> Response:
+    def _make_response(self, pick: np.ndarray) -> Response:
         kept, level = pick >= 0, np.maximum(-1 - pick, 0)
         alone = np.take_along_axis(self._losses, level[None], axis=0)[0]
         loss = np.where(kept, 0, alone).sum(axis=1)
-        loss += self._runs.loss(*self._run_ends(pick)).sum(axis=1)
+        loss += self._runs.loss(*self._find_run_ends(pick)).sum(axis=1)
         cost = np.where(kept[..., None], self.prices.kept, self._level_costs[level]).sum(axis=1)
         distinct = (pick == np.arange(pick.shape[1])).sum(axis=1)
         cost = cost + distinct[:, None] * self.prices.distinct
         return Response(loss, cost, pick)
 
-    def _run_ends(self, pick: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _find_run_ends(self, pick: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return, for every weight, the ends of the run that begins with it; of others, of itself."""
         start = np.broadcast_to(np.arange(pick.shape[1]), pick.shape)
         sizes = np.zeros(pick.shape, np.int64)
@@ -176,18 +176,18 @@ class ConstantChoices:
         np.add.at(sizes, (rows, pick[rows, columns]), 1)
         return start, start + np.maximum(sizes, 1)
 
-    def _hold(self, minimum: int) -> None:
+    def _protect_weights(self, minimum: int) -> None:
         """Make it impossible to zero the weights that would lose most by it."""
         rank = np.argsort(-self._losses[0], axis=None, kind="stable")[:minimum]
         self._losses[0].reshape(-1)[rank] = np.inf
 
-    def _unsorted(self, values: np.ndarray) -> np.ndarray:
+    def _restore_order(self, values: np.ndarray) -> np.ndarray:
         plain = np.empty_like(values)
         np.put_along_axis(plain, self._order, values, axis=1)
         return self._layout.kernel(plain, self._kernel.shape)
 
 
-def _nearest(constants: np.ndarray, values: np.ndarray) -> np.ndarray:
+def _find_nearest(constants: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Return the nearest of some ascending constants to each value, the smaller of two."""
     if constants.size == 1:
         return np.full(values.shape, float(constants[0]))

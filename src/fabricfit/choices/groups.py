@@ -50,11 +50,11 @@ class GroupChoices:
 
     def respond(self, prices: np.ndarray) -> Response:
         """Keep what loses more than its resources are worth: not what is zero, though it uses nothing."""
-        return self._response(self._held | (self.losses.loss > self.saved @ prices))
+        return self._make_response(self._held | (self.losses.loss > self.saved @ prices))
 
     def cheapest(self) -> Response:
         """Keep no more than must stay."""
-        return self._response(self._held | (~self.saved.any(axis=1) & (self.losses.loss > 0)))
+        return self._make_response(self._held | (~self.saved.any(axis=1) & (self.losses.loss > 0)))
 
     def merged(self, first: Any, second: Any, use_second: np.ndarray) -> Any:
         """Mix two picks."""
@@ -64,5 +64,5 @@ class GroupChoices:
         """Spell out which weights stay, and the means of those that are shared."""
         return Treatment.of_groups(self._kernel, self._grouping, pick, self.losses.shared)
 
-    def _response(self, keep: np.ndarray) -> Response:
+    def _make_response(self, keep: np.ndarray) -> Response:
         return Response(np.where(keep, 0.0, self.losses.loss), keep[:, None] * self.saved, keep)

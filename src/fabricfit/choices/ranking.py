@@ -268,7 +268,7 @@ def weight_loss(
     """
     criterion = get_criterion(metric)
     kernel = np.asarray(kernel)
-    given = {"weights": kernel, **_checked(criterion, kernel, statistics or {}, layer)}
+    given = {"weights": kernel, **_check_statistics(criterion, kernel, statistics or {}, layer)}
 
     def losses(change: np.ndarray) -> np.ndarray:
         found = np.asarray(criterion.loss(change, **given))
@@ -282,7 +282,7 @@ def weight_loss(
     return losses
 
 
-def _checked(
+def _check_statistics(
     criterion: Criterion, kernel: np.ndarray, statistics: Mapping[str, np.ndarray], layer: str
 ) -> dict[str, np.ndarray]:
     checked = {}

@@ -37,15 +37,15 @@ class Runs:
 
     @cached_property
     def _mass(self) -> np.ndarray:
-        return _running_sums(self.importance)
+        return _sum_running(self.importance)
 
     @cached_property
     def _first(self) -> np.ndarray:
-        return _running_sums(self.importance * self.values)
+        return _sum_running(self.importance * self.values)
 
     @cached_property
     def _second(self) -> np.ndarray:
-        return _running_sums(self.importance * np.square(self.values))
+        return _sum_running(self.importance * np.square(self.values))
 
     @cached_property
     def _is_even(self) -> bool:
@@ -62,11 +62,11 @@ class Runs:
             One past the last member.
         """
         if self.power == 2:
-            mass = self._between(self._mass, start, stop)
+            mass = self._sum_between(self._mass, start, stop)
             plain = np.take_along_axis(self.values, start, 1)
-            sums = self._between(self._first, start, stop)
+            sums = self._sum_between(self._first, start, stop)
             return np.where(mass > 0, sums / np.where(mass > 0, mass, 1), plain)
-        return np.take_along_axis(self.values, self._median(start, stop), 1)
+        return np.take_along_axis(self.values, self._find_median(start, stop), 1)
 
     def loss(self, start: np.ndarray, stop: int | np.ndarray) -> np.ndarray:
         """Return the loss of giving all members of ``start <= k < stop`` one value, shape ``(R, S)``.
@@ -76,17 +76,17 @@ class Runs:
         It is the least there is, times ``n / (n - 1)`` for n members: see :mod:`fabricfit.choices.ranking`.
         """
         if self.power == 2:
-            mass = self._between(self._mass, start, stop)
-            first = self._between(self._first, start, stop)
-            second = self._between(self._second, start, stop)
+            mass = self._sum_between(self._mass, start, stop)
+            first = self._sum_between(self._first, start, stop)
+            second = self._sum_between(self._second, start, stop)
             spread = second - np.square(first) / np.where(mass > 0, mass, 1)
         else:
-            middle = self._median(start, stop)
+            middle = self._find_median(start, stop)
             value = np.take_along_axis(self.values, middle, 1)
-            below = value * self._between(self._mass, start, middle) - self._between(
+            below = value * self._sum_between(self._mass, start, middle) - self._sum_between(
                 self._first, start, middle
             )
-            above = self._between(self._first, middle, stop) - value * self._between(
+            above = self._sum_between(self._first, middle, stop) - value * self._sum_between(
                 self._mass, middle, stop
             )
             spread = below + above
@@ -95,13 +95,15 @@ class Runs:
             members > 1, np.maximum(spread, 0) * members / np.maximum(members - 1, 1), 0
         )
 
-    def _median(self, start: np.ndarray, stop: int | np.ndarray) -> np.ndarray:
+    def _find_median(self, start: np.ndarray, stop: int | np.ndarray) -> np.ndarray:
         """Return the member at which half of a run's importance is reached."""
         if self._is_even:
             return (start + np.asarray(stop) - 1) // 2
         rows, count = self.values.shape
         whole = self._mass[:, -1:]
-        goal = (np.take_along_axis(self._mass, start, 1) + self._end(self._mass, stop, start)) / 2
+        goal = (
+            np.take_along_axis(self._mass, start, 1) + self._sum_before(self._mass, stop, start)
+        ) / 2
         # One search for all rows: each row's sums are moved into an interval of their own.
         shift = np.arange(rows)[:, None] * 2.0
         scale = np.where(whole > 0, whole, 1)
@@ -111,11 +113,13 @@ class Runs:
         last = np.broadcast_to(np.asarray(stop), start.shape) - 1
         return np.clip(found, start, last)
 
-    def _between(self, sums: np.ndarray, start: np.ndarray, stop: int | np.ndarray) -> np.ndarray:
-        return self._end(sums, stop, start) - np.take_along_axis(sums, start, 1)
+    def _sum_between(
+        self, sums: np.ndarray, start: np.ndarray, stop: int | np.ndarray
+    ) -> np.ndarray:
+        return self._sum_before(sums, stop, start) - np.take_along_axis(sums, start, 1)
 
     @staticmethod
-    def _end(sums: np.ndarray, stop: int | np.ndarray, like: np.ndarray) -> np.ndarray:
+    def _sum_before(sums: np.ndarray, stop: int | np.ndarray, like: np.ndarray) -> np.ndarray:
         where = np.broadcast_to(np.asarray(stop), like.shape)
         return np.take_along_axis(sums, where, 1)
 
@@ -155,10 +159,10 @@ def cheapest_runs(
         single = best[:, stop - 1] + alone[:, stop - 1]
         best[:, stop] = np.minimum(single, shared)
         came[:, stop] = np.where(single <= shared, -1, nearest + first)
-    return _traced(came)
+    return _trace_back(came)
 
 
-def _traced(came: np.ndarray) -> np.ndarray:
+def _trace_back(came: np.ndarray) -> np.ndarray:
     """Walk back from the end of every row, marking the run that each weight is in."""
     rows, stops = came.shape
     member = np.empty((rows, stops - 1), came.dtype)
@@ -170,7 +174,7 @@ def _traced(came: np.ndarray) -> np.ndarray:
     return member
 
 
-def _running_sums(terms: np.ndarray) -> np.ndarray:
+def _sum_running(terms: np.ndarray) -> np.ndarray:
     sums = np.zeros((terms.shape[0], terms.shape[1] + 1))
     np.cumsum(terms, axis=1, out=sums[:, 1:], dtype=np.float64)
     return sums

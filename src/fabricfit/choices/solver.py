@@ -83,8 +83,8 @@ class ChoiceSolver:
         self.fixed = sum((layer.fixed for layer in layers), 0.0 * layers[0].fixed)
         self.floor = [layer.cheapest() for layer in layers]
         self.free = self.respond(np.zeros(self.fixed.size))
-        # What responses lose and use bounds the best loss at any prices and limits: see _highest.
-        self._cuts = [self._cut(self.free), self._cut(self.floor)]
+        # What responses lose and use bounds the best loss at any prices and limits: see _find_highest_price.
+        self._cuts = [self._add_cut(self.free), self._add_cut(self.floor)]
 
     @property
     def least(self) -> np.ndarray:
@@ -99,11 +99,13 @@ class ChoiceSolver:
                 f"at least {self.least.tolist()} is used, {allowed.tolist()} is allowed."
             )
         capacity = allowed - self.fixed
-        if _fits(self.used(self.free), capacity):
-            return self._solution(self.free, np.zeros(capacity.size), self.loss(self.free))
-        prices, bound = self._best_prices(capacity)
-        inside, outside = self._bracket(prices, capacity)
-        return self._solution(self._filled(inside, outside, prices, capacity), prices, bound)
+        if _fits_capacity(self.used(self.free), capacity):
+            return self._make_solution(self.free, np.zeros(capacity.size), self.loss(self.free))
+        prices, bound = self._find_best_prices(capacity)
+        inside, outside = self._bracket_price(prices, capacity)
+        return self._make_solution(
+            self._fill_capacity(inside, outside, prices, capacity), prices, bound
+        )
 
     def respond(self, prices: np.ndarray) -> list[Response]:
         """Return every layer's response to prices."""
@@ -117,10 +119,10 @@ class ChoiceSolver:
         """Return what responses lose."""
         return float(sum(each.loss.sum() for each in responses))
 
-    def _cut(self, responses: Sequence[Response]) -> tuple[float, np.ndarray]:
+    def _add_cut(self, responses: Sequence[Response]) -> tuple[float, np.ndarray]:
         return self.loss(responses), self.used(responses)
 
-    def _best_prices(self, capacity: np.ndarray) -> tuple[np.ndarray, float]:
+    def _find_best_prices(self, capacity: np.ndarray) -> tuple[np.ndarray, float]:
         """Find the prices whose bound is best, and the bound."""
         limited = np.isfinite(capacity)
         scale = np.where(limited, np.maximum(self.used(self.free), 1.0), np.inf)
@@ -131,18 +133,18 @@ class ChoiceSolver:
         bound = self.loss(self.free)
         for _ in range(_CUTS):
             cuts = [(loss, use / scale) for loss, use in self._cuts]
-            prices, ceiling = _highest(cuts, capacity, top)
+            prices, ceiling = _find_highest_price(cuts, capacity, top)
             if ceiling - bound <= _PRECISION * max(abs(ceiling), 1e-300):
                 break
             responses = self.respond(prices / scale)
-            loss, use = self._cut(responses)
+            loss, use = self._add_cut(responses)
             self._cuts.append((loss, use))
             value = loss + float(prices @ (use / scale - capacity))
             if value >= bound:
                 best, bound = prices, value
         return best / scale, bound
 
-    def _bracket(
+    def _bracket_price(
         self, prices: np.ndarray, capacity: np.ndarray
     ) -> tuple[list[Response], list[Response]]:
         """Return responses that keep the limits, and the nearest found that do not."""
@@ -150,7 +152,7 @@ class ChoiceSolver:
         inside, outside = None, self.free
         for _ in range(60):
             trial = self.respond(prices * high)
-            if _fits(self.used(trial), capacity):
+            if _fits_capacity(self.used(trial), capacity):
                 inside = trial
                 break
             low, high, outside = high, high * 2, trial
@@ -159,13 +161,13 @@ class ChoiceSolver:
         for _ in range(_STEPS):
             middle = (low + high) / 2
             trial = self.respond(prices * middle)
-            if _fits(self.used(trial), capacity):
+            if _fits_capacity(self.used(trial), capacity):
                 high, inside = middle, trial
             else:
                 low, outside = middle, trial
         return inside, outside
 
-    def _filled(
+    def _fill_capacity(
         self,
         inside: list[Response],
         outside: list[Response],
@@ -201,7 +203,7 @@ class ChoiceSolver:
             )
         ]
 
-    def _solution(
+    def _make_solution(
         self, responses: Sequence[Response], prices: np.ndarray, bound: float
     ) -> Solution:
         loss = self.loss(responses)
@@ -214,11 +216,11 @@ class ChoiceSolver:
         )
 
 
-def _fits(used: np.ndarray, capacity: np.ndarray) -> bool:
+def _fits_capacity(used: np.ndarray, capacity: np.ndarray) -> bool:
     return bool((used <= capacity * (1 + 1e-12)).all())
 
 
-def _highest(
+def _find_highest_price(
     cuts: Sequence[tuple[float, np.ndarray]], capacity: np.ndarray, top: np.ndarray
 ) -> tuple[np.ndarray, float]:
     """Return the prices at which the lowest of all cuts is highest, and its height."""

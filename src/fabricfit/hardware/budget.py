@@ -51,9 +51,9 @@ class Budget:
 
     def __init__(self, *, family: str = DEFAULT_FAMILY, **limits: float | None) -> None:
         given = {name: limit for name, limit in limits.items() if limit is not None}
-        self._fill(in_base_units(given), family)
+        self._set_amounts(in_base_units(given), family)
 
-    def _fill(
+    def _set_amounts(
         self,
         amounts: Mapping[str, float],
         family: str,
@@ -107,7 +107,7 @@ class Budget:
             if amount and (keep is None or name in keep)
         }
         part = "" if fraction == 1 else f"{fraction:.0%} of "
-        made._fill(amounts, found.family, f"{part}{found.name}")
+        made._set_amounts(amounts, found.family, f"{part}{found.name}")
         return made
 
     @classmethod
@@ -133,7 +133,7 @@ class Budget:
                     f"{name} must be a fraction between 0 and 1. Received: {name}={value!r}"
                 )
         made = cls.__new__(cls)
-        made._fill(amounts, family, is_relative=True)
+        made._set_amounts(amounts, family, is_relative=True)
         return made
 
     @property

@@ -145,7 +145,7 @@ def outside(product: Product) -> tuple[str, float]:
 
     An empty text and 1 for a product like those that were.
     """
-    structures, ranges = _structures(product), _ranges(product)
+    structures, ranges = _list_unmeasured_structures(product), _list_unmeasured_ranges(product)
     note = joined_notes(f"not measured: {reason}" for reason in structures + ranges)
     if structures:
         return note, STRUCTURE_FACTOR
@@ -186,7 +186,7 @@ def elsewhere(estimate: Estimate, family: str | Family) -> Estimate:
     return Estimate(estimate.value, estimate.low / factor, estimate.high * factor, note)
 
 
-def _structures(product: Product) -> list[str]:
+def _list_unmeasured_structures(product: Product) -> list[str]:
     reasons = []
     if product.io_type != "io_parallel":
         reasons.append(product.io_type)
@@ -203,7 +203,7 @@ def _structures(product: Product) -> list[str]:
     return reasons
 
 
-def _ranges(product: Product) -> list[str]:
+def _list_unmeasured_ranges(product: Product) -> list[str]:
     reasons = []
     if product.input_width != WIDTH or product.accumulator_width != WIDTH:
         reasons.append(f"inputs or sums of other than {WIDTH} bits")

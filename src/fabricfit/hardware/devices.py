@@ -73,7 +73,7 @@ _DEVICES: dict[str, Device] = {}
 
 def register_device(device: Device) -> Device:
     """Make a device known by its name, in any case; a known one is replaced."""
-    _DEVICES[_key(device.name)] = device
+    _DEVICES[_normalize_name(device.name)] = device
     return device
 
 
@@ -95,10 +95,10 @@ def find_device(name: str) -> Device:
     InvalidInputError
         No such device is known; the message names those that are spelled alike.
     """
-    wanted = _key(name)
+    wanted = _normalize_name(name)
     if wanted in _DEVICES:
         return _DEVICES[wanted]
-    parts = {_key(device.part): device for device in reversed(_DEVICES.values())}
+    parts = {_normalize_name(device.part): device for device in reversed(_DEVICES.values())}
     for part in sorted(parts, key=len, reverse=True):
         if wanted.startswith(part):
             return parts[part]
@@ -128,7 +128,7 @@ def family_of_part(part: str) -> str:
         return find_device(part).family
     except InvalidInputError:
         for pattern, family in _PART_NUMBERS.items():
-            if re.match(pattern, _key(part)):
+            if re.match(pattern, _normalize_name(part)):
                 return family
         raise
 
@@ -145,7 +145,7 @@ _PART_NUMBERS = {
 """How part numbers begin -> their family."""
 
 
-def _key(name: str) -> str:
+def _normalize_name(name: str) -> str:
     return "".join(letter for letter in str(name).lower() if letter.isalnum())
 
 

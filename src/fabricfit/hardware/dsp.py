@@ -88,7 +88,7 @@ def dsps_per_multiplier(
     InvalidInputError
         A width is below 1, or the family is not known.
     """
-    return math.ceil(_blocks(weight_width, input_width or DEFAULT_INPUT_WIDTH, family))
+    return math.ceil(_count_blocks(weight_width, input_width or DEFAULT_INPUT_WIDTH, family))
 
 
 def product_dsp(product: Product, work: Work, family: str | Family = DEFAULT_FAMILY) -> Estimate:
@@ -114,18 +114,20 @@ def product_dsp(product: Product, work: Work, family: str | Family = DEFAULT_FAM
         A name of :func:`fabricfit.hardware.families`, or of a DSP block.
     """
     chosen = find_family(family)
-    each = _blocks(product.weight_width, product.input_width, chosen) * product.copies
+    each = _count_blocks(product.weight_width, product.input_width, chosen) * product.copies
     if product.by_adders or not each:
         return Estimate.exact(0)
-    note = _unmeasured(product, chosen)
+    note = _note_unmeasured(product, chosen)
     if product.time_multiplexed:
         built = work.multipliers if product.strategy == "resource_unrolled" else product.multipliers
         value = math.ceil(built * each)
         loose = product.weight_width < min(_MEASURED_WEIGHTS)
-        return Estimate(value, _fewer(built, each, loose), value, note)
+        return Estimate(value, _count_fewest_blocks(built, each, loose), value, note)
     constants = math.ceil(work.constants * each)
     if product.reuse_factor == 1:
-        return Estimate(constants, _fewer(work.constants, each, constants > 0), constants, note)
+        return Estimate(
+            constants, _count_fewest_blocks(work.constants, each, constants > 0), constants, note
+        )
     zeros = (product.size - work.nonzeros) // product.reuse_factor
     most = work.constants + work.small
     shared = min(most, max(product.multipliers - zeros, 1))
@@ -167,7 +169,7 @@ def latency_dsp(kernel: Any) -> int:
     return Work.of(Product(integers.size // n_out, n_out, 64), integers).constants
 
 
-def _blocks(weight_width: int, input_width: int, family: str | Family) -> float:
+def _count_blocks(weight_width: int, input_width: int, family: str | Family) -> float:
     """Return the DSP blocks of one product, a fraction where a block holds several."""
     widths = (weight_width, input_width)
     if min(widths) < 1:
@@ -181,21 +183,23 @@ def _blocks(weight_width: int, input_width: int, family: str | Family) -> float:
             return 1 / count
     wide, narrow = chosen.dsp_ports
     (a, b) = widths
-    return min(_pieces(a, wide) * _pieces(b, narrow), _pieces(a, narrow) * _pieces(b, wide))
+    straight = _count_pieces(a, wide) * _count_pieces(b, narrow)
+    crossed = _count_pieces(a, narrow) * _count_pieces(b, wide)
+    return min(straight, crossed)
 
 
-def _pieces(width: int, port: int) -> int:
+def _count_pieces(width: int, port: int) -> int:
     return 1 if width <= port else 1 + -(-(width - port) // (port - 1))
 
 
-def _fewer(products: int, each: float, loose: bool) -> int:
+def _count_fewest_blocks(products: int, each: float, loose: bool) -> int:
     """Return the fewest blocks that were seen, or can be thought of."""
     if each > 1:
         return math.ceil(products * (each - 1))
     return math.ceil(max(products - loose, 0) * each)
 
 
-def _unmeasured(product: Product, family: Family) -> str:
+def _note_unmeasured(product: Product, family: Family) -> str:
     """Say what of a layer lies outside the measurements of DSPs."""
     if family.name not in ("ultrascale+", "ultrascale", "7series"):
         return f"DSPs of {family.name} were not measured, they follow its handbook"

@@ -51,21 +51,21 @@ def _count_built_in(layer_attributes: LayerAttributes) -> Resources:
             return Resources(
                 dsp=Estimate(results, 0, results, _UNMEASURED),
                 bram18=Estimate(tables, 2, 2 * tables, _UNMEASURED),
-                lut=_bits(results, 2 * width),
-                ff=_bits(results, 2 * width),
+                lut=_estimate_bits(results, 2 * width),
+                ff=_estimate_bits(results, 2 * width),
             )
         case ElementwiseWork.LOOKUP_TABLE:
             tables = -(-results // 2)
             return Resources(
-                bram18=Estimate(tables, 0, results, _UNMEASURED), lut=_bits(results, width)
+                bram18=Estimate(tables, 0, results, _UNMEASURED), lut=_estimate_bits(results, width)
             )
         case ElementwiseWork.SCALE:
             return Resources(
-                dsp=Estimate(results, 0, results, _UNMEASURED), lut=_bits(results, width)
+                dsp=Estimate(results, 0, results, _UNMEASURED), lut=_estimate_bits(results, width)
             )
         case ElementwiseWork.COMPARE:
-            return Resources(lut=_bits(results, width), ff=_bits(results, width))
+            return Resources(lut=_estimate_bits(results, width), ff=_estimate_bits(results, width))
 
 
-def _bits(results: int, width: int) -> Estimate:
+def _estimate_bits(results: int, width: int) -> Estimate:
     return Estimate(results * width, 0, 2 * results * width, _UNMEASURED)

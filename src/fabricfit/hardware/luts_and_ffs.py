@@ -87,16 +87,16 @@ def product_lut(product: Product, work: Work) -> Estimate:
     multipliers; the upper end assumes that they do not.
     """
     if not product.time_multiplexed:
-        return bounded(_constants_lut(product, work), product, "lut")
+        return bounded(_estimate_constants_lut(product, work), product, "lut")
     unrolled = product.strategy == "resource_unrolled"
     packed = product.packed_input and product.io_type == "io_parallel" and not product.convolution
     picks = not unrolled and product.reuse_factor >= product.n_in
-    value = _multiplexed_lut(product, _built(product, work), packed)
+    value = _estimate_multiplexed_lut(product, _count_built_multipliers(product, work), packed)
     unusual = _PARTITIONED if picks and not packed else ""
     estimate = bounded(value * product.copies, product, "lut", unusual)
     if not unrolled:
         return estimate
-    unshared = max(work.nonzeros - work.multipliers, 0) * _adder(product) * product.copies
+    unshared = max(work.nonzeros - work.multipliers, 0) * _count_adder_lut(product) * product.copies
     return replace(estimate, high=max(estimate.high, value * product.copies + unshared))
 
 
@@ -119,9 +119,9 @@ def product_ff(product: Product, work: Work) -> Estimate:
     if product.by_adders:
         registers = float(product.n_in * product.input_width + product.n_out * product.output_width)
     elif product.time_multiplexed:
-        registers = _multiplexed_ff(product, _built(product, work))
+        registers = _estimate_multiplexed_ff(product, _count_built_multipliers(product, work))
     else:
-        registers = _constants_ff(product, work)
+        registers = _estimate_constants_ff(product, work)
     estimate = bounded(registers * product.copies, product, "ff")
     if not _fits_one_cycle(product, work):
         return estimate
@@ -140,7 +140,9 @@ def lut_per_multiplier(product: Product) -> float:
     if not _drops_multipliers(product):
         return 0.0
     outputs = max(product.reuse_factor // product.n_in, 0)
-    return product.copies * (_multiplier_lut(product) + outputs * _demultiplexer(product))
+    return product.copies * (
+        _count_multiplier_lut(product) + outputs * _count_demultiplexer_lut(product)
+    )
 
 
 def ff_per_multiplier(product: Product) -> float:
@@ -151,7 +153,7 @@ def ff_per_multiplier(product: Product) -> float:
     if not _drops_multipliers(product):
         return 0.0
     outputs = max(product.reuse_factor // product.n_in, 0)
-    return product.copies * (_multiplier_ff(product) + outputs * product.accumulator_width)
+    return product.copies * (_count_multiplier_ff(product) + outputs * product.accumulator_width)
 
 
 def lut_of_constants(product: Product) -> ConstantCosts:
@@ -173,15 +175,15 @@ def lut_of_constants(product: Product) -> ConstantCosts:
     )
 
 
-def _constants_lut(product: Product, work: Work) -> float:
+def _estimate_constants_lut(product: Product, work: Work) -> float:
     """Sum :func:`lut_of_constants`; the first term of each output needs no addition."""
     costs = lut_of_constants(product)
     if product.by_adders:
         return costs.per_digit * work.digits
-    if _takes_dsp(product):
+    if _uses_dsp(product):
         per_constant = costs.per_multiplier
     else:
-        further = _digits_of_hard_constants(product.weight_width) - 2
+        further = _count_hard_digits(product.weight_width) - 2
         per_constant = costs.per_adder + further * costs.per_digit
     additions = max(work.nonzeros - product.n_out, 0)
     return (
@@ -191,7 +193,7 @@ def _constants_lut(product: Product, work: Work) -> float:
     )
 
 
-def _constants_ff(product: Product, work: Work) -> float:
+def _estimate_constants_ff(product: Product, work: Work) -> float:
     width, constants = product.accumulator_width, work.constants + work.small
     inputs, outputs = product.n_in * product.input_width, product.n_out * width
     registered = known.PRODUCT_FF * width * constants + known.MULTIPLE_FF * width * work.adders
@@ -214,58 +216,61 @@ def _fits_one_cycle(product: Product, work: Work) -> bool:
     return only_sums and work.nonzeros <= known.SUMS_IN_ONE_CYCLE * product.n_out
 
 
-def _multiplexed_lut(product: Product, multipliers: int, packed: bool) -> float:
-    lut = multipliers * _multiplier_lut(product)
-    lut += _outputs_served(product, multipliers) * _demultiplexer(product)
+def _estimate_multiplexed_lut(product: Product, multipliers: int, packed: bool) -> float:
+    lut = multipliers * _count_multiplier_lut(product)
+    lut += _count_outputs_served(product, multipliers) * _count_demultiplexer_lut(product)
     if product.multipliers == 1:
-        lut += product.n_out * _demultiplexer(product)
+        lut += product.n_out * _count_demultiplexer_lut(product)
     if product.strategy == "resource_unrolled":
         return lut
     if product.reuse_factor < product.n_in:
         distinct = ceil(product.n_in / product.reuse_factor)
-        return lut + distinct * _multiplexer(product.reuse_factor, product.input_width)
-    return lut + _input_selection(product, packed)
+        return lut + distinct * _count_multiplexer_lut(product.reuse_factor, product.input_width)
+    return lut + _count_selection_lut(product, packed)
 
 
-def _multiplexed_ff(product: Product, multipliers: int) -> float:
+def _estimate_multiplexed_ff(product: Product, multipliers: int) -> float:
     width = product.accumulator_width
-    sums = width * _outputs_served(product, multipliers)
+    sums = width * _count_outputs_served(product, multipliers)
     if product.multipliers == 1:
         sums *= 2
-    before_multipliers = _takes_dsp(product) != (_outputs_in_turn(product) > 2)
+    before_multipliers = _uses_dsp(product) != (_count_outputs_in_turn(product) > 2)
     read = product.input_width if before_multipliers else 0
-    return known.LOOP_FF + read + sums + multipliers * _multiplier_ff(product)
+    return known.LOOP_FF + read + sums + multipliers * _count_multiplier_ff(product)
 
 
-def _multiplier_lut(product: Product) -> float:
+def _count_multiplier_lut(product: Product) -> float:
     """Return the LUTs of one multiplier: product, adder, reading of the sum, own input if any."""
-    lut = float(_adder(product) + (0 if _takes_dsp(product) else known.WRAPPER_LUT))
-    served = _outputs_in_turn(product)
+    lut = float(_count_adder_lut(product) + (0 if _uses_dsp(product) else known.WRAPPER_LUT))
+    served = _count_outputs_in_turn(product)
     if served > 2:
-        lut += _multiplexer(product.n_out, product.accumulator_width) + known.OUTPUT_INDEX_LUT
+        lut += (
+            _count_multiplexer_lut(product.n_out, product.accumulator_width)
+            + known.OUTPUT_INDEX_LUT
+        )
     elif served == 2:
-        lut += _multiplexer(2, product.accumulator_width)
+        lut += _count_multiplexer_lut(2, product.accumulator_width)
     if product.strategy == "resource_unrolled":
-        lut += _multiplexer(min(product.reuse_factor, product.n_in), product.input_width)
+        lut += _count_multiplexer_lut(min(product.reuse_factor, product.n_in), product.input_width)
     return lut
 
 
-def _multiplier_ff(product: Product) -> int:
+def _count_multiplier_ff(product: Product) -> int:
     """Return the bits of the register next to one multiplier.
 
     Behind it, a product as wide as the sum, where picking a sum among many leaves no time in the
     cycle; else before it, its weight. A narrow product is quick enough to do with one stage less.
     """
-    slow_sum = _outputs_in_turn(product) > 2
-    if _takes_dsp(product):
+    slow_sum = _count_outputs_in_turn(product) > 2
+    if _uses_dsp(product):
         return product.accumulator_width if slow_sum else product.weight_width
     return product.weight_width if slow_sum else 0
 
 
-def _input_selection(product: Product, packed: bool) -> float:
+def _count_selection_lut(product: Product, packed: bool) -> float:
     """Return the LUTs that pick one of all inputs, the same for all multipliers."""
     if not packed:
-        return _multiplexer(product.n_in, product.input_width)
+        return _count_multiplexer_lut(product.n_in, product.input_width)
     bits = product.n_in * product.input_width
     full = known.SHIFTER_BITS * log2(known.SHIFTER_BITS)
     shifter = known.SHIFTER_LUT * min(1.0, bits * log2(max(bits, 2)) / full)
@@ -273,7 +278,7 @@ def _input_selection(product: Product, packed: bool) -> float:
     return 2 * shifter + known.SELECTION_LUT_PER_BIT * bits + index
 
 
-def _multiplexer(inputs: int, width: int) -> float:
+def _count_multiplexer_lut(inputs: int, width: int) -> float:
     """Return the LUTs of an ``inputs``:1 multiplexer, padded to a power of two."""
     if inputs < 2:
         return 0.0
@@ -285,36 +290,36 @@ def _multiplexer(inputs: int, width: int) -> float:
     return per_bit * width + 1
 
 
-def _adder(product: Product) -> int:
+def _count_adder_lut(product: Product) -> int:
     return product.accumulator_width + known.ADDER_EXTRA
 
 
-def _demultiplexer(product: Product) -> float:
+def _count_demultiplexer_lut(product: Product) -> float:
     return known.DEMUX_LUT_PER_BIT * product.accumulator_width
 
 
-def _takes_dsp(product: Product) -> bool:
+def _uses_dsp(product: Product) -> bool:
     return dsps_per_multiplier(product.weight_width, product.input_width) > 0
 
 
-def _outputs_in_turn(product: Product) -> int:
+def _count_outputs_in_turn(product: Product) -> int:
     return min(max(ceil(product.reuse_factor / product.n_in), 1), product.n_out)
 
 
-def _outputs_served(product: Product, multipliers: int) -> int:
-    return min(product.n_out, multipliers * _outputs_in_turn(product))
+def _count_outputs_served(product: Product, multipliers: int) -> int:
+    return min(product.n_out, multipliers * _count_outputs_in_turn(product))
 
 
 def _drops_multipliers(product: Product) -> bool:
     return product.time_multiplexed and product.strategy == "resource_unrolled"
 
 
-def _built(product: Product, work: Work) -> int:
+def _count_built_multipliers(product: Product, work: Work) -> int:
     return work.multipliers if _drops_multipliers(product) else product.multipliers
 
 
 @lru_cache(maxsize=64)
-def _digits_of_hard_constants(weight_width: int) -> float:
+def _count_hard_digits(weight_width: int) -> float:
     """Return the mean number of signed digits of constants that have more than two."""
     digits = csd_digits(np.arange(2 ** min(max(weight_width - 1, 5), 16)))
     return float(digits[digits > 2].mean())

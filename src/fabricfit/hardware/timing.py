@@ -38,8 +38,8 @@ def product_interval(product: Product, work: Work) -> Estimate:
     work
         What its weights leave it to do; only Latency with RF > 1 heeds it.
     """
-    steps = _steps(product)
-    return _estimate(product, *(steps * cycles for cycles in _interval(product, work)))
+    steps = _count_steps(product)
+    return _make_estimate(product, *(steps * cycles for cycles in _count_interval(product, work)))
 
 
 def product_latency(product: Product, work: Work) -> Estimate:
@@ -59,26 +59,26 @@ def product_latency(product: Product, work: Work) -> Estimate:
     work
         What its weights leave it to do; only constants with RF > 1 heed it.
     """
-    before = _steps(product) - 1
-    pairs = zip(_latency(product, work), _interval(product, work), strict=True)
-    return _estimate(product, *(last + before * interval for last, interval in pairs))
+    before = _count_steps(product) - 1
+    pairs = zip(_count_latency(product, work), _count_interval(product, work), strict=True)
+    return _make_estimate(product, *(last + before * interval for last, interval in pairs))
 
 
-def _interval(product: Product, work: Work) -> tuple[int, int, int]:
+def _count_interval(product: Product, work: Work) -> tuple[int, int, int]:
     """Return value, low and high of one step, before it is repeated for the positions."""
     reuse = product.reuse_factor
     if product.time_multiplexed or product.by_adders:
         return reuse, reuse, reuse
     if reuse == 1:
         return (1, 1, 1) if product.strategy == "latency" else (2, 1, 2)
-    cycles = _shared_cycles(product, work)
+    cycles = _count_shared_cycles(product, work)
     if not cycles:
         return min(reuse, 3), 1, reuse if reuse < LARGE_REUSE else 3
     value = min(reuse, cycles + 2)
     return value, max(1, value - 1), reuse if reuse < LARGE_REUSE else value + 1
 
 
-def _latency(product: Product, work: Work) -> tuple[int, int, int]:
+def _count_latency(product: Product, work: Work) -> tuple[int, int, int]:
     reuse = product.reuse_factor
     if product.time_multiplexed:
         summed = ceil(log2(max(1.0, product.n_in / reuse)))
@@ -88,11 +88,11 @@ def _latency(product: Product, work: Work) -> tuple[int, int, int]:
         return cut, 0, 2 * cut + reuse - 1
     if reuse == 1:
         return cut, 0, cut
-    cycles = _shared_cycles(product, work)
+    cycles = _count_shared_cycles(product, work)
     return (cycles + 1, cycles, cycles + 2) if cycles else (2, 0, 2 * cut)
 
 
-def _shared_cycles(product: Product, work: Work) -> int:
+def _count_shared_cycles(product: Product, work: Work) -> int:
     """Return the cycles in which shared multipliers form all products."""
     units = max(1, ceil(work.nonzeros / product.reuse_factor))
     if product.reuse_factor > LARGE_REUSE:
@@ -100,11 +100,11 @@ def _shared_cycles(product: Product, work: Work) -> int:
     return ceil((work.constants + work.small) / units)
 
 
-def _steps(product: Product) -> int:
+def _count_steps(product: Product) -> int:
     return ceil(product.positions / product.copies)
 
 
-def _estimate(product: Product, value: int, low: int, high: int) -> Estimate:
+def _make_estimate(product: Product, value: int, low: int, high: int) -> Estimate:
     """Stretch the upper end outside the measurements; no layer is quicker than its loop."""
     note, factor = outside(product)
     return Estimate(value, low, ceil(high * factor), note)

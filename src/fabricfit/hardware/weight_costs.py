@@ -52,11 +52,11 @@ def weight_costs(product: Product, family: str = DEFAULT_FAMILY) -> WeightCosts:
     costs = _cost_built_in(product, family)
     for kind in resource_kinds():
         if kind.name not in RESOURCES and kind.law is not None:
-            costs = _with_resource(costs, kind.name, kind.law, product, family)
+            costs = _add_resource(costs, kind.name, kind.law, product, family)
     return costs
 
 
-def _with_resource(
+def _add_resource(
     costs: WeightCosts, name: str, law: ProductLaw, product: Product, family: str
 ) -> WeightCosts:
     """Add a resource by the differences that its law makes between layers of equal weights."""
@@ -83,7 +83,7 @@ def _with_resource(
 def _cost_built_in(product: Product, family: str) -> WeightCosts:
     parts, full = lut_of_constants(product), Work.full(product)
     digits = full.digits / product.size
-    ff_weight, ff_constant = _registers(product, full)
+    ff_weight, ff_constant = _count_registers(product, full)
     most = product.weight_width // 2 + 1
     if product.by_adders:
         settled = {n: {"lut": n * parts.per_digit, "ff": ff_weight} for n in range(1, most + 1)}
@@ -103,7 +103,7 @@ def _cost_built_in(product: Product, family: str) -> WeightCosts:
     return WeightCosts(settled, weight, {"lut": beside, "ff": ff_constant})
 
 
-def _registers(product: Product, full: Work) -> tuple[float, float]:
+def _count_registers(product: Product, full: Work) -> tuple[float, float]:
     """Return the flip-flops that go with a weight and with a multiplier, on average over a full layer."""
     sums = replace(full, constants=0, adders=0)
     nothing = product_ff(product, Work(0, 0, 0, 0, 0)).value

@@ -93,7 +93,7 @@ def read_hls4ml_attributes(
         logger.info("hls4ml builds layer %r with Resource, not with %s.", name, strategy)
         strategy = "Resource"
     used = legal_reuse_factor(n_in, n_out, asked, built)
-    for warning in _reuse_warnings(layer, n_in, asked, used, built):
+    for warning in _list_reuse_warnings(layer, n_in, asked, used, built):
         warnings.warn(f"layer {name!r}: {warning}", ReuseFactorWarning, stacklevel=3)
     return hls4mlAttributes(
         n_in,
@@ -103,7 +103,7 @@ def read_hls4ml_attributes(
         layer.weight_precision,
         layer.output_precision,
         used,
-        _parallelization_factor(layer),
+        _read_parallelization_factor(layer),
         input_precision=layer.input_precision,
         accumulator_precision=layer.stated_precision("accum"),
         bias_precision=layer.stated_precision("bias"),
@@ -213,11 +213,11 @@ class _LayerConfig:
         value, where = _find_precision(self.sections, self.attributes.weight_name)
         if _is_auto(value) and self.attributes.quantizer_precision is not None:
             return self.attributes.quantizer_precision
-        return self._parse(value, where, "weight")
+        return self._parse_precision(value, where, "weight")
 
     @cached_property
     def output_precision(self) -> Precision:
-        return self._parse(*_find_precision(self.sections, "result"), "result")
+        return self._parse_precision(*_find_precision(self.sections, "result"), "result")
 
     @cached_property
     def input_precision(self) -> Precision | None:
@@ -225,20 +225,26 @@ class _LayerConfig:
         if len(self.attributes.inbound_layers) != 1:
             return None
         inbound = str(self.attributes.inbound_layers[0])
-        sections = _producer_section(self.hls_config, inbound)
+        sections = _find_producer_section(self.hls_config, inbound)
         if not sections and self.hls_config.get("LayerType"):
             return None
         if "config['Model']" in self.sections:
             sections = {**sections, "config['Model']": self.sections["config['Model']"]}
         value, where = _find_precision(sections, "result")
-        return None if value is None or _is_auto(value) else self._parse(value, where, "result")
+        return (
+            None
+            if value is None or _is_auto(value)
+            else self._parse_precision(value, where, "result")
+        )
 
     def stated_precision(self, what: str) -> Precision | None:
         """Return a precision that the configuration states; None for ``'auto'`` and for none."""
         value, where = _find_precision(self.sections, what)
-        return None if value is None or _is_auto(value) else self._parse(value, where, what)
+        return (
+            None if value is None or _is_auto(value) else self._parse_precision(value, where, what)
+        )
 
-    def _parse(self, value: Any, where: str, what: str) -> Precision:
+    def _parse_precision(self, value: Any, where: str, what: str) -> Precision:
         if _is_auto(value):
             value, where = _find_precision({"config['Model']": self._model_section}, "default")
         name = self.attributes.name
@@ -259,7 +265,9 @@ class _LayerConfig:
         return self.sections.get("config['Model']", {})
 
 
-def _reuse_warnings(layer: _LayerConfig, n_in: int, asked: int, used: int, built: str) -> list[str]:
+def _list_reuse_warnings(
+    layer: _LayerConfig, n_in: int, asked: int, used: int, built: str
+) -> list[str]:
     """Say where the reuse factor that was asked for is not what is built."""
     if built == "distributed_arithmetic" and asked != 1:
         raise InvalidInputError(
@@ -284,7 +292,7 @@ def _reuse_warnings(layer: _LayerConfig, n_in: int, asked: int, used: int, built
     return found
 
 
-def _parallelization_factor(layer: _LayerConfig) -> int:
+def _read_parallelization_factor(layer: _LayerConfig) -> int:
     """Return the output positions that are computed at once; 1 for anything but convolutions."""
     own = {where: s for where, s in layer.sections.items() if where != "config['Model']"}
     # hls4ml looks into the model's section only where the layer has none of its own.
@@ -307,7 +315,9 @@ def _parallelization_factor(layer: _LayerConfig) -> int:
     return used
 
 
-def _producer_section(hls_config: Mapping[str, Any], inbound: str) -> dict[str, Mapping[str, Any]]:
+def _find_producer_section(
+    hls_config: Mapping[str, Any], inbound: str
+) -> dict[str, Mapping[str, Any]]:
     """Return the section of the layer that feeds another, or its activation's if it has one."""
     for key in hls_config.get("LayerName") or {}:
         layer, _, activation = str(key).lower().partition(f"{inbound.lower()}_")

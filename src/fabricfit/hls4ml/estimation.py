@@ -114,10 +114,10 @@ class ModelEstimate:
     def to_dict(self) -> dict[str, Any]:
         """Return the estimate as plain numbers, strings, lists and dictionaries."""
         return {
-            "layers": [_plain(layer) for layer in self.layers],
-            "total": {name: _range(each) for name, each in self.resources.items()},
-            "interval": _range(self.interval),
-            "latency": _range(self.latency),
+            "layers": [_layer_to_dict(layer) for layer in self.layers],
+            "total": {name: _range_to_dict(each) for name, each in self.resources.items()},
+            "interval": _range_to_dict(self.interval),
+            "latency": _range_to_dict(self.latency),
             "limits": self.limits,
             "fits": self.fits,
         }
@@ -222,10 +222,10 @@ def estimate_layers(
     layers = []
     for name, layer in attributes.items():
         multiplies = layer.multiplies and name in kernels
-        found = [_with_kernel(layer, kernels[name], family)] if multiplies else []
+        found = [_estimate_kernel(layer, kernels[name], family)] if multiplies else []
         parts = layer.matrices
-        found += [_with_kernel(part, matrix, family) for part, matrix in parts]
-        layers += found or [_without(layer)]
+        found += [_estimate_kernel(part, matrix, family) for part, matrix in parts]
+        layers += found or [_estimate_without_kernel(layer)]
     layers = [
         layer
         for layer in layers
@@ -234,7 +234,7 @@ def estimate_layers(
     return ModelEstimate(tuple(layers), budget, family)
 
 
-def _with_kernel(layer: LayerAttributes, kernel: np.ndarray, family: str) -> LayerEstimate:
+def _estimate_kernel(layer: LayerAttributes, kernel: np.ndarray, family: str) -> LayerEstimate:
     product: Product = product_of(layer, family)
     precision = hls4ml_attributes(layer).weight_precision
     work = Work.of(product, quantize(layer.axes.matrix(kernel), precision, as_built=True))
@@ -242,8 +242,10 @@ def _with_kernel(layer: LayerAttributes, kernel: np.ndarray, family: str) -> Lay
     interval, latency = product_interval(product, work), product_latency(product, work)
     note = layer.note
     if note:
-        resources = Resources(**{name: _doubtful(each, note) for name, each in resources.items()})
-        interval, latency = _doubtful(interval, note), _doubtful(latency, note)
+        resources = Resources(
+            **{name: _widen_estimate(each, note) for name, each in resources.items()}
+        )
+        interval, latency = _widen_estimate(interval, note), _widen_estimate(latency, note)
     return LayerEstimate(
         layer.name,
         layer.layer_type.__name__,
@@ -257,24 +259,24 @@ def _with_kernel(layer: LayerAttributes, kernel: np.ndarray, family: str) -> Lay
     )
 
 
-def _doubtful(estimate: Estimate, note: str) -> Estimate:
+def _widen_estimate(estimate: Estimate, note: str) -> Estimate:
     """Say of an estimate that it may be half of what there is, or that there may be nothing."""
     joined = joined_notes((estimate.note, note)) if estimate.high else estimate.note
     return Estimate(estimate.value, 0, 2 * estimate.high, joined)
 
 
-def _without(layer: LayerAttributes) -> LayerEstimate:
+def _estimate_without_kernel(layer: LayerAttributes) -> LayerEstimate:
     found = other_resources(layer)
     one = Estimate(1, 0, 3, *found.notes[:1])
     kind = layer.layer_type.__name__
     return LayerEstimate(layer.name, kind, "", 1, 0, 0, found, Estimate.exact(1), one)
 
 
-def _range(estimate: Estimate) -> dict[str, Any]:
+def _range_to_dict(estimate: Estimate) -> dict[str, Any]:
     return dict(vars(estimate))
 
 
-def _plain(layer: LayerEstimate) -> dict[str, Any]:
-    resources = {name: _range(each) for name, each in layer.resources.items()}
-    rest = {"interval": _range(layer.interval), "latency": _range(layer.latency)}
+def _layer_to_dict(layer: LayerEstimate) -> dict[str, Any]:
+    resources = {name: _range_to_dict(each) for name, each in layer.resources.items()}
+    rest = {"interval": _range_to_dict(layer.interval), "latency": _range_to_dict(layer.latency)}
     return {**vars(layer), "resources": resources, **rest}

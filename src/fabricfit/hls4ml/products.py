@@ -198,14 +198,14 @@ class MatrixProduct:
         groups = layer_attributes.grouping
         if groups.structure is SUPPORTED_STRUCTURES.STRUCTURED:
             rows = self.product.n_in
-            return groups.group_size // rows * self._whole_runs(rows)
+            return groups.group_size // rows * self._count_whole_runs(rows)
         if groups.structure is SUPPORTED_STRUCTURES.BLOCK:
             rows, columns = groups.block_shape
             columns = min(columns, self.product.n_out)
-            return columns * self._whole_runs(min(rows, self.product.n_in))
-        return self._whole_runs(groups.group_size)
+            return columns * self._count_whole_runs(min(rows, self.product.n_in))
+        return self._count_whole_runs(groups.group_size)
 
-    def _whole_runs(self, length: int) -> int:
+    def _count_whole_runs(self, length: int) -> int:
         """Count the runs of RF weights inside any stretch of so many that starts at a multiple."""
         if length % self.reuse_factor == 0 or length == self.product.size:
             return -(-length // self.reuse_factor)

@@ -59,16 +59,16 @@ def realize_configuration(
     """
     config = copy.deepcopy(dict(hls_config))
     inner = config.get("HLSConfig", config)
-    remarks = list(_without_target_cycles(inner))
+    remarks = list(_remove_target_cycles(inner))
     named = inner.setdefault("LayerName", {})
     strategies = set()
     for name, layer in attributes.items():
         if not layer.multiplies:
             continue
         product = realized_product(layer, family)
-        _refuse(name, product)
-        section = _section(inner, layer)
-        remarks += _remarks(layer, product)
+        _refuse_wrong_code(name, product)
+        section = _copy_section(inner, layer)
+        remarks += _list_remarks(layer, product)
         strategies.add(product.strategy)
         section["Strategy"] = spell_strategy(product.strategy)
         if layer.layer_name == name:  # the kernels of others have one reuse factor together
@@ -84,7 +84,7 @@ def realize_configuration(
     return Realized(config, tuple(remarks))
 
 
-def _refuse(name: str, product: Product) -> None:
+def _refuse_wrong_code(name: str, product: Product) -> None:
     wrong = product.convolution and product.io_type == "io_parallel" and product.time_multiplexed
     if wrong and product.reuse_factor > product.n_in:
         raise InvalidInputError(
@@ -95,7 +95,7 @@ def _refuse(name: str, product: Product) -> None:
         )
 
 
-def _remarks(layer: LayerAttributes, product: Product) -> Iterator[str]:
+def _list_remarks(layer: LayerAttributes, product: Product) -> Iterator[str]:
     name, asked = layer.name, canonical_strategy(hls4ml_attributes(layer).strategy)
     if (asked, product.strategy) == ("resource", "resource_unrolled"):
         yield (
@@ -115,7 +115,7 @@ def _remarks(layer: LayerAttributes, product: Product) -> Iterator[str]:
         )
 
 
-def _section(inner: dict[str, Any], layer: LayerAttributes) -> dict[str, Any]:
+def _copy_section(inner: dict[str, Any], layer: LayerAttributes) -> dict[str, Any]:
     """Return the settings by which hls4ml builds a layer, those of its type or the model included.
 
     A section by name hides the others from some of hls4ml's look-ups, so it must hold what they said.
@@ -129,7 +129,7 @@ def _section(inner: dict[str, Any], layer: LayerAttributes) -> dict[str, Any]:
     return dict((types[key] if key is not None else None) or {})
 
 
-def _without_target_cycles(inner: dict[str, Any]) -> Iterator[str]:
+def _remove_target_cycles(inner: dict[str, Any]) -> Iterator[str]:
     sections = [inner.get("Model"), *(inner.get("LayerName") or {}).values()]
     sections += (inner.get("LayerType") or {}).values()
     found = [section.pop("TargetCycles", None) for section in sections if section]

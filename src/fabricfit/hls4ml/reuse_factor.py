@@ -47,7 +47,7 @@ def valid_reuse_factors(n_in: int, n_out: int) -> list[int]:
         A size is below 1.
     """
     n_in, n_out = whole_number("n_in", n_in), whole_number("n_out", n_out)
-    return sorted({*_divisors(n_in), *(n_in * divisor for divisor in _divisors(n_out))})
+    return sorted({*_list_divisors(n_in), *(n_in * divisor for divisor in _list_divisors(n_out))})
 
 
 def legal_reuse_factor(n_in: int, n_out: int, reuse_factor: int, strategy: str = "Resource") -> int:
@@ -79,7 +79,7 @@ def legal_reuse_factor(n_in: int, n_out: int, reuse_factor: int, strategy: str =
         return reuse_factor
     if name == "resource_unrolled" and reuse_factor > 1 and len(legal) > 1:
         legal.pop()
-    return _nearest(legal, reuse_factor)
+    return _find_nearest(legal, reuse_factor)
 
 
 def effective_strategy(strategy: str, reuse_factor: int, io_type: str, is_convolution: bool) -> str:
@@ -117,13 +117,13 @@ def legal_parallelization_factor(positions: int, parallelization_factor: int) ->
         A number is below 1.
     """
     asked = whole_number("parallelization_factor", parallelization_factor)
-    return _nearest(_divisors(whole_number("positions", positions)), asked)
+    return _find_nearest(_list_divisors(whole_number("positions", positions)), asked)
 
 
-def _divisors(number: int) -> list[int]:
+def _list_divisors(number: int) -> list[int]:
     small = [d for d in range(1, int(number**0.5) + 1) if number % d == 0]
     return sorted({*small, *(number // d for d in small)})
 
 
-def _nearest(legal: Iterable[int], asked: int) -> int:
+def _find_nearest(legal: Iterable[int], asked: int) -> int:
     return min(legal, key=lambda number: (abs(number - asked), number))

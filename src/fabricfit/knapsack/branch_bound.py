@@ -30,8 +30,8 @@ def branch_bound(problem: ItemProblem, options: Options) -> KnapsackResult:
     items = np.flatnonzero(fits & (problem.values > 0))
     if first.size == problem.values.size or not items.size:
         return problem.result(first, optimal=True)
-    values, values_whole = _integers(problem.values[items], options.scaling_factor)
-    weights, capacity, weights_whole = _rounded(problem.weights[:, items], problem.capacity)
+    values, values_whole = _scale_to_integers(problem.values[items], options.scaling_factor)
+    weights, capacity, weights_whole = _round_weights(problem.weights[:, items], problem.capacity)
     solver = module.KnapsackSolver(
         module.SolverType.KNAPSACK_MULTIDIMENSION_BRANCH_AND_BOUND_SOLVER, "fabricfit"
     )
@@ -50,7 +50,7 @@ def branch_bound(problem: ItemProblem, options: Options) -> KnapsackResult:
     return problem.result(selected, bound, optimal=proven)
 
 
-def _integers(values: np.ndarray, factor: float | None) -> tuple[np.ndarray, bool]:
+def _scale_to_integers(values: np.ndarray, factor: float | None) -> tuple[np.ndarray, bool]:
     """Return values as integers, and whether they are exactly proportional."""
     whole = bool((values == np.floor(values)).all()) and values.sum() < _MOST
     if factor is None:
@@ -61,7 +61,9 @@ def _integers(values: np.ndarray, factor: float | None) -> tuple[np.ndarray, boo
     return scaled.astype(np.int64), whole and factor == np.floor(factor)
 
 
-def _rounded(weights: np.ndarray, capacity: np.ndarray) -> tuple[np.ndarray, np.ndarray, bool]:
+def _round_weights(
+    weights: np.ndarray, capacity: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, bool]:
     """Return weights and capacities as integers; what fits these also fits the given ones."""
     all_whole = True
     rows, limits = [], []

@@ -43,7 +43,7 @@ def dynamic(problem: ItemProblem, options: Options) -> KnapsackResult:
     limit = float(np.floor(problem.capacity[0]))
     if exact.sum() <= limit:
         return problem.result(np.arange(exact.size), optimal=True)
-    items = _items_that_matter(problem.values, exact, limit)
+    items = _find_items_that_matter(problem.values, exact, limit)
     unit = int(np.gcd.reduce(exact[items].astype(np.int64), initial=0)) or 1
     places = int(limit) // unit + 1
     if items.size * places > _CELLS:
@@ -52,11 +52,11 @@ def dynamic(problem: ItemProblem, options: Options) -> KnapsackResult:
             f"{_CELLS:.0e}. {_ELSEWHERE}."
         )
     steps = exact[items].astype(np.int64) // unit
-    chosen = items[_table(problem.values[items], steps, places)]
+    chosen = items[_fill_table(problem.values[items], steps, places)]
     return problem.result(np.concatenate([np.flatnonzero(exact == 0), chosen]), optimal=True)
 
 
-def _items_that_matter(values: np.ndarray, weights: np.ndarray, limit: float) -> np.ndarray:
+def _find_items_that_matter(values: np.ndarray, weights: np.ndarray, limit: float) -> np.ndarray:
     possible = np.flatnonzero((weights > 0) & (weights <= limit))
     kept = []
     for weight in np.unique(weights[possible]):
@@ -65,7 +65,7 @@ def _items_that_matter(values: np.ndarray, weights: np.ndarray, limit: float) ->
     return np.sort(np.concatenate([np.empty(0, np.int64), *kept]))
 
 
-def _table(values: np.ndarray, steps: np.ndarray, places: int) -> np.ndarray:
+def _fill_table(values: np.ndarray, steps: np.ndarray, places: int) -> np.ndarray:
     """Return which items an optimum selects."""
     best = np.zeros(places)
     taken = []

@@ -31,17 +31,17 @@ def exact(problem: ItemProblem, options: Options) -> KnapsackResult:
     deadline = time.perf_counter() + options.time_limit
     if not problem.values.size:
         return problem.result(np.empty(0, np.int64), optimal=True)
-    costs, owner = _distinct_columns(problem.weights)
+    costs, owner = _find_distinct_columns(problem.weights)
     if len(costs) <= max(_FEW, min(_MANY, problem.values.size // _SHARED)):
-        bound, mask = _layered(problem, costs, owner, deadline)
+        bound, mask = _solve_layered(problem, costs, owner, deadline)
         return problem.result(np.flatnonzero(mask), bound, optimal=bound is None)
     reduction = reduce_items(problem)
     if problem.capacity.size == 1 and 0 < reduction.rest.size <= _OPEN:
-        return _reduced(reduction, deadline)
+        return _solve_reduced(reduction, deadline)
     return branch(reduction, deadline)
 
 
-def _layered(
+def _solve_layered(
     problem: ItemProblem, costs: np.ndarray, owner: np.ndarray, deadline: float
 ) -> tuple[float | None, np.ndarray]:
     """Solve items of few different costs; return a bound (None: an optimum) and what is selected."""
@@ -56,7 +56,7 @@ def _layered(
     return (None if found.status == "optimal" else found.bound), mask
 
 
-def _reduced(reduction: Reduction, deadline: float) -> KnapsackResult:
+def _solve_reduced(reduction: Reduction, deadline: float) -> KnapsackResult:
     """Solve the items that are left open in the same way."""
     whole, rest = reduction.problem, reduction.rest
     spent = whole.weights[:, reduction.always]
@@ -64,7 +64,7 @@ def _reduced(reduction: Reduction, deadline: float) -> KnapsackResult:
     if (room < 0).any():
         return branch(reduction, deadline)
     part = ItemProblem(whole.values[rest], whole.weights[:, rest], room)
-    bound, mask = _layered(part, *_distinct_columns(part.weights), deadline)
+    bound, mask = _solve_layered(part, *_find_distinct_columns(part.weights), deadline)
     if bound is None:
         bound = float(part.values[mask].sum())
     sure = float(whole.values[reduction.always].sum())
@@ -72,7 +72,7 @@ def _reduced(reduction: Reduction, deadline: float) -> KnapsackResult:
     return reduction.result(max(sure + bound, best), mask)
 
 
-def _distinct_columns(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _find_distinct_columns(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the different columns as rows, shape ``(L, M)``, and for each item which it has."""
     codes = np.zeros(weights.shape[1], np.int64)
     for row in weights:

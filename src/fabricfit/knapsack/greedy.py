@@ -65,7 +65,7 @@ def fill(problem: ItemProblem, order: np.ndarray, selected: np.ndarray) -> np.nd
     """
     selected = selected.copy()
     runs: list[np.ndarray] = []
-    slack = problem.capacity - _use(problem, np.flatnonzero(selected))
+    slack = problem.capacity - _sum_usage(problem, np.flatnonzero(selected))
     order = order[~selected[order]]
     while order.size:
         weights = problem.weights[:, order]
@@ -79,11 +79,11 @@ def fill(problem: ItemProblem, order: np.ndarray, selected: np.ndarray) -> np.nd
     added = np.concatenate([np.empty(0, np.int64), *runs])
     selected[added] = True
     for index in added[::-1]:
-        if (_use(problem, np.flatnonzero(selected)) <= problem.capacity).all():
+        if (_sum_usage(problem, np.flatnonzero(selected)) <= problem.capacity).all():
             break
         selected[index] = False
     return selected
 
 
-def _use(problem: ItemProblem, indices: np.ndarray) -> np.ndarray:
+def _sum_usage(problem: ItemProblem, indices: np.ndarray) -> np.ndarray:
     return exact_use(np.ones(indices.size, np.int64), problem.weights[:, indices].T)

@@ -44,7 +44,7 @@ def branch(reduction: Reduction, deadline: float) -> KnapsackResult:
         return reduction.result(float(problem.values[reduction.best].sum()), None)
     sure = float(problem.values[always].sum())
     scale = _SCALE / float(problem.values[rest].max())
-    constraints = [_capacity_rows(problem, always, rest)]
+    constraints = [_make_capacity_rows(problem, always, rest)]
     bound = reduction.bound
     for _ in range(_CUTS):
         left = deadline - time.perf_counter()
@@ -63,20 +63,24 @@ def branch(reduction: Reduction, deadline: float) -> KnapsackResult:
         if found.x is None:
             break
         selected = found.x > 0.5
-        if (_use(problem, np.concatenate([always, rest[selected]])) <= problem.capacity).all():
+        if (
+            _sum_usage(problem, np.concatenate([always, rest[selected]])) <= problem.capacity
+        ).all():
             return reduction.result(bound, selected)
         constraints.append(LinearConstraint(selected.astype(float), ub=selected.sum() - 1))
     return reduction.result(bound, None)
 
 
-def _capacity_rows(problem: ItemProblem, always: np.ndarray, rest: np.ndarray) -> LinearConstraint:
+def _make_capacity_rows(
+    problem: ItemProblem, always: np.ndarray, rest: np.ndarray
+) -> LinearConstraint:
     """Whole weights stay as they are, others are scaled to at most 1."""
     weights = problem.weights[:, rest]
     scale = weights.max(axis=1)
     scale[(scale == 0) | (weights == np.floor(weights)).all(axis=1)] = 1.0
-    room = np.maximum(problem.capacity - _use(problem, always), 0) / scale
+    room = np.maximum(problem.capacity - _sum_usage(problem, always), 0) / scale
     return LinearConstraint(weights / scale[:, None], ub=room)
 
 
-def _use(problem: ItemProblem, indices: np.ndarray) -> np.ndarray:
+def _sum_usage(problem: ItemProblem, indices: np.ndarray) -> np.ndarray:
     return exact_use(np.ones(indices.size, np.int64), problem.weights[:, indices].T)

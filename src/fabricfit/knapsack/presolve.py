@@ -76,7 +76,7 @@ def reduce_items(problem: ItemProblem) -> Reduction:
     if best.size == values.size or not items.size:
         return Reduction(problem, best, float(values[best].sum()), best, nothing)
     plain = fractional_bound(values[items], weights[:, items], capacity)
-    prices = _prices(values[items], weights[:, items], capacity)
+    prices = _find_prices(values[items], weights[:, items], capacity)
     asked = prices @ weights[:, items]
     reduced = values[items] - asked
     bound = float(prices @ capacity + np.maximum(reduced, 0).sum())
@@ -91,7 +91,7 @@ def reduce_items(problem: ItemProblem) -> Reduction:
     return Reduction(problem, best, bound, always, items[undecided])
 
 
-def _prices(values: np.ndarray, weights: np.ndarray, capacity: np.ndarray) -> np.ndarray:
+def _find_prices(values: np.ndarray, weights: np.ndarray, capacity: np.ndarray) -> np.ndarray:
     """Return near-optimal prices of the resources, from the items near the threshold."""
     if capacity.size == 1:
         order = by_rate(values, weights[0])
@@ -101,10 +101,10 @@ def _prices(values: np.ndarray, weights: np.ndarray, capacity: np.ndarray) -> np
         return values[order[[broken]]] / weights[0, order[broken]]
     size = values.size
     if size <= _CORE:
-        return _relaxed(values, weights, capacity, np.zeros(capacity.size))
+        return _solve_relaxation(values, weights, capacity, np.zeros(capacity.size))
     drawn = np.random.default_rng(0).choice(size, _CORE, replace=False)
     share = capacity * (_CORE / size)
-    prices = _relaxed(values[drawn], weights[:, drawn], share, np.zeros(capacity.size))
+    prices = _solve_relaxation(values[drawn], weights[:, drawn], share, np.zeros(capacity.size))
     wanted = _CORE
     while wanted < size:
         reduced = values - prices @ weights
@@ -113,7 +113,7 @@ def _prices(values: np.ndarray, weights: np.ndarray, capacity: np.ndarray) -> np
         sure[near] = False
         left = capacity - weights[:, sure].sum(axis=1)
         if (left >= 0).all():
-            prices = _relaxed(values[near], weights[:, near], left, prices)
+            prices = _solve_relaxation(values[near], weights[:, near], left, prices)
             changed = (values > prices @ weights) != sure
             changed[near] = False
             if not changed.any():
@@ -122,7 +122,7 @@ def _prices(values: np.ndarray, weights: np.ndarray, capacity: np.ndarray) -> np
     return prices
 
 
-def _relaxed(
+def _solve_relaxation(
     values: np.ndarray, weights: np.ndarray, capacity: np.ndarray, prices: np.ndarray
 ) -> np.ndarray:
     """Solve the linear relaxation; return its prices, or the given ones where that fails."""

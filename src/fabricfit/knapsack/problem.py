@@ -93,9 +93,13 @@ class GroupedProblem:
         costs = finite_array("costs", costs, (len(values), capacity.size))
         sizes = np.array([value.size for value in values], np.int64)
         floors = (
-            np.zeros_like(sizes) if self.floors is None else _counts("floors", self.floors, sizes)
+            np.zeros_like(sizes)
+            if self.floors is None
+            else _check_counts("floors", self.floors, sizes)
         )
-        ceilings = sizes if self.ceilings is None else _counts("ceilings", self.ceilings, sizes)
+        ceilings = (
+            sizes if self.ceilings is None else _check_counts("ceilings", self.ceilings, sizes)
+        )
         if (floors > ceilings).any():
             layer = int(np.argmax(floors > ceilings))
             raise InvalidInputError(
@@ -305,7 +309,7 @@ def finite_array(
     return array
 
 
-def _counts(name: str, received: Any, sizes: np.ndarray) -> np.ndarray:
+def _check_counts(name: str, received: Any, sizes: np.ndarray) -> np.ndarray:
     array = finite_array(name, received, (sizes.size,))
     if (array != np.floor(array)).any() or (array > sizes).any():
         layer = int(np.argmax((array != np.floor(array)) | (array > sizes)))

@@ -65,8 +65,8 @@ class AdderGraphResources(FPGAResources):
         product = self.product(layer)
         if product.by_adders:
             index = self.resources.index("lut")
-            by_digits = self._lut_by_digits(layer, kernel)
-            used[index] += self._lut_of_graph(layer, kernel) - by_digits
+            by_digits = self._count_digit_lut(layer, kernel)
+            used[index] += self._count_graph_lut(layer, kernel) - by_digits
         return used
 
     def treated_usage(
@@ -81,19 +81,19 @@ class AdderGraphResources(FPGAResources):
         """Return the cost of the layer's graph as it is, in terms of its digits."""
         if "lut" not in self.resources:
             return 1.0
-        by_digits = self._lut_by_digits(layer, kernel)
+        by_digits = self._count_digit_lut(layer, kernel)
         if not by_digits:
             return 1.0
-        return self._lut_of_graph(layer, kernel) / by_digits
+        return self._count_graph_lut(layer, kernel) / by_digits
 
-    def _lut_of_graph(self, layer: LayerAttributes, kernel: np.ndarray) -> float:
+    def _count_graph_lut(self, layer: LayerAttributes, kernel: np.ndarray) -> float:
         product = self.product(layer)
         precision = hls4ml_attributes(layer).weight_precision
         matrix = layer.axes.matrix(kernel)
         found = adder_graph_lut(quantize(matrix, precision, as_built=True), product.input_width)
         return product.copies * found
 
-    def _lut_by_digits(self, layer: LayerAttributes, kernel: np.ndarray) -> float:
+    def _count_digit_lut(self, layer: LayerAttributes, kernel: np.ndarray) -> float:
         return product_lut(self.product(layer), self.work(layer, kernel)).value
 
 
@@ -116,12 +116,14 @@ class BitOperations(Objective):
         if not layer.multiplies:
             return None
         return OptimizationAttributes(
-            SUPPORTED_STRUCTURES.UNSTRUCTURED, pruning=True, constants=_own_count(layer) is None
+            SUPPORTED_STRUCTURES.UNSTRUCTURED,
+            pruning=True,
+            constants=_find_own_count(layer) is None,
         )
 
     def usage(self, layer: LayerAttributes, kernel: np.ndarray | None = None) -> Amounts:
         """Return the bit operations of a layer; without weights, with all bits of all weights set."""
-        own = _own_count(layer)
+        own = _find_own_count(layer)
         if kernel is None:
             if own is not None:
                 return np.array([float(math.ceil(own[0].sum() + own[1]))])
@@ -132,16 +134,16 @@ class BitOperations(Objective):
         if own is not None:
             return np.array([float(own[0][kernel != 0].sum() + own[1])])
         integers = quantize(kernel, weight_format(layer), as_built=True)
-        return np.array([float(bit_operations(integers, _input_bits(layer)))])
+        return np.array([float(bit_operations(integers, _find_input_bits(layer)))])
 
     def saving(self, layer: LayerAttributes) -> Amounts:
         """Return the largest number of bit operations of a weight."""
         if not layer.multiplies:
             return np.zeros(1)
-        if (own := _own_count(layer)) is not None:
+        if (own := _find_own_count(layer)) is not None:
             return np.array([float(math.ceil(own[0].max(initial=0.0)))])
         precision = weight_format(layer)
-        return np.array([float((precision.width - precision.signed) * _input_bits(layer))])
+        return np.array([float((precision.width - precision.signed) * _find_input_bits(layer))])
 
     def model_usage(self, attributes: Mapping[str, LayerAttributes], kernels: Kernels) -> Amounts:
         """Return the bit operations of a model with these very weights."""
@@ -152,12 +154,12 @@ class BitOperations(Objective):
         self, layer: LayerAttributes, kernel: np.ndarray, treatment: Treatment
     ) -> Amounts:
         """Return the usage of a layer, weights that may still train counted as any of their size."""
-        if _own_count(layer) is not None:
+        if _find_own_count(layer) is not None:
             return self.usage(layer, treatment.mask)
         integers = quantize(kernel, weight_format(layer))
         own = (treatment.mask != 0) | (treatment.cluster > 0)
         settled = np.where(own, 0, treatment.apply(kernel))
-        free = np.count_nonzero(own) * _usual_bits(integers[own]) * _input_bits(layer)
+        free = np.count_nonzero(own) * _average_bits(integers[own]) * _find_input_bits(layer)
         return self.usage(layer, settled) + free
 
     def choices(
@@ -170,7 +172,7 @@ class BitOperations(Objective):
         minimum_groups: int = 1,
     ) -> Choices:
         """Return the treatments to choose from: kept, rounded to fewer bits, or zeroed."""
-        if (own := _own_count(layer)) is not None:
+        if (own := _find_own_count(layer)) is not None:
             settings = layer.optimization_attributes
             assert settings is not None
             grouping, name = layer.grouping, layer.name
@@ -179,31 +181,31 @@ class BitOperations(Objective):
             saved = grouping.to_groups(np.where(kernel != 0, own[0], 0))
             empty = np.array([own[1]])
             return GroupChoices(kernel, grouping, losses, saved, empty, minimum_groups)
-        precision, inputs = weight_format(layer), float(_input_bits(layer))
+        precision, inputs = weight_format(layer), float(_find_input_bits(layer))
         levels = [ConstantLevel(np.zeros(1), np.zeros(1))]
         for bits in range(1, precision.width):
             values = constants_of(precision, bits, "bits")
             if values.size:
                 levels.append(ConstantLevel(values, np.array([bits * inputs])))
-        kept = np.array([inputs * _usual_bits(quantize(kernel, precision))])
+        kept = np.array([inputs * _average_bits(quantize(kernel, precision))])
         prices = ConstantPrices(tuple(levels), kept, np.zeros(1))
         loss = weight_loss(kernel, metric, statistics, layer.name)
         return ConstantChoices(kernel, prices, loss, np.zeros(1), minimum_groups, layer.layout)
 
 
-def _own_count(layer: LayerAttributes) -> tuple[np.ndarray, float] | None:
+def _find_own_count(layer: LayerAttributes) -> tuple[np.ndarray, float] | None:
     """Return the bit operations that a layer counts itself: of each weight, and of the rest."""
     of_weights = layer.bit_operations
     return None if of_weights is None else (of_weights, layer.other_bit_operations)
 
 
-def _usual_bits(integers: np.ndarray) -> float:
+def _average_bits(integers: np.ndarray) -> float:
     """Return the bits of a weight that may end at any number as large: its last bit is set in half."""
     sizes = np.abs(integers[integers != 0])
     lengths = np.frexp(sizes.astype(np.float64))[1]
     return float(np.maximum(lengths - 1, 1).mean()) if sizes.size else 1.0
 
 
-def _input_bits(layer: LayerAttributes) -> int:
+def _find_input_bits(layer: LayerAttributes) -> int:
     known = hls4ml_attributes(layer).input_precision
     return known.width if known is not None else DEFAULT_INPUT_WIDTH

@@ -67,7 +67,10 @@ class VivadoDSPEstimator(ObjectiveEstimator):
     @classmethod
     def layer_savings(cls, layer_attributes: LayerAttributes) -> list[int]:
         """Return the DSPs that one group surely saves; 0, with a warning, if groups are shared."""
-        return [_multipliers_saved(layer_attributes) * _dsps(layer_attributes)]
+        return [
+            _count_multipliers_saved(layer_attributes)
+            * _count_dsps_per_multiplier(layer_attributes)
+        ]
 
     @classmethod
     def reason(cls, layer_attributes: LayerAttributes) -> str:
@@ -79,7 +82,7 @@ class VivadoDSPEstimator(ObjectiveEstimator):
         product = MatrixProduct.of(layer_attributes)
         if product.strategy == "distributed_arithmetic":
             return _ADDERS
-        return "" if product.dsps else _from_luts(product)
+        return "" if product.dsps else _explain_luts(product)
 
 
 class VivadoMultiObjectiveEstimator(ObjectiveEstimator):
@@ -124,7 +127,7 @@ class VivadoMultiObjectiveEstimator(ObjectiveEstimator):
     @classmethod
     def layer_savings(cls, layer_attributes: LayerAttributes) -> list[int]:
         """Return the DSPs and RAMB18 that one group surely saves, whatever else is removed."""
-        saved = _multipliers_saved(layer_attributes)
+        saved = _count_multipliers_saved(layer_attributes)
         if not saved:
             return [0, 0]
         product = MatrixProduct.of(layer_attributes)
@@ -141,7 +144,7 @@ class VivadoMultiObjectiveEstimator(ObjectiveEstimator):
         if not removed or not layer_attributes.multiplies:
             return cls.layer_resources(layer_attributes)
         product = MatrixProduct.of(layer_attributes)
-        saved = _multipliers_saved(layer_attributes)
+        saved = _count_multipliers_saved(layer_attributes)
         left = left_over(product.multipliers, saved, layer_attributes.grouping, removed)
         return [left * product.dsps, product.bram18(left)]
 
@@ -157,7 +160,7 @@ class VivadoMultiObjectiveEstimator(ObjectiveEstimator):
             return _ADDERS
         if product.dsps or product.reuse_factor > 1:
             return ""
-        return f"{_from_luts(product)} Its weights are in no block RAM."
+        return f"{_explain_luts(product)} Its weights are in no block RAM."
 
 
 class VivadoFFEstimator(ObjectiveEstimator):
@@ -183,7 +186,7 @@ class VivadoFFEstimator(ObjectiveEstimator):
         """Layers that keep weights or results in flip-flops are."""
         if cls.reason(layer_attributes):
             return False, None
-        weights = _weight_bits(layer_attributes) > 0
+        weights = _count_weight_bits(layer_attributes) > 0
         structure = (
             SUPPORTED_STRUCTURES.UNSTRUCTURED if weights else SUPPORTED_STRUCTURES.STRUCTURED
         )
@@ -195,8 +198,8 @@ class VivadoFFEstimator(ObjectiveEstimator):
         if not layer_attributes.multiplies:
             return [0]
         n_in, n_out = layer_attributes.matrix_shape
-        weights = n_in * n_out * _weight_bits(layer_attributes)
-        return [weights + n_out * _bits_per_unit(layer_attributes)]
+        weights = n_in * n_out * _count_weight_bits(layer_attributes)
+        return [weights + n_out * _count_bits_per_unit(layer_attributes)]
 
     @classmethod
     def layer_savings(cls, layer_attributes: LayerAttributes) -> list[int]:
@@ -204,9 +207,9 @@ class VivadoFFEstimator(ObjectiveEstimator):
         if not prunes(layer_attributes, logger, "flip-flops"):
             return [0]
         groups = layer_attributes.grouping
-        saved = groups.group_size * _weight_bits(layer_attributes)
+        saved = groups.group_size * _count_weight_bits(layer_attributes)
         if groups.structure is SUPPORTED_STRUCTURES.STRUCTURED:
-            saved += _bits_per_unit(layer_attributes)
+            saved += _count_bits_per_unit(layer_attributes)
         if not saved:
             _warn_nothing_saved(layer_attributes, "flip-flops")
         return [saved]
@@ -216,13 +219,13 @@ class VivadoFFEstimator(ObjectiveEstimator):
         """Say why a layer is not optimizable."""
         if not layer_attributes.multiplies:
             return _NO_KERNEL
-        if _weight_bits(layer_attributes) or _bits_per_unit(layer_attributes):
+        if _count_weight_bits(layer_attributes) or _count_bits_per_unit(layer_attributes):
             return ""
         strategy = hls4ml_attributes(layer_attributes).strategy
         return f"with io_stream and {strategy}, weights and results are not in flip-flops."
 
 
-def _multipliers_saved(layer_attributes: LayerAttributes) -> int:
+def _count_multipliers_saved(layer_attributes: LayerAttributes) -> int:
     """Multipliers that one group surely saves; logs a warning where pruning it saves none."""
     if not prunes(layer_attributes, logger, "DSPs or block RAMs"):
         return 0
@@ -233,7 +236,7 @@ def _multipliers_saved(layer_attributes: LayerAttributes) -> int:
     return saved
 
 
-def _dsps(layer_attributes: LayerAttributes) -> int:
+def _count_dsps_per_multiplier(layer_attributes: LayerAttributes) -> int:
     return MatrixProduct.of(layer_attributes).dsps if layer_attributes.multiplies else 0
 
 
@@ -250,17 +253,17 @@ def _warn_nothing_saved(
     )
 
 
-def _from_luts(product: MatrixProduct) -> str:
+def _explain_luts(product: MatrixProduct) -> str:
     return f"products with its {product.weight_width}-bit weights are built from LUTs, not DSPs."
 
 
-def _weight_bits(layer_attributes: LayerAttributes) -> int:
+def _count_weight_bits(layer_attributes: LayerAttributes) -> int:
     """Flip-flops for one weight."""
     hls = hls4ml_attributes(layer_attributes)
     return weight_registers(1, hls.weight_precision.width, canonical_strategy(hls.strategy))
 
 
-def _bits_per_unit(layer_attributes: LayerAttributes) -> int:
+def _count_bits_per_unit(layer_attributes: LayerAttributes) -> int:
     """Flip-flops for the results of one unit."""
     hls = hls4ml_attributes(layer_attributes)
     positions = layer_attributes.positions

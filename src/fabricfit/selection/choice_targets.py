@@ -91,7 +91,7 @@ class ChoiceTarget(Target):
             for name, layer in attributes.items()
             if layer.weight_shape or objective.counts_all_layers
         }
-        self.baseline = _sum(use.values())
+        self.baseline = _sum_amounts(use.values())
         self._kernels = {n: k for n, k in kernels.items() if attributes[n].optimizable}
         self._still = {name: each for name, each in use.items() if name not in self._kernels}
 
@@ -116,7 +116,7 @@ class ChoiceTarget(Target):
         choices = self._list_choices(kernels, statistics or {})
         allowed = self.allowed(level) - (0 if spare is None else spare)
         solver = ChoiceSolver(list(choices.values()))
-        limits = allowed - _sum(self._still.values(), allowed.size)
+        limits = allowed - _sum_amounts(self._still.values(), allowed.size)
         best: tuple[float, Chosen] | None = None
         for attempt in range(2 * _ROUNDS):
             found = solver.solve(np.maximum(limits, solver.least))
@@ -124,7 +124,9 @@ class ChoiceTarget(Target):
                 name: each.treatment(pick)
                 for (name, each), pick in zip(choices.items(), found.picks, strict=True)
             }
-            used = _sum([*self._still.values(), *self._count_treated(kernels, treatments).values()])
+            used = _sum_amounts(
+                [*self._still.values(), *self._count_treated(kernels, treatments).values()]
+            )
             if (used <= allowed).all() and (best is None or found.loss < best[0]):
                 best = found.loss, Chosen(treatments, used, found.gap)
             moved = self._move_limits(limits, found.used, allowed - used, allowed)
@@ -164,7 +166,9 @@ class ChoiceTarget(Target):
         optimized = [
             self.objective.usage(self.attributes[name], kernels[name]) for name in self._kernels
         ]
-        return np.maximum(_sum([*self._still.values(), *optimized]) - self.allowed(level), 0)
+        return np.maximum(
+            _sum_amounts([*self._still.values(), *optimized]) - self.allowed(level), 0
+        )
 
     def _list_choices(
         self,
@@ -202,7 +206,7 @@ class ChoiceTarget(Target):
 
     def _describe_shortage(self, allowed: np.ndarray, floor: Mapping[str, np.ndarray]) -> str:
         """Say which resources are short, and where what remains of them is."""
-        least, lines = _sum(floor.values()), []
+        least, lines = _sum_amounts(floor.values()), []
         for index, unit in enumerate(self.objective.units):
             if least[index] <= allowed[index]:
                 continue
@@ -263,7 +267,7 @@ class BudgetTarget(ChoiceTarget):
         self.limits = np.array([limits[name] for name in objective.resources])
         self.budget_name = budget.name
         floor = self._count_least(self._kernels)
-        if (_sum(floor.values()) > self.limits).any():
+        if (_sum_amounts(floor.values()) > self.limits).any():
             shortage = self._describe_shortage(self.limits, floor)
             raise InfeasibleError(f"{budget!r} cannot be met. {shortage}")
 
@@ -283,6 +287,6 @@ class BudgetTarget(ChoiceTarget):
         return self.limits + (1 - level) * over
 
 
-def _sum(amounts: Iterable[np.ndarray], size: int = 0) -> np.ndarray:
+def _sum_amounts(amounts: Iterable[np.ndarray], size: int = 0) -> np.ndarray:
     found = list(amounts)
     return np.sum(found, axis=0) if found else np.zeros(size)

@@ -131,14 +131,17 @@ def select_groups(
     found = {n: _rank_groups(n, attributes[n], kernels, metric, statistics or {}) for n in order}
     losses = {name: found[name] for name in names}
     solver = partial(
-        _solve, solver=knapsack_solver, options={**DEFAULT_OPTIONS, **(knapsack_options or {})}
+        _solve_knapsack,
+        solver=knapsack_solver,
+        options={**DEFAULT_OPTIONS, **(knapsack_options or {})},
     )
     options = (sparsity, objective, solver, minimum_groups)
     if not local:
-        return _select(attributes, losses, *options)
+        return _select_at(attributes, losses, *options)
     _refuse_coupled_units(attributes, objective)
     parts = [
-        _select({name: attributes[name]}, {name: found}, *options) for name, found in losses.items()
+        _select_at({name: attributes[name]}, {name: found}, *options)
+        for name, found in losses.items()
     ]
     keep = {name: kept for part in parts for name, kept in part.keep.items()}
     baseline = objective.model_usage_without(attributes, {})
@@ -152,7 +155,7 @@ def select_groups(
     )
 
 
-def _select(
+def _select_at(
     attributes: Mapping[str, LayerAttributes],
     losses: Mapping[str, GroupLosses],
     sparsity: float,
@@ -195,7 +198,7 @@ def _select(
     )
 
 
-def _solve(
+def _solve_knapsack(
     values: list[np.ndarray],
     costs: np.ndarray,
     capacity: np.ndarray,
