@@ -49,6 +49,7 @@ from fabricfit.hls4ml.products import (
 )
 from fabricfit.objectives.base import Amounts, Kernels, Objective
 from fabricfit.objectives.counting import check_removed, left_over
+from fabricfit.objectives.former_names import FormerNames
 
 __all__ = ["FPGAResources"]
 
@@ -56,7 +57,7 @@ _NO_WORK = Work(0, 0, 0, 0, 0)
 """Of a layer whose weights are all zero."""
 
 
-class FPGAResources(Objective):
+class FPGAResources(FormerNames, Objective):
     """DSP blocks, block RAM, LUTs and flip-flops, those of them that matter.
 
     Parameters

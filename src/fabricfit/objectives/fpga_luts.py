@@ -33,6 +33,7 @@ from fabricfit.hardware.luts_and_ffs import product_lut
 from fabricfit.hardware.product import Product
 from fabricfit.hls4ml.products import hls4ml_attributes, weight_format
 from fabricfit.objectives.base import Amounts, Kernels, Objective
+from fabricfit.objectives.former_names import FormerNames
 from fabricfit.objectives.fpga import FPGAResources
 
 __all__ = ["AdderGraphResources", "BitOperations"]
@@ -97,7 +98,7 @@ class AdderGraphResources(FPGAResources):
         return product_lut(self.product(layer), self.work(layer, kernel)).value
 
 
-class BitOperations(Objective):
+class BitOperations(FormerNames, Objective):
     """Effective bit operations (EBOPs): bits of weights times bits of inputs, whatever is built of them.
 
     About the LUTs, plus 55 for each DSP, of layers of constants (Sun et al., 2024, arXiv:2405.00645). It
