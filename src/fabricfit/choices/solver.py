@@ -22,8 +22,13 @@ from fabricfit.errors import InfeasibleError
 __all__ = ["ChoiceSolver", "Solution", "solve_choices"]
 
 _CUTS = 60
+"""Cuts after which the best prices found so far are used."""
+
 _PRECISION = 1e-4
+"""Relative gap between the bound and its ceiling at which prices count as best."""
+
 _STEPS = 24
+"""Halvings of the interval in which a factor of the prices is searched for."""
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fabricfit.errors import InvalidInputError, unknown_name
 
 __all__ = [
+    "CONSTANTS_ONLY",
     "IO_TYPES",
     "SHARED_MULTIPLIERS",
     "STRATEGIES",
@@ -26,6 +27,9 @@ STRATEGIES = tuple(_SPELLINGS)
 
 SHARED_MULTIPLIERS = ("resource", "resource_unrolled")
 """Strategies with which one multiplier serves as many weights as the reuse factor says."""
+
+CONSTANTS_ONLY = ("latency", "distributed_arithmetic")
+"""Strategies that make every weight a constant in the logic."""
 
 IO_TYPES = ("io_parallel", "io_stream")
 """How hls4ml passes data from layer to layer; the first one is its default."""

@@ -15,9 +15,16 @@ from fabricfit.knapsack.registry import Options, register
 __all__ = ["exact"]
 
 _FEW = 64
+"""Different costs up to which items are always solved by layers of equal cost."""
+
 _MANY = 512
+"""Different costs up to which they are where enough items share a cost."""
+
 _SHARED = 8
+"""Items of one cost, in the mean, that are enough."""
+
 _OPEN = 1000
+"""Items left open by bounds, up to which one resource is solved by layers as well."""
 
 
 @register("exact", "CBC_MIP")

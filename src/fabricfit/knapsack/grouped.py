@@ -68,19 +68,19 @@ def solve_grouped(
     >>> result.value, result.counts.tolist(), result.status
     (9.0, [1, 1], 'optimal')
     """
-    _positive("time_limit", time_limit)
-    _positive("state_limit", state_limit)
+    _check_positive("time_limit", time_limit)
+    _check_positive("state_limit", state_limit)
     limits = Limits(time.perf_counter() + time_limit, max(int(state_limit), 1))
     _check_floors(problem)
     if (exact_use(problem.ceilings, problem.costs) <= problem.capacity).all():
         masks = zip(problem.values, problem.ceilings.tolist(), strict=True)
-        return _result(problem, [top_mask(values, count) for values, count in masks], 0.0)
+        return _make_result(problem, [top_mask(values, count) for values, count in masks], 0.0)
     classes = _Classes(problem)
-    counts, gap = _solve_classes(classes, limits, 1.0 if _whole_values(problem) else 0.0)
-    return _result(problem, classes.masks(_topped_up(classes, counts)), gap)
+    counts, gap = _solve_classes(classes, limits, 1.0 if _has_whole_values(problem) else 0.0)
+    return _make_result(problem, classes.masks(_top_up(classes, counts)), gap)
 
 
-def _positive(name: str, received: float) -> None:
+def _check_positive(name: str, received: float) -> None:
     if not received > 0:
         raise InvalidInputError(f"{name} must be positive. Received: {name}={received!r}")
 
@@ -94,10 +94,10 @@ def _check_floors(problem: GroupedProblem) -> None:
         raise FloorError(worst, float(least[worst]), float(problem.capacity[worst]))
 
 
-def _result(problem: GroupedProblem, choice: list[np.ndarray], gap: float) -> KnapsackResult:
+def _make_result(problem: GroupedProblem, choice: list[np.ndarray], gap: float) -> KnapsackResult:
     counts = np.array([np.count_nonzero(mask) for mask in choice], np.int64)
     pairs = zip(problem.values, choice, strict=True)
-    value = math.fsum(_sum(values, mask) for values, mask in pairs)
+    value = math.fsum(_sum_values(values, mask) for values, mask in pairs)
     bound = value + gap
     return KnapsackResult(
         value=value,
@@ -110,7 +110,7 @@ def _result(problem: GroupedProblem, choice: list[np.ndarray], gap: float) -> Kn
     )
 
 
-def _sum(values: np.ndarray, mask: np.ndarray) -> float:
+def _sum_values(values: np.ndarray, mask: np.ndarray) -> float:
     return float(np.sum(values, where=mask, dtype=np.float64))
 
 
@@ -123,7 +123,7 @@ class _Classes:
         self._sizes = [values.size for values in problem.values]
         self.costs, owner = np.unique(problem.costs[:, self.scarce], axis=0, return_inverse=True)
         self._members = [np.flatnonzero(owner.reshape(-1) == i) for i in range(len(self.costs))]
-        self.ladders = [_ladder(problem, members) for members in self._members]
+        self.ladders = [_make_ladder(problem, members) for members in self._members]
 
     def fits(self, counts: np.ndarray) -> bool:
         """Whether counts fit: their exact sum, rounded once, is within the capacity."""
@@ -145,7 +145,7 @@ class _Classes:
         return masks
 
 
-def _ladder(problem: GroupedProblem, members: np.ndarray) -> Ladder:
+def _make_ladder(problem: GroupedProblem, members: np.ndarray) -> Ladder:
     """Put layers together; what must stay is worth infinity, what must not, less than nothing."""
     parts = [problem.values[layer] for layer in members]
     floors, ceilings = problem.floors[members], problem.ceilings[members]
@@ -161,7 +161,7 @@ def _ladder(problem: GroupedProblem, members: np.ndarray) -> Ladder:
     return Ladder(together, int(floors.sum()), int(ceilings.sum()))
 
 
-def _whole_values(problem: GroupedProblem) -> bool:
+def _has_whole_values(problem: GroupedProblem) -> bool:
     for values in problem.values:
         for part in (values[:1000], values[1000:]):
             if (part != np.floor(part)).any():
@@ -179,7 +179,7 @@ def _solve_classes(
     base = counts.copy()
     base[paid] = low[paid]
     for index in paid:
-        counts[index] = _most(classes, base, int(index), int(counts[index]))
+        counts[index] = _count_most(classes, base, int(index), int(counts[index]))
     if paid.size == 1 or classes.fits(counts):
         return counts, 0.0
     ladders = []
@@ -195,13 +195,13 @@ def _solve_classes(
         counts[paid] = part
         return classes.fits(counts)
 
-    core = _core(ladders, classes.costs[paid], classes.capacity, fits)
+    core = _make_core(ladders, classes.costs[paid], classes.capacity, fits)
     found = search(core, fits, limits, value_unit)
     counts[paid] = found.counts
     return counts, found.gap
 
 
-def _most(classes: _Classes, base: np.ndarray, index: int, high: int) -> int:
+def _count_most(classes: _Classes, base: np.ndarray, index: int, high: int) -> int:
     """Return how many items of one class fit beside the least of all others."""
     cost = classes.costs[index]
     rest = classes.capacity - base @ classes.costs
@@ -218,7 +218,7 @@ def _most(classes: _Classes, base: np.ndarray, index: int, high: int) -> int:
     return count
 
 
-def _core(
+def _make_core(
     ladders: list[Ladder],
     costs: np.ndarray,
     capacity: np.ndarray,
@@ -226,16 +226,16 @@ def _core(
 ) -> Core:
     """Find prices and a center that fits, in whole units where the costs allow it."""
     prices, center = find_prices(ladders, costs, capacity)
-    center = _repaired(ladders, costs, capacity, prices, center, fits)
-    unit = _whole_unit(costs, np.array([ladder.size for ladder in ladders]))
+    center = _repair_counts(ladders, costs, capacity, prices, center, fits)
+    unit = _find_whole_unit(costs, np.array([ladder.size for ladder in ladders]))
     if unit:
         whole = np.round(costs * unit).astype(np.int64)
         slack = np.floor(capacity * unit).astype(np.int64) - center @ whole
         return Core(ladders, whole, prices / unit, center, slack)
-    return Core(ladders, costs, prices, center, _exact_slack(center, costs, capacity))
+    return Core(ladders, costs, prices, center, _count_exact_slack(center, costs, capacity))
 
 
-def _repaired(
+def _repair_counts(
     ladders: list[Ladder],
     costs: np.ndarray,
     capacity: np.ndarray,
@@ -259,7 +259,7 @@ def _repaired(
     return center
 
 
-def _whole_unit(costs: np.ndarray, sizes: np.ndarray) -> int:
+def _find_whole_unit(costs: np.ndarray, sizes: np.ndarray) -> int:
     """Return the power of two by which all costs become whole numbers that add up safely, or 0."""
     for power in range(_FINEST + 1):
         scaled = costs * 2**power
@@ -268,7 +268,7 @@ def _whole_unit(costs: np.ndarray, sizes: np.ndarray) -> int:
     return 0
 
 
-def _exact_slack(center: np.ndarray, costs: np.ndarray, capacity: np.ndarray) -> np.ndarray:
+def _count_exact_slack(center: np.ndarray, costs: np.ndarray, capacity: np.ndarray) -> np.ndarray:
     slack = []
     for column, limit in zip(costs.T.tolist(), capacity.tolist(), strict=True):
         pairs = zip(center.tolist(), column, strict=True)
@@ -276,11 +276,11 @@ def _exact_slack(center: np.ndarray, costs: np.ndarray, capacity: np.ndarray) ->
     return np.maximum(slack, 0.0)
 
 
-def _topped_up(classes: _Classes, counts: np.ndarray) -> np.ndarray:
+def _top_up(classes: _Classes, counts: np.ndarray) -> np.ndarray:
     """Keep what still fits, best first; beside an optimum that is only what has no value."""
     counts = counts.copy()
     for index in range(counts.size):
         high = classes.ladders[index].ceiling
         if counts[index] < high:
-            counts[index] = _most(classes, counts, index, high)
+            counts[index] = _count_most(classes, counts, index, high)
     return counts

@@ -14,7 +14,10 @@ from fabricfit.knapsack.registry import Options, register
 __all__ = ["branch", "highs"]
 
 _CUTS = 20
+"""Solutions that HiGHS counts as feasible by its tolerance, yet do not fit, before the search ends."""
+
 _SCALE = 1e4
+"""Largest value that HiGHS is given: its absolute gap is then relative to the values."""
 
 
 @register("highs")

@@ -17,7 +17,10 @@ __all__ = ["join"]
 
 _PAIRS = 1 << 21
 _COMBINATIONS = 512
+"""Combinations of whole slacks up to which pairs are found by equal sums."""
+
 _TRIES = 64
+"""Pairs of one portion that are tried exactly, those of the least loss."""
 
 Accept = Callable[[int, int], bool]
 
@@ -55,7 +58,7 @@ def join(
     """
     if not first.loss.size or not second.loss.size:
         return None
-    pairs = _pairs_1d if slack.size == 1 else _pairs
+    pairs = _list_pairs_1d if slack.size == 1 else _list_pairs
     best: tuple[float, int, int] | None = None
     for left, right in pairs(first, second, slack, prices, most):
         if limits.over:
@@ -63,7 +66,7 @@ def join(
             break
         rest = slack - first.used[left] - second.used[right]
         loss = first.loss[left] + second.loss[right] + np.maximum(rest, 0) @ prices
-        fits = (rest >= -_tolerance(slack, rest)).all(axis=1) & (loss <= most)
+        fits = (rest >= -_find_tolerance(slack, rest)).all(axis=1) & (loss <= most)
         found = np.flatnonzero(fits)
         ranked = found[np.argsort(loss[found], kind="stable")[:_TRIES]]
         for row in ranked:
@@ -75,11 +78,11 @@ def join(
     return best
 
 
-def _tolerance(slack: np.ndarray, rest: np.ndarray) -> float:
+def _find_tolerance(slack: np.ndarray, rest: np.ndarray) -> float:
     return 0.0 if rest.dtype.kind == "i" else 1e-12 * (1 + float(np.abs(slack).max()))
 
 
-def _pairs_1d(
+def _list_pairs_1d(
     first: States, second: States, slack: np.ndarray, prices: np.ndarray, most: float
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """For each state of the first, the best of the second that fits beside it."""
@@ -89,13 +92,13 @@ def _pairs_1d(
     best = np.minimum.accumulate(worth)
     holder = np.maximum.accumulate(np.where(worth == best, np.arange(worth.size), 0))
     room = slack[0] - first.used[:, 0]
-    for tolerance in {0.0, _tolerance(slack, room)}:
+    for tolerance in {0.0, _find_tolerance(slack, room)}:
         place = np.searchsorted(used, room + tolerance, "right") - 1
         left = np.flatnonzero(place >= 0)
         yield left, order[holder[place[left]]]
 
 
-def _pairs(
+def _list_pairs(
     first: States, second: States, slack: np.ndarray, prices: np.ndarray, most: float
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """All pairs that leave over no more than the loss allows, in portions."""
@@ -108,7 +111,7 @@ def _pairs(
             if sizes <= _COMBINATIONS:
                 chosen.append(int(resource))
         if chosen:
-            yield from _equal_pairs(first, second, slack, prices, most, chosen, spare)
+            yield from _list_equal_pairs(first, second, slack, prices, most, chosen, spare)
             return
     width = np.ptp(np.concatenate([first.used, second.used]), axis=0) + 1e-300
     resource = int(np.argmin(spare / width))
@@ -118,10 +121,10 @@ def _pairs(
     tolerance = 1e-9 * (1 + abs(float(slack[resource])))
     start = np.searchsorted(used, room - spare[resource] - tolerance, "left")
     stop = np.searchsorted(used, room + tolerance, "right")
-    yield from _portions(start, stop, order)
+    yield from _cut_portions(start, stop, order)
 
 
-def _equal_pairs(
+def _list_equal_pairs(
     first: States,
     second: States,
     slack: np.ndarray,
@@ -141,10 +144,10 @@ def _equal_pairs(
         order = np.argsort(have, kind="stable")
         have = have[order]
         start, stop = np.searchsorted(have, want, "left"), np.searchsorted(have, want, "right")
-        yield from _portions(start, stop, order)
+        yield from _cut_portions(start, stop, order)
 
 
-def _portions(
+def _cut_portions(
     start: np.ndarray, stop: np.ndarray, order: np.ndarray
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Spell out row i with ``order[start[i]:stop[i]]``, not too many pairs at a time."""

@@ -41,7 +41,7 @@ class Ladder:
         self._first = 0
         self._window = np.empty(0)
         if self.size <= _SORT_ALL:
-            self._window = _falling(values)
+            self._window = _sort_falling(values)
 
     @property
     def positive(self) -> int:
@@ -53,12 +53,12 @@ class Ladder:
         if self._window.size < self.size:
             # Prices have 64 bits: they must not be rounded to the values' 32 before they are compared.
             above, inside = 0, []
-            for _, part in _pieces(self.values):
+            for _, part in _cut_pieces(self.values):
                 within = part <= np.float64(top)
                 above += part.size - int(np.count_nonzero(within))
                 within &= part > np.float64(bottom)
                 inside.append(part[within])
-            self._first, self._window = above, _falling(np.concatenate(inside))
+            self._first, self._window = above, _sort_falling(np.concatenate(inside))
             return above, above + self._window.size
         falling = -self._window
         return (
@@ -79,24 +79,24 @@ class Ladder:
         """Return the values of ranks ``start`` to ``stop - 1``, largest first."""
         if start >= stop:
             return np.empty(0)
-        if not self._holds(start, stop):
+        if not self._holds_rank(start, stop):
             room = 2 * (stop - start)
             first, last = max(start - room, 0), min(stop + room, self.size)
-            self._guess(first, last)
-            if not self._holds(first, last):
+            self._guess_rank(first, last)
+            if not self._holds_rank(first, last):
                 cuts = [cut for cut in (self.size - last, self.size - first) if 0 < cut < self.size]
                 ordered = np.partition(self.values, cuts) if cuts else self.values
                 part = ordered[self.size - last : self.size - first]
-                self._first, self._window = first, _falling(part)
+                self._first, self._window = first, _sort_falling(part)
         return self._window[start - self._first : stop - self._first]
 
-    def _holds(self, start: int, stop: int) -> bool:
+    def _holds_rank(self, start: int, stop: int) -> bool:
         return self._first <= start and stop <= self._first + self._window.size
 
-    def _guess(self, start: int, stop: int) -> None:
+    def _guess_rank(self, start: int, stop: int) -> None:
         """Sort a window that holds some ranks in all likelihood, by a sample; nothing is copied."""
         rng = np.random.default_rng(0)
-        sample = _falling(self.values[rng.integers(0, self.size, _SAMPLE)])
+        sample = _sort_falling(self.values[rng.integers(0, self.size, _SAMPLE)])
         above = start * _SAMPLE // self.size - _REACH
         below = -(-stop * _SAMPLE // self.size) + _REACH
         top = np.inf if above < 0 else float(sample[above])
@@ -132,7 +132,7 @@ def top_mask(values: np.ndarray, count: int, last: float | None = None) -> np.nd
         last = np.partition(values, place)[place]
     mask = values > last
     missing = count - int(np.count_nonzero(mask))
-    for start, part in _pieces(values):
+    for start, part in _cut_pieces(values):
         if not missing:
             break
         equal = np.flatnonzero(part == last)[:missing]
@@ -141,11 +141,11 @@ def top_mask(values: np.ndarray, count: int, last: float | None = None) -> np.nd
     return mask
 
 
-def _pieces(values: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+def _cut_pieces(values: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     """Yield pieces of an array, and where they begin: what is computed of one needs little memory."""
     for start in range(0, values.size, _PIECE):
         yield start, values[start : start + _PIECE]
 
 
-def _falling(values: np.ndarray) -> np.ndarray:
+def _sort_falling(values: np.ndarray) -> np.ndarray:
     return np.sort(values)[::-1].astype(np.float64, copy=False)

@@ -21,7 +21,10 @@ __all__ = ["find_prices"]
 
 _SAMPLE = 1 << 16
 _BLOCKS = 8
+"""Blocks of ranks to either side of the center in one linear program."""
+
 _LEVELS = 24
+"""Linear programs at most, each with smaller blocks."""
 
 
 def find_prices(
@@ -47,19 +50,21 @@ def find_prices(
         fit, up to rounding.
     """
     if costs.shape[1] == 1:
-        return _break_item(ladders, costs[:, 0], float(capacity[0]))
+        return _find_break_item(ladders, costs[:, 0], float(capacity[0]))
     total = sum(ladder.size for ladder in ladders)
     prices = np.zeros(costs.shape[1])
     if total > _SAMPLE:
-        samples, weights = _samples(ladders, total)
-        prices, _ = _refine(samples, weights, costs, capacity, prices, [s.size for s in samples])
-        spans = _focus(ladders, samples, weights, costs @ prices)
+        samples, weights = _draw_samples(ladders, total)
+        prices, _ = _refine_prices(
+            samples, weights, costs, capacity, prices, [s.size for s in samples]
+        )
+        spans = _focus_ladders(ladders, samples, weights, costs @ prices)
     else:
         spans = [ladder.size for ladder in ladders]
-    return _refine(ladders, np.ones(len(ladders)), costs, capacity, prices, spans)
+    return _refine_prices(ladders, np.ones(len(ladders)), costs, capacity, prices, spans)
 
 
-def _samples(ladders: Sequence[Ladder], total: int) -> tuple[list[Ladder], np.ndarray]:
+def _draw_samples(ladders: Sequence[Ladder], total: int) -> tuple[list[Ladder], np.ndarray]:
     """Draw from each class, always in the same way; return also what one drawn item stands for."""
     rng = np.random.default_rng(0)
     samples, weights = [], []
@@ -75,10 +80,10 @@ def _samples(ladders: Sequence[Ladder], total: int) -> tuple[list[Ladder], np.nd
     return samples, np.array(weights)
 
 
-def _break_item(
+def _find_break_item(
     ladders: Sequence[Ladder], cost: np.ndarray, capacity: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    for top, bottom in _brackets(ladders, cost, capacity):
+    for top, bottom in _bracket_ranks(ladders, cost, capacity):
         spans = [
             ladder.focus(top * each, bottom * each)
             for ladder, each in zip(ladders, cost, strict=True)
@@ -100,7 +105,7 @@ def _break_item(
     return np.array([price]), counts
 
 
-def _brackets(
+def _bracket_ranks(
     ladders: Sequence[Ladder], cost: np.ndarray, capacity: float
 ) -> list[tuple[float, float]]:
     """Give price intervals to search, each wider than the one before; the last holds everything."""
@@ -108,7 +113,7 @@ def _brackets(
     total = sum(ladder.size for ladder in ladders)
     if total <= _SAMPLE:
         return [everything]
-    samples, weights = _samples(ladders, total)
+    samples, weights = _draw_samples(ladders, total)
     sizes = [sample.size for sample in samples]
     mass = np.repeat(cost * weights, sizes)
     values = np.concatenate([sample.values for sample in samples])
@@ -125,7 +130,7 @@ def _brackets(
     return [*brackets, everything]
 
 
-def _focus(
+def _focus_ladders(
     ladders: Sequence[Ladder], samples: Sequence[Ladder], weights: np.ndarray, price: np.ndarray
 ) -> list[int]:
     """Sort each class around its price, as far as samples are uncertain; return how many ranks."""
@@ -142,7 +147,7 @@ def _focus(
     return spans
 
 
-def _refine(
+def _refine_prices(
     ladders: Sequence[Ladder],
     weights: np.ndarray,
     costs: np.ndarray,
@@ -165,7 +170,7 @@ def _refine(
             low[:, None],
             high[:, None],
         )
-        solved = _block_program(ladders, weights, costs, capacity, prices, edges)
+        solved = _solve_block_program(ladders, weights, costs, capacity, prices, edges)
         if solved is None:
             break
         prices, amounts = solved
@@ -179,7 +184,7 @@ def _refine(
     return prices, center
 
 
-def _block_program(
+def _solve_block_program(
     ladders: Sequence[Ladder],
     weights: np.ndarray,
     costs: np.ndarray,

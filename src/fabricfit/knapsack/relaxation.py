@@ -108,11 +108,11 @@ class Relaxation:
         self._margins = 1e-9 * self._costs.max(axis=0, initial=0)
         self._rest = np.array([int(m.offsets[np.argmin(m.losses)]) for m in moves], np.int64)
         self._sides = (
-            [self._side(moves, resource, 1) for resource in range(prices.size)],
-            [self._side(moves, resource, -1) for resource in range(prices.size)],
+            [self._list_moves(moves, resource, 1) for resource in range(prices.size)],
+            [self._list_moves(moves, resource, -1) for resource in range(prices.size)],
         )
 
-    def _side(
+    def _list_moves(
         self, moves: Sequence[Moves], resource: int, sign: int
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """List (slope, width, class) of all moves that use more (or less), cheapest first."""

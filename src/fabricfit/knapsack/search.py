@@ -17,10 +17,19 @@ from fabricfit.knapsack.states import Limits, grow
 __all__ = ["Found", "search"]
 
 _REACH = 16
+"""Items by which the count of a class may move from the center at first, to either side."""
+
 _MOST_REACH = 1 << 13
+"""Items by which it may move at most."""
+
 _CAPPED_ROUNDS = 3
+"""Rounds in which moves were left out, after which the search ends."""
+
 _FIRST_CLASSES = 8
+"""Classes that can move within the first loss that is tried."""
+
 _FAR_APART = 4
+"""Ratio of numbers of moves from which classes that move far are joined by themselves."""
 
 
 @dataclass(frozen=True)
@@ -56,17 +65,17 @@ def search(
         All values are multiples of it, so that a better choice is better by as much at least; 0
         where there is no such unit.
     """
-    counts = _filled(core)
+    counts = _fill_capacity(core)
     if not fits(counts):
         counts = core.center
     moves = [core.moves(index, _REACH) for index in range(len(core.ladders))]
-    least = _loss(core, moves, counts)
-    most = _first_guess(moves, least)
+    least = _sum_loss(core, moves, counts)
+    most = _guess_first_loss(moves, least)
     proven, capped = 0.0, 0
-    while proven < (target := _sufficient(least, value_unit)) and not limits.over:
+    while proven < (target := _find_sufficient_loss(least, value_unit)) and not limits.over:
         most = min(most, target)
         limits.left_out = np.inf
-        outcome = _enumerate(core, moves, most, limits, fits)
+        outcome = _enumerate_choices(core, moves, most, limits, fits)
         if outcome.counts is not None and outcome.loss < least:
             counts, least = outcome.counts, outcome.loss
         proven = max(proven, min(most, limits.left_out))
@@ -75,11 +84,11 @@ def search(
             if capped >= _CAPPED_ROUNDS or most >= target:
                 break
         most *= 4 if outcome.states < 1_000 else 2 if outcome.states < 20_000 else 1.5
-    done = proven >= _sufficient(least, value_unit)
+    done = proven >= _find_sufficient_loss(least, value_unit)
     return Found(counts, 0.0 if done else least - proven)
 
 
-def _sufficient(least: float, value_unit: float) -> float:
+def _find_sufficient_loss(least: float, value_unit: float) -> float:
     """Return up to which loss nothing must exist for the best choice so far to be an optimum."""
     return max(least - value_unit * (1 - 1e-6), 0.0)
 
@@ -91,14 +100,14 @@ class _Outcome:
     states: int
 
 
-def _first_guess(moves: list[Moves], least: float) -> float:
+def _guess_first_loss(moves: list[Moves], least: float) -> float:
     """Return a loss within which a few classes can move."""
     steps = [np.partition(m.losses, 1)[1] - m.losses.min() for m in moves if m.losses.size > 1]
     few = np.sort(np.maximum(steps, 0))[:_FIRST_CLASSES]
     return max(float(few[-1]) if few.size else 0.0, least * 1e-6)
 
 
-def _loss(core: Core, moves: list[Moves], counts: np.ndarray) -> float:
+def _sum_loss(core: Core, moves: list[Moves], counts: np.ndarray) -> float:
     """Return the loss of some counts, whether or not the moves reach so far."""
     total = float(np.maximum(core.slack - (counts - core.center) @ core.costs, 0) @ core.prices)
     for index, (move, offset) in enumerate(zip(moves, counts - core.center, strict=True)):
@@ -108,7 +117,7 @@ def _loss(core: Core, moves: list[Moves], counts: np.ndarray) -> float:
     return total
 
 
-def _filled(core: Core) -> np.ndarray:
+def _fill_capacity(core: Core) -> np.ndarray:
     """Fill what the center leaves over, best value for its price first."""
     counts, slack = core.center.copy(), core.slack.copy()
     asked = core.costs @ core.prices
@@ -129,7 +138,7 @@ def _filled(core: Core) -> np.ndarray:
     return counts
 
 
-def _enumerate(
+def _enumerate_choices(
     core: Core,
     moves: list[Moves],
     most: float,
@@ -137,11 +146,11 @@ def _enumerate(
     fits: Callable[[np.ndarray], bool],
 ) -> _Outcome:
     """Look at every choice whose loss is at most ``most``; widen ``moves`` where that is needed."""
-    relaxation, near = _near_moves(core, moves, most, limits)
+    relaxation, near = _keep_near_moves(core, moves, most, limits)
     sizes = np.array([move.offsets.size for move in near])
     if not sizes.all():
         return _Outcome(None, np.inf, 0)
-    active = _binding(core, near)
+    active = _find_binding(core, near)
     costs, prices = core.costs[:, active], core.prices[active]
     if active.size < core.prices.size:
         relaxation = Relaxation(moves, costs, prices)
@@ -151,7 +160,7 @@ def _enumerate(
     free = [index for index in np.argsort(sizes, kind="stable").tolist() if sizes[index] > 1]
     inner = Limits(limits.deadline, limits.states)
     task = (near, costs, slack, prices, relaxation, most - spent, inner)
-    first, second = (grow(order, *task) for order in _halves(free, sizes, active.size))
+    first, second = (grow(order, *task) for order in _split_classes(free, sizes, active.size))
 
     def counts_of(left: int, right: int) -> np.ndarray:
         counts = core.center + base
@@ -170,7 +179,9 @@ def _enumerate(
     return _Outcome(counts_of(found[1], found[2]), found[0] + spent, states)
 
 
-def _halves(free: list[int], sizes: np.ndarray, resources: int) -> tuple[list[int], list[int]]:
+def _split_classes(
+    free: list[int], sizes: np.ndarray, resources: int
+) -> tuple[list[int], list[int]]:
     """Divide the classes, given with the fewest moves first.
 
     On plateaus of equal values as many classes as resources can move far at hardly any loss.
@@ -182,13 +193,13 @@ def _halves(free: list[int], sizes: np.ndarray, resources: int) -> tuple[list[in
     return free[::2], free[1::2]
 
 
-def _near_moves(
+def _keep_near_moves(
     core: Core, moves: list[Moves], most: float, limits: Limits
 ) -> tuple[Relaxation, list[Moves]]:
     """Keep the moves that can be part of a choice of at most this loss, by the relaxed bound."""
     while True:
         relaxation = Relaxation(moves, core.costs, core.prices)
-        promises = [_promises(core, moves, relaxation, index) for index in range(len(moves))]
+        promises = [_find_promises(core, moves, relaxation, index) for index in range(len(moves))]
         widened = False
         for index, (move, promise) in enumerate(zip(moves, promises, strict=True)):
             edges = [promise[0]] * move.open_below + [promise[-1]] * move.open_above
@@ -209,7 +220,9 @@ def _near_moves(
     return relaxation, near
 
 
-def _promises(core: Core, moves: list[Moves], relaxation: Relaxation, index: int) -> np.ndarray:
+def _find_promises(
+    core: Core, moves: list[Moves], relaxation: Relaxation, index: int
+) -> np.ndarray:
     """Bound the loss of all choices with each of the moves of one class."""
     others = np.ones(len(moves), bool)
     others[index] = False
@@ -217,7 +230,7 @@ def _promises(core: Core, moves: list[Moves], relaxation: Relaxation, index: int
     return moves[index].losses + relaxation.bound(left, others)
 
 
-def _binding(core: Core, near: list[Moves]) -> np.ndarray:
+def _find_binding(core: Core, near: list[Moves]) -> np.ndarray:
     """Return the resources that matter: those that have a price or can be exceeded."""
     most = np.array([max(int(move.offsets[-1]), 0) for move in near])
     binding = np.flatnonzero((core.prices > 0) | (most @ core.costs > core.slack))

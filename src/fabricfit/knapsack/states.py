@@ -123,11 +123,11 @@ def grow(
             promise = loss + relaxation.bound(slack - used, undecided)
             kept = promise <= most
             part = (used[kept], loss[kept], promise[kept], parent[kept] + start, offset[kept])
-            parts.append(_reduced(part, prices, limits))
+            parts.append(_drop_states(part, prices, limits))
         if not parts:
             return States(states.used[:0], states.loss[:0])
         used, loss, _, parent, offset = (
-            _reduced(
+            _drop_states(
                 tuple(np.concatenate(column) for column in zip(*parts, strict=True)), prices, limits
             )
             if len(parts) > 1
@@ -138,12 +138,12 @@ def grow(
     return states
 
 
-def _reduced(
+def _drop_states(
     columns: tuple[np.ndarray, ...], prices: np.ndarray, limits: Limits
 ) -> tuple[np.ndarray, ...]:
     """Drop the states that another one beats, then the least promising beyond the limit."""
     used, loss, promise = columns[:3]
-    kept = _undominated(used, loss, prices)
+    kept = _find_undominated(used, loss, prices)
     if kept.size > limits.states:
         ranked = kept[np.argsort(promise[kept], kind="stable")]
         limits.left_out = min(limits.left_out, float(promise[ranked[limits.states]]))
@@ -151,7 +151,7 @@ def _reduced(
     return tuple(column[kept] for column in columns)
 
 
-def _undominated(used: np.ndarray, loss: np.ndarray, prices: np.ndarray) -> np.ndarray:
+def _find_undominated(used: np.ndarray, loss: np.ndarray, prices: np.ndarray) -> np.ndarray:
     if used.shape[1] == 1:
         worth = loss - prices[0] * used[:, 0]
         order = np.lexsort((worth, used[:, 0]))

@@ -11,12 +11,13 @@ import keras
 import numpy as np
 
 from fabricfit.description.elementwise import ElementwiseWork
+from fabricfit.description.strategies import CONSTANTS_ONLY
 from fabricfit.layers.activations import activate, why_units_mix
 from fabricfit.layers.calls import Call
 from fabricfit.layers.conv import ConvForm, layout_by_channel
 from fabricfit.layers.family import LayerFamily, register_layer
 from fabricfit.layers.generated_code import GeneratedProduct, product_of_node
-from fabricfit.layers.kernels import CONSTANTS_ONLY, Kernel
+from fabricfit.layers.kernels import Kernel
 from fabricfit.layers.matrix_form import MatrixForm
 from fabricfit.layers.product import ProductFamily, why_not_plain
 from fabricfit.layers.units import (

@@ -13,10 +13,11 @@ import keras
 from keras import ops
 
 from fabricfit.description.layout import Layout
+from fabricfit.description.strategies import CONSTANTS_ONLY
 from fabricfit.layers.calls import Call
 from fabricfit.layers.family import register_layer, shape_at
 from fabricfit.layers.generated_code import EinsumProduct, GeneratedProduct
-from fabricfit.layers.kernels import CONSTANTS_ONLY, Kernel
+from fabricfit.layers.kernels import Kernel
 from fabricfit.layers.matrix_form import MatrixForm, Tensor
 from fabricfit.layers.product import ProductFamily, why_kernel_is_rewritten
 from fabricfit.layers.units import Cut, Replacement

@@ -12,11 +12,7 @@ import numpy as np
 from fabricfit.description.layout import Layout, standard_layout
 from fabricfit.description.precision import FixedPrecision
 
-__all__ = ["CONSTANTS_ONLY", "BitOperations", "Kernel"]
-
-
-CONSTANTS_ONLY = ("latency", "distributed_arithmetic")
-"""Strategies that make every weight a constant in the logic."""
+__all__ = ["BitOperations", "Kernel"]
 
 
 class BitOperations(NamedTuple):

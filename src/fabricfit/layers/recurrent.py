@@ -14,11 +14,12 @@ import keras
 import numpy as np
 
 from fabricfit.description.layout import Layout
+from fabricfit.description.strategies import CONSTANTS_ONLY
 from fabricfit.layers.activations import activate, why_units_mix
 from fabricfit.layers.calls import Call
 from fabricfit.layers.family import LayerFamily, register_layer, shape_at
 from fabricfit.layers.generated_code import GeneratedProduct
-from fabricfit.layers.kernels import CONSTANTS_ONLY, Kernel
+from fabricfit.layers.kernels import Kernel
 from fabricfit.layers.units import Constants, Cut, Numbers, Replacement, Wiring, to_numpy
 from fabricfit.layers.wrappers import inner_kernels, inner_refusal
 

@@ -48,32 +48,32 @@ class EstimatorObjective(Objective):
         return {} if isinstance(self.estimator, type) else vars(self.estimator)
 
     def groups(self, layer: LayerAttributes) -> OptimizationAttributes | None:
-        """As ``is_layer_optimizable`` says."""
+        """Return the groups that ``is_layer_optimizable`` states."""
         optimizable, settings = self.estimator.is_layer_optimizable(layer)
         return settings if optimizable else None
 
     def usage(self, layer: LayerAttributes, kernel: np.ndarray | None = None) -> Amounts:
-        """As ``layer_resources``, or ``layer_use`` with weights, says."""
+        """Return the usage by ``layer_resources``, or with weights by ``layer_use``."""
         if kernel is None:
             return _as_amounts(self.estimator.layer_resources(layer))
         return _as_amounts(self.estimator.layer_use(layer, kernel))
 
     def saving(self, layer: LayerAttributes) -> Amounts:
-        """As ``layer_savings`` says."""
+        """Return the saving of one group by ``layer_savings``."""
         return _as_amounts(self.estimator.layer_savings(layer))
 
     def usage_without(self, layer: LayerAttributes, removed: int) -> Amounts:
-        """As ``layer_utilization`` says."""
+        """Return the usage without some groups by ``layer_utilization``."""
         return _as_amounts(self.estimator.layer_utilization(layer, removed))
 
     def model_usage_without(
         self, attributes: Mapping[str, LayerAttributes], removed: Mapping[str, int]
     ) -> Amounts:
-        """As ``model_utilization`` says."""
+        """Return the usage of a model without some groups by ``model_utilization``."""
         return _as_amounts(self.estimator.model_utilization(attributes, removed))
 
     def model_usage(self, attributes: Mapping[str, LayerAttributes], kernels: Kernels) -> Amounts:
-        """As ``model_use`` says."""
+        """Return the usage of a model with its weights by ``model_use``."""
         return _as_amounts(self.estimator.model_use(attributes, kernels))
 
     def reduced_usage(
@@ -81,7 +81,7 @@ class EstimatorObjective(Objective):
         attributes: Mapping[str, LayerAttributes],
         sizes: Mapping[str, tuple[int, int]],
     ) -> Amounts:
-        """As ``reduced_utilization`` says."""
+        """Return the usage of a smaller model by ``reduced_utilization``."""
         return _as_amounts(self.estimator.reduced_utilization(attributes, sizes))
 
     def choices(
@@ -93,7 +93,7 @@ class EstimatorObjective(Objective):
         statistics: Mapping[str, np.ndarray] | None = None,
         minimum_groups: int = 1,
     ) -> Choices:
-        """As ``layer_choices`` says."""
+        """Return the treatments to choose from by ``layer_choices``."""
         found: Choices = self.estimator.layer_choices(
             layer, kernel, metric=metric, statistics=statistics, minimum_groups=minimum_groups
         )
@@ -102,11 +102,11 @@ class EstimatorObjective(Objective):
     def treated_usage(
         self, layer: LayerAttributes, kernel: np.ndarray, treatment: Treatment
     ) -> Amounts:
-        """As ``treated_use`` says."""
+        """Return the usage of treated weights by ``treated_use``."""
         return _as_amounts(self.estimator.treated_use(layer, kernel, treatment))
 
     def reason(self, layer: LayerAttributes) -> str:
-        """As ``reason`` says."""
+        """Return why nothing can be saved by the estimator's own ``reason``."""
         return str(self.estimator.reason(layer))
 
 

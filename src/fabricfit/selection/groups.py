@@ -32,6 +32,7 @@ EXACT_SOLVERS = ("exact", "CBC_MIP")
 """Names that mean the exact solver: the second one is the historical default argument."""
 
 _ROUNDS = 200
+"""Knapsacks at most for one choice, each with a smaller capacity."""
 
 DEFAULT_OPTIONS: Mapping[str, Any] = {"time_limit": 5.0}
 """For one knapsack; after that time the best choice found is used, with a proven gap."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fabricfit.description.strategies import SHARED_MULTIPLIERS
 from fabricfit.firmware.emulation.fixed import (
     FixedTensor,
     Format,
@@ -129,7 +130,7 @@ def addition_order(n_in: int, reuse_factor: int, strategy: str) -> list[int]:
     Latency adds the products in the order of the inputs. Resource with RF below ``n_in`` adds in cycle ``c``
     the inputs ``c, c + RF, c + 2·RF…``; with larger RF there is one product of an output a cycle.
     """
-    if strategy not in ("resource", "resource_unrolled") or reuse_factor >= n_in:
+    if strategy not in SHARED_MULTIPLIERS or reuse_factor >= n_in:
         return list(range(n_in))
     return [i for cycle in range(reuse_factor) for i in range(cycle, n_in, reuse_factor)]
 
