@@ -206,7 +206,7 @@ class OwnCall(keras.Model):
 
 @pytest.mark.parametrize(
     ("build", "message"),
-    [(Subclassed, "Call it on a batch"), (OwnCall, r"subclassed.*Received.*keras\.Model")],
+    [(Subclassed, "Call it on a batch"), (OwnCall, r"subclassed.*keras\.Model")],
 )
 def test_subclassed_model_is_refused(build, message):
     with pytest.raises(InvalidInputError, match=message):

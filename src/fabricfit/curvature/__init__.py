@@ -3,13 +3,13 @@
 Oracle ranking needs ∂L/∂w, saliency needs ∂²L/∂w², both of the *mean* loss L over a data set and
 for every weight of every kernel. Data is streamed in batches; sums are kept in double precision.
 
-There are three ways to the diagonal. *Gauss–Newton* is exact where the network, up to the
-activation before the loss, is piecewise linear in any one weight, and takes one backward pass for
-each output. *Exact* is true for any smooth network and takes Hessian-vector products: one for each
-unit of a Dense layer, up to one for each weight otherwise. *Estimate* takes a few such products,
-along random signs that differ from sample to sample, for what Gauss–Newton leaves out: right on
-average, with an error that it states. :func:`hessian_method` tells what a model needs,
-:class:`HessianDiagonal` what each kernel got.
+There are three methods for the diagonal. *Gauss–Newton* is exact where the network, up to the
+activation before the loss, is piecewise linear in any one weight, and needs one backward pass for
+each output. *Exact* holds for any smooth network and needs Hessian-vector products: one for each
+unit of a Dense layer, up to one for each weight otherwise. *Estimate* uses a few such products,
+along random signs that differ from sample to sample, for the part that Gauss–Newton omits: unbiased,
+with a stated error. :func:`hessian_method` says which method a model needs,
+:class:`HessianDiagonal` which one each kernel got.
 """
 
 from __future__ import annotations
@@ -61,8 +61,7 @@ def get_model_gradients(
     Parameters
     ----------
     model
-        A built model. It is run at inference (no dropout, moving statistics) and comes back as it
-        was.
+        A built model, which is not changed. It is run at inference (no dropout, moving statistics).
     loss_fn
         A ``keras.losses.Loss``, the name of a loss, or a function ``(y_true, y_pred)`` that returns
         a value for each sample or the mean over a batch. The mean over samples is what is
@@ -71,14 +70,14 @@ def get_model_gradients(
     X
         Inputs of shape ``(samples, …)``; a list, tuple or dict of such arrays for several inputs.
     y
-        Targets, as the loss takes them; a list, tuple or dict of arrays for several outputs.
+        Targets, as the loss expects them; a list, tuple or dict of arrays for several outputs.
     batch_size
         Samples in a batch; by default as many as fit a memory budget of about 128 MB.
     samples
-        Most samples to use, to bound the cost: of a larger data set so many are drawn, without
+        Largest number of samples, to bound the cost: of a larger data set as many are drawn, without
         replacement, and the loss is their mean. ``None`` for all.
     seed
-        Of that draw.
+        Seed of that draw.
 
     Returns
     -------
@@ -115,8 +114,8 @@ def get_model_hessians(
     Parameters
     ----------
     model, loss_fn, X, y, batch_size, method, samples, probes, seed
-        As for :func:`model_hessian`. The ways that the kernels took, and the errors of estimates,
-        are logged.
+        As for :func:`model_hessian`. The methods of the kernels, and the errors of estimates, are
+        logged.
 
     Returns
     -------
@@ -156,39 +155,39 @@ def model_hessian(
     probes: int | None = None,
     seed: int = 0,
 ) -> HessianDiagonal:
-    """Return the diagonal of the Hessian of the mean loss in every kernel, and how it was got.
+    """Return the diagonal of the Hessian of the mean loss in every kernel, and the method of each.
 
-    To ask several times, as weights change, keep a :class:`Curvature`: it compiles once.
+    For repeated evaluation, as weights change, keep a :class:`Curvature`: it compiles once.
 
     Parameters
     ----------
     model, loss_fn, X, y, batch_size, samples
         As for :func:`get_model_gradients`.
     method
-        ``'auto'`` takes, kernel by kernel, Gauss–Newton where that is exact, see
+        ``'auto'`` uses, kernel by kernel, Gauss–Newton where that is exact, see
         :func:`hessian_method`; else ``'exact'`` where Hessian-vector products times samples times
         the multiplications of a forward pass are at most
         :data:`~fabricfit.curvature.derivatives.EXACT_WORK`; else ``'estimate'``. Shapes
-        decide, not a clock.
+        decide, not measured time.
 
-        ``'estimate'`` adds random probes of the rest to Gauss–Newton. It still takes
-        Gauss–Newton where that is exact, and the exact way where that is no dearer than probes.
+        ``'estimate'`` adds random probes of the rest to Gauss–Newton. It still uses Gauss–Newton
+        alone where that is exact, and the exact method where that costs no more than probes.
 
-        ``'gauss-newton'`` on a model with smooth hidden activations leaves out their curvature:
-        fast, but easily wrong by half of the diagonal. Kernels that its closed form does not
-        cover (a layer called twice, an unknown layer type) go as for ``'auto'``.
+        ``'gauss-newton'`` on a model with smooth hidden activations omits their curvature: fast, but
+        easily wrong by half of the diagonal. Kernels that its closed form does not
+        cover (a layer called twice, an unknown layer type) are treated as for ``'auto'``.
     probes
         Products along random signs for each sample, 2 or more, for kernels that are estimated: the
         error falls with the root of samples times probes. ``None`` for 32768 / samples of them, or
         in kernels that Gauss–Newton does not cover for 262144 / samples; at least 2.
     seed
-        Of the draw of samples and of the signs: the same seed gives the same estimate.
+        Seed of the draw of samples and of the signs: the same seed gives the same estimate.
 
     Returns
     -------
     HessianDiagonal
-        Values, methods and relative errors by layer key. Errors say what the method leaves in the
-        diagonal of the samples that were used, not how far those speak for others.
+        Values, methods and relative errors by layer key. Errors are those of the method on the samples
+        that were used, not those of the choice of samples.
 
     Raises
     ------
@@ -199,8 +198,8 @@ def model_hessian(
 
     Notes
     -----
-    At a kink (a ReLU's zero, a tie in a max-pooling) the second derivative is taken as that of the
-    linear piece that the backend's gradient chooses.
+    At a kink (a ReLU's zero, a tie in a max-pooling) the second derivative is that of the linear piece
+    that the backend's gradient chooses.
 
     References
     ----------
@@ -215,7 +214,7 @@ def model_hessian(
 
 
 def hessian_method(model: keras.Model) -> str:
-    """Tell whether Gauss–Newton is the whole Hessian diagonal of a model, and if not, why.
+    """Return whether the Gauss–Newton diagonal of a model is that of its Hessian, and if not, why.
 
     Parameters
     ----------
@@ -228,8 +227,8 @@ def hessian_method(model: keras.Model) -> str:
         ``'gauss-newton'``, or ``'exact'`` followed by the reason:
         ``"exact: layer 'dense_1' has the activation 'tanh'"``. A layer type or activation that is
         not known to be piecewise linear counts as one that is not. Whether kernels of such a model
-        do take the exact way, or an estimate because that costs too much, is for
-        :func:`model_hessian` to say: it depends on the data too.
+        use the exact method, or an estimate because that costs too much, depends on the data too:
+        :func:`model_hessian` reports it.
     """
     from fabricfit.curvature.linearity import why_not_piecewise_linear
     from fabricfit.network.reader import read_if_possible
@@ -247,7 +246,7 @@ def loss_gradients(
     *,
     batch_size: int | None = None,
 ) -> dict[str, np.ndarray]:
-    """Do the work of :func:`get_model_gradients` for a chosen mapping of key -> kernel variable."""
+    """Return the gradients of the mean loss in chosen kernels, a mapping of key -> variable."""
     from fabricfit.curvature.derivatives import Curvature
 
     return Curvature(model, variables, loss_fn, batch_size).gradients(X, y)
@@ -263,7 +262,7 @@ def hessian_diagonal(
     batch_size: int | None = None,
     method: str = "auto",
 ) -> dict[str, np.ndarray]:
-    """Do the work of :func:`get_model_hessians` for a chosen mapping of key -> kernel variable."""
+    """Return the Hessian's diagonal in chosen kernels, a mapping of key -> variable."""
     from fabricfit.curvature.derivatives import Curvature
 
     return dict(

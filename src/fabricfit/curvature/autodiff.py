@@ -1,4 +1,4 @@
-"""What this room needs of a backend's automatic differentiation, and how it is found."""
+"""The interface to a backend's automatic differentiation, and its selection."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Autodiff(Protocol):
         Parameters
         ----------
         function
-            Takes a list of tensors; ``extra`` is handed through.
+            From a list of tensors; ``extra`` is returned unchanged.
         primals
             Where to evaluate.
         twice

@@ -1,4 +1,4 @@
-"""The derivatives of a model's loss, from steps that are compiled once."""
+"""Derivatives of a model's loss, from steps that are compiled once."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ logger = logging.getLogger(__name__)
 METHODS = ("auto", "gauss-newton", "exact", "estimate")
 
 EXACT_WORK = 2**34
-"""Most work for which a kernel takes the exact way unasked: Hessian-vector products times samples
-times multiplications of a forward pass. Some seconds of one processor."""
+"""Largest work for which ``'auto'`` uses the exact method: Hessian-vector products times samples times
+multiplications of a forward pass. Some seconds of one processor."""
 
 
 class Curvature:
-    """Gradients and Hessian diagonals of a model's mean loss, as often as they are asked for.
+    """Gradients and Hessian diagonals of a model's mean loss, for repeated evaluation.
 
-    What one call compiles, later calls use again, with the weights as they are then. The model's
-    layers must stay what they are; data of other shapes is compiled for anew.
+    Later calls reuse the compiled steps of earlier ones, with the weights of the moment. The model's
+    layers must not change; data of other shapes is compiled for again.
 
     Parameters
     ----------
     model
-        A built model, or what was read of it. It is run at inference (no dropout, moving statistics) and
-        comes back as it was.
+        A built model or its network, which is not changed. It is run at inference (no dropout, moving
+        statistics).
     kernels
         Key -> kernel variable; ``None`` for the kernels of all layers, by layer name.
     loss_fn
@@ -94,7 +94,7 @@ class Curvature:
             As for :func:`~fabricfit.curvature.get_model_gradients`.
         """
         data = Samples(self.model, X, y, samples, seed)
-        problem = self._prepared(data)
+        problem = self._prepare(data)
         found = kernel_gradients(problem, data)
         return {key: self._mean(key, found[key], data) for key in problem.kernels}
 
@@ -116,13 +116,13 @@ class Curvature:
             As for :func:`~fabricfit.curvature.model_hessian`.
         """
         data = Samples(self.model, X, y, samples, seed)
-        problem = self._prepared(data)
-        wanted = self._probes(problem, data, probes)
-        ways = self._ways(problem, data, method, wanted)
+        problem = self._prepare(data)
+        wanted = self._count_probes(problem, data, probes)
+        ways = self._choose_methods(problem, data, method, wanted)
         estimated = [key for key, way in ways.items() if way == "estimate"]
         closed = [key for key, way in ways.items() if way == "gauss-newton"]
         found = gauss_newton_diagonal(
-            problem, data, [*closed, *(key for key in estimated if key in problem.taps)]
+            problem, data, [*closed, *(key for key in estimated if key in problem.hooks)]
         )
         errors = dict.fromkeys(ways, 0.0)
         if self._obstacle is not None:
@@ -135,7 +135,7 @@ class Curvature:
         found.update(exact_diagonal(problem, data, exact))
         values = {key: self._mean(key, found[key], data) for key in ways}
         result = HessianDiagonal(values, ways, errors)
-        self._tell(result, data)
+        self._log(result, data)
         return result
 
     def plan(
@@ -147,7 +147,7 @@ class Curvature:
         samples: int | None = None,
         probes: int | None = None,
     ) -> dict[str, str]:
-        """Tell which way :meth:`hessians` would take for every kernel, and take none.
+        """Return the method that :meth:`hessians` would use for every kernel, without computing anything.
 
         Parameters
         ----------
@@ -155,23 +155,30 @@ class Curvature:
             As for :meth:`hessians`. Of the data only the shapes matter.
         """
         data = Samples(self.model, X, y, samples)
-        problem = self._prepared(data)
-        return self._ways(problem, data, method, self._probes(problem, data, probes))
+        problem = self._prepare(data)
+        return self._choose_methods(
+            problem, data, method, self._count_probes(problem, data, probes)
+        )
 
-    def _probes(self, problem: Problem, data: Samples, asked: int | None) -> dict[str, int]:
-        asked = optional_whole_number("probes", asked, 2)
-        return {key: asked or default_probes(problem, data, key) for key in problem.kernels}
+    def _count_probes(self, problem: Problem, data: Samples, wanted: int | None) -> dict[str, int]:
+        wanted = optional_whole_number("probes", wanted, 2)
+        return {key: wanted or default_probes(problem, data, key) for key in problem.kernels}
 
-    def _ways(
+    def _choose_methods(
         self, problem: Problem, data: Samples, method: str, probes: Mapping[str, int]
     ) -> dict[str, str]:
         if method not in METHODS:
             raise unknown_name("method", method, METHODS)
-        return {key: self._way(problem, data, key, method, count) for key, count in probes.items()}
+        return {
+            key: self._choose_method(problem, data, key, method, count)
+            for key, count in probes.items()
+        }
 
-    def _way(self, problem: Problem, data: Samples, key: str, method: str, probes: int) -> str:
-        """Choose by shapes alone how a kernel gets its diagonal."""
-        if key in problem.taps and (
+    def _choose_method(
+        self, problem: Problem, data: Samples, key: str, method: str, probes: int
+    ) -> str:
+        """Choose the method of a kernel by shapes alone."""
+        if key in problem.hooks and (
             method == "gauss-newton" or (method != "exact" and self._obstacle is None)
         ):
             return "gauss-newton"
@@ -181,7 +188,7 @@ class Curvature:
             return "exact"
         return "estimate"
 
-    def _prepared(self, data: Samples) -> Problem:
+    def _prepare(self, data: Samples) -> Problem:
         if self._problem is None or self._kind != data.kind:
             example = data.batch(0, 2)
             self._problem = Problem(
@@ -203,7 +210,7 @@ class Curvature:
             )
         return mean.astype(np.float32)
 
-    def _tell(self, result: HessianDiagonal, data: Samples) -> None:
+    def _log(self, result: HessianDiagonal, data: Samples) -> None:
         logger.info(
             "Hessian diagonal of %r on %d samples: %s",
             self.model.name,

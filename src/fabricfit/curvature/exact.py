@@ -1,13 +1,13 @@
-"""The Hessian's diagonal by Hessian-vector products: true for every smooth loss and architecture.
+"""The Hessian's diagonal by Hessian-vector products: exact for every smooth loss and architecture.
 
 A kernel whose layer is a matrix product used once is reached through that layer's pre-activation s,
 in which the loss's Hessian is block diagonal over samples, so that one product serves all samples::
 
     d²L/dW[i, f]² = sum_n sum_pq a[n, p, i] a[n, q, i] d²L_n/ds[n, p, f] ds[n, q, f]
 
-The products are taken along single elements of s (``positions × outputs`` of them, which is one for
+The products are computed along single elements of s (``positions × outputs`` of them, which is one for
 each unit of a plain Dense layer) or along a weight's whole effect (one for each weight), whichever
-are fewer. Any other kernel takes one product for each weight, in the weights themselves.
+are fewer. Any other kernel needs one product for each weight, in the weights themselves.
 
 References
 ----------
@@ -27,10 +27,10 @@ from fabricfit.curvature.autodiff import Pullback, Tensor
 from fabricfit.curvature.loss_function import Problem
 from fabricfit.curvature.samples import Batch, Samples
 
-__all__ = ["exact_diagonal", "product_count", "slope_in_weights"]
+__all__ = ["exact_diagonal", "gradient_in_weights", "product_count"]
 
 _PRODUCTS = 16
-"""Most Hessian-vector products in one compiled step in a layer's pre-activation."""
+"""Largest number of Hessian-vector products in one compiled step in a layer's pre-activation."""
 
 _PRODUCTS_IN_WEIGHTS = 4
 """The same for products in the weights themselves, whose graphs are larger."""
@@ -43,14 +43,14 @@ def exact_diagonal(
 ) -> dict[str, np.ndarray]:
     """Return the diagonal of the Hessian for some kernels, summed over samples."""
     return {
-        key: (_in_activation if key in problem.taps else _in_weights)(problem, samples, key)
+        key: (_in_activation if key in problem.hooks else _in_weights)(problem, samples, key)
         for key in keys
     }
 
 
 def product_count(problem: Problem, key: str) -> int:
-    """Return how many Hessian-vector products a kernel takes for each batch."""
-    if key not in problem.taps:
+    """Return how many Hessian-vector products a kernel needs for each batch."""
+    if key not in problem.hooks:
         return math.prod(problem.kernels[key].shape)
     p, g, i, f = problem.sizes[key]
     return min(p, i) * g * f
@@ -70,19 +70,19 @@ def _in_activation(problem: Problem, samples: Samples, key: str) -> np.ndarray:
         if by_position
         else sums.reshape(i, g, f)
     )
-    return problem.taps[key].form.kernel(problem.taps[key].layer, matrix)
+    return problem.hooks[key].form.kernel(problem.hooks[key].layer, matrix)
 
 
 def _make_step_in_activation(problem: Problem, key: str) -> _Step:
     p, g, i, f = problem.sizes[key]
-    tap, autodiff, curvature = problem.taps[key], problem.autodiff, problem.curvature
+    hook, autodiff, curvature = problem.hooks[key], problem.autodiff, problem.curvature
     by_position = p <= i
 
     def step(values: list[Tensor], batch: Batch, index: Tensor) -> Tensor:
         def gradient(shift: list[Tensor]) -> tuple[Tensor, Tensor]:
             def total(shift: list[Tensor]) -> tuple[Tensor, Tensor]:
-                taps, shifts = {key: tap}, {key: shift[0]}
-                found = problem.run(values, batch.x, taps, shifts, problem.heads)
+                hooks, shifts = {key: hook}, {key: shift[0]}
+                found = problem.run(values, batch.x, hooks, shifts, problem.heads)
                 z = curvature.join(found.outputs)
                 return curvature.total(z, batch.y, batch.weights), found.inputs[key]
 
@@ -90,7 +90,7 @@ def _make_step_in_activation(problem: Problem, key: str) -> _Step:
             return pullback(ops.ones_like(value))[0], inputs
 
         delta, inputs, pullback = autodiff.vjp(gradient, [problem.zero_shift(key, batch)])
-        rows = ops.cast(ops.stop_gradient(tap.form.rows(tap.layer, inputs)), delta.dtype)
+        rows = ops.cast(ops.stop_gradient(hook.form.rows(hook.layer, inputs)), delta.dtype)
         if by_position:
             picked = ops.reshape(_unit(index, p * g * f, delta), (-1, p, g, f))
             along = ops.broadcast_to(picked[:, None], (index.shape[0], *delta.shape))
@@ -137,18 +137,18 @@ def _make_step_in_weights(problem: Problem, key: str) -> _Step:
     shape = tuple(problem.kernels[key].shape)
 
     def step(values: list[Tensor], batch: Batch, index: Tensor) -> Tensor:
-        slope, pullback = slope_in_weights(problem, key, values, batch)
-        along = ops.reshape(_unit(index, math.prod(shape), slope), (-1, *shape))
+        gradient, pullback = gradient_in_weights(problem, key, values, batch)
+        along = ops.reshape(_unit(index, math.prod(shape), gradient), (-1, *shape))
         products = problem.autodiff.each(pullback, along)[0]
         return ops.sum(ops.reshape(products * along, (index.shape[0], -1)), axis=1)
 
     return step
 
 
-def slope_in_weights(
+def gradient_in_weights(
     problem: Problem, key: str, values: list[Tensor], batch: Batch
 ) -> tuple[Tensor, Pullback]:
-    """Return a batch's gradient in a kernel, and what multiplies by its Hessian."""
+    """Return a batch's gradient in a kernel, and the function that multiplies by its Hessian."""
     autodiff = problem.autodiff
 
     def gradient(kernel: list[Tensor]) -> tuple[Tensor, None]:
@@ -159,8 +159,8 @@ def slope_in_weights(
         return pullback(ops.ones_like(value))[0], None
 
     kernel = values[problem.places[id(problem.kernels[key])]]
-    slope, _, pullback = autodiff.vjp(gradient, [kernel])
-    return slope, pullback
+    value, _, pullback = autodiff.vjp(gradient, [kernel])
+    return value, pullback
 
 
 def _accumulate(

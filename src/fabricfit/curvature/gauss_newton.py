@@ -16,13 +16,13 @@ from fabricfit.curvature.samples import Batch, Samples
 __all__ = ["gauss_newton_diagonal"]
 
 _PASSES = 16
-"""Most backward passes in one compiled step: its graph grows with them."""
+"""Largest number of backward passes in one compiled step: its graph grows with them."""
 
 
 def gauss_newton_diagonal(
     problem: Problem, samples: Samples, keys: Sequence[str]
 ) -> dict[str, np.ndarray]:
-    """Return the diagonal of sum_n J_n^T H_n J_n for some tapped kernels, summed over samples.
+    """Return the diagonal of sum_n J_n^T H_n J_n for kernels with hooks, summed over samples.
 
     J_n is the Jacobian of the network's outputs, H_n the Hessian of the loss in them, for sample n.
     With H_n = sum_k scale_k v_k v_k^T, one backward pass with the cotangent v_k gives all samples'
@@ -43,19 +43,19 @@ def gauss_newton_diagonal(
             found = compiled(values, batch, np.minimum(index, curvature.size - 1), used)
             sums = [old + ops.convert_to_numpy(new) for old, new in zip(sums, found, strict=True)]
     return {
-        key: problem.taps[key].form.kernel(problem.taps[key].layer, total)
+        key: problem.hooks[key].form.kernel(problem.hooks[key].layer, total)
         for key, total in zip(keys, sums, strict=True)
     }
 
 
 def _make_step(problem: Problem, keys: Sequence[str]) -> Callable[..., list[Tensor]]:
-    taps = {key: problem.taps[key] for key in keys}
+    hooks = {key: problem.hooks[key] for key in keys}
     curvature, autodiff = problem.curvature, problem.autodiff
 
     def step(values: list[Tensor], batch: Batch, index: Tensor, used: Tensor) -> list[Tensor]:
         def network(shifts: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
             named = dict(zip(keys, shifts, strict=True))
-            found = problem.run(values, batch.x, taps, named, problem.heads)
+            found = problem.run(values, batch.x, hooks, named, problem.heads)
             return curvature.join(found.outputs), [found.inputs[key] for key in keys]
 
         zeros = [problem.zero_shift(key, batch) for key in keys]
@@ -64,7 +64,7 @@ def _make_step(problem: Problem, keys: Sequence[str]) -> Callable[..., list[Tens
         deltas = autodiff.each(pullback, vectors)
         scale = scale * used[:, None]
         return [
-            _sum_of_squares(taps[key].form.rows(taps[key].layer, a), delta, scale)
+            _sum_of_squares(hooks[key].form.rows(hooks[key].layer, a), delta, scale)
             for key, a, delta in zip(keys, inputs, deltas, strict=True)
         ]
 

@@ -1,7 +1,7 @@
-"""Running a model as a pure function, with taps on its layers' inputs and pre-activations.
+"""Running a model as a pure function, with hooks on its layers' inputs and pre-activations.
 
-While a model runs with taps, its layers' ``call`` and ``activation`` are hidden behind listeners
-and then bared again: one model must not be run from two threads at that time.
+While a model runs with hooks, its layers' ``call`` and ``activation`` are replaced on the instances and
+restored afterwards: one model must not be run from two threads at that time.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from fabricfit.curvature.autodiff import Tensor
 from fabricfit.curvature.linearity import Head
 from fabricfit.layers.matrix_form import MatrixForm
 
-__all__ = ["Tap", "TappedRun", "run", "run_tapped"]
+__all__ = ["Hook", "HookedRun", "run", "run_with_hooks"]
 
 _MISSING = object()
 
 
 @dataclass(frozen=True)
-class Tap:
-    """A layer of which inputs are read and to whose pre-activation something is added."""
+class Hook:
+    """A layer whose inputs are recorded, and to whose pre-activation a tensor can be added."""
 
     layer: keras.Layer
     form: MatrixForm
 
 
 @dataclass(frozen=True)
-class TappedRun:
-    """What a run with taps gave.
+class HookedRun:
+    """Results of a run with hooks.
 
     ``outputs`` is the list of the network's ends (before the activations that belong to the loss),
-    ``inputs`` and ``shapes`` hold a tapped layer's input and the shape of its pre-activation.
+    ``inputs`` and ``shapes`` hold a hooked layer's input and the shape of its pre-activation.
     """
 
     outputs: list[Tensor]
@@ -52,27 +52,27 @@ def run(
         return model(x, training=False)
 
 
-def run_tapped(
+def run_with_hooks(
     model: keras.Model,
     variables: Sequence[keras.Variable],
     values: Sequence[Tensor],
     x: Any,
-    taps: Mapping[str, Tap],
+    hooks: Mapping[str, Hook],
     shifts: Mapping[str, Tensor],
     heads: Sequence[Head] = (),
-) -> TappedRun:
-    """Call a model as :func:`run` does, with taps.
+) -> HookedRun:
+    """Call a model as :func:`run` does, with hooks.
 
     Parameters
     ----------
     model, variables, values, x
         As for :func:`run`.
-    taps
-        The layers to listen to, by key; each is called once by the model.
+    hooks
+        The layers with hooks, by key; each is called once by the model.
     shifts
         Tensors ``(n, p, g, f)`` in the layer's matrix form, added to its pre-activation.
     heads
-        Activations to leave out, since they belong to the loss.
+        Activations to leave out, because they belong to the loss.
     """
     inputs: dict[str, Tensor] = {}
     shapes: dict[str, tuple[int, ...]] = {}
@@ -80,44 +80,44 @@ def run_tapped(
     with ExitStack() as stack:
         for head in heads:
             if head.attribute:
-                stack.enter_context(_shadowed(head.layer, head.attribute, _first_argument))
-        for key, tap in taps.items():
-            listen = _listener(tap.layer.call, key, inputs)
-            activation = _first_argument if id(tap.layer) in cut else tap.layer.activation
-            shift = _shifter(tap, activation, key, shifts.get(key), shapes)
-            stack.enter_context(_shadowed(tap.layer, "call", listen))
-            stack.enter_context(_shadowed(tap.layer, "activation", shift))
+                stack.enter_context(_replaced(head.layer, head.attribute, _pass_on))
+        for key, hook in hooks.items():
+            recording = _record_inputs(hook.layer.call, key, inputs)
+            activation = _pass_on if id(hook.layer) in cut else hook.layer.activation
+            shift = _add_shift(hook, activation, key, shifts.get(key), shapes)
+            stack.enter_context(_replaced(hook.layer, "call", recording))
+            stack.enter_context(_replaced(hook.layer, "activation", shift))
         outputs = run(model, variables, values, x)
-    return TappedRun(keras.tree.flatten(outputs), inputs, shapes)
+    return HookedRun(keras.tree.flatten(outputs), inputs, shapes)
 
 
-def _first_argument(value: Any, *args: Any, **kwargs: Any) -> Any:
+def _pass_on(value: Any, *args: Any, **kwargs: Any) -> Any:
     return value
 
 
-def _listener(call: Any, key: str, inputs: dict[str, Tensor]) -> Any:
-    def listening(*args: Any, **kwargs: Any) -> Any:
+def _record_inputs(call: Any, key: str, inputs: dict[str, Tensor]) -> Any:
+    def recording(*args: Any, **kwargs: Any) -> Any:
         inputs[key] = args[0] if args else next(iter(kwargs.values()))
         return call(*args, **kwargs)
 
-    return listening
+    return recording
 
 
-def _shifter(
-    tap: Tap, activation: Any, key: str, shift: Tensor | None, shapes: dict[str, tuple[int, ...]]
+def _add_shift(
+    hook: Hook, activation: Any, key: str, shift: Tensor | None, shapes: dict[str, tuple[int, ...]]
 ) -> Any:
     def shifted(s: Tensor) -> Tensor:
         shapes[key] = tuple(s.shape)
         if shift is not None:
-            s = s + ops.cast(tap.form.restore(tap.layer, shift, shapes[key]), s.dtype)
+            s = s + ops.cast(hook.form.restore(hook.layer, shift, shapes[key]), s.dtype)
         return s if activation is None else activation(s)
 
     return shifted
 
 
 @contextmanager
-def _shadowed(layer: keras.Layer, name: str, value: Any) -> Iterator[None]:
-    """Let an instance attribute hide what a layer has by that name, past Keras' own tracking."""
+def _replaced(layer: keras.Layer, name: str, value: Any) -> Iterator[None]:
+    """Replace a layer's attribute by one of the instance, without Keras' tracking of attributes."""
     attributes = vars(layer)
     before = attributes.get(name, _MISSING)
     attributes[name] = value

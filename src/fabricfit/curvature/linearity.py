@@ -1,4 +1,4 @@
-"""Reading a model's graph: what is piecewise linear, and where the network gives way to the loss.
+"""What is piecewise linear in a model, and where the network ends and the loss begins.
 
 The loss is a smooth function of the last pre-activations; where all before those is piecewise
 linear in any one weight, the Gauss–Newton diagonal is the diagonal of the Hessian.
@@ -37,7 +37,7 @@ _PIECEWISE_LINEAR_OPERATIONS = (
 
 @dataclass(frozen=True)
 class Head:
-    """Where one output of a model leaves the network for the loss.
+    """The end of the network at one output, where the loss begins.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ class Head:
         return family.function(self.layer) if family is not None else None
 
     def finish(self, z: Any) -> Any:
-        """Turn the network's end into the model's output."""
+        """Return the model's output, given the network's end."""
         if self.attribute is None:
             return z
         return getattr(self.layer, self.attribute)(z)
@@ -94,14 +94,14 @@ def _find_head(graph: Graph, output: int, times: Mapping[int, int]) -> Head:
 
 
 def why_not_piecewise_linear(network: Network | None) -> str | None:
-    """Say what keeps a model's last pre-activations from being piecewise linear in any one weight.
+    """Return why a model's last pre-activations are not known to be piecewise linear in any one weight.
 
     Conservative: what is not known to be harmless counts as an obstacle. ``None`` if there is none.
 
     Parameters
     ----------
     network
-        What was read of the model; ``None`` where its graph cannot be read.
+        The model's network; ``None`` where its graph cannot be read.
     """
     if network is None:
         return "its graph cannot be read: not a built Sequential or Functional model"

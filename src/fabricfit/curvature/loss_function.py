@@ -1,4 +1,4 @@
-"""What is differentiated: a model's loss as a function of its kernels, and the steps that do it."""
+"""A model's loss as a function of its kernels, and the compiled steps that differentiate it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from keras import ops
 
 from fabricfit.curvature.autodiff import Tensor, load_autodiff
-from fabricfit.curvature.hooks import Tap, TappedRun, run, run_tapped
+from fabricfit.curvature.hooks import Hook, HookedRun, run, run_with_hooks
 from fabricfit.curvature.linearity import Head, find_heads
 from fabricfit.curvature.loss_curvature import LossCurvature
 from fabricfit.curvature.losses import LossSum
@@ -25,10 +25,10 @@ from fabricfit.network.reader import Network
 __all__ = ["MAX_BATCH", "MEMORY_BUDGET", "MatrixSize", "Problem"]
 
 MAX_BATCH = 2048
-"""Most samples in a batch whose size was left to us."""
+"""Largest batch, in samples, where the caller gives no size."""
 
 MEMORY_BUDGET = 2**25
-"""Most numbers that one batch's intermediate results should take, about (128 MB as float32)."""
+"""Largest number of values in one batch's intermediate results, about (128 MB as float32)."""
 
 
 class MatrixSize(NamedTuple):
@@ -56,7 +56,7 @@ class Problem:
     model
         A built model; its state is never written.
     network
-        What was read of it; ``None`` where its graph cannot be read.
+        Its network; ``None`` where its graph cannot be read.
     kernels
         Key -> kernel variable.
     loss
@@ -92,9 +92,9 @@ class Problem:
         self._layers = [] if network is None else [c.layer for c in network.graph.every_call()]
         self._steps: dict[Hashable, Callable[..., Any]] = {}
         # Read from one run what shapes there are: not while a step is traced.
-        found = self.run(self.values(), example.x, self.taps, {}, ())
-        # The matrix products of the tapped kernels.
-        self.sizes = {key: self._size(key, found.inputs[key]) for key in self.taps}
+        found = self.run(self.values(), example.x, self.hooks, {}, ())
+        # The matrix products of the kernels with hooks.
+        self.sizes = {key: self._size(key, found.inputs[key]) for key in self.hooks}
         # Shape of each output for one sample.
         self.outputs = [tuple(output.shape[1:]) for output in found.outputs]
         # Whether the loss weighs single samples.
@@ -113,12 +113,12 @@ class Problem:
                 )
 
     def _size(self, key: str, inputs: Tensor) -> MatrixSize:
-        tap = self.taps[key]
-        _, p, g, i = tap.form.rows(tap.layer, inputs).shape
+        hook = self.hooks[key]
+        _, p, g, i = hook.form.rows(hook.layer, inputs).shape
         return MatrixSize(p, g, i, math.prod(self.kernels[key].shape) // (g * i))
 
     @cached_property
-    def taps(self) -> dict[str, Tap]:
+    def hooks(self) -> dict[str, Hook]:
         """The kernels whose layer is a matrix product that the model calls once."""
         owners = Counter(id(getattr(call, "kernel", None)) for call in self._layers)
         found = {}
@@ -132,7 +132,7 @@ class Problem:
             family = family_of(layer)
             form = family.matrix_form(layer) if family is not None else None
             if form is not None and not rewritten:
-                found[key] = Tap(layer, form)
+                found[key] = Hook(layer, form)
         return found
 
     def _owner(self, variable: keras.Variable) -> Any:
@@ -145,9 +145,9 @@ class Problem:
 
     @cached_property
     def _all_sizes(self) -> list[MatrixSize]:
-        """The matrix products of all kernels; of those without a tap, what can be guessed."""
+        """The matrix products of all kernels; of those without a hook, guessed from shapes."""
         guessed = [
-            self._guess(variable) for key, variable in self.kernels.items() if key not in self.taps
+            self._guess(variable) for key, variable in self.kernels.items() if key not in self.hooks
         ]
         return [*self.sizes.values(), *guessed]
 
@@ -162,7 +162,7 @@ class Problem:
 
     @property
     def work(self) -> int:
-        """Multiplications that one sample takes in the layers of the kernels, forwards, about."""
+        """Approximate multiplications of one sample's forward pass in the layers of the kernels."""
         return sum(size.work for size in self._all_sizes)
 
     def numbers_per_sample(self, copies: int = 1) -> int:
@@ -182,7 +182,7 @@ class Problem:
     def batches(
         self, samples: Samples, numbers_per_sample: int, at_most: int | None = None
     ) -> Iterator[Batch]:
-        """Go over the data, in batches of the caller's size or one that keeps to the memory budget.
+        """Iterate over the data, in batches of the caller's size or one within the memory budget.
 
         All are of one size where the loss weighs single samples, so that padding does no harm.
 
@@ -204,12 +204,12 @@ class Problem:
         self,
         values: Sequence[Tensor],
         x: Any,
-        taps: Mapping[str, Tap],
+        hooks: Mapping[str, Hook],
         shifts: Mapping[str, Tensor],
         heads: Sequence[Head],
-    ) -> TappedRun:
-        """Run the model with taps, see :func:`~fabricfit.curvature.hooks.run_tapped`."""
-        return run_tapped(self.model, self.variables, values, x, taps, shifts, heads)
+    ) -> HookedRun:
+        """Run the model with hooks, see :func:`~fabricfit.curvature.hooks.run_with_hooks`."""
+        return run_with_hooks(self.model, self.variables, values, x, hooks, shifts, heads)
 
     def total(self, values: Sequence[Tensor], batch: Batch) -> Tensor:
         """Loss of a batch, summed over its samples, with these values of the variables."""
@@ -224,6 +224,6 @@ class Problem:
         return changed
 
     def zero_shift(self, key: str, batch: Batch) -> Tensor:
-        """Return the zero that is added to a tapped layer's pre-activation, ``(n, p, g, f)``."""
+        """Return the zero that is added to the pre-activation of a layer with a hook, ``(n, p, g, f)``."""
         p, g, _, f = self.sizes[key]
         return ops.zeros((batch.weights.shape[0], p, g, f), keras.config.floatx())

@@ -19,7 +19,7 @@ class LossSum:
     """The mean loss of a data set times its number of samples: a sum to which each batch adds.
 
     A value for each sample (of any further shape, over which its mean is taken) is weighted. One
-    value for a whole batch is taken for the batch's mean, so such batches must not be padded.
+    value for a whole batch counts as the batch's mean, so such batches must not be padded.
     With several outputs the losses of all of them add up.
 
     Parameters
@@ -32,7 +32,7 @@ class LossSum:
         self.function = separate_samples(loss_fn)
 
     def is_per_sample(self, y: Sequence[Tensor], outputs: Any) -> bool:
-        """Whether the loss tells the samples of a batch apart."""
+        """Whether the loss has a value for each sample of a batch."""
         return all(len(value.shape) > 0 for value in self._values(y, outputs))
 
     def __call__(self, y: Sequence[Tensor], outputs: Any, weights: Tensor) -> Tensor:

@@ -1,16 +1,16 @@
-"""The Hessian's diagonal by random probes: without bias at any number of them, and with its error.
+"""The Hessian's diagonal by random probes: unbiased at any number of them, with its error.
 
 For random signs v, independent of each other, ``v_i (H v)_i`` is H_ii on average. One and the same
-v for a whole data set leaves nearly all of the diagonal in noise; but the Hessian of the mean loss
-is a mean over samples, and every sample may be asked along signs of its own, in one product for all
+v for a whole data set would leave noise of the size of the diagonal; but the Hessian of the mean loss
+is a mean over samples, and every sample may have signs of its own, in one product for all
 of them. So the noise falls with the number of samples *times* probes.
 
 A kernel whose layer is a matrix product used once is reached through its pre-activation s, where
-the samples do not mix. What Gauss–Newton gives in closed form is not left to chance: probes go to
-the remainder, the Hessian of ``z · ∂L/∂z`` in s with the network's outputs z, ∂L/∂z held fixed.
+the samples do not mix. Gauss–Newton is computed in closed form; probes estimate the remainder, the
+Hessian of ``z · ∂L/∂z`` in s with the network's outputs z, ∂L/∂z held fixed.
 Any other kernel is probed in its weights, with signs of their own for every few samples.
 
-The spread among the probes of one sample tells the error, weight by weight.
+The spread among the probes of one sample gives the error, weight by weight.
 
 References
 ----------
@@ -32,19 +32,19 @@ import numpy as np
 from keras import ops
 
 from fabricfit.curvature.autodiff import Tensor
-from fabricfit.curvature.exact import slope_in_weights
+from fabricfit.curvature.exact import gradient_in_weights
 from fabricfit.curvature.loss_function import Problem
 from fabricfit.curvature.samples import Batch, Samples
 
 __all__ = ["Estimate", "default_probes", "estimated_diagonal", "relative_error"]
 
 _SAMPLES_AND_PROBES = 2**15
-"""Samples times probes in a layer's pre-activation, if the caller does not say how many probes."""
+"""Samples times probes in a layer's pre-activation, where the caller gives no number of probes."""
 
 _BATCHES_AND_PROBES = 2**13
-"""Batches times probes in a layer's weights, the same."""
+"""Batches times probes in a layer's weights, where the caller gives no number of probes."""
 
-_FEW = 32
+_SAMPLES_PER_SIGN = 32
 """Samples that share their signs where a kernel is probed in its weights."""
 
 _PRODUCTS = 8
@@ -65,32 +65,32 @@ class Estimate(NamedTuple):
 
 def default_probes(problem: Problem, samples: Samples, key: str) -> int:
     """Return how many probes a kernel gets: the fewer, the more samples average their noise."""
-    if key in problem.taps:
+    if key in problem.hooks:
         wanted = math.ceil(_SAMPLES_AND_PROBES / samples.size)
     else:
-        wanted = math.ceil(_BATCHES_AND_PROBES / math.ceil(samples.size / _FEW))
+        wanted = math.ceil(_BATCHES_AND_PROBES / math.ceil(samples.size / _SAMPLES_PER_SIGN))
     return max(wanted, 2)
 
 
 def estimated_diagonal(
     problem: Problem, samples: Samples, key: str, probes: int, seed: int
 ) -> Estimate:
-    """Estimate the Hessian's diagonal for one kernel; of a tapped one the remainder alone.
+    """Estimate the Hessian's diagonal for one kernel; of one with a hook the remainder alone.
 
     Parameters
     ----------
     problem, samples
-        What is differentiated, where.
+        The loss, and the data that it is differentiated on.
     key
         The kernel.
     probes
         Products for each sample, at least 2; rounded up to fill compiled steps.
     seed
-        Of the signs, which are the same on any backend and, for a tapped kernel, in batches of any
+        Seed of the signs, which are the same on any backend and, for a kernel with a hook, in batches of any
         size.
     """
     rng = np.random.default_rng([seed, *key.encode()])
-    if key in problem.taps:
+    if key in problem.hooks:
         return _in_activation(problem, samples, key, probes, rng)
     return _in_weights(problem, samples, key, probes, rng)
 
@@ -112,28 +112,28 @@ def _in_activation(
     problem: Problem, samples: Samples, key: str, probes: int, rng: np.random.Generator
 ) -> Estimate:
     p, g, i, f = problem.sizes[key]
-    steps, products = _split(probes, _PRODUCTS)
+    steps, products = _divide_into_steps(probes, _PRODUCTS)
     folded = products * g * (4 * p * f + (3 * i * f if p > 1 else 0)) + steps * products * p * g * f
     step = problem.step(("remainder", key), partial(_make_step_in_activation, problem, key))
     values, sums = problem.values(), _Sums()
     for batch in problem.batches(samples, problem.numbers_per_sample(2 + products) + folded):
         real = int(batch.weights.sum())
         signs = np.zeros((len(batch.weights), steps * products, p, g, f), np.int8)
-        signs[:real] = _signs(rng, real, signs.shape[1:])
+        signs[:real] = _draw_signs(rng, real, signs.shape[1:])
         for along in np.split(np.moveaxis(signs, 1, 0), steps):
             sums.add(step(values, batch, along))
-    kernel = partial(problem.taps[key].form.kernel, problem.taps[key].layer)
+    kernel = partial(problem.hooks[key].form.kernel, problem.hooks[key].layer)
     return sums.estimate(steps, products, kernel)
 
 
 def _make_step_in_activation(problem: Problem, key: str) -> _Step:
-    tap, autodiff, curvature = problem.taps[key], problem.autodiff, problem.curvature
+    hook, autodiff, curvature = problem.hooks[key], problem.autodiff, problem.curvature
 
     def step(values: list[Tensor], batch: Batch, signs: Tensor) -> list[Tensor]:
-        def slope(shift: list[Tensor]) -> tuple[Tensor, Tensor]:
+        def gradient(shift: list[Tensor]) -> tuple[Tensor, Tensor]:
             def linearized(shift: list[Tensor]) -> tuple[Tensor, Tensor]:
-                taps, shifts = {key: tap}, {key: shift[0]}
-                found = problem.run(values, batch.x, taps, shifts, problem.heads)
+                hooks, shifts = {key: hook}, {key: shift[0]}
+                found = problem.run(values, batch.x, hooks, shifts, problem.heads)
                 z = curvature.join(found.outputs)
                 fixed = ops.stop_gradient(curvature.gradient(z, batch.y, batch.weights))
                 return ops.sum(z * fixed), found.inputs[key]
@@ -141,8 +141,8 @@ def _make_step_in_activation(problem: Problem, key: str) -> _Step:
             value, inputs, pullback = autodiff.vjp(linearized, shift, twice=True)
             return pullback(ops.ones_like(value))[0], inputs
 
-        delta, inputs, pullback = autodiff.vjp(slope, [problem.zero_shift(key, batch)])
-        rows = ops.cast(ops.stop_gradient(tap.form.rows(tap.layer, inputs)), delta.dtype)
+        delta, inputs, pullback = autodiff.vjp(gradient, [problem.zero_shift(key, batch)])
+        rows = ops.cast(ops.stop_gradient(hook.form.rows(hook.layer, inputs)), delta.dtype)
         along = ops.cast(signs, delta.dtype)
         return _products_of_weights(rows, along, autodiff.each(pullback, along)[0])
 
@@ -180,20 +180,20 @@ def _in_weights(
     problem: Problem, samples: Samples, key: str, probes: int, rng: np.random.Generator
 ) -> Estimate:
     shape = tuple(problem.kernels[key].shape)
-    steps, products = _split(probes, _PRODUCTS_IN_WEIGHTS)
+    steps, products = _divide_into_steps(probes, _PRODUCTS_IN_WEIGHTS)
     numbers = problem.numbers_per_sample(2 * products)
     step = problem.step(("probes", key), partial(_make_step_in_weights, problem, key))
     values, sums = problem.values(), _Sums()
-    for batch in problem.batches(samples, numbers, _FEW):
+    for batch in problem.batches(samples, numbers, _SAMPLES_PER_SIGN):
         for _ in range(steps):
-            sums.add(step(values, batch, _signs(rng, 1, (products, *shape))[0]))
+            sums.add(step(values, batch, _draw_signs(rng, 1, (products, *shape))[0]))
     return sums.estimate(steps, products, lambda found: found)
 
 
 def _make_step_in_weights(problem: Problem, key: str) -> _Step:
     def step(values: list[Tensor], batch: Batch, signs: Tensor) -> list[Tensor]:
-        slope, pullback = slope_in_weights(problem, key, values, batch)
-        along = ops.cast(signs, slope.dtype)
+        gradient, pullback = gradient_in_weights(problem, key, values, batch)
+        along = ops.cast(signs, gradient.dtype)
         return _moments(along * problem.autodiff.each(pullback, along)[0])
 
     return step
@@ -207,7 +207,7 @@ def _moments(found: Tensor) -> list[Tensor]:
 
 
 class _Sums:
-    """What the steps return, added up in double precision."""
+    """Sums of the steps' results in double precision."""
 
     def __init__(self) -> None:
         self._total = self._spread = np.zeros(1)
@@ -219,19 +219,19 @@ class _Sums:
     def estimate(
         self, steps: int, products: int, kernel: Callable[[np.ndarray], np.ndarray]
     ) -> Estimate:
-        """Take the mean over all probes; each step told the variance of one of them."""
+        """Return the mean over all probes; each step gave the variance of one of them."""
         probes = steps * products
         return Estimate(kernel(self._total / probes), kernel(self._spread / (steps * probes)))
 
 
-def _split(probes: int, most: int) -> tuple[int, int]:
+def _divide_into_steps(probes: int, most: int) -> tuple[int, int]:
     """Return how many steps of how many products make so many probes, or a few more."""
     steps = math.ceil(probes / most)
     return steps, math.ceil(probes / steps)
 
 
-def _signs(rng: np.random.Generator, count: int, shape: tuple[int, ...]) -> np.ndarray:
-    """Draw random signs of shape ``(count, *shape)``; each of the count takes whole words."""
+def _draw_signs(rng: np.random.Generator, count: int, shape: tuple[int, ...]) -> np.ndarray:
+    """Draw random signs of shape ``(count, *shape)``; each of the count uses whole 64-bit words."""
     size = math.prod(shape)
     words = rng.integers(0, 2**64 - 1, (count, -(-size // 64)), np.uint64, endpoint=True)
     bits = np.unpackbits(words.view(np.uint8), axis=1, count=size)

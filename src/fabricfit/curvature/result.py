@@ -1,4 +1,4 @@
-"""What is known of a Hessian's diagonal, and how well."""
+"""The diagonal of a Hessian, with the method and the error of each kernel."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["HessianDiagonal"]
 
 @dataclass(frozen=True)
 class HessianDiagonal:
-    """The diagonal of a Hessian, with the way that each kernel took and the error that it left.
+    """The diagonal of a Hessian, with the method and the relative error of each kernel.
 
     Parameters
     ----------
@@ -22,9 +22,9 @@ class HessianDiagonal:
         Layer key -> ``'gauss-newton'``, ``'exact'`` or ``'estimate'``.
     errors
         Layer key -> relative error, the root mean square of the error over that of the diagonal,
-        both over the kernel's weights. 0 where the way is exact (up to rounding); one standard
+        both over the kernel's weights. 0 where the method is exact (up to rounding); one standard
         error for an estimate, ``inf`` where its noise hides the diagonal; ``nan`` where
-        Gauss–Newton was asked for and is an approximation, whose error nobody measured.
+        Gauss–Newton was requested and is an approximation, whose error is not measured.
     """
 
     values: Mapping[str, np.ndarray]
@@ -32,19 +32,19 @@ class HessianDiagonal:
     errors: Mapping[str, float]
 
     def summary(self) -> str:
-        """Name the kernels of each method, with the errors that are not 0, in one line."""
+        """Return the kernels of each method, with the errors that are not 0, in one line."""
         parts = []
         for method in dict.fromkeys(self.methods.values()):
-            keys = [key for key, taken in self.methods.items() if taken == method]
-            parts.append(f"{method}: {', '.join(self._named(key) for key in keys)}")
+            keys = [key for key, used in self.methods.items() if used == method]
+            parts.append(f"{method}: {', '.join(self._describe(key) for key in keys)}")
         return "; ".join(parts) or "no kernels"
 
-    def _named(self, key: str) -> str:
+    def _describe(self, key: str) -> str:
         error = self.errors[key]
-        return key if error == 0 else f"{key} ({_percent(error)})"
+        return key if error == 0 else f"{key} ({_format_error(error)})"
 
 
-def _percent(error: float) -> str:
+def _format_error(error: float) -> str:
     if np.isnan(error):
         return "error not measured"
     return "lost in noise" if np.isinf(error) else f"±{100 * error:.1f} %"

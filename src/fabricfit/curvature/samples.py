@@ -1,4 +1,4 @@
-"""A data set in batches: inputs, targets, and how much each sample counts."""
+"""A data set in batches: inputs, targets, and the weight of each sample."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ __all__ = ["Batch", "Samples"]
 
 
 class Batch(NamedTuple):
-    """Some samples of a data set.
+    """A batch of a data set.
 
-    ``x`` is structured as the model takes it, ``y`` holds one array for each output, ``weights`` is
+    ``x`` is structured as the model expects it, ``y`` holds one array for each output, ``weights`` is
     1 for a real sample and 0 for padding, shape ``(batch,)``.
     """
 
@@ -27,7 +27,7 @@ class Batch(NamedTuple):
 
 
 class Samples:
-    """Inputs and targets of a model, checked before any work begins; all of them or some.
+    """Inputs and targets of a model, all or some, checked before any work begins.
 
     Parameters
     ----------
@@ -38,9 +38,9 @@ class Samples:
     y
         Array of shape ``(samples, …)``; a list, tuple or dict of arrays for several outputs.
     most
-        Most samples to use; of more, so many are drawn without replacement.
+        Largest number of samples; of more, as many are drawn without replacement.
     seed
-        Of that draw.
+        Seed of that draw.
 
     Raises
     ------
@@ -95,7 +95,7 @@ class Samples:
         return Batch(x, [leaf[index] for leaf in self._y], weights)
 
     def batches(self, size: int, *, pad: bool = True) -> Iterator[Batch]:
-        """Go over the data once, in order.
+        """Iterate over the data once, in order.
 
         Parameters
         ----------

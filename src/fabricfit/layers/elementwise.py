@@ -19,6 +19,7 @@ __all__ = [
     "ElementwiseFamily",
     "IdentityFamily",
     "InputFamily",
+    "LambdaFamily",
     "RectifierFamily",
     "SoftmaxFamily",
 ]
@@ -108,6 +109,17 @@ class IdentityFamily(ElementwiseFamily):
 
     def constants(self, call: Call, inputs: tuple[Constants, ...]) -> Constants:
         return inputs[0]
+
+
+@register_layer
+class LambdaFamily(LayerFamily):
+    """Any function of the user's."""
+
+    handles = (keras.layers.Lambda,)
+
+    def remake(self, layer: Any, config: dict[str, Any]) -> Any:
+        # Its own from_config accepts only functions that were serialized.
+        return type(layer)(**config)
 
 
 @register_layer

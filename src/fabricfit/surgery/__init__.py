@@ -2,6 +2,6 @@
 
 :mod:`~fabricfit.network.graph` reads the model, the families of
 :mod:`~fabricfit.layers` say how units pass through each layer,
-:mod:`~fabricfit.surgery.planning` chooses what can go, and
+:mod:`~fabricfit.surgery.planning` chooses what can be removed, and
 :mod:`~fabricfit.surgery.rebuild` builds the smaller model.
 """

@@ -1,9 +1,9 @@
-"""Units that stand or fall together, as pruning sees them: before anything is zero.
+"""Coupled units, before any of them is zero: those that can only be pruned together.
 
-:mod:`~fabricfit.surgery.planning` asks which units of given weights can go. Here the question is which
-units *could* go if their weights were zeroed, which weights those are, and which others go with them: the
-filters that a residual sum ties to each other, the scale of a batch normalization behind them, the rows of
-all kernels that receive them.
+:mod:`~fabricfit.surgery.planning` finds which units can be removed with the present weights. This module
+finds which units *could* be removed if their weights were zeroed, which weights those are, and which other
+units are coupled to them: the filters that a residual sum adds, the scale of a batch normalization behind
+them, the rows of all kernels that receive them.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import keras
 import numpy as np
 
+from fabricfit.layers import family_of
 from fabricfit.layers.units import Numbers
 from fabricfit.network.cloning import copy_model
 from fabricfit.network.graph import Graph
@@ -23,21 +24,21 @@ from fabricfit.surgery.planning import Problem
 __all__ = ["Coupling", "couple_units"]
 
 PINNED = -1
-"""The class of units that have to stay."""
+"""The number of units that have to stay."""
 
 
 @dataclass
 class Coupling:
-    """Classes of units of a model.
+    """The coupled units of a model, each set of them with a number.
 
     Parameters
     ----------
     units
-        Kernel -> class of each of its units, shape ``(n_units,)``; -1 for a unit that has to stay.
+        Kernel -> number of each of its units, shape ``(n_units,)``; -1 for a unit that has to stay.
     rows
-        Kernel -> class of each channel that it receives; its rows are so many for each channel.
+        Kernel -> number of each channel that it receives, which may have several rows.
     scales
-        Layer and variable with a number for each unit (of a batch normalization) -> class of each.
+        Layer and variable with a value for each unit (of a batch normalization) -> number of each.
     reasons
         Kernel -> why units of it have to stay.
     """
@@ -58,26 +59,25 @@ def couple_units(model: keras.Model | Network) -> Coupling:
         across the border of a nested model: those that cross it stay.
     """
     network = as_network(model)
-    silent = _silenced(network)
+    zeroed = _zero_all_units(network)
     result, offset = Coupling(), 0
     names = network.names
-    for graph, quiet in zip(_graphs(network.graph), _graphs(silent.graph), strict=True):
-        offset = _add(result, graph, quiet, names, offset)
+    for graph, zero_graph in zip(_graphs(network.graph), _graphs(zeroed.graph), strict=True):
+        offset = _add_graph(result, graph, zero_graph, names, offset)
     return result
 
 
-def _silenced(network: Network) -> Network:
+def _zero_all_units(network: Network) -> Network:
     """Return a copy whose kernels, biases and scales are zero: as if every unit had been pruned."""
     copy = read(copy_model(network.model))
     for kernel in copy.grouped_kernels.values():
         for variable in (kernel.variable, kernel.bias):
             if variable is not None:
                 variable.assign(np.zeros(variable.shape))
-    for layer in copy.layers.values():
-        if isinstance(layer, keras.layers.BatchNormalization):
-            for variable in (layer.gamma, layer.beta):
-                if variable is not None:
-                    variable.assign(np.zeros(variable.shape))
+    for call in copy.graph.every_call():
+        family = family_of(call.layer)
+        for variable in family.scales(call) if family is not None else ():
+            variable.assign(np.zeros(variable.shape))
     return copy
 
 
@@ -87,12 +87,12 @@ def _graphs(graph: Graph) -> Iterator[Graph]:
         yield from _graphs(nested)
 
 
-def _add(
-    result: Coupling, graph: Graph, quiet: Graph, names: Mapping[int, str], offset: int
+def _add_graph(
+    result: Coupling, graph: Graph, zero_graph: Graph, names: Mapping[int, str], offset: int
 ) -> int:
-    """Add the classes of one graph; return the number of the next free class."""
+    """Add the coupled units of one graph; return the next free number."""
     problem = Problem(graph, {})
-    held = problem.held(Problem(quiet, {}).constants)
+    held = problem.find_held(Problem(zero_graph, {}).constants)
     for index, family in problem.families.items():
         call = graph.calls[index]
         name = names.get(id(call.layer))

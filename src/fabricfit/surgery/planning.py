@@ -1,15 +1,16 @@
-"""Which units can go: classes of units that stand or fall together, and what holds them back.
+"""Which units can be removed: sets of coupled units, and the reasons why some have to stay.
 
-Every unit of every tensor is a slot; families link slots of neighbouring tensors into classes. A class
-goes when nobody objects: no layer that blocks, no output of the model, and each layer that ends its
-units (Dense, Conv2D) can do without them, because they are constant or because nothing listens to
-them. Removing a unit can silence those before it, so this is asked again until nothing changes.
+Layer families link units of neighbouring tensors into sets of coupled units, here called classes. A class
+can be removed if no layer blocks it, it is no output of the model, and each layer that ends its units
+(Dense, Conv2D) can do without them, because they are constant or because nothing uses them. Removing a unit
+can make others useless, so this is repeated until nothing changes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -29,14 +30,14 @@ _FLOOR = "at least one unit of a layer stays"
 
 @dataclass(frozen=True)
 class Decision:
-    """What is removed from a graph.
+    """The units that are removed from a graph.
 
     Parameters
     ----------
     kept
         For each tensor a boolean for each unit; empty where the units are not known.
     constants
-        For each tensor what its units are.
+        For each tensor the values of its units, NaN where they vary.
     reasons
         Layer name -> why units of it that do no work stay.
     """
@@ -47,11 +48,11 @@ class Decision:
     reasons: dict[str, str]
 
     def cut(self, call: Call) -> Cut:
-        """Return what is taken away around a call."""
+        """Return the units that are removed around a call."""
         return _cut(call, self.kept, self.constants)
 
     def shrinks(self, call: Call) -> bool:
-        """Return whether something inside a layer goes, though its units may stay."""
+        """Return whether something inside a layer is removed, even if its units stay."""
         family = unit_family(call.layer)
         return family is not None and why_units_stay(call) is None and family.shrinks(call)
 
@@ -65,44 +66,76 @@ def decide(graph: Graph) -> Decision:
     blocked: dict[int, str] = {}
     while True:
         problem = Problem(graph, blocked)
-        kept = problem.solve()
-        refused = problem.refusals(kept)
+        kept = problem.find_kept()
+        refused = problem.find_refusals(kept)
         if not refused:
-            return Decision(graph, kept, problem.constants, problem.reasons(kept))
+            return Decision(graph, kept, problem.constants, problem.explain(kept))
         blocked |= refused
 
 
-@dataclass
+@dataclass(eq=False)
 class Problem:
-    """The classes of a graph, who blocks them, and the search for those that may go."""
+    """The coupled units of a graph, the layers that block them, and the search for those to remove."""
 
     graph: Graph
     blocked: dict[int, str]
-    families: dict[int, LayerFamily] = field(init=False)
-    constants: tuple[Constants, ...] = field(init=False)
 
-    def __post_init__(self) -> None:
-        self.obstacles = {
+    @cached_property
+    def obstacles(self) -> dict[int, str]:
+        """Position of each call around which nothing can be removed -> the reason."""
+        return {
             index: why
             for index, call in enumerate(self.graph.calls)
             if (why := self.blocked.get(index) or why_units_stay(call)) is not None
         }
-        self.families = {
+
+    @cached_property
+    def families(self) -> dict[int, LayerFamily]:
+        """Position of each other call -> the family of its layer."""
+        return {
             index: family
             for index, call in enumerate(self.graph.calls)
             if index not in self.obstacles and (family := unit_family(call.layer)) is not None
         }
+
+    @cached_property
+    def constants(self) -> tuple[Constants, ...]:
+        """The values of the units of each tensor, NaN where they vary."""
+        return self._propagate_constants()
+
+    @cached_property
+    def pins(self) -> list[tuple[np.ndarray, str]]:
+        """Classes that have to stay whatever else is removed, with the reason."""
+        return list(self._pins())
+
+    @cached_property
+    def n_classes(self) -> int:
+        """Number of classes, those of units inside layers included."""
+        return self._n_tensor_classes + sum(stop - start for start, stop in self._inner.values())
+
+    @cached_property
+    def _starts(self) -> np.ndarray:
+        """Position of the first unit of each tensor among all units, and the number of these."""
         sizes = [tensor.units or 0 for tensor in self.graph.tensors]
-        self.starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-        self.constants = self._propagate()
-        self.classes = self._classes()
-        self.n_classes = int(self.classes.max(initial=-1)) + 1
-        self._inner: dict[int, tuple[int, int]] = {}
+        return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+
+    @cached_property
+    def _unit_classes(self) -> np.ndarray:
+        return self._couple_units()
+
+    @property
+    def _n_tensor_classes(self) -> int:
+        return int(self._unit_classes.max(initial=-1)) + 1
+
+    @cached_property
+    def _inner(self) -> dict[int, tuple[int, int]]:
+        """Position of a call -> the classes of the units inside it, from the first to behind the last."""
+        found, start = {}, self._n_tensor_classes
         for index, family in self.families.items():
-            stop = self.n_classes + family.inner_units(self.graph.calls[index])
-            self._inner[index] = (self.n_classes, stop)
-            self.n_classes = stop
-        self.pins = list(self._pins())
+            stop = start + family.inner_units(self.graph.calls[index])
+            found[index] = (start, stop)
+            start = stop
+        return found
 
     def _calls(self) -> Iterator[tuple[Call, LayerFamily]]:
         for index, family in self.families.items():
@@ -110,20 +143,20 @@ class Problem:
 
     def classes_of(self, tensor: Tensor) -> np.ndarray:
         """Return the class of each unit of a tensor."""
-        return self.classes[self.starts[tensor.index] : self.starts[tensor.index + 1]]
+        return self._unit_classes[self._starts[tensor.index] : self._starts[tensor.index + 1]]
 
     def inner_classes(self, index: int) -> np.ndarray:
         """Return the class of each unit inside a call: of heads, for example."""
         start, stop = self._inner[index]
         return np.arange(start, stop)
 
-    def held(self, silenced: tuple[Constants, ...]) -> dict[int, str]:
+    def find_held(self, zeroed: tuple[Constants, ...]) -> dict[int, str]:
         """Return the classes that have to stay even if their weights are zero, each with a reason.
 
         Parameters
         ----------
-        silenced
-            What the units of each tensor are when all weights are zero.
+        zeroed
+            The values of the units of each tensor when all weights are zero.
         """
         found = {int(unit): why for units, why in self.pins for unit in units}
 
@@ -132,18 +165,18 @@ class Problem:
                 found.setdefault(int(unit), why)
 
         for call, family in self._calls():
-            own = silenced[call.output.index]
+            own = zeroed[call.output.index]
             if family.has_own_units:
-                why = f"{call.name!r} does not rest at one value when its weights are zero"
+                why = f"{call.name!r} is not constant when its weights are zero"
                 hold(self.classes_of(call.output)[np.isnan(own)], why)
             for port, tensor in enumerate(call.inputs):
-                known = silenced[tensor.index]
+                known = zeroed[tensor.index]
                 free = family.dispensable(call, port, known, np.ones(own.shape, bool))
                 why = family.why_constants_matter(call)
                 hold(self.classes_of(tensor)[~free & ~np.isnan(known)], why)
         return found
 
-    def _propagate(self) -> tuple[Constants, ...]:
+    def _propagate_constants(self) -> tuple[Constants, ...]:
         constants = [np.full(tensor.units or 0, np.nan) for tensor in self.graph.tensors]
         for call, family in self._calls():
             if family.pins_output(call) is None:
@@ -151,18 +184,18 @@ class Problem:
                 constants[call.output.index] = family.constants(call, inputs)
         return tuple(constants)
 
-    def _classes(self) -> np.ndarray:
+    def _couple_units(self) -> np.ndarray:
         ends: list[tuple[np.ndarray, np.ndarray]] = [(np.empty(0, np.int64),) * 2]
         for call, family in self._calls():
             for link in family.links(call):
-                source = self.starts[call.inputs[link.port].index]
-                ends.append((source + link.inputs, self.starts[call.output.index] + link.outputs))
+                source = self._starts[call.inputs[link.port].index]
+                ends.append((source + link.inputs, self._starts[call.output.index] + link.outputs))
             first, second = (
-                self.starts[call.output.index] + units for units in family.coupled_outputs(call)
+                self._starts[call.output.index] + units for units in family.coupled_outputs(call)
             )
             ends.append((first, second))
         sources, targets = (np.concatenate(side) for side in zip(*ends, strict=True))
-        n_slots = int(self.starts[-1])
+        n_slots = int(self._starts[-1])
         if n_slots == 0:
             return np.empty(0, np.int64)
         edges = coo_array((np.ones(sources.size, bool), (sources, targets)), (n_slots, n_slots))
@@ -190,7 +223,7 @@ class Problem:
                     call, port, constants, stays[self.classes_of(call.output)]
                 )
                 varies = np.isnan(constants)
-                yield units[needed & varies], f"{call.name!r} uses what becomes of them"
+                yield units[needed & varies], f"{call.name!r} uses them"
                 yield units[needed & ~varies], family.why_constants_matter(call)
             if family.has_own_units:
                 own = self.classes_of(call.output)
@@ -199,7 +232,7 @@ class Problem:
                 )
                 yield own[needed], f"{call.name!r} uses them itself, from step to step"
 
-    def solve(self) -> tuple[np.ndarray, ...]:
+    def find_kept(self) -> tuple[np.ndarray, ...]:
         """Return, for each tensor, which units stay."""
         stays = np.ones(self.n_classes, bool)
         while True:
@@ -215,7 +248,7 @@ class Problem:
                 return tuple(stays[self.classes_of(tensor)] for tensor in self.graph.tensors)
             stays = new
 
-    def refusals(self, kept: tuple[np.ndarray, ...]) -> dict[int, str]:
+    def find_refusals(self, kept: tuple[np.ndarray, ...]) -> dict[int, str]:
         """Return the calls whose finished cut would change what they compute."""
         found = {}
         for index, family in self.families.items():
@@ -226,7 +259,7 @@ class Problem:
                 found[index] = why
         return found
 
-    def reasons(self, kept: tuple[np.ndarray, ...]) -> dict[str, str]:
+    def explain(self, kept: tuple[np.ndarray, ...]) -> dict[str, str]:
         """Return, for each layer, why units of it that do no work stay."""
         stays = np.zeros(self.n_classes, bool)
         for tensor, mask in zip(self.graph.tensors, kept, strict=True):
@@ -237,25 +270,25 @@ class Problem:
             # Also of layers that are blocked themselves, as far as their family is known.
             family = unit_family(call.layer)
             if family is None:
-                reasons |= _idle_without_rule(call, self.obstacles.get(index, ""))
+                reasons |= _describe_zero_units(call, self.obstacles.get(index, ""))
                 continue
             if len(call.outputs) != 1:
                 continue
             if not (family.has_own_units or hasattr(call.layer, "kernel")):
                 continue
             if index in self.obstacles and not _has_readable_kernel(call, family):
-                reasons |= _idle_without_rule(call, self.obstacles[index])
+                reasons |= _describe_zero_units(call, self.obstacles[index])
                 continue
-            idle = self.classes_of(call.output)[family.zero_units(call) & kept[call.output.index]]
-            if idle.size:
-                reasons[call.name] = f"{idle.size} zero unit(s) stay: " + (
-                    "; ".join(_unique(why for held, why in holders if np.isin(idle, held).any()))
+            zero = self.classes_of(call.output)[family.zero_units(call) & kept[call.output.index]]
+            if zero.size:
+                reasons[call.name] = f"{zero.size} zero unit(s) stay: " + (
+                    "; ".join(_unique(why for held, why in holders if np.isin(zero, held).any()))
                     or _FLOOR
                 )
         return reasons
 
 
-def _idle_without_rule(call: Call, why: str) -> dict[str, str]:
+def _describe_zero_units(call: Call, why: str) -> dict[str, str]:
     """Return why zero units stay of a layer through which it is not known how units pass."""
     family = family_of(call.layer)
     kernels = family.kernels(call.layer) if family is not None else ()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import keras
 
 from fabricfit.errors import InvalidInputError
-from fabricfit.layers import unit_family
+from fabricfit.layers import family_of, unit_family
 from fabricfit.layers.calls import Call
 from fabricfit.layers.units import Replacement
 from fabricfit.surgery.planning import Decision
@@ -30,7 +31,7 @@ def rebuild(
     decision
         What :func:`~fabricfit.surgery.planning.decide` found.
     nested
-        What takes the place of a layer that is itself a model; ``None`` to copy it like any layer.
+        Returns the replacement of a layer that is itself a model; ``None`` to copy it like any layer.
 
     Raises
     ------
@@ -95,11 +96,9 @@ class _Maker:
         replacement = self._replacement(call)
         try:
             config = layer.get_config() | _live_objects(layer) | replacement.config
-            if isinstance(layer, keras.layers.Lambda):
-                # Its own from_config takes only functions that were serialized.
-                new = type(layer)(**config)
-            else:
-                new = type(layer).from_config(config)
+            family = family_of(layer)
+            make = type(layer).from_config if family is None else partial(family.remake, layer)
+            new = make(config)
         except (NotImplementedError, TypeError, ValueError) as error:
             raise InvalidInputError(
                 f"layer {call.name!r} ({type(layer).__name__}) cannot be made anew from its "
@@ -121,7 +120,7 @@ class _Maker:
 
 
 def _live_objects(layer: Any) -> dict[str, Any]:
-    """Return the functions and objects of the user's that Keras might not find again by name."""
+    """Return the user's functions and objects that Keras might not find again by name."""
     found = {}
     for name in layer.get_config():
         value = getattr(layer, name, None)

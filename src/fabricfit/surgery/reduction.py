@@ -1,4 +1,4 @@
-"""Remove units that do no work, without changing what the model computes."""
+"""Removal of units that do no work, without changing what the model computes."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ReductionPlan:
-    """What can be removed from a model, and what cannot, and why.
+    """The units of a model that can be removed, and the reasons why others stay.
 
     Parameters
     ----------
     removed
         Layer name -> indices of the units (neurons, filters) that it loses. A layer inside a nested
-        model goes by its path, ``'block/dense'``.
+        model is named by its path, ``'block/dense'``.
     kept
         Layer name -> why units of it whose kernel is all zero stay.
     units
@@ -79,14 +79,14 @@ def reduce_model(model: keras.Model | Network) -> keras.Model:
     A unit is a neuron of a Dense layer or a filter of a convolution. It is removed
 
     - if it is constant: its kernel is all zero, or meets only inputs that are themselves constant
-      zero. What activations, batch normalization and pooling make of its bias is folded into the
-      biases of the layers that receive it;
-    - or if nothing listens to it: its rows are zero in the kernels of all layers that receive it.
+      zero. The constant that its bias becomes behind activations, batch normalization and pooling is
+      folded into the biases of the layers that receive it;
+    - or if nothing uses it: its rows are zero in the kernels of all layers that receive it.
 
     A unit stays where its removal would not be exact: at an output of the model, before a softmax
     or a layer that is not known, before a convolution with padding (unless it is 0), before a
-    quantized layer (unless it is 0), where a residual sum ties it to a unit that works. At least
-    one unit of each layer stays. :func:`plan_reduction` tells the reasons.
+    quantized layer (unless it is 0), where a residual sum couples it to a unit that works. At least
+    one unit of each layer stays. :func:`plan_reduction` gives the reasons.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ def reduce_model(model: keras.Model | Network) -> keras.Model:
 
 @dataclass(frozen=True)
 class _Decisions:
-    """What is removed from a model and, by layer name, from the models inside it."""
+    """The decisions about a model and, by layer name, about the models inside it."""
 
     own: Decision
     inner: dict[str, _Decisions]
@@ -157,9 +157,9 @@ def _plan(decisions: _Decisions, path: str = "") -> ReductionPlan:
         family = unit_family(call.layer)
         if family is not None and family.has_own_units and call.output.units:
             units[path + call.name] = call.output.units
-            gone = decisions.own.removed(call)
-            if gone.size:
-                removed[path + call.name] = gone.tolist()
+            removed_units = decisions.own.removed(call)
+            if removed_units.size:
+                removed[path + call.name] = removed_units.tolist()
         elif call.name in decisions.inner:
             inner = _plan(decisions.inner[call.name], f"{path}{call.name}/")
             removed |= inner.removed

@@ -28,7 +28,7 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
 from fabricfit.choices import Treatment
-from fabricfit.curvature.hooks import Tap, run_tapped
+from fabricfit.curvature.hooks import Hook, run_with_hooks
 from fabricfit.deprecation import serve_old_names
 from fabricfit.layers import Kernel, family_of
 from fabricfit.layers.matrix_form import MatrixForm
@@ -99,15 +99,15 @@ class OptimalBrainSurgeonUpdate:
     def _compute_moments(self, kernels: Mapping[str, Kernel]) -> dict[str, np.ndarray]:
         """Return ``XᵀX`` of each kernel's inputs, a one behind them, shape ``(g, i + 1, i + 1)``."""
         assert self._data is not None
-        taps = {name: _make_tap(kernel) for name, kernel in kernels.items()}
+        hooks = {name: _make_hook(kernel) for name, kernel in kernels.items()}
         variables = list(self._model.variables)
         values = [variable.value for variable in variables]
         sums: dict[str, np.ndarray] = {}
         for X, _ in self._data.batches(self._batch_size):
-            found = run_tapped(self._model, variables, values, tensors(X), taps, {})
-            for name, tap in taps.items():
+            found = run_with_hooks(self._model, variables, values, tensors(X), hooks, {})
+            for name, hook in hooks.items():
                 rows = np.asarray(
-                    keras.ops.convert_to_numpy(tap.form.rows(tap.layer, found.inputs[name])),
+                    keras.ops.convert_to_numpy(hook.form.rows(hook.layer, found.inputs[name])),
                     np.float64,
                 )
                 rows = rows.reshape(-1, *rows.shape[2:])
@@ -188,8 +188,8 @@ class _Order:
         groups, inputs = moments.shape[0], moments.shape[1] - 1
         size = int(np.prod(kernel.shape))
         shape = (inputs, groups, size // (groups * inputs))
-        tap = _make_tap(kernel)
-        places = tap.form.kernel(tap.layer, np.arange(size).reshape(shape))
+        hook = _make_hook(kernel)
+        places = hook.form.kernel(hook.layer, np.arange(size).reshape(shape))
         return cls(places.reshape(-1), shape, kernel.shape)
 
     def matrix(self, kernel: np.ndarray) -> np.ndarray:
@@ -202,10 +202,10 @@ class _Order:
         return kernel
 
 
-def _make_tap(kernel: Kernel) -> Tap:
+def _make_hook(kernel: Kernel) -> Hook:
     form = _find_form(kernel)
     assert form is not None, "kernels without a form are left out"
-    return Tap(kernel.owner, form)
+    return Hook(kernel.owner, form)
 
 
 def _find_form(kernel: Kernel) -> MatrixForm | None:
