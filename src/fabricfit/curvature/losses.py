@@ -18,7 +18,7 @@ __all__ = ["LossSum"]
 class LossSum:
     """The mean loss of a data set times its number of samples: a sum to which each batch adds.
 
-    A value for each sample (of any further shape, over which its mean is taken) is weighted. One
+    A value for each sample (of any further shape, over which it is averaged) is weighted. One
     value for a whole batch counts as the batch's mean, so such batches must not be padded.
     With several outputs the losses of all of them add up.
 

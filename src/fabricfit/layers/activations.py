@@ -55,7 +55,7 @@ def why_units_mix(activation: Any) -> str | None:
 
 
 def is_piecewise_linear(function: Any) -> bool:
-    """Tell whether a function of Keras is known to be piecewise linear, number by number."""
+    """Return whether a function of Keras is known to be piecewise linear, number by number."""
     return _is_one_of(function, _PIECEWISE_LINEAR)
 
 
@@ -67,7 +67,7 @@ def work_of_activation(activation: Any, alone: ElementwiseWork) -> ElementwiseWo
     activation
         What a layer holds as ``activation``: a function of Keras, a quantizer, a layer, or ``None``.
     alone
-        What there is to do where it is none, or linear.
+        The work where there is no activation, or a linear one.
     """
     name = getattr(activation, "__name__", "")
     if name in ("", "linear"):
@@ -78,7 +78,7 @@ def work_of_activation(activation: Any, alone: ElementwiseWork) -> ElementwiseWo
 
 
 def activate(activation: Any, constants: Constants) -> Constants:
-    """Return what an activation makes of constants; NaN where they vary or may not be exact."""
+    """Return an activation's results on constants; NaN where they vary or may not be exact."""
     if activation is None or activation is keras.activations.linear:
         return np.where(np.isfinite(constants), constants, np.nan)
     result = apply_elementwise(activation, constants)

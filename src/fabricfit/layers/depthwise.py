@@ -91,8 +91,8 @@ class DepthwiseFamily(LayerFamily):
         known = inputs[0] if layer.padding == "valid" else only_zero(inputs[0])
         known = np.repeat(known, layer.depth_multiplier)
         kernel = to_numpy(_kernel_of(layer)).reshape(-1, known.size)
-        silent = (kernel == 0).all(axis=0)
-        sums = np.where(silent, 0.0, known * kernel.sum(axis=0))
+        unused = (kernel == 0).all(axis=0)
+        sums = np.where(unused, 0.0, known * kernel.sum(axis=0))
         bias = to_numpy(layer.bias) if layer.use_bias else 0.0
         return activate(layer.activation, sums + bias)
 

@@ -140,7 +140,7 @@ def einsum_kernel(layer: Any, part: str = "", units: int | None = None) -> Kerne
     part
         Its name, where it is one of several.
     units
-        The only axis of the kernel that tells units; all axes of results without it.
+        The only axis of the kernel that is one of units; all axes of results without it.
     """
     einsum = read_equation(layer.equation)
     shape = tuple(layer.kernel.shape)

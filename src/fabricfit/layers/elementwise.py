@@ -28,7 +28,7 @@ __all__ = [
 class ElementwiseFamily(LayerFamily):
     """A layer that applies one function to every number by itself; a subclass needs nothing but ``handles``.
 
-    Its ``call`` takes one tensor. A constant unit becomes what the layer makes of that constant. Declare
+    Its ``call`` takes one tensor. A constant unit becomes the layer's result on that constant. Declare
     ``piecewise_linear = True`` where the function is.
     """
 

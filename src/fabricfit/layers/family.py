@@ -59,7 +59,7 @@ class LayerFamily(UnitFlow):
 
     piecewise_linear: bool = False
     """Whether results, up to the layer's ``activation``, are piecewise linear in the inputs and in any one
-    weight: the Gauss-Newton diagonal is then that of the Hessian, which takes far less time."""
+    weight: the Gauss-Newton diagonal is then that of the Hessian, and is computed far faster."""
 
     final_activation: str | None = None
     """The attribute whose call ends the layer, so that it can belong to the loss behind it: ``'activation'``

@@ -2,8 +2,8 @@
 """Quantized layers of HGQ2, whose weights have trained bit widths of their own.
 
 A pruned weight loses its bits with its value: with bits left it would grow again, and the effective bit
-operations that HGQ2 counts would stay. Like QKeras', the layers are told by the names of their classes, so
-that nothing here imports HGQ2.
+operations that HGQ2 counts would stay. Like those of QKeras, the layers are recognized by the names of their
+classes, so that nothing here imports HGQ2.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class HGQFamily(QuantizedFamily):
 
 
 class HGQUnitsFamily(HGQFamily):
-    """Layers of HGQ2 whose units can be removed: the bits of each number go with the number."""
+    """Layers of HGQ2 whose units can be removed: the bits of a number are removed with it."""
 
     passes_units = True
 

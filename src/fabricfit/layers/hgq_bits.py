@@ -56,7 +56,7 @@ def precision_of(inner: Any) -> FixedPrecision | None:
 
 
 def bit_operations(layer: Any, met_bits: InputBits) -> BitOperations:
-    """Return what HGQ2 counts for a layer, taken apart into its weights and the rest."""
+    """Return the bit operations that HGQ2 counts for a layer: of each weight, and of the rest."""
     kernel = tuple(layer.kernel.shape)
     bits = ops.convert_to_numpy(layer.kq.bits_(kernel))
     total = float(ops.convert_to_numpy(layer._compute_ebops((1, *_input_shape(layer)))))

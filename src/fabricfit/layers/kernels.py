@@ -66,7 +66,7 @@ class Kernel:
         The only strategies with which hls4ml builds them so that pruned weights save something; all that
         it knows without.
     positions
-        How often they are applied to one sample; None where the layer's results tell.
+        How often they are applied to one sample; None where it follows from the shape of the results.
     inner
         Whether their results stay inside the layer.
     """

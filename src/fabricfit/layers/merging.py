@@ -46,7 +46,7 @@ class MergeFamily(LayerFamily):
         return np.where(np.isfinite(result), result, np.nan)
 
     def combine(self, layer: Any, constants: np.ndarray) -> Constants:
-        """Return what the layer makes of the constants of its branches, shape (branches, units)."""
+        """Return the constants of the output, given those of the branches, shape (branches, units)."""
         return _COMBINED[type(layer)](constants)
 
 

@@ -30,7 +30,7 @@ class ProductFamily(LayerFamily):
 
     The layer has the attributes ``kernel``, ``bias``, ``use_bias`` and ``activation``, and calls its
     activation last. A family whose kernel is not of shape ``(…, n_in, n_out)`` returns a layout with it:
-    its last row tells input units, its only column tells output units; the rest follows from that.
+    its last row axis is that of input units, its only column axis that of output units; the rest follows.
 
     An input unit that is constant is folded into the bias; one whose rows of the kernel are zero for all
     remaining output units does not matter. Where the input is padded with zeros, only the constant 0 is the

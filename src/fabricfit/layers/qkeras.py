@@ -1,7 +1,7 @@
 # ruff: noqa: D102 - the methods are documented where LayerFamily and UnitFlow declare them
 """Quantized layers of qkeras-v3: each like the layer of Keras that it quantizes.
 
-They are told by the names of their classes, so that nothing here imports QKeras: that would choose a
+They are recognized by the names of their classes, so that nothing here imports QKeras: that would choose a
 Keras backend for the whole process.
 """
 

@@ -33,7 +33,7 @@ _CANDIDATE = {1: 0, 4: 2, 3: 2}
 
 @dataclass(frozen=True)
 class _Weights:
-    """The kernels of one recurrent layer, their gates taken apart.
+    """The kernels of one recurrent layer, by gate.
 
     Parameters
     ----------

@@ -2,7 +2,7 @@
 
 A unit is a neuron, a filter, a channel: an entry of a tensor's last axis. Surgery asks a family what
 constant each unit has where its inputs are constant, which input unit belongs to which output unit, what
-keeps units from being removed, which input units the layer can do without, and what layer takes its place.
+keeps units from being removed, which input units the layer can do without, and what the smaller layer is.
 """
 
 from __future__ import annotations
@@ -112,11 +112,11 @@ class UnitFlow:
     """Whether units can be removed around a layer that the model calls several times."""
 
     def is_plain(self, call: Call) -> bool:
-        """Tell whether the layer is called with nothing that this family does not know of."""
+        """Return whether the layer is called with nothing but arguments that this family knows."""
         return call.plain
 
     def shrinks(self, call: Call) -> bool:
-        """Tell whether something inside the layer can be removed even if all its units stay."""
+        """Return whether something inside the layer can be removed even if all its units stay."""
         return False
 
     def obstacle(self, call: Call) -> str | None:
@@ -205,7 +205,7 @@ class UnitFlow:
 def apply_elementwise(
     function: Callable[[Any], Any], constants: Constants, rank: int = 2
 ) -> Constants:
-    """Return what a function that works number by number makes of constants.
+    """Return the results of a function that works number by number on constants.
 
     A result that is not finite counts as varying: it cannot be folded into anything.
 
