@@ -42,7 +42,7 @@ class Einsum:
     @property
     def positions(self) -> str:
         """Letters of the inputs, but the first one, that the kernel does not have."""
-        return "".join(c for c in self.inputs[1:] if c not in self.kernel)
+        return "".join(c for c in self.inputs[1:] if c not in self.kernel + ".")
 
     @property
     def groups(self) -> str:
