@@ -116,7 +116,7 @@ def test_the_tuners_are_seeded_too(trained, data, tmp_path):
             np.testing.assert_array_equal(a, b)
 
 
-def test_a_metric_that_decreases_is_judged_the_other_way(trained, data, tmp_path):
+def test_a_metric_that_decreases_is_compared_the_other_way(trained, data, tmp_path):
     result = run(
         trained,
         data,

@@ -145,21 +145,21 @@ def test_there_need_not_be_a_run_to_resume(data, unbroken, tmp_path):
 def test_a_search_goes_on_after_its_last_rung(data, unbroken, tmp_path, monkeypatch):
     from fabricfit.tuning import successive_halving as halving
 
-    judged, original = [], halving._evaluate_candidate
+    evaluated, original = [], halving._evaluate_candidate
 
-    def counting(engine, judge):
-        judged.append(1)
-        if len(judged) == 6:
+    def counting(engine, evaluate):
+        evaluated.append(1)
+        if len(evaluated) == 6:
             raise StopError
-        return original(engine, judge)
+        return original(engine, evaluate)
 
     monkeypatch.setattr(halving, "_evaluate_candidate", counting)
     with pytest.raises(StopError):
         run(data, settings(tmp_path))
-    judged[:] = [1] * 10
+    evaluated[:] = [1] * 10
     result = run(data, settings(tmp_path, resume=True))
     same(unbroken, result)
-    assert len(judged) < 10 + 4 + 2
+    assert len(evaluated) < 10 + 4 + 2
 
 
 @on_one_backend

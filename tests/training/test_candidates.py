@@ -81,7 +81,7 @@ def test_the_engine_holds_the_candidate_that_is_handed_out():
     for state, _ in engine.train_candidates(candidates, Data(X, y), orders, 32):
         for ours, theirs in zip(engine.get_weights(), state.weights, strict=True):
             np.testing.assert_array_equal(ours, theirs)
-        engine.set_weights([np.zeros_like(w) for w in state.weights])  # as a judge may do
+        engine.set_weights([np.zeros_like(w) for w in state.weights])  # as an evaluator may do
 
 
 def test_what_diverges_ends_and_the_others_go_on():

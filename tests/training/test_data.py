@@ -89,7 +89,7 @@ def streams(X, y, batch):
     return found
 
 
-def test_streams_train_and_are_judged_as_arrays_are():
+def test_streams_train_and_are_evaluated_as_arrays_are():
     X, y = blobs(100)
     results = []
     held = Data(X, y, resident_limit=10)  # too large for the device

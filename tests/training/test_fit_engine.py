@@ -119,7 +119,7 @@ def test_streams_and_single_steps():
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 
 
-def test_judging_alone_compiles_nothing():
+def test_evaluating_alone_compiles_nothing():
     X, y = blobs(64)
     model = own()[0]
     engine = make_engine(model, LOSS, "sgd")

@@ -1,4 +1,4 @@
-"""Successive halving: its schedule, its candidates, and that it finds what is best by its judge."""
+"""Successive halving: its schedule, its candidates, and that it finds the best by its evaluator."""
 
 from __future__ import annotations
 
@@ -66,27 +66,27 @@ def test_candidates_of_what_is_only_pruned_or_only_shared():
 
 
 @pytest.mark.parametrize("increasing", [True, False])
-def test_the_best_by_the_judge_is_found_and_its_weights_are_returned(increasing):
+def test_the_best_by_the_evaluator_is_found_and_its_weights_are_returned(increasing):
     X, y = blobs(128)
     model = mlp()
     attributes = described(model)
     engine = engine_for(model, attributes)
     start = engine.get_weights()
 
-    def judge(each):  # small weights are what is asked for: the largest strength makes them
+    def evaluate(each):  # small weights are what is asked for: the largest strength makes them
         total = sum(float(np.abs(kernel_of(each.model, n)).sum()) for n in ("fc1", "fc2", "out"))
         return -total if increasing else total
 
     choices = [uniform_strengths(attributes, value) for value in (1e-3, 1.0, 0.1, 0.0)]
     options = {"increasing": increasing, "epochs": 4, "batch_size": 32, "seed": 0}
-    found = halve(engine, choices, Data(X, y), judge, **options)
+    found = halve(engine, choices, Data(X, y), evaluate, **options)
     assert found.strengths == choices[1]
     assert found.trials[1].epochs == 4 and min(t.epochs for t in found.trials) == 1
     assert [trial.chosen for trial in found.trials] == [False, True, False, False]
     # It is what training with these strengths alone gives: nothing leaks from one trial to the next.
     engine.set_weights(start)
     engine.reset_optimizer()
-    again = halve(engine, [choices[1]], Data(X, y), judge, **options)
+    again = halve(engine, [choices[1]], Data(X, y), evaluate, **options)
     alone = engine_for(mlp(), attributes)
     alone.penalty.assign(choices[1])
     ends, data = [0, *rungs(4, 4)], Data(X, y)
@@ -142,7 +142,7 @@ def levels_of(model, objective=ParameterEstimator):
     )
 
 
-def test_judging_prunes_and_leaves_everything_as_it_was():
+def test_evaluating_prunes_and_leaves_everything_as_it_was():
     model = mlp()
     levels, decisions, data = levels_of(model)
     engine = make_engine(model, LOSS, "adam", decisions.attributes)
@@ -163,7 +163,7 @@ def test_judging_prunes_and_leaves_everything_as_it_was():
     assert found == pytest.approx(np.mean(expected))
 
 
-def test_a_target_out_of_reach_is_judged_lower():
+def test_a_target_out_of_reach_is_evaluated_lower():
     model = mlp()
     levels, decisions, data = levels_of(model)
     engine = make_engine(model, LOSS, "adam", decisions.attributes)

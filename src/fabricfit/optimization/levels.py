@@ -130,12 +130,12 @@ class LevelSelector:
         if not self.target.is_budget and level > _LOWER_LEVELS[0]:
             lower = lower[1:]
 
-        def after_pruning(engine: Engine) -> float:
+        def evaluate(engine: Engine) -> float:
             weights = engine.get_weights()
             kernels = engine.network.optimizable_kernels(self._attributes)
             statistics = self._compute_statistics(engine.network, self._few)
 
-            def measured(level: float) -> float:
+            def measure(level: float) -> float:
                 chosen = self.target.choose(kernels, level, statistics, roughly=True)
                 engine.set_weights(engine.projection.treated(weights, chosen.treatments))
                 self._after_pruning()
@@ -144,7 +144,7 @@ class LevelSelector:
             try:
                 while True:
                     try:
-                        return float(np.mean([measured(part * lower[0]) for part in parts]))
+                        return float(np.mean([measure(part * lower[0]) for part in parts]))
                     except InfeasibleError:
                         if len(lower) == 1:
                             raise
@@ -152,7 +152,7 @@ class LevelSelector:
             finally:
                 engine.set_weights(weights)
 
-        return after_pruning
+        return evaluate
 
     def _compute_statistics(self, network: Network, data: Data) -> dict[str, dict[str, np.ndarray]]:
         if not self._needs:

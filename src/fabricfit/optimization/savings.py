@@ -67,13 +67,13 @@ def deliver(
     """
     attributes = decisions.attributes
     old = before.counted_kernels(attributes)
-    whole = {name: _floats(objective.usage(attributes[name], old[name])) for name in old}
-    dense = _floats(objective.model_usage(attributes, old))
+    whole = {name: _to_floats(objective.usage(attributes[name], old[name])) for name in old}
+    dense = _to_floats(objective.model_usage(attributes, old))
     new = after.counted_kernels(attributes)
     left: dict[str, Amounts]
     if objective.removes_units:
         result = strip_regularizers(reduce_model(after))
-        final = _attributes_of_reduced(result, attributes)
+        final = _describe_reduced(result, attributes)
         left = {name: objective.usage_without(final[name], 0) for name in new}
         total = objective.model_usage_without(final, {})
     else:
@@ -88,15 +88,15 @@ def deliver(
             nonzeros_before=int(np.count_nonzero(kernel)),
             nonzeros_after=int(np.count_nonzero(new[name])),
             resources_before=whole[name],
-            resources_after=_floats(left[name]),
+            resources_after=_to_floats(left[name]),
             **_describe_skip(decisions, name),
         )
         for name, kernel in old.items()
     )
     if objective.counts_all_layers:
-        layers += _without_kernel(decisions, objective, old)
+        layers += _report_without_kernel(decisions, objective, old)
     units = tuple(objective.units) or tuple(f"resource {i}" for i in range(len(dense)))
-    return result, Account(units, layers, dense, _floats(total))
+    return result, Account(units, layers, dense, _to_floats(total))
 
 
 def weight_maps(after: Network, decisions: Decisions) -> dict[str, np.ndarray]:
@@ -135,7 +135,7 @@ def weight_maps(after: Network, decisions: Decisions) -> dict[str, np.ndarray]:
     return maps
 
 
-def _without_kernel(
+def _report_without_kernel(
     decisions: Decisions, objective: Objective, kernels: Mapping[str, np.ndarray]
 ) -> tuple[LayerReport, ...]:
     """Report the layers that have no kernel and use resources all the same."""
@@ -143,7 +143,7 @@ def _without_kernel(
     for name, layer in decisions.attributes.items():
         if name in kernels:
             continue
-        used = _floats(objective.usage(layer, np.zeros(0)))
+        used = _to_floats(objective.usage(layer, np.zeros(0)))
         weights = sum(matrix.size for _, matrix in layer.matrices)
         if any(used):
             kind, skip = layer.layer_type.__name__, _describe_skip(decisions, name)
@@ -157,7 +157,7 @@ def _describe_skip(decisions: Decisions, name: str) -> dict[str, Any]:
     return {} if skip is None else {"skipped": skip.sentence, "skip_reason": skip.reason}
 
 
-def _attributes_of_reduced(
+def _describe_reduced(
     model: keras.Model, attributes: Mapping[str, LayerAttributes]
 ) -> dict[str, LayerAttributes]:
     """Describe a reduced model as its larger self was described."""
@@ -174,5 +174,5 @@ def _attributes_of_reduced(
     return described
 
 
-def _floats(values: Iterable[float]) -> tuple[float, ...]:
+def _to_floats(values: Iterable[float]) -> tuple[float, ...]:
     return tuple(float(value) for value in values)
