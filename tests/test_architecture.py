@@ -57,3 +57,21 @@ def test_every_package_of_the_code_is_drawn_and_has_its_tests():
     packages = {path.name for path in SOURCE.iterdir() if (path / "__init__.py").exists()}
     assert {name for name in packages if f"{name}/" not in drawing} <= {"cli", "testing"}
     assert {name for name in packages if not (ROOT / "tests" / name).is_dir()} == set()
+
+
+RETIRED = re.compile(
+    r"\b(judg\w+|snap(s|ped|ping)?|tap(s|ped)|keepers?|gives? up|given up|stands? or falls?|now and then"
+    r"|becomes? of (every|its|the|a) weights?)\b",
+    re.IGNORECASE,
+)
+"""Words of ARCHITECTURE.md's glossary that have given way to others, where they can mean nothing else."""
+
+
+def test_the_code_speaks_the_glossarys_language():
+    found = [
+        f"{path.relative_to(ROOT)}:{number}: {word[0]}"
+        for path in SOURCE.rglob("*.py")
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if (word := RETIRED.search(line)) and "serve_old_names" not in line and '": "' not in line
+    ]
+    assert not found

@@ -14,7 +14,7 @@ __all__ = ["Choices", "Response", "Treatment"]
 
 @dataclass(frozen=True)
 class Treatment:
-    """What becomes of every weight of a kernel.
+    """Treatment of every weight of a kernel: trained, shared, held at a constant or zeroed.
 
     Parameters
     ----------

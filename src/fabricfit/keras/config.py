@@ -14,7 +14,7 @@ from fabricfit.run.files import TMP_DIRECTORY
 __all__ = ["SUPPORTED_LAYERS", "SUPPORTED_METRICS", "TMP_DIRECTORY"]
 
 
-def _supported_layers() -> tuple[type, ...]:
+def _list_supported_layers() -> tuple[type, ...]:
     import keras
 
     from fabricfit.layers import family_of_type
@@ -35,7 +35,7 @@ def _supported_layers() -> tuple[type, ...]:
 
 def __getattr__(name: str) -> Any:
     if name == "SUPPORTED_LAYERS":
-        return _supported_layers()
+        return _list_supported_layers()
     if name == "SUPPORTED_METRICS":
         from fabricfit.choices.ranking import criteria
 

@@ -34,7 +34,7 @@ def get_model_masks(
     """Choose what to prune and share at a sparsity, and spell it out weight by weight.
 
     With sparsity ``s``, the utilization that the objective counts is at most ``(1 - s)`` times the
-    baseline in every resource. Among all choices that meet this, the one is taken that loses least by
+    baseline in every resource. Among all choices that meet this, the one counts that loses least by
     the metric.
 
     Parameters

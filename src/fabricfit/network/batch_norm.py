@@ -1,4 +1,4 @@
-"""Batch normalizations folded into the layers before them, as hardware has them."""
+"""Batch normalizations folded into the layers before them, as hls4ml builds them."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def fold_normalizations(network: Network, layers: Container[str] | None = None) 
     model, removed = network.model, set(folded.values())
     logger.info("folded into the layers before them: %s", ", ".join(map(repr, sorted(removed))))
     with uncompiled(model):
-        new = _without(model, folded, removed)
+        new = _rebuild_without(model, folded, removed)
     for layer in new.layers:
         if layer.name not in folded:
             layer.set_weights(model.get_layer(layer.name).get_weights())
@@ -93,7 +93,7 @@ def fold_normalizations(network: Network, layers: Container[str] | None = None) 
     return read(new)
 
 
-def _without(model: Any, folded: dict[str, str], removed: set[str]) -> keras.Model:
+def _rebuild_without(model: Any, folded: dict[str, str], removed: set[str]) -> keras.Model:
     def copy(layer: Any) -> Any:
         config = layer.get_config()
         if layer.name in folded:

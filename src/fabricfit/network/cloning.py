@@ -1,4 +1,4 @@
-"""Copies of the caller's models: what happens to a copy never reaches the original."""
+"""Copies of a model, which share nothing with the original."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which layers receive a layer's units, and which units are outputs of the model."""
+"""Connections between layers: who receives a layer's units, and whose units are outputs of the model."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def output_layers(graph: Graph) -> frozenset[int]:
     The units of such a layer reach an output through nothing but layers without a matrix of weights, so
     that removing one would change the shape of an output.
     """
-    return frozenset(_layers_behind(graph, graph.outputs)[0])
+    return frozenset(_find_layers_behind(graph, graph.outputs)[0])
 
 
-def _layers_behind(graph: Graph, tensors: Iterable[int]) -> tuple[set[int], set[int]]:
+def _find_layers_behind(graph: Graph, tensors: Iterable[int]) -> tuple[set[int], set[int]]:
     """Follow tensors back to the layers that make their units.
 
     Returns
@@ -51,7 +51,7 @@ def _layers_behind(graph: Graph, tensors: Iterable[int]) -> tuple[set[int], set[
             if inner is None:
                 continue
             place = [made.index for made in call.outputs].index(tensor)
-            inside, through = _layers_behind(inner, (inner.outputs[place],))
+            inside, through = _find_layers_behind(inner, (inner.outputs[place],))
             layers |= inside
             pending += [call.inputs[position].index for position in through]
         elif _mixes_units(call.layer):

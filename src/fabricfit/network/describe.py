@@ -40,7 +40,7 @@ def get_attributes_from_keras_model(model: keras.Model) -> dict[str, LayerAttrib
     -------
     dict
         Layer name -> :class:`LayerAttributes`, in the order of the model. A layer inside a nested
-        model whose name is taken goes by its path, ``'block/dense'``.
+        model that shares its name with another goes by its path, ``'block/dense'``.
 
     Raises
     ------

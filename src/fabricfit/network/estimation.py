@@ -1,4 +1,4 @@
-"""``fabricfit.estimate``: what a Keras model takes of an FPGA, without training or synthesis."""
+"""``fabricfit.estimate``: the resources and timing of a Keras model, without training or synthesis."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def estimate(
         defaults (``fixed<16,6>``, Latency, a reuse factor of 1) without it. A budget may stand in its
         place.
     budget
-        What to compare with; its family is taken.
+        What to compare with; its family counts.
     family
         Whose DSP blocks and memories, a name of :func:`fabricfit.hardware.families`.
 

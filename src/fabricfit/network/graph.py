@@ -83,7 +83,7 @@ def is_readable(model: Any) -> bool:
     own_call = owner.__module__.split(".")[0] != "keras"
     if own_call or not isinstance(model, (keras.Sequential, keras.Function)):
         return False
-    return not isinstance(model, keras.Sequential) or _functional(model) is not None
+    return not isinstance(model, keras.Sequential) or _find_functional(model) is not None
 
 
 def read_graph(model: keras.Model) -> Graph:
@@ -102,7 +102,7 @@ def read_graph(model: keras.Model) -> Graph:
         The model is not built, or is a subclassed model, whose graph cannot be read.
     """
     _require_readable(model)
-    function = _functional(model)
+    function = _find_functional(model)
     depths = sorted(function._nodes_by_depth, reverse=True)
     nodes = [node for depth in depths for node in function._nodes_by_depth[depth]]
     uses = Counter(id(node.operation) for node in nodes)
@@ -135,7 +135,7 @@ def read_graph(model: keras.Model) -> Graph:
     return Graph(calls, tuple(tensors.values()), inputs, outputs, nested)
 
 
-def _functional(model: Any) -> Any:
+def _find_functional(model: Any) -> Any:
     return model._functional if isinstance(model, keras.Sequential) else model
 
 
@@ -144,7 +144,7 @@ def _require_readable(model: Any) -> None:
         raise InvalidTypeError(f"model must be a keras.Model. Received: {type(model).__name__}")
     if is_readable(model):
         return
-    if isinstance(model, keras.Sequential) and _functional(model) is None:
+    if isinstance(model, keras.Sequential) and _find_functional(model) is None:
         raise InvalidInputError(
             f"model {model.name!r} is not built, so that its shapes are not known. Start it with a "
             "keras.Input, or call model.build(input_shape) first."

@@ -95,7 +95,7 @@ class Network:
         They are for reading, before the model is changed.
         """
         return {
-            name: _view(kernel.variable) if kernel.quantizer is None else kernel.used()
+            name: _view_kernel(kernel.variable) if kernel.quantizer is None else kernel.used()
             for name, kernel in self.kernels.items()
         }
 
@@ -152,7 +152,7 @@ def read_if_possible(model: keras.Model | Network) -> Network | None:
 
 def kernel_variables(model: keras.Model) -> dict[str, keras.Variable]:
     """Return the variables that hold a model's kernels, also of one whose graph cannot be read."""
-    return {name: kernel.variable for name, (kernel, _) in _named_kernels(name_layers(model))}
+    return {name: kernel.variable for name, (kernel, _) in _name_kernels(name_layers(model))}
 
 
 def read(model: keras.Model, argument: str = "model") -> Network:
@@ -173,9 +173,9 @@ def read(model: keras.Model, argument: str = "model") -> Network:
     InvalidInputError
         It is not built, or is a subclassed model that cannot be run on symbols.
     """
-    model = _readable(model, argument)
+    model = _require_readable(model, argument)
     layers = name_layers(model)
-    kernels = dict(_named_kernels(layers))
+    kernels = dict(_name_kernels(layers))
     grouped = frozenset(name for name, (_, known) in kernels.items() if known)
     return Network(
         model,
@@ -201,11 +201,11 @@ def read_in_place(model: keras.Model) -> Network:
     if network.model is model:
         return network
     layers = name_layers(model)
-    kernels = {name: kernel for name, (kernel, _) in _named_kernels(layers)}
+    kernels = {name: kernel for name, (kernel, _) in _name_kernels(layers)}
     return replace(network, model=model, layers=layers, kernels=kernels)
 
 
-def _readable(model: Any, argument: str) -> keras.Model:
+def _require_readable(model: Any, argument: str) -> keras.Model:
     if not isinstance(model, keras.Model):
         raise InvalidTypeError(
             f"{argument} must be a keras.Model of Keras 3. Received: {type(model)!r}"
@@ -223,9 +223,9 @@ def _readable(model: Any, argument: str) -> keras.Model:
 def name_layers(model: keras.Model) -> dict[str, keras.layers.Layer]:
     """Return all layers by name, those of nested models in the place of the models."""
     paths = {id(layer): (path, layer) for path, layer in reversed(list(_walk_layers(model, "")))}
-    taken = Counter(layer.name for _, layer in paths.values())
+    times = Counter(layer.name for _, layer in paths.values())
     return {
-        layer.name if taken[layer.name] == 1 else path: layer
+        layer.name if times[layer.name] == 1 else path: layer
         for path, layer in reversed(paths.values())
     }
 
@@ -239,7 +239,7 @@ def _walk_layers(model: keras.Model, prefix: str) -> Iterator[tuple[str, keras.l
             yield path, layer
 
 
-def _named_kernels(
+def _name_kernels(
     layers: Mapping[str, keras.layers.Layer],
 ) -> Iterator[tuple[str, tuple[Kernel, bool]]]:
     """Yield each kernel by name, and whether its layer is of a known family."""
@@ -252,7 +252,7 @@ def _named_kernels(
             yield name, (Kernel(layer.kernel, layer), False)
 
 
-def _view(kernel: Any) -> np.ndarray:
+def _view_kernel(kernel: Any) -> np.ndarray:
     try:
         return np.asarray(keras.ops.stop_gradient(kernel.value))
     except (AttributeError, RuntimeError, TypeError, ValueError):

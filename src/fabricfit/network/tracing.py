@@ -48,12 +48,12 @@ def traced(model: keras.Model, argument: str = "model") -> keras.Model:
             f"{kind} whose shapes are not known. Call it on a batch of data before it is optimized; if it "
             f"has been, its call cannot be run on symbols. {instead}"
         )
-    with _nodes_of_its_own(model):
+    with _removed_nodes(model):
         try:
-            inputs = _inputs(model, shapes)
+            inputs = _make_inputs(model, shapes)
             plain = keras.Model(inputs, model.call(inputs), name=model.name)
             copy = keras.models.clone_model(
-                plain, input_tensors=new_inputs(plain), clone_function=_copied
+                plain, input_tensors=new_inputs(plain), clone_function=_copy_layer
             )
         except InvalidInputError:
             raise
@@ -67,7 +67,7 @@ def traced(model: keras.Model, argument: str = "model") -> keras.Model:
     return copy
 
 
-def _copied(layer: Any) -> Any:
+def _copy_layer(layer: Any) -> Any:
     if isinstance(layer, keras.Model) and not is_functional(layer):
         return traced(layer, "model")
     if isinstance(layer, keras.Model):
@@ -75,7 +75,7 @@ def _copied(layer: Any) -> Any:
     return type(layer).from_config(layer.get_config())
 
 
-def _inputs(model: keras.Model, shapes: Any) -> Any:
+def _make_inputs(model: keras.Model, shapes: Any) -> Any:
     """Return inputs in the structure in which the model was called, of any number of samples."""
     numbers = iter(range(1, 1000))
 
@@ -90,7 +90,7 @@ def _inputs(model: keras.Model, shapes: Any) -> Any:
 
 
 @contextmanager
-def _nodes_of_its_own(model: keras.Model) -> Iterator[None]:
+def _removed_nodes(model: keras.Model) -> Iterator[None]:
     """Take away from layers what symbols leave in them."""
     kept = [
         (nodes, len(nodes))

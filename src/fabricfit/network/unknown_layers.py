@@ -1,6 +1,6 @@
 """Layers of no known family that multiply by matrices: counted, though their weights are not optimized.
 
-Each matrix is described as if it were a dense layer of its own, so that what the model takes is not said to
+Each matrix is described as if it were a dense layer of its own, so that what the model uses is not said to
 be less.
 """
 
@@ -49,7 +49,7 @@ def describe_matrices(
                 array: np.ndarray = np.asarray(keras.ops.convert_to_numpy(variable))
                 label = f"{name}/{variable.path.partition('/')[2] or variable.name}"
                 matrix = standard_layout(array.shape).matrix(array)
-                found.append((_as_dense(label, attributes[name], matrix, config), matrix))
+                found.append((_describe_as_dense(label, attributes[name], matrix, config), matrix))
         if found:
             attributes[name].matrices = tuple(found)
 
@@ -60,7 +60,7 @@ def _multiplies(layer: Any) -> bool:
     return all(family is None or family.multiplies for family in known)
 
 
-def _as_dense(
+def _describe_as_dense(
     label: str, layer: LayerAttributes, matrix: np.ndarray, config: Mapping[str, Any]
 ) -> LayerAttributes:
     n_in, n_out = matrix.shape

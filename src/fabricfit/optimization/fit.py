@@ -1,4 +1,4 @@
-"""Fitting a model to a budget of an FPGA's resources: the main door."""
+"""``fabricfit.fit``: a model made to fit a budget of an FPGA's resources."""
 
 from __future__ import annotations
 

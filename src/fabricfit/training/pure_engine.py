@@ -1,6 +1,6 @@
 """Engines whose step is a pure function: all that it changes is passed in and handed back.
 
-So candidates can be trained side by side, by one compiled step, where a small model leaves cores idle.
+So candidates can be trained side by side, by one compiled step, where a small model leaves cores unused.
 """
 
 from __future__ import annotations
