@@ -12,7 +12,7 @@ import numpy as np
 from benchmarks.harness import Bench, Case, Contest
 from benchmarks.tables import NOTHING, Headline, Report, new_table, ratio, seconds
 from benchmarks.task import Task
-from benchmarks.workloads import LEARNING_RATE, LOSS, WORKLOADS, build, load_samples
+from benchmarks.workloads import LEARNING_RATE, LOSS, WORKLOADS, build, describe_model, load_samples
 
 __all__ = ["engine_task", "fit_task", "run", "timed_epochs"]
 
@@ -124,20 +124,15 @@ def engine_task(name: str, directory: str, warm: int, measured: int, masked: boo
     """Prepare epochs of fabricfit's engine, with half of the weights frozen or none."""
     import keras
 
-    import fabricfit
     from fabricfit.keras.masking import get_model_masks
     from fabricfit.objectives import ParameterEstimator
-    from fabricfit.optimization.eligible_layers import decide
     from fabricfit.training import Data, make_engine
 
     keras.utils.set_random_seed(0)
     samples, model = load_samples(name, directory), build(name)
-    attributes: Any = None
-    if masked:
-        described = fabricfit.get_attributes_from_keras_model(model)
-        attributes = decide(model, described, ParameterEstimator).attributes
+    attributes = describe_model(model) if masked else None
     engine = make_engine(model, LOSS, keras.optimizers.Adam(LEARNING_RATE), attributes)
-    if masked:
+    if attributes is not None:
         masks = get_model_masks(model, attributes, SPARSITY, ParameterEstimator)
         engine.projection.update(*masks)
         engine.project_weights()

@@ -13,7 +13,7 @@ import numpy as np
 from benchmarks.harness import Bench, Case, Measurement, Spread
 from benchmarks.tables import FAILED, Headline, Report, megabytes, new_table, seconds
 from benchmarks.task import Task
-from benchmarks.workloads import LEARNING_RATE, LOSS
+from benchmarks.workloads import LEARNING_RATE, LOSS, describe_model
 
 __all__ = ["level_task", "masks_task", "optimize_task", "run"]
 
@@ -211,22 +211,13 @@ def _iterate_batches(
         yield X[start : start + size].copy(), y[start : start + size].copy()
 
 
-def _describe_model(model: Any) -> Any:
-    import fabricfit
-    from fabricfit.objectives import ParameterEstimator
-    from fabricfit.optimization.eligible_layers import decide
-
-    described = fabricfit.get_attributes_from_keras_model(model)
-    return decide(model, described, ParameterEstimator).attributes
-
-
 def masks_task(directory: str, **sizes: Any) -> Task:
     """Prepare masks alone."""
     from fabricfit.keras.masking import get_model_masks
     from fabricfit.objectives import ParameterEstimator
 
     model = _build_network(Scale(**sizes))
-    attributes = _describe_model(model)
+    attributes = describe_model(model)
     return Task(lambda: get_model_masks(model, attributes, SPARSITY, ParameterEstimator))
 
 
@@ -240,7 +231,7 @@ def level_task(directory: str, **sizes: Any) -> Task:
 
     scale = Scale(**sizes)
     model, data = _build_network(scale), Data(*_draw_data(scale))
-    attributes = _describe_model(model)
+    attributes = describe_model(model)
 
     def work() -> None:
         engine = make_engine(model, LOSS, keras.optimizers.Adam(LEARNING_RATE), attributes)

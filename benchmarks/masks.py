@@ -11,7 +11,7 @@ import numpy as np
 from benchmarks.harness import Bench, Case, Contest
 from benchmarks.tables import NOTHING, Headline, Report, new_table, ratio, seconds
 from benchmarks.task import Task
-from benchmarks.workloads import WORKLOADS, load_model, train_models
+from benchmarks.workloads import WORKLOADS, describe_model, load_model, train_models
 
 __all__ = ["fabricfit_task", "kernels", "older_task", "run", "small_task"]
 
@@ -142,12 +142,9 @@ def _make_task(model: Any, sparsity: float, reuse_factor: int | None) -> Task:
     from fabricfit.description.attributes import OptimizationAttributes
     from fabricfit.description.structures import SUPPORTED_STRUCTURES
     from fabricfit.keras.masking import get_model_masks
-    from fabricfit.network.describe import get_attributes_from_keras_model
     from fabricfit.objectives import ParameterEstimator
-    from fabricfit.optimization.eligible_layers import decide
 
-    described = get_attributes_from_keras_model(model)
-    attributes = decide(model, described, ParameterEstimator).attributes
+    attributes = describe_model(model)
     if reuse_factor is not None:
         for layer in attributes.values():
             if layer.optimizable:

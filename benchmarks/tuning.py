@@ -16,6 +16,7 @@ from benchmarks.workloads import (
     LOSS,
     WORKLOADS,
     accuracy,
+    describe_model,
     load_model,
     load_samples,
     train_models,
@@ -88,13 +89,10 @@ def fabricfit_task(name: str, seed: int, directory: str, epochs: int, tuner: str
 
     import fabricfit
     from fabricfit.keras.builder import build_optimizable_model
-    from fabricfit.objectives import ParameterEstimator
-    from fabricfit.optimization.eligible_layers import decide
 
     import_search(tuner)
     samples, model = load_samples(name, directory, seed), load_model(name, seed, directory)
-    described = fabricfit.get_attributes_from_keras_model(model)
-    attributes = decide(model, described, ParameterEstimator).attributes
+    attributes = describe_model(model)
     default = fabricfit.OptimizationSettings.__dataclass_fields__["tuner"].default
 
     def work() -> Any:

@@ -21,6 +21,7 @@ __all__ = [
     "Workload",
     "accuracy",
     "build",
+    "describe_model",
     "load_model",
     "load_samples",
     "prepare_model",
@@ -207,6 +208,17 @@ def load_model(name: str, seed: int, directory: str) -> keras.Model:
 
 def _name_model_file(name: str, seed: int, directory: str) -> Path:
     return Path(directory) / f"{name}-{seed}.keras"
+
+
+def describe_model(model: keras.Model) -> dict[str, Any]:
+    """Return a model's attributes, with the layers marked that an objective of parameters optimizes."""
+    from fabricfit.network.describe import get_attributes_from_keras_model
+    from fabricfit.network.reader import read
+    from fabricfit.objectives import ParameterEstimator
+    from fabricfit.optimization.eligible_layers import decide
+
+    described = get_attributes_from_keras_model(model)
+    return dict(decide(read(model), described, ParameterEstimator).attributes)
 
 
 def accuracy(model: keras.Model, X: np.ndarray, y: np.ndarray) -> float:
