@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 
 from fabricfit.hardware import Estimate, ResourceKind, register_resource
-from fabricfit.hardware.resource_kinds import _KINDS
+from fabricfit.hardware.resource_records import _KINDS
 
 
 def estimate_power(product, work, family):

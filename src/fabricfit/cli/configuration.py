@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 
 from fabricfit.errors import InvalidInputError
-from fabricfit.hardware.resource_kinds import amount_names
+from fabricfit.hardware.resource_records import amount_names
 from fabricfit.hls4ml.config import default_configuration
 from fabricfit.run import defaults
 

@@ -20,7 +20,7 @@ from fabricfit.cli.inputs import import_plugins, load_data, load_model
 from fabricfit.errors import InvalidInputError
 from fabricfit.hardware.budget import Budget
 from fabricfit.hardware.families import DEFAULT_FAMILY
-from fabricfit.hardware.resource_kinds import amount_names
+from fabricfit.hardware.resource_records import amount_names
 from fabricfit.objectives import ParameterEstimator
 from fabricfit.objectives.fpga_luts import BitOperations
 from fabricfit.objectives.fpga_units import UnitResources

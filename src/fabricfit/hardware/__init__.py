@@ -24,7 +24,7 @@ from fabricfit.hardware.luts_and_ffs import (
 )
 from fabricfit.hardware.product import Product, Work, csd_digits
 from fabricfit.hardware.registers import output_registers, weight_registers
-from fabricfit.hardware.resource_kinds import (
+from fabricfit.hardware.resource_records import (
     ResourceKind,
     find_resource,
     register_resource,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from fabricfit.errors import InvalidInputError
 from fabricfit.hardware.devices import Device, find_device
 from fabricfit.hardware.families import DEFAULT_FAMILY
-from fabricfit.hardware.resource_kinds import in_base_units, resource_names
+from fabricfit.hardware.resource_records import in_base_units, resource_names
 
 __all__ = ["Budget"]
 

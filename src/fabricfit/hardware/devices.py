@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from fabricfit.errors import InvalidInputError
 from fabricfit.hardware.families import find_family
-from fabricfit.hardware.resource_kinds import amount_names, in_base_units
+from fabricfit.hardware.resource_records import amount_names, in_base_units
 
 __all__ = ["Device", "devices", "family_of_part", "find_device", "register_device"]
 

@@ -7,7 +7,7 @@ import math
 from fabricfit.description.attributes import LayerAttributes
 from fabricfit.description.elementwise import ElementwiseWork
 from fabricfit.hardware.estimates import Estimate
-from fabricfit.hardware.resource_kinds import resource_kinds
+from fabricfit.hardware.resource_records import resource_kinds
 from fabricfit.hardware.resources import Resources
 
 __all__ = ["other_resources"]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from fabricfit.description.strategies import STRATEGIES
 from fabricfit.errors import InvalidInputError, unknown_name
-from fabricfit.hardware.resource_kinds import find_resource
+from fabricfit.hardware.resource_records import find_resource
 
 __all__ = ["DEFAULT_FAMILY", "Family", "families", "find_family", "register_family"]
 

@@ -11,7 +11,7 @@ from fabricfit.hardware.estimates import NOTE_BREAK, Estimate, joined_notes, tot
 from fabricfit.hardware.families import DEFAULT_FAMILY
 from fabricfit.hardware.luts_and_ffs import product_ff, product_lut
 from fabricfit.hardware.product import Product, Work
-from fabricfit.hardware.resource_kinds import (
+from fabricfit.hardware.resource_records import (
     ResourceKind,
     find_resource,
     register_resource,
@@ -43,11 +43,11 @@ for _kind in _TABLE:
     register_resource(_kind)
 
 RESOURCES = tuple(kind.name for kind in _TABLE)
-"""Names of the built-in resources; :func:`~fabricfit.hardware.resource_kinds.resource_names` has all."""
+"""Names of the built-in resources; :func:`~fabricfit.hardware.resource_records.resource_names` has all."""
 
 
 class Resources(Mapping[str, Estimate]):
-    """Estimates by the name of the resource, in the order of :func:`~.resource_kinds.resource_names`.
+    """Estimates by the name of the resource, in the order of their registration.
 
     None is used of a resource that was not named.
 

@@ -9,7 +9,7 @@ from fabricfit.hardware.dsp import product_dsp
 from fabricfit.hardware.families import DEFAULT_FAMILY
 from fabricfit.hardware.luts_and_ffs import lut_of_constants, product_ff
 from fabricfit.hardware.product import Product, Work
-from fabricfit.hardware.resource_kinds import ProductLaw, resource_kinds
+from fabricfit.hardware.resource_records import ProductLaw, resource_kinds
 from fabricfit.hardware.resources import RESOURCES
 
 __all__ = ["EASY_SHARE", "WeightCosts", "weight_costs"]

@@ -16,7 +16,7 @@ from fabricfit.hardware.elementwise import other_resources
 from fabricfit.hardware.estimates import Estimate, joined_notes, total
 from fabricfit.hardware.families import DEFAULT_FAMILY, find_family
 from fabricfit.hardware.product import Product, Work
-from fabricfit.hardware.resource_kinds import resource_names
+from fabricfit.hardware.resource_records import resource_names
 from fabricfit.hardware.resources import Resources, product_resources
 from fabricfit.hardware.timing import product_interval, product_latency
 from fabricfit.hls4ml.products import hls4ml_attributes, product_of

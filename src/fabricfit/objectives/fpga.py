@@ -38,7 +38,7 @@ from fabricfit.hardware.cheap_constants import constants_of
 from fabricfit.hardware.elementwise import other_resources
 from fabricfit.hardware.families import DEFAULT_FAMILY, find_family
 from fabricfit.hardware.product import Product, Work
-from fabricfit.hardware.resource_kinds import find_resource, resource_kinds, resource_names
+from fabricfit.hardware.resource_records import find_resource, resource_kinds, resource_names
 from fabricfit.hardware.resources import Resources, product_resources
 from fabricfit.hardware.weight_costs import EASY_SHARE, weight_costs
 from fabricfit.hls4ml.products import (

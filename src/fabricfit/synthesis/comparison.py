@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fabricfit.hardware.estimates import Estimate
-from fabricfit.hardware.resource_kinds import find_resource, resource_names
+from fabricfit.hardware.resource_records import find_resource, resource_names
 from fabricfit.hls4ml.estimation import ModelEstimate
 from fabricfit.synthesis.reports import SynthesisReport
 from fabricfit.tables import TextTable
