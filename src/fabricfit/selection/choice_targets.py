@@ -239,12 +239,14 @@ class BudgetTarget(ChoiceTarget):
 
     Parameters
     ----------
-    attributes, kernels, metric, minimum_groups, reasons
+    attributes, kernels
         As for :class:`ChoiceTarget`.
     objective
         Counts the resources of the budget, and no others: see :func:`objective_for`.
     budget
         The limits.
+    **options
+        ``metric``, ``minimum_groups`` and ``reasons``, as for :class:`ChoiceTarget`.
 
     Raises
     ------
