@@ -212,7 +212,7 @@ def test_signature(address):
 
 
 def test_layer_attributes_take_their_arguments_in_the_old_order():
-    from fabricfit.description.attributes import LayerAttributes, OptimizationAttributes
+    from fabricfit.attributes import LayerAttributes, OptimizationAttributes
 
     settings = OptimizationAttributes()
     layer = LayerAttributes("fc", object, ["x"], (3, 2), (3,), (2,), False, settings, {"a": 1})
@@ -223,7 +223,7 @@ def test_layer_attributes_take_their_arguments_in_the_old_order():
 
 
 def test_structures_have_lower_case_values():
-    from fabricfit.description.structures import SUPPORTED_STRUCTURES
+    from fabricfit.config import SUPPORTED_STRUCTURES
 
     assert {member.name: member.value for member in SUPPORTED_STRUCTURES} == {
         "UNSTRUCTURED": "unstructured",
