@@ -8,6 +8,8 @@ what was expected, shows what was received and what to do about it.
 from __future__ import annotations
 
 import importlib
+import sys
+import warnings
 from collections.abc import Iterable
 from types import ModuleType
 from typing import Any
@@ -21,6 +23,7 @@ __all__ = [
     "RunDirectoryError",
     "require",
     "unknown_name",
+    "warn_caller",
 ]
 
 
@@ -90,3 +93,20 @@ def require(module: str, extra: str, purpose: str) -> ModuleType | Any:
             f"{purpose} needs {error.name or module!r}, which is not installed. "
             f"Install it with: pip install 'fabricfit[{extra}]'"
         ) from error
+
+
+def warn_caller(message: str, category: type[Warning]) -> None:
+    """Warn at the line of the caller's own that led here, however many calls inside the package lie between.
+
+    Parameters
+    ----------
+    message, category
+        As for :func:`warnings.warn`.
+    """
+    package = __name__.partition(".")[0]
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(
+        f"{package}."
+    ):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level)

@@ -225,7 +225,7 @@ def test_the_loss_object_is_not_changed():
         ({"y": np.array(["a"] * 17)}, InvalidTypeError, "y must be an array of numbers"),
         ({"batch_size": 0}, InvalidInputError, "batch_size"),
         ({"method": "hutchinson"}, InvalidInputError, "method must be one of"),
-        ({"loss_fn": "no_such_loss"}, InvalidInputError, "loss_fn must be the name"),
+        ({"loss_fn": "no_such_loss"}, InvalidInputError, "loss_fn must be a loss that Keras knows"),
         ({"loss_fn": 3}, InvalidTypeError, "loss_fn must be"),
         ({"y": [np.zeros(17), np.zeros(17)]}, InvalidInputError, "same number of samples"),
     ],

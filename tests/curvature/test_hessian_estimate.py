@@ -180,7 +180,7 @@ def test_gauss_newton_on_a_smooth_network_does_not_claim_an_error(caplog):
         found = model_hessian(case.model, case.loss_fn, case.X, case.y, method="gauss-newton")
     assert all(np.isnan(error) for error in found.errors.values())
     assert "a (error not measured)" in caplog.text
-    assert "approximation here: layer 'b' has the activation 'tanh'" in caplog.text
+    assert "approximation here: layer 'a' has the activation 'tanh'" in caplog.text
 
 
 def _plan(samples, *hidden, shape, classes, method="auto"):

@@ -8,6 +8,7 @@ import pytest
 hls4ml = pytest.importorskip("hls4ml")
 keras = pytest.importorskip("keras")
 
+import fabricfit
 from fabricfit.description.strategies import canonical_strategy
 from fabricfit.hls4ml import ReuseFactorWarning
 from fabricfit.network.describe import get_attributes_from_keras_model_and_hls4ml_config
@@ -139,4 +140,7 @@ def test_warnings_point_at_the_caller(model):
     config = write_config(model, "model", Strategy="Resource", ReuseFactor=5)
     with pytest.warns(ReuseFactorWarning, match="'conv2'.*=5 and uses 3") as caught:
         get_attributes_from_keras_model_and_hls4ml_config(model, config)
+    assert all(warning.filename == __file__ for warning in caught)
+    with pytest.warns(ReuseFactorWarning) as caught:
+        fabricfit.estimate(model, config)
     assert all(warning.filename == __file__ for warning in caught)

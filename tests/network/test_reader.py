@@ -13,8 +13,9 @@ from fabricfit.errors import InvalidInputError, InvalidTypeError
 from fabricfit.network import reader
 from fabricfit.network.reader import as_network, read, read_if_possible
 from tests.common import L, blobs, lenet, mlp
+from tests.marks import ON_ONE_BACKEND
 
-pytestmark = pytest.mark.keras
+pytestmark = ON_ONE_BACKEND
 
 
 def test_a_network_sees_the_present_weights():

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import math
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,7 +18,7 @@ from fabricfit.checks import whole_number
 from fabricfit.description.attributes import LayerAttributes, hls4mlAttributes
 from fabricfit.description.precision import Precision, parse_precision
 from fabricfit.description.strategies import SHARED_MULTIPLIERS, canonical_strategy, check_io_type
-from fabricfit.errors import InvalidInputError, InvalidTypeError
+from fabricfit.errors import InvalidInputError, InvalidTypeError, warn_caller
 from fabricfit.hls4ml.reuse_factor import (
     ReuseFactorWarning,
     effective_strategy,
@@ -94,7 +93,7 @@ def read_hls4ml_attributes(
         strategy = "Resource"
     used = legal_reuse_factor(n_in, n_out, asked, built)
     for warning in _list_reuse_warnings(layer, n_in, asked, used, built):
-        warnings.warn(f"layer {name!r}: {warning}", ReuseFactorWarning, stacklevel=3)
+        warn_caller(f"layer {name!r}: {warning}", ReuseFactorWarning)
     return hls4mlAttributes(
         n_in,
         n_out,
@@ -307,11 +306,7 @@ def _read_parallelization_factor(layer: _LayerConfig) -> int:
         return asked
     used = legal_parallelization_factor(math.prod(int(n or 1) for n in positions), asked)
     if used != asked:
-        warnings.warn(
-            f"layer {name!r}: {layer.instead(key, asked, used)}",
-            ReuseFactorWarning,
-            stacklevel=4,
-        )
+        warn_caller(f"layer {name!r}: {layer.instead(key, asked, used)}", ReuseFactorWarning)
     return used
 
 
