@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 
+import fabricfit
 from fabricfit.description.attributes import OptimizationAttributes
 from fabricfit.network.describe import get_attributes_from_keras_model
 from fabricfit.objectives import ParameterEstimator
@@ -99,3 +100,19 @@ def estimator(structure, *, pruning=True, weight_sharing=False, **shape):
             return [layer_attributes.grouping.group_size]
 
     return Parameters
+
+
+def quick_settings(directory, **changes):
+    """Settings of a run of a classifier that is over in seconds: two epochs, no search, any metric."""
+    options = {
+        "batch_size": 32,
+        "epochs": 2,
+        "optimizer": "adam",
+        "loss_fn": "sparse_categorical_crossentropy",
+        "validation_metric": "accuracy",
+        "increasing": True,
+        "rtol": None,
+        "tuner": None,
+        "directory": str(directory),
+    }
+    return fabricfit.OptimizationSettings(**{**options, **changes})

@@ -21,6 +21,7 @@ from fabricfit.layers import (
 from fabricfit.layers.matrix_form import LastAxisForm
 from fabricfit.network.describe import get_attributes_from_keras_model
 from fabricfit.testing import check_layer_family
+from tests.common import quick_settings
 from tests.marks import ON_ONE_BACKEND
 
 pytestmark = [*ON_ONE_BACKEND, pytest.mark.filterwarnings("ignore")]
@@ -239,17 +240,7 @@ def test_a_model_with_them_fits_a_budget(data, tmp_path):
     model = network()
     model.compile("adam", "sparse_categorical_crossentropy")
     model.fit(*data[0], epochs=5, verbose=0)
-    settings = fabricfit.OptimizationSettings(
-        batch_size=64,
-        epochs=2,
-        optimizer="adam",
-        loss_fn="sparse_categorical_crossentropy",
-        validation_metric="accuracy",
-        increasing=True,
-        rtol=None,
-        tuner=None,
-        directory=tmp_path,
-    )
+    settings = quick_settings(tmp_path, batch_size=64)
     config = {"Model": {"Precision": "fixed<16,6>", "ReuseFactor": 1, "Strategy": "Latency"}}
     result = fabricfit.fit(model, config, fabricfit.Budget(dsp=60), *data, settings)
     before, after = (each.get_layer("second").get_weights()[0] for each in (model, result.model))

@@ -12,7 +12,7 @@ import fabricfit
 from fabricfit.errors import InvalidInputError, InvalidTypeError
 from fabricfit.network import reader
 from fabricfit.network.reader import as_network, read, read_if_possible
-from tests.common import L, blobs, lenet, mlp
+from tests.common import L, blobs, lenet, mlp, quick_settings
 from tests.marks import ON_ONE_BACKEND
 
 pytestmark = ON_ONE_BACKEND
@@ -124,18 +124,7 @@ def test_a_fit_reads_the_model_and_the_copy_that_it_trains(settings, monkeypatch
     read_graph = reader.read_graph
     monkeypatch.setattr(reader, "read_graph", counted)
     X, y = blobs(64)
-    options = fabricfit.OptimizationSettings(
-        batch_size=16,
-        epochs=2,
-        optimizer="adam",
-        loss_fn="sparse_categorical_crossentropy",
-        validation_metric="accuracy",
-        increasing=True,
-        rtol=None,
-        tuner=None,
-        directory=str(tmp_path),
-        **settings,
-    )
+    options = quick_settings(tmp_path, batch_size=16, **settings)
     config = {"Model": {"Precision": "fixed<16,6>", "ReuseFactor": 1, "Strategy": "Latency"}}
     budget = fabricfit.Budget.relative(dsp=0.5)
     fabricfit.fit(mlp(), config, budget, (X, y), (X, y), options)

@@ -11,23 +11,12 @@ pytestmark = pytest.mark.keras
 
 def test_it_is_in_the_estimate_and_in_the_report(tmp_path):
     import fabricfit
-    from tests.common import blobs, mlp
+    from tests.common import blobs, mlp, quick_settings
 
     X, y = blobs(192)
     data, model = ((X[:128], y[:128]), (X[128:], y[128:])), mlp(hidden=8)
     config = {"Model": {"Precision": "fixed<16,6>", "ReuseFactor": 2, "Strategy": "Resource"}}
-    settings = fabricfit.OptimizationSettings(
-        batch_size=32,
-        epochs=2,
-        optimizer="adam",
-        loss_fn="sparse_categorical_crossentropy",
-        validation_metric="accuracy",
-        increasing=True,
-        rtol=None,
-        tuner=None,
-        regularization_range=[1e-6],
-        directory=str(tmp_path / "runs"),
-    )
+    settings = quick_settings(tmp_path / "runs", regularization_range=[1e-6])
     with power():
         before = fabricfit.estimate(model, config).resources["power"].value
         budget = fabricfit.Budget(power=0.6 * before)

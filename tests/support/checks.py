@@ -25,6 +25,7 @@ from fabricfit.objectives import ParameterEstimator
 from fabricfit.objectives.fpga import FPGAResources
 from fabricfit.scheduler import ConstantScheduler
 from fabricfit.surgery.reduction import plan_reduction, reduce_model
+from tests.common import quick_settings
 
 from .cases import Case, build
 
@@ -66,17 +67,7 @@ def _run(
     model = build(case)
     X = case.samples(64)
     y = np.random.default_rng(1).integers(0, 3, 64)
-    settings = fabricfit.OptimizationSettings(
-        batch_size=32,
-        epochs=2,
-        optimizer="adam",
-        loss_fn="sparse_categorical_crossentropy",
-        validation_metric="accuracy",
-        increasing=True,
-        rtol=None,
-        tuner=None,
-        directory=str(directory),
-    )
+    settings = quick_settings(directory)
     found = attributes or get_attributes_from_keras_model(model)
     scheduler = ConstantScheduler(sparsity, sparsity, 0.1)
     return fabricfit.optimize(model, found, objective, scheduler, (X, y), (X, y), settings)

@@ -21,6 +21,7 @@ from fabricfit.objectives.fpga import FPGAResources
 from fabricfit.optimization.eligible_layers import Decisions
 from fabricfit.optimization.optimize import OptimizationResult, run
 from fabricfit.optimization.settings import OptimizationSettings
+from fabricfit.optimization.setup import set_up
 from fabricfit.run import defaults
 from fabricfit.run.files import HLS_CONFIG
 from fabricfit.scheduler import OptimizationScheduler, PolynomialScheduler
@@ -121,7 +122,7 @@ def fit(
     levels = scheduler or PolynomialScheduler(defaults.LEVELS, final_sparsity=1.0)
     data = (train_data, validation_data)
     documents = {HLS_CONFIG: json.dumps(realized.config, indent=2) + "\n", **(documents or {})}
-    result = run(
+    setup = set_up(
         network,
         attributes,
         counted,
@@ -133,7 +134,7 @@ def fit(
         reuse=reuse,
         documents=documents,
     )
-    return replace(result, hls_config=realized.config)
+    return replace(run(setup), hls_config=realized.config)
 
 
 def _check_objective(objective: Any) -> type[FPGAResources]:

@@ -9,14 +9,14 @@ from typing import Any
 import keras
 
 from fabricfit.description.attributes import LayerAttributes
-from fabricfit.network.reader import Arrays, Network, as_network
+from fabricfit.network.reader import Arrays, as_network
 from fabricfit.objectives import ObjectiveLike
 from fabricfit.optimization.eligible_layers import Decisions
 from fabricfit.optimization.outcome import make_result
 from fabricfit.optimization.result import OptimizationResult
 from fabricfit.optimization.run import Run, open_recorder
 from fabricfit.optimization.settings import OptimizationSettings
-from fabricfit.optimization.setup import Finish, MakeTarget, set_up
+from fabricfit.optimization.setup import MakeTarget, RunSetup, set_up
 from fabricfit.run import show_progress
 from fabricfit.scheduler import OptimizationScheduler
 from fabricfit.selection.choice_targets import ChoiceTarget
@@ -71,7 +71,7 @@ def optimize(
     """
     data, settings = (train_data, validation_data), settings.ranked_by("l1")
     make_target = sparsity_target(settings)
-    return run(
+    setup = set_up(
         as_network(model),
         attributes,
         objective,
@@ -82,6 +82,7 @@ def optimize(
         reuse=reuse,
         documents=documents,
     )
+    return run(setup)
 
 
 def sparsity_target(settings: OptimizationSettings) -> MakeTarget:
@@ -108,35 +109,9 @@ def sparsity_target(settings: OptimizationSettings) -> MakeTarget:
     return make
 
 
-def run(
-    network: Network,
-    attributes: Mapping[str, LayerAttributes],
-    objective: ObjectiveLike,
-    make_target: MakeTarget,
-    scheduler: OptimizationScheduler,
-    data: tuple[Any, Any],
-    settings: OptimizationSettings,
-    finish: Finish | None = None,
-    reuse: OptimizationResult | None = None,
-    documents: Mapping[str, str] | None = None,
-) -> OptimizationResult:
-    """Run level by level toward a target: set-up, loop, outcome.
-
-    The arguments are those of :func:`fabricfit.optimization.setup.set_up`.
-    """
-    setup = set_up(
-        network,
-        attributes,
-        objective,
-        make_target,
-        scheduler,
-        data,
-        settings,
-        finish=finish,
-        reuse=reuse,
-        documents=documents,
-    )
-    shown = logging.getLogger("fabricfit") if settings.verbose else None
+def run(setup: RunSetup) -> OptimizationResult:
+    """Go level by level toward the target of a run that is set up, and return the outcome."""
+    shown = logging.getLogger("fabricfit") if setup.settings.verbose else None
     with show_progress(shown) as observer, open_recorder(setup, observer) as recorder:
         try:
             return make_result(setup, recorder, Run(setup, recorder).go())
