@@ -13,7 +13,6 @@ from typing import Any
 
 import keras
 
-from fabricfit.errors import InvalidInputError, InvalidTypeError
 from fabricfit.layers.calls import Call, Tensor
 
 __all__ = ["Graph", "is_readable", "read_graph"]
@@ -92,16 +91,8 @@ def read_graph(model: keras.Model) -> Graph:
     Parameters
     ----------
     model
-        A built Sequential or Functional model.
-
-    Raises
-    ------
-    InvalidTypeError
-        The argument is no Keras model.
-    InvalidInputError
-        The model is not built, or is a subclassed model, whose graph cannot be read.
+        A model that :func:`is_readable`; :func:`fabricfit.network.reader.read` checks that.
     """
-    _require_readable(model)
     function = _find_functional(model)
     depths = sorted(function._nodes_by_depth, reverse=True)
     nodes = [node for depth in depths for node in function._nodes_by_depth[depth]]
@@ -137,23 +128,6 @@ def read_graph(model: keras.Model) -> Graph:
 
 def _find_functional(model: Any) -> Any:
     return model._functional if isinstance(model, keras.Sequential) else model
-
-
-def _require_readable(model: Any) -> None:
-    if not isinstance(model, keras.Model):
-        raise InvalidTypeError(f"model must be a keras.Model. Received: {type(model).__name__}")
-    if is_readable(model):
-        return
-    if isinstance(model, keras.Sequential) and _find_functional(model) is None:
-        raise InvalidInputError(
-            f"model {model.name!r} is not built, so that its shapes are not known. Start it with a "
-            "keras.Input, or call model.build(input_shape) first."
-        )
-    raise InvalidInputError(
-        f"model must be a Sequential or Functional model, for the graph of a subclassed model "
-        f"cannot be read. Received: {type(model).__name__} {model.name!r}. Rebuild it as "
-        "keras.Model(inputs, outputs)."
-    )
 
 
 def _is_plain(node: Any) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from fabricfit.description.attributes import LayerAttributes
+from fabricfit.description.attributes import LayerAttributes, OptimizationAttributes
 from fabricfit.errors import InvalidInputError, InvalidTypeError
 from fabricfit.layers import Kernel, family_of
 from fabricfit.network.connections import output_layers
@@ -22,7 +22,6 @@ __all__ = [
     "Arrays",
     "Network",
     "as_network",
-    "grouped_kernels",
     "kernel_variables",
     "model_of",
     "name_layers",
@@ -109,6 +108,17 @@ class Network:
             if name in attributes and attributes[name].optimizable
         }
 
+    def iterate_optimizable(
+        self, attributes: Mapping[str, LayerAttributes]
+    ) -> Iterator[tuple[str, Kernel, LayerAttributes, OptimizationAttributes]]:
+        """Yield the name, kernel, attributes and groups of every kernel that is optimized."""
+        for name, kernel in self.grouped_kernels.items():
+            described = attributes.get(name)
+            if described is not None and described.optimizable:
+                settings = described.optimization_attributes
+                assert settings is not None
+                yield name, kernel, described, settings
+
     def counted_kernels(self, attributes: Mapping[str, LayerAttributes]) -> dict[str, np.ndarray]:
         """Return :meth:`kernel_arrays`, and note in the attributes what the model says of its bits now.
 
@@ -134,13 +144,6 @@ def as_network(model: keras.Model | Network, argument: str = "model") -> Network
 def model_of(model: keras.Model | Network) -> keras.Model:
     """Return the model that may have been read already."""
     return model.model if isinstance(model, Network) else model
-
-
-def grouped_kernels(
-    model: keras.Model | Network, attributes: Mapping[str, LayerAttributes]
-) -> dict[str, Kernel]:
-    """Return the kernels of known layer families; none, and nothing is read, where none is described."""
-    return as_network(model).grouped_kernels if attributes else {}
 
 
 def read_if_possible(model: keras.Model | Network) -> Network | None:

@@ -80,7 +80,7 @@ class Engine(ABC):
     ) -> None:
         self._read = model if isinstance(model, Network) else None
         self.model = model_of(model)
-        self.penalty = penalty or Penalty(model, {})
+        self.penalty = penalty or Penalty(self.model, {})
         self.seed = seed
         distilled = isinstance(loss_fn, DistillationLoss)
         self.plain_loss = loss_fn.plain if distilled else resolve_loss(loss_fn)
@@ -89,7 +89,7 @@ class Engine(ABC):
         self.optimizer = self._adapt_optimizer(fresh_optimizer(optimizer))
         self.parameters = Parameters(self.model.trainable_variables, self.optimizer, self.flattens)
         self.optimizer.build(self.parameters.built_on)
-        self.projection = Projection(model, attributes or {})
+        self.projection = Projection(self.network if attributes else self.model, attributes or {})
         self._fresh = self.values_of(self.optimizer.variables)
         self._on_device: WeakKeyDictionary[Data, tuple[Any, Any]] = WeakKeyDictionary()
         self._evaluators: WeakKeyDictionary[keras.metrics.Metric, MetricEvaluator] = (

@@ -16,7 +16,7 @@ from keras import ops
 from fabricfit.description.attributes import LayerAttributes
 from fabricfit.description.grouping import Grouping
 from fabricfit.layers.regularizers import group_norms, group_variances
-from fabricfit.network.reader import Network, grouped_kernels, model_of
+from fabricfit.network.reader import Network, as_network, model_of
 from fabricfit.training.flattening import Parameters
 
 __all__ = ["Penalty"]
@@ -60,12 +60,10 @@ class Penalty:
         self._variables = list(model_of(model).trainable_variables)
         positions = {id(v): i for i, v in enumerate(self._variables)}
         self._slots: dict[str, _Slot] = {}
-        for name, found in grouped_kernels(model, attributes).items():
-            described, kernel = attributes.get(name), found.variable
-            if described is None or not described.optimizable:
-                continue
-            settings = described.optimization_attributes
-            assert settings is not None
+        if not attributes:
+            return
+        for name, found, described, settings in as_network(model).iterate_optimizable(attributes):
+            kernel = found.variable
             self._slots[name] = _Slot(
                 positions[id(kernel)],
                 described.grouping,

@@ -79,18 +79,14 @@ class Projection:
         places = {id(v): i for i, v in enumerate(trained.variables)}
         self._places = [places[id(v)] for v in trained.trainable_variables]
         self._slots: dict[str, _Slot] = {}
-        self._find_followers: dict[str, list[tuple[_Slot, _Following]]] = {}
+        self._followers: dict[str, list[tuple[_Slot, _Following]]] = {}
         self._follower_slots: dict[int, _Slot] = {}
         self._groupings: dict[str, Grouping] = {}
-        network = as_network(model) if attributes else None
-        kernels = {} if network is None else network.grouped_kernels
-        layers = {} if network is None else network.layers
-        for name, found in kernels.items():
-            described, kernel = attributes.get(name), found.variable
-            if described is None or not described.optimizable:
-                continue
-            settings = described.optimization_attributes
-            assert settings is not None
+        if not attributes:
+            return
+        network = as_network(model)
+        for name, found, described, settings in network.iterate_optimizable(attributes):
+            kernel = found.variable
             grouped = settings.weight_sharing and described.grouping.group_size > 1
             if grouped:
                 self._groupings[name] = described.grouping
@@ -105,12 +101,12 @@ class Projection:
             by_unit = settings.structure_type is SUPPORTED_STRUCTURES.STRUCTURED
             scales: list[tuple[keras.Variable, _Following]] = [
                 (
-                    _find_variable(layers[layer], variable),
+                    _find_variable(network.layers[layer], variable),
                     partial(_follow_indices, described.axes, units),
                 )
                 for (layer, variable), units in described.scales.items()
             ]
-            self._find_followers[name] = [
+            self._followers[name] = [
                 (self._get_follower_slot(v, positions), following)
                 for v, following in (*_find_followers(found, described.axes, by_unit), *scales)
                 if id(v) in positions
@@ -231,7 +227,7 @@ class Projection:
                     f"offsets give weights of layer {name!r} values of their own; its attributes "
                     "do not allow it."
                 )
-            for follower, following in self._find_followers[name]:
+            for follower, following in self._followers[name]:
                 trains = following((mask != 0) | (cluster != 0))
                 followed[follower.position] = followed.get(follower.position, True) & trains
         for position, slot in self._follower_slots.items():
@@ -254,7 +250,7 @@ class Projection:
             place = self._places[self._slots[name].position]
             found[place] = treatment.apply(found[place])
             trains = (treatment.mask != 0) | (treatment.cluster != 0)
-            for follower, following in self._find_followers[name]:
+            for follower, following in self._followers[name]:
                 place = self._places[follower.position]
                 found[place] = found[place] * following(trains)
         return found

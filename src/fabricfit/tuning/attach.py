@@ -34,12 +34,7 @@ def attach_regularizers(
     """
     network = read(model)
     classes = _find_classes(network)
-    for name, kernel in network.grouped_kernels.items():
-        described = attributes.get(name)
-        if described is None or not described.optimizable:
-            continue
-        settings = described.optimization_attributes
-        assert settings is not None
+    for name, kernel, described, settings in network.iterate_optimizable(attributes):
         alpha, beta = strengths[name]
         regularizer = classes[id(kernel.variable)](
             alpha=alpha if settings.pruning else 0.0,
