@@ -14,10 +14,10 @@ from fabricfit.errors import InvalidInputError, InvalidTypeError
 __all__ = ["Product", "Work", "as_integers", "csd_digits"]
 
 _FREE_DIGITS = 2
-"""A constant of up to so many signed digits is a shift or one addition, and needs no multiplier."""
+"""A constant of up to this number of signed digits is a shift or one addition, and needs no multiplier."""
 
 _FREE_BITS = 4
-"""A constant of up to so many bits, the sign of a negative one included, is multiplied in LUTs: seen in
+"""A constant of up to this bit width, the sign of a negative one included, is multiplied in LUTs: seen in
 Vivado HLS, where +11 and +13 use no DSP, and -11, -13 and 19 do."""
 
 

@@ -88,7 +88,7 @@ class Resources(Mapping[str, Estimate]):
         return Resources(**{name: total((self[name], other[name])) for name in self})
 
     def times(self, factor: float) -> Resources:
-        """Return the usage of so many of the same."""
+        """Return the usage of a number of the same."""
         return Resources(**{name: each.times(factor) for name, each in self.items()})
 
     @property

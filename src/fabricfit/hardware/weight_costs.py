@@ -25,7 +25,7 @@ class WeightCosts:
     Parameters
     ----------
     settled
-        Signed digits -> costs of a constant of so many that needs no multiplier.
+        Signed digits -> costs of a constant with that number of them, which needs no multiplier.
     kept
         Costs of a weight whose value is not settled yet.
     distinct

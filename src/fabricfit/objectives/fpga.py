@@ -282,5 +282,5 @@ class FPGAResources(FormerNames, Objective):
 
 
 def _share_work(full: Work, left: int, of: int) -> Work:
-    """Return the work of so many groups out of all, each count rounded up."""
+    """Return the work of a part of all groups, each count rounded up."""
     return Work(*(-(-count * left // of) for count in vars(full).values()))

@@ -106,7 +106,7 @@ class GPUFLOPEstimator(ObjectiveEstimator):
 def _count_flops(
     layer_attributes: LayerAttributes, units: int | None = None, rows_removed: int = 0
 ) -> int:
-    """Count the operations of a layer with so many units left, and without some rows of its kernel."""
+    """Count the operations of a layer with the units that are left, and without some rows of its kernel."""
     if not layer_attributes.multiplies:
         return 0
     n_in, n_out = layer_attributes.matrix_shape
