@@ -8,8 +8,12 @@ import pytest
 
 from fabricfit import optimize_keras_model_for_hls4ml
 from fabricfit.errors import InvalidInputError
-from fabricfit.keras import optimize_model
-from fabricfit.network.describe import get_attributes_from_keras_model_and_hls4ml_config
+from fabricfit.keras import OptimizationSettings, optimize, optimize_model
+from fabricfit.network.describe import (
+    get_attributes_from_keras_model,
+    get_attributes_from_keras_model_and_hls4ml_config,
+)
+from fabricfit.objectives import ParameterEstimator
 from fabricfit.objectives.vivado_objectives import (
     VivadoDSPEstimator,
     VivadoFFEstimator,
@@ -116,3 +120,35 @@ def test_the_result_converts_with_hls4ml(tmp_path):
     weights = next(iter(project.graph["fc2"].get_weights())).data
     np.testing.assert_allclose(np.sort(weights.ravel()), np.sort(kernel_of(result, "fc2").ravel()))
     assert (weights == 0).any()
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_the_sparsity_is_of_layers_that_can_be_optimized(tmp_path, whole):
+    # A large frozen layer in front: of the whole model, half could not be saved.
+    model = mlp(inputs=6, hidden=8)
+    model.get_layer("fc2").trainable = False
+    X, y = blobs(256)
+    attributes = get_attributes_from_keras_model(model)
+    common = (model, attributes, ParameterEstimator, ConstantScheduler(0, 0.75, 0.75))
+    training = {
+        "batch_size": 64,
+        "epochs": 2,
+        "optimizer": "adam",
+        "loss_fn": "sparse_categorical_crossentropy",
+        "validation_metric": "accuracy",
+        "increasing": True,
+        "rtol": 0.01,
+        "directory": str(tmp_path),
+        "tuner": None,
+    }
+    data = (X[:192], y[:192], X[192:], y[192:])
+    if whole:
+        pairs = (data[:2], data[2:])
+        result = optimize(*common, *pairs, OptimizationSettings(**training))
+        assert result.report.sparsity == 0 and "2" in str(result.report)
+        return
+    smaller = optimize_model(*common, *data, **training)
+    kernels = [kernel_of(smaller, name) for name in ("fc1", "out")]
+    zeros, total = (sum(map(f, kernels)) for f in (lambda k: int((k == 0).sum()), np.size))
+    assert zeros == 0.75 * total
+    np.testing.assert_array_equal(kernel_of(smaller, "fc2"), kernel_of(model, "fc2"))

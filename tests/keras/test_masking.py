@@ -44,7 +44,9 @@ def model():
 def test_masks_are_of_whole_groups_and_meet_the_sparsity(model, structure, local, sparsity):
     attributes = described(model, structure)
     before = weights_of(model)
-    masks, offsets = get_model_masks(model, attributes, sparsity, estimator(structure), local=local)
+    masks, offsets = get_model_masks(
+        model, attributes, sparsity, estimator(structure), local=local, minimum_groups=1
+    )
     kept = total = 0
     for name, mask in masks.items():
         kernel = kernel_of(model, name)
@@ -130,9 +132,29 @@ def test_derivatives_are_used_where_the_metric_needs_them(metric, source):
 
 def test_what_cannot_be_reached_is_said(model):
     with pytest.raises(InfeasibleError, match=r"parameters: at least 4 remain, 0 are allowed"):
-        get_model_masks(model, described(model), 1.0, ParameterEstimator)
-    masks, _ = get_model_masks(model, described(model), 1.0, ParameterEstimator, minimum_groups=0)
-    assert not any(mask.any() for mask in masks.values())
+        get_model_masks(model, described(model), 1.0, ParameterEstimator, minimum_groups=1)
+
+
+@pytest.mark.parametrize("local", [False, True])
+@pytest.mark.parametrize("structure", ["unstructured", "structured", "pattern", "block"])
+def test_at_sparsity_one_all_masks_are_zero(model, structure, local):
+    attributes, objective = described(model, structure), estimator(structure)
+    masks, _ = get_model_masks(model, attributes, 1.0, objective, local=local)
+    assert len(masks) == 4 and not any(mask.any() for mask in masks.values())
+
+
+@pytest.mark.parametrize("local", [False, True])
+@given(sparsity=st.floats(0, 1), left_out=st.sampled_from(["conv2", "fc", "out"]))
+def test_a_sparsity_is_of_the_layers_that_are_optimizable(model, local, sparsity, left_out):
+    attributes = described(model)
+    attributes[left_out].optimizable = False
+    masks, _ = get_model_masks(model, attributes, sparsity, ParameterEstimator, local=local)
+    assert left_out not in masks
+    total = sum(mask.size for mask in masks.values())
+    kept = sum(int(mask.sum()) for mask in masks.values())
+    allowed = int((1 - sparsity) * total + 1e-6)
+    assert kept <= allowed
+    assert local or kept == allowed  # the groups are single weights, so that nothing is left over
 
 
 def test_attributes_of_another_model_are_refused(model):

@@ -127,7 +127,7 @@ class LayerAttributes:
     layer_type
         The layer's class.
     inbound_layers
-        Names of the layers whose output this one receives.
+        Names of the layers whose output this one receives, without the model's inputs.
     weight_shape
         Shape of the kernel; ``()`` where there is none, or several, each with attributes of its own.
     input_shape, output_shape
@@ -159,8 +159,8 @@ class LayerAttributes:
         Name of the layer, where these are the attributes of one of its kernels; else empty.
     kernels
         Names of the attributes of the layer's kernels, where it has several.
-    reads_model_input
-        Whether an input of the model feeds it.
+    input_layers
+        Names of the model's inputs that feed it.
     consumer_attributes
         Name -> attributes, of the layers in ``consumers``.
     matrices
@@ -209,7 +209,7 @@ class LayerAttributes:
     elementwise: ElementwiseWork = field(default=ElementwiseWork.FREE, kw_only=True)
     kernel_of: str = field(default="", kw_only=True)
     kernels: tuple[str, ...] = field(default=(), kw_only=True)
-    reads_model_input: bool = field(default=False, kw_only=True)
+    input_layers: tuple[str, ...] = field(default=(), kw_only=True)
     consumer_attributes: Mapping[str, LayerAttributes] = field(
         default_factory=dict, kw_only=True, repr=False
     )
@@ -270,6 +270,11 @@ class LayerAttributes:
     def layer_name(self) -> str:
         """Name of the layer, also where these are the attributes of one of its kernels."""
         return self.kernel_of or self.name
+
+    @property
+    def reads_model_input(self) -> bool:
+        """Whether an input of the model feeds it."""
+        return bool(self.input_layers)
 
     @property
     def multiplies(self) -> bool:

@@ -221,9 +221,10 @@ class _LayerConfig:
     @cached_property
     def input_precision(self) -> Precision | None:
         """Number format of the layer that feeds this one, where the configuration states it."""
-        if len(self.attributes.inbound_layers) != 1:
+        sources = [*self.attributes.inbound_layers, *self.attributes.input_layers]
+        if len(sources) != 1:
             return None
-        inbound = str(self.attributes.inbound_layers[0])
+        inbound = str(sources[0])
         sections = _find_producer_section(self.hls_config, inbound)
         if not sections and self.hls_config.get("LayerType"):
             return None

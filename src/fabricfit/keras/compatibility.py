@@ -9,9 +9,11 @@ import keras
 
 from fabricfit.description.attributes import LayerAttributes
 from fabricfit.network.describe import get_attributes_from_keras_model_and_hls4ml_config
+from fabricfit.network.reader import as_network
 from fabricfit.objectives import ObjectiveLike
-from fabricfit.optimization.optimize import optimize
+from fabricfit.optimization.optimize import run, sparsity_target
 from fabricfit.optimization.settings import OptimizationSettings
+from fabricfit.optimization.setup import set_up
 from fabricfit.run import defaults
 from fabricfit.run.files import DEFAULT_DIRECTORY
 from fabricfit.scheduler import OptimizationScheduler
@@ -67,7 +69,8 @@ def optimize_model(
     objective
         What is to be saved: an :class:`~fabricfit.objectives.ObjectiveEstimator`, class or instance.
     scheduler
-        The sparsity levels: fractions of the objective's resources to save. A copy is used.
+        The sparsity levels: fractions of the resources of the optimizable layers to save
+        (:func:`fabricfit.optimize` counts all layers). A copy is used.
     X_train, y_train, X_val, y_val
         Inputs and targets, samples along the first axis; lists or dicts of arrays where the model has
         several inputs or outputs.
@@ -146,8 +149,16 @@ def optimize_model(
         knapsack_options=knapsack_options,
         minimum_groups=minimum_groups,
     )
-    data, validation = Data(X_train, y_train, "train"), Data(X_val, y_val, "val")
-    return optimize(model, model_attributes, objective, scheduler, data, validation, settings).model
+    setup = set_up(
+        as_network(model),
+        model_attributes,
+        objective,
+        sparsity_target(settings, of_whole_model=False),
+        scheduler,
+        (Data(X_train, y_train, "train"), Data(X_val, y_val, "val")),
+        settings,
+    )
+    return run(setup).model
 
 
 def optimize_keras_model_for_hls4ml(

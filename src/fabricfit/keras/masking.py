@@ -29,22 +29,22 @@ def get_model_masks(
     knapsack_solver: str = "CBC_MIP",
     *,
     knapsack_options: Mapping[str, Any] | None = None,
-    minimum_groups: int = 1,
+    minimum_groups: int = 0,
 ) -> tuple[Arrays, Arrays]:
     """Choose what to prune and share at a sparsity, and spell it out weight by weight.
 
-    With sparsity ``s``, the utilization that the objective counts is at most ``(1 - s)`` times the
-    baseline in every resource. Among all choices that meet this, the one counts that loses least by
-    the metric.
+    With sparsity ``s``, the usage of the optimizable layers that the objective counts is at most
+    ``(1 - s)`` times what it was in every resource. Among all choices that meet this, the one counts that
+    loses least by the metric. :func:`fabricfit.optimize` counts all layers instead.
 
     Parameters
     ----------
     keras_model
         The model whose weights are ranked. It is not changed.
     model_attributes
-        Layer -> attributes. Layers with ``optimizable`` set take part; all count in the baseline.
+        Layer -> attributes. Layers with ``optimizable`` set take part, and only they count.
     sparsity
-        Fraction of every resource to save, in [0, 1].
+        Fraction of every resource to save, in [0, 1]; at 1 all masks are zero.
     objective
         What is counted: an estimator class or instance.
     metric
@@ -61,8 +61,8 @@ def get_model_masks(
     knapsack_options
         ``time_limit`` in seconds for one knapsack, and ``scaling_factor``.
     minimum_groups
-        Groups that stay in every layer whatever the sparsity. Fewer than 1 allows a layer, and with
-        it the network, to vanish.
+        Groups that stay in every layer whatever the sparsity. With 0 a layer, and with it the network,
+        may vanish.
 
     Returns
     -------
@@ -93,6 +93,7 @@ def get_model_masks(
         knapsack_solver=knapsack_solver,
         knapsack_options=knapsack_options,
         minimum_groups=minimum_groups,
+        of_whole_model=False,
     )
     treated = selection.treatments(kernels, model_attributes)
     masks = {name: treatment.mask for name, treatment in treated.items()}

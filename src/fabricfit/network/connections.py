@@ -13,7 +13,7 @@ from fabricfit.layers import family_of, unit_family, why_units_stay
 from fabricfit.layers.calls import Call, Tensor
 from fabricfit.network.graph import Graph
 
-__all__ = ["consumers_of", "output_layers", "producers_of"]
+__all__ = ["consumers_of", "input_names", "output_layers", "producers_of"]
 
 
 def output_layers(graph: Graph) -> frozenset[int]:
@@ -81,6 +81,13 @@ def producers_of(graph: Graph, names: Mapping[int, str]) -> dict[int, list[str]]
     for inner in graph.nested.values():
         found.update(producers_of(inner, names))
     return found
+
+
+def input_names(graph: Graph) -> frozenset[str]:
+    """Return the names of a graph's input layers, those of nested models included."""
+    inner = (input_names(each) for each in graph.nested.values())
+    own = (c.name for c in graph.calls if isinstance(c.layer, keras.layers.InputLayer))
+    return frozenset(own).union(*inner)
 
 
 def consumers_of(graph: Graph, call: Call, names: Mapping[int, str]) -> dict[str, int]:

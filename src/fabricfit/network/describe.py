@@ -16,7 +16,7 @@ from fabricfit.description.elementwise import ElementwiseWork
 from fabricfit.hls4ml.config import read_hls4ml_attributes
 from fabricfit.layers import Kernel, family_of
 from fabricfit.layers.activations import work_of_activation
-from fabricfit.network.connections import consumers_of, producers_of
+from fabricfit.network.connections import consumers_of, input_names, producers_of
 from fabricfit.network.graph import Graph
 from fabricfit.network.reader import Network, as_network, note_bit_operations
 
@@ -99,7 +99,7 @@ def describe_network(network: Network) -> dict[str, LayerAttributes]:
     A layer of several kernels has attributes without a kernel, and each of its kernels has its own.
     """
     graph, names, kernels = network.graph, network.names, network.kernels
-    producers = producers_of(graph, names)
+    producers, inputs = producers_of(graph, names), input_names(graph)
     calls = {id(call.layer): call for call in reversed(graph.calls)}
     shapes = first_shapes(graph)
     described = {}
@@ -108,7 +108,7 @@ def describe_network(network: Network) -> dict[str, LayerAttributes]:
         described[name] = LayerAttributes(
             name,
             type(layer),
-            producers.get(id(layer), []),
+            [n for n in producers.get(id(layer), []) if n not in inputs],
             tuple(own.shape) if own is not None else (),
             *shapes.get(id(layer), ((), ())),
             False,
@@ -117,6 +117,7 @@ def describe_network(network: Network) -> dict[str, LayerAttributes]:
             consumers=consumers_of(graph, calls[id(layer)], names)
             if own is not None and id(layer) in calls
             else {},
+            input_layers=tuple(n for n in producers.get(id(layer), []) if n in inputs),
         )
         if name in network.grouped:
             described[name] = _describe_kernel(described[name], kernels[name])
@@ -126,13 +127,6 @@ def describe_network(network: Network) -> dict[str, LayerAttributes]:
         if parts:
             described[name].kernels = parts
     for attributes in described.values():
-        # A Sequential model does not list its input among its layers.
-        sources = [
-            described[n].layer_type if n in described else keras.layers.InputLayer
-            for n in attributes.inbound_layers
-        ]
-        if keras.layers.InputLayer in sources:
-            attributes.reads_model_input = True
         if attributes.consumers:
             attributes.consumer_attributes = {
                 name: described[name] for name in attributes.consumers
@@ -176,6 +170,7 @@ def _describe_part(key: str, layer: LayerAttributes, kernel: Kernel) -> LayerAtt
         layer.input_shape,
         layer.output_shape,
         kernel_of=layer.name,
+        input_layers=layer.input_layers,
     )
     return _describe_kernel(described, kernel)
 

@@ -71,7 +71,7 @@ def _describe_as_dense(
         output_shape=(n_out,),
         args={},
         elementwise=ElementwiseWork.FREE,
-        reads_model_input=False,
+        input_layers=(),
         note=_NOTE,
     )
     described.hls4ml = read_hls4ml_attributes(config, described)

@@ -85,11 +85,20 @@ def optimize(
     return run(setup)
 
 
-def sparsity_target(settings: OptimizationSettings) -> MakeTarget:
-    """Return a function that makes the target of a run whose levels are sparsities."""
+def sparsity_target(settings: OptimizationSettings, *, of_whole_model: bool = True) -> MakeTarget:
+    """Return a function that makes the target of a run whose levels are sparsities.
+
+    Parameters
+    ----------
+    settings
+        How groups are chosen.
+    of_whole_model
+        Whether a sparsity is of the usage of all layers, or of the optimizable ones alone.
+    """
     ranking: dict[str, Any] = {
         "metric": settings.ranked_by("l1").ranking_metric,
         "minimum_groups": settings.minimum_groups,
+        "of_whole_model": of_whole_model,
     }
     options = {
         "local": settings.local,

@@ -105,9 +105,10 @@ def _warn_of_remaining_units(setup: RunSetup, account: Account, sparsity: float)
     """Say so if units stayed in the model that the objective counts as removed."""
     if not setup.objective.removes_units or setup.settings.local:
         return
-    dense = setup.objective.model_usage_without(setup.decisions.attributes, {})
-    for unit, total, left in zip(account.units, dense, account.after, strict=True):
-        if left > (1 - sparsity) * total + 1e-6 * total:
+    allowed = setup.target.allowed(sparsity)
+    amounts = zip(account.units, account.before, account.after, allowed, strict=True)
+    for unit, total, left, limit in amounts:
+        if left > limit + 1e-6 * total:
             logger.warning(
                 "%s: %g remain of %g, more than sparsity %.4g allows: some all-zero units cannot be "
                 "removed from this model; fabricfit.keras.reduction.plan_reduction says why",

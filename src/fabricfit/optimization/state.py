@@ -126,6 +126,7 @@ def describe_run(
         "objective": objective.name,
         "parameters": _select_plain(objective.parameters),
         "limits": target.budget_limits,
+        "allowed at the end": target.allowed(scheduler.upper_bound).tolist(),
         "budget": target.budget_name,
     }
     schedule = {"scheduler": type(scheduler).__qualname__, **_select_plain(vars(scheduler))}

@@ -63,7 +63,7 @@ class ChoiceTarget(Target):
         Counts the resources; it offers choices.
     kernels
         Layer -> weights of every layer that has a kernel, before the run.
-    metric, minimum_groups
+    metric, minimum_groups, of_whole_model
         As for :func:`fabricfit.selection.groups.select_groups`.
     reasons
         Layer -> why it is not optimized, for the message of an error.
@@ -79,6 +79,7 @@ class ChoiceTarget(Target):
         *,
         metric: Any = "l1",
         minimum_groups: int = 1,
+        of_whole_model: bool = True,
         reasons: Mapping[str, str] | None = None,
     ) -> None:
         self.attributes = attributes
@@ -94,10 +95,13 @@ class ChoiceTarget(Target):
         self.baseline = _sum_amounts(use.values())
         self._kernels = {n: k for n, k in kernels.items() if attributes[n].optimizable}
         self._still = {name: each for name, each in use.items() if name not in self._kernels}
+        still = _sum_amounts(self._still.values(), self.baseline.size)
+        self._exempt = np.zeros_like(self.baseline) if of_whole_model else still
 
     def allowed(self, level: float) -> np.ndarray:
-        """Return what a level allows of each resource, shape ``(M,)``."""
-        return (1 - level) * self.baseline * (1 + 1e-12)
+        """Return what a level allows of each resource of the whole model, shape ``(M,)``."""
+        counted = self.baseline - self._exempt
+        return (self._exempt + (1 - level) * counted) * (1 + 1e-12)
 
     def choose(
         self,

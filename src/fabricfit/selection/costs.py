@@ -11,7 +11,7 @@ from fabricfit.description.attributes import LayerAttributes
 from fabricfit.errors import InvalidInputError
 from fabricfit.objectives.base import Objective
 
-__all__ = ["Costs", "allowed_at", "measure_costs", "removed_groups"]
+__all__ = ["Costs", "allowed_at", "exempt_usage", "measure_costs", "removed_groups"]
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,31 @@ def measure_costs(attributes: Mapping[str, LayerAttributes], objective: Objectiv
     return Costs(objective.model_usage_without(attributes, {}), per_group)
 
 
-def allowed_at(baseline: np.ndarray, sparsity: float) -> np.ndarray:
-    """Return what a sparsity allows of resources, whole numbers, shape ``(M,)``."""
+def allowed_at(
+    baseline: np.ndarray, sparsity: float, exempt: np.ndarray | float = 0.0
+) -> np.ndarray:
+    """Return what a sparsity allows of resources, whole numbers, shape ``(M,)``.
+
+    Parameters
+    ----------
+    baseline
+        Usage of the dense model, shape ``(M,)``.
+    sparsity
+        Fraction to save.
+    exempt
+        The part of the baseline that the sparsity is not of, shape ``(M,)``.
+    """
+    counted = baseline - exempt
     # A whole number that a rounding error makes smaller ((1 - 0.9) * 10 = 0.999…) stays whole.
-    return np.floor((1 - sparsity) * baseline + 1e-9 * np.maximum(baseline, 1))
+    return exempt + np.floor((1 - sparsity) * counted + 1e-9 * np.maximum(counted, 1))
+
+
+def exempt_usage(
+    attributes: Mapping[str, LayerAttributes], objective: Objective, of_whole_model: bool
+) -> np.ndarray | float:
+    """Return the usage that a sparsity is not of: nothing, or that of layers that are not optimizable."""
+    rest = {name: layer for name, layer in attributes.items() if not layer.optimizable}
+    return 0.0 if of_whole_model or not rest else objective.model_usage_without(rest, {})
 
 
 def _check_answer(array: np.ndarray, what: str, layer: str, dimensions: int | None) -> np.ndarray:

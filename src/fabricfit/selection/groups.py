@@ -23,7 +23,7 @@ from fabricfit.description.coupled_units import bundle_units, is_coupled
 from fabricfit.errors import InfeasibleError, InvalidInputError
 from fabricfit.knapsack import GroupedProblem, Options, solve_grouped, solve_knapsack
 from fabricfit.objectives.base import Objective
-from fabricfit.selection.costs import allowed_at, removed_groups
+from fabricfit.selection.costs import allowed_at, exempt_usage, removed_groups
 from fabricfit.selection.item_sets import CoupledItems, Items, LayerItems, mark_best
 
 __all__ = ["Selection", "select_groups"]
@@ -85,6 +85,7 @@ def select_groups(
     knapsack_solver: str = "CBC_MIP",
     knapsack_options: Mapping[str, Any] | None = None,
     minimum_groups: int = 1,
+    of_whole_model: bool = True,
 ) -> Selection:
     """Choose the groups that stay at a sparsity.
 
@@ -114,6 +115,8 @@ def select_groups(
         Groups that stay in every layer whatever the sparsity: with 0 a whole layer may vanish, and
         with it every path through the network. Where units of several layers are removed together, a
         tenth of them stays in any case.
+    of_whole_model
+        Whether the sparsity is of the usage of all layers, or of the optimizable ones alone.
 
     Raises
     ------
@@ -136,7 +139,7 @@ def select_groups(
         solver=knapsack_solver,
         options={**DEFAULT_OPTIONS, **(knapsack_options or {})},
     )
-    options = (sparsity, objective, solver, minimum_groups)
+    options = (sparsity, objective, solver, minimum_groups, of_whole_model)
     if not local:
         return _select_at(attributes, losses, *options)
     _refuse_coupled_units(attributes, objective)
@@ -150,7 +153,7 @@ def select_groups(
         keep,
         losses,
         objective.model_usage_without(attributes, removed_groups(keep)),
-        allowed_at(baseline, sparsity),
+        allowed_at(baseline, sparsity, exempt_usage(attributes, objective, of_whole_model)),
         baseline,
         sum((part.gap for part in parts), 0.0),
     )
@@ -163,11 +166,13 @@ def _select_at(
     objective: Objective,
     solve: Callable[..., tuple[list[np.ndarray], float]],
     minimum_groups: int,
+    of_whole_model: bool,
 ) -> Selection:
     coupled = objective.removes_units and any(map(is_coupled, attributes.values()))
     kind = CoupledItems if coupled else LayerItems
     items: Items = kind(attributes, losses, objective, minimum_groups)
-    allowed = allowed_at(items.baseline, sparsity)
+    exempt = exempt_usage(attributes, objective, of_whole_model)
+    allowed = allowed_at(items.baseline, sparsity, exempt)
     choice = [np.ones(value.size, bool) for value in items.values]
     utilization = items.baseline
     fixed = items.baseline - sum(

@@ -16,7 +16,7 @@ import numpy as np
 from fabricfit.choices import Treatment
 from fabricfit.description.attributes import LayerAttributes
 from fabricfit.objectives.base import Objective
-from fabricfit.selection.costs import allowed_at
+from fabricfit.selection.costs import allowed_at, exempt_usage
 from fabricfit.selection.groups import select_groups
 
 __all__ = ["Chosen", "SparsityTarget", "Target"]
@@ -83,6 +83,10 @@ class Target(ABC):
         return None
 
     @abstractmethod
+    def allowed(self, level: float) -> np.ndarray:
+        """Return what a level allows of each resource of the whole model, shape ``(M,)``."""
+
+    @abstractmethod
     def choose(
         self,
         kernels: Mapping[str, np.ndarray],
@@ -143,6 +147,15 @@ class SparsityTarget(Target):
     objective: Objective
     options: Mapping[str, Any]
 
+    def allowed(self, level: float) -> np.ndarray:
+        """Return what a level allows of each resource of the whole model, shape ``(M,)``."""
+        return self._allowed_of(self.attributes, level)
+
+    def _allowed_of(self, attributes: Mapping[str, LayerAttributes], level: float) -> np.ndarray:
+        whole = self.options.get("of_whole_model", True)
+        exempt = exempt_usage(attributes, self.objective, whole)
+        return allowed_at(self.objective.model_usage_without(attributes, {}), level, exempt)
+
     def choose(
         self,
         kernels: Mapping[str, np.ndarray],
@@ -171,9 +184,6 @@ class SparsityTarget(Target):
         else:
             parts = [(dict(self.attributes), dict(kernels))]
         return all(
-            (
-                self.objective.model_usage(*part)
-                <= allowed_at(self.objective.model_usage_without(part[0], {}), level)
-            ).all()
+            (self.objective.model_usage(*part) <= self._allowed_of(part[0], level)).all()
             for part in parts
         )
