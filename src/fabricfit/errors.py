@@ -7,6 +7,7 @@ what was expected, shows what was received and what to do about it.
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import sys
 import warnings
@@ -21,6 +22,7 @@ __all__ = [
     "InvalidTypeError",
     "MissingExtraError",
     "RunDirectoryError",
+    "ask_for_nearest",
     "require",
     "unknown_name",
     "warn_caller",
@@ -63,10 +65,25 @@ def unknown_name(argument: str, received: object, known: Iterable[str]) -> Inval
     known
         The names that would have been accepted.
     """
+    known = list(known)
     names = ", ".join(repr(name) for name in known)
     return InvalidInputError(
         f"{argument} must be one of {names}. Received: {argument}={received!r}"
+        f"{ask_for_nearest(received, known)}"
     )
+
+
+def ask_for_nearest(received: object, known: Iterable[str]) -> str:
+    """Return ``" Did you mean 'this'?"`` for the known name nearest to a misspelt one; '' if none is near.
+
+    Parameters
+    ----------
+    received, known
+        As for :func:`unknown_name`; case does not count.
+    """
+    spelled = {str(name).lower(): str(name) for name in known}
+    found = difflib.get_close_matches(str(received).lower(), spelled, n=1)
+    return f". Did you mean {spelled[found[0]]!r}?" if found else ""
 
 
 def require(module: str, extra: str, purpose: str) -> ModuleType | Any:

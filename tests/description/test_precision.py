@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 
 from fabricfit.description.attributes import hls4mlAttributes
-from fabricfit.description.precision import FixedPrecision, parse_precision, quantize
+from fabricfit.description.precision import (
+    FixedPrecision,
+    parse_precision,
+    quantize,
+    write_precision,
+)
 from fabricfit.description.strategies import canonical_strategy
 from fabricfit.errors import FabricFitError, InvalidInputError
 
@@ -80,7 +85,6 @@ def test_strategies_have_one_spelling_inside():
         ("fixed<8,4>", [1, -2, 2]),
         ("ap_fixed<8,4,AP_TRN_ZERO>", [1, -1, 2]),
         ("fixed<8,4,RND,SAT>", [2, -2, 2]),
-        ("fixed<8,4,7>", [1, -2, 2]),
         ("ac_fixed<8,4,true,AC_RND,AC_SAT>", [2, -2, 2]),
     ],
 )
@@ -89,3 +93,28 @@ def test_hardware_cuts_numbers_off_unless_told_otherwise(text, built):
     assert quantize(values, parse_precision(text), as_built=True).tolist() == built
     assert quantize(values, parse_precision(text)).tolist() == [2, -2, 2]
     assert parse_precision(text) == FixedPrecision(8, 4)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("fixed<8,4,RNDD>", "rounding mode .*'RND_CONV'.*Did you mean 'RND'"),
+        ("ap_fixed<8,4,AP_TRN,AP_SATT>", "saturation mode.*Did you mean 'SAT'"),
+        ("fixed<8,4,7>", "rounding mode of 'fixed<8,4,7>' must be one of 'TRN'"),
+        ("fixed<8,4,TRN,WRAP,0,0>", "saturation bits"),
+        ("ac_fixed<8,4,true,AC_RUND>", "rounding mode"),
+    ],
+)
+def test_an_unknown_mode_is_refused_and_the_nearest_suggested(text, message):
+    with pytest.raises(InvalidInputError, match=message):
+        parse_precision(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["fixed<16,6>", "ufixed<8,0,RND_CONV,SAT>", "fixed<9,2,TRN,SAT_SYM,1>", "ac_int<7,false>"],
+)
+def test_formats_are_written_as_they_are_read(text):
+    found = parse_precision(text)
+    again = parse_precision(write_precision(found))
+    assert (again, again.rounding) == (found, found.rounding)

@@ -221,7 +221,7 @@ def test_multipliers_of_a_kernel(strategy, expected):
         ({"io_type": "io_serial"}, InvalidInputError, "io_type must be one of"),
         ({"samples": 0}, InvalidInputError, "samples must be a whole number of at least 1"),
         ({"samples": 2.5}, InvalidInputError, "samples must be a whole number of at least 1"),
-        ({"hls_config": 3}, InvalidTypeError, "hls_config must be a dictionary"),
+        ({"hls_config": 3}, InvalidTypeError, "hls4ml configuration must be a dictionary"),
         ({"model": 3}, InvalidTypeError, "must be a keras.Model"),
         ({"synthesis": True}, InvalidInputError, "HLS tool of Vitis, which is not on PATH"),
     ],

@@ -195,7 +195,8 @@ def test_the_configuration_is_not_changed():
 @pytest.mark.parametrize(
     ("config", "error", "message"),
     [
-        ("io_parallel", InvalidTypeError, "hls4ml configuration must be a dictionary"),
+        (3, InvalidTypeError, "hls4ml configuration must be a dictionary"),
+        ("io_parallel", InvalidInputError, "there is no file 'io_parallel'"),
         ({"Model": 3}, InvalidTypeError, r"config\['Model'\] must be a dictionary"),
         ({"LayerName": {"fc1": 3}}, InvalidTypeError, r"config\['LayerName'\]\['fc1'\]"),
         ({}, InvalidInputError, "no 'ReuseFactor' for layer 'fc1'"),

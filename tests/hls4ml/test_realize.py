@@ -91,7 +91,7 @@ def test_target_cycles_give_way_to_a_stated_reuse_factor():
 
 
 def test_parallel_convolutions_keep_their_multipliers_and_say_so():
-    found = realize(conv(), config(4, ParallelizationFactor=5))
+    found = realize(conv(), config(4))
     assert found.config["LayerName"]["conv"]["Strategy"] == "Resource"
     assert found.config["LayerName"]["fc"]["Strategy"] == "ResourceUnrolled"
     assert any("'conv' keeps all its multipliers" in remark for remark in found.remarks)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import tomllib
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from fabricfit.errors import InvalidInputError
 from fabricfit.hardware.resource_records import amount_names
 from fabricfit.hls4ml.config import default_configuration
+from fabricfit.hls4ml.plain import plain_configuration
 from fabricfit.run import defaults
 
 __all__ = ["RunConfig", "dump", "parse", "read_config", "schema"]
@@ -312,25 +312,13 @@ def _from_toml(text: str, path: Path) -> tuple[Any, dict[tuple[Any, ...], int]]:
 
 
 def read_hls4ml(given: dict[str, Any] | str | None) -> dict[str, Any]:
-    """Return hls4ml's configuration, read from a file where a name is given.
+    """Return hls4ml's configuration as plain data, read from a file where a name is given.
 
     Raises
     ------
     InvalidInputError
-        The file cannot be read, or holds something else.
+        The file cannot be read.
+    InvalidTypeError
+        It holds something else.
     """
-    if given is None:
-        return default_configuration()
-    if isinstance(given, dict):
-        return given
-    path = Path(given)
-    try:
-        text = path.read_text(encoding="utf-8")
-        values = json.loads(text) if path.suffix == ".json" else _from_yaml(text, path)[0]
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise InvalidInputError(
-            f"{path} cannot be read as an hls4ml configuration: {error}"
-        ) from error
-    if not isinstance(values, dict):
-        raise InvalidInputError(f"{path} must hold an hls4ml configuration. Received: {values!r}")
-    return values
+    return default_configuration() if given is None else plain_configuration(given)

@@ -155,6 +155,11 @@ class LayerAttributes:
         is of, -1 for another kernel's. They are zero where the unit is pruned.
     elementwise
         The work on each result beside the matrix product: an activation, a comparison, a scale.
+    further_calls
+        The layer as it is built for each call of it after the first: with the same kernel, and a name, shapes
+        and number formats of its own. hls4ml builds a layer, weights included, for each call.
+    node_name
+        What hls4ml calls the layer that it builds; empty where that is the layer's own name.
     kernel_of
         Name of the layer, where these are the attributes of one of its kernels; else empty.
     kernels
@@ -207,6 +212,8 @@ class LayerAttributes:
     row_classes: tuple[int, ...] = field(default=(), kw_only=True)
     scales: dict[tuple[str, str], tuple[int, ...]] = field(default_factory=dict, kw_only=True)
     elementwise: ElementwiseWork = field(default=ElementwiseWork.FREE, kw_only=True)
+    further_calls: tuple[LayerAttributes, ...] = field(default=(), kw_only=True, repr=False)
+    node_name: str = field(default="", kw_only=True)
     kernel_of: str = field(default="", kw_only=True)
     kernels: tuple[str, ...] = field(default=(), kw_only=True)
     input_layers: tuple[str, ...] = field(default=(), kw_only=True)
@@ -277,6 +284,16 @@ class LayerAttributes:
         return bool(self.input_layers)
 
     @property
+    def calls(self) -> tuple[LayerAttributes, ...]:
+        """The layer as it is built for each call, these attributes for the first."""
+        return (self, *self.further_calls)
+
+    @property
+    def hls4ml_name(self) -> str:
+        """What hls4ml calls the layer that it builds: its name in a configuration."""
+        return self.node_name or self.layer_name
+
+    @property
     def multiplies(self) -> bool:
         """Whether there is a kernel that inputs are multiplied by: not a table of embeddings."""
         return bool(self.weight_shape) and not self.looks_up
@@ -320,6 +337,7 @@ class LayerAttributes:
             known_convolution=self.is_convolution,
             consumers={},
             unit_classes=(),
+            further_calls=tuple(call.resized(rows, units) for call in self.further_calls),
         )
 
     @property

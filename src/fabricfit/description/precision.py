@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from fabricfit.errors import InvalidInputError
+from fabricfit.errors import InvalidInputError, unknown_name
 
 __all__ = [
     "FixedPrecision",
@@ -17,10 +18,14 @@ __all__ = [
     "fixed_point",
     "parse_precision",
     "quantize",
+    "write_precision",
 ]
 
 ROUNDINGS = ("TRN", "TRN_ZERO", "RND", "RND_ZERO", "RND_INF", "RND_MIN_INF", "RND_CONV")
 """Rounding modes of AMD's fixed-point types (UG1399)."""
+
+SATURATIONS = ("WRAP", "SAT", "SAT_ZERO", "SAT_SYM")
+"""What numbers out of range become, in AMD's fixed-point types."""
 
 _PATTERN = re.compile(
     r"(?:ap_|ac_)?(?P<u>u?)(?P<kind>fixed|int)\s*<\s*(?P<fields>[^<>]*)\s*>", re.IGNORECASE
@@ -96,18 +101,71 @@ def parse_precision(text: Any) -> Precision:
     try:
         assert match is not None
         width = int(fields[0])
-        integer = width if match["kind"].lower() == "int" else int(fields[1])
+        whole = match["kind"].lower() == "int"
+        integer = width if whole else int(fields[1])
     except (AssertionError, IndexError, ValueError):
         raise InvalidInputError(
             f"expected a precision like 'fixed<16,6>', 'ap_ufixed<8,0>' or 'int<8>'. "
             f"Received: {text!r}"
         ) from None
-    signed = not match["u"]
-    if text.lstrip().lower().startswith("ac_") and "false" in (f.lower() for f in fields[1:]):
-        signed = False
-    modes = fields[3:] if text.lstrip().lower().startswith("ac_") else fields[2:]
-    rounding = modes[0].upper().removeprefix("AP_").removeprefix("AC_") if modes else ""
-    return FixedPrecision(width, integer, signed, rounding if rounding in ROUNDINGS else "TRN")
+    signed, modes = not match["u"], fields[1:] if whole else fields[2:]
+    if text.lstrip().lower().startswith("ac_"):
+        signed &= not modes or modes[0].lower() not in ("false", "0")
+        modes = modes[1:]
+    return FixedPrecision(width, integer, signed, _read_modes(text, modes))
+
+
+def _read_modes(text: str, modes: Sequence[str]) -> str:
+    """Return the rounding mode among the last fields of a format, each of which is checked."""
+    if len(modes) > 3 or (len(modes) == 3 and not modes[2].isdecimal()):
+        raise InvalidInputError(
+            "a precision may have a rounding mode, a saturation mode and a number of saturation bits "
+            f"behind its widths. Received: {text!r}"
+        )
+    checks = (("rounding mode", ROUNDINGS), ("saturation mode", SATURATIONS))
+    for mode, (what, known) in zip(modes, checks, strict=False):
+        if _plain_mode(mode) not in known:
+            raise unknown_name(f"the {what} of {text!r}", mode, known)
+    return _plain_mode(modes[0]) if modes else "TRN"
+
+
+def _plain_mode(mode: str) -> str:
+    return mode.upper().removeprefix("AP_").removeprefix("AC_")
+
+
+def write_precision(precision: Any) -> str:
+    """Return a number format as the text that stands for it in an hls4ml configuration.
+
+    Parameters
+    ----------
+    precision
+        A :class:`FixedPrecision`; one of hls4ml's precision types, of which the text is their own; or any
+        object with a ``width`` and ``integer`` bits, and perhaps modes of rounding and saturation.
+
+    Raises
+    ------
+    InvalidInputError
+        It has no integer bits, and its own text is no precision.
+    """
+    if not isinstance(precision, FixedPrecision):
+        text, integer = str(precision), getattr(precision, "integer", None)
+        if _PATTERN.fullmatch(text) or getattr(precision, "exponent", None) is not None:
+            return text
+        if integer is None:
+            parse_precision(text)
+    modes = [
+        getattr(each, "name", each)
+        for each in (
+            getattr(precision, "rounding_mode", getattr(precision, "rounding", "TRN")),
+            getattr(precision, "saturation_mode", "WRAP"),
+            getattr(precision, "saturation_bits", 0),
+        )
+    ]
+    plain = ["TRN", "WRAP", 0]
+    kept = max((n + 1 for n in range(3) if modes[n] not in (plain[n], None)), default=0)
+    fields = [int(precision.width), int(precision.integer), *modes[:kept]]
+    sign = "" if getattr(precision, "signed", True) else "u"
+    return f"{sign}fixed<{','.join(map(str, fields))}>"
 
 
 def fixed_point(precision: Precision, what: str = "a precision") -> FixedPrecision:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
 
 import keras
 
 from fabricfit.hardware.families import DEFAULT_FAMILY
+from fabricfit.hls4ml.plain import ConfigurationLike
 from fabricfit.hls4ml.realize import Realized, realize_configuration
-from fabricfit.network.describe import get_attributes_from_keras_model_and_hls4ml_config
+from fabricfit.network.configuration import open_configuration, state_every_call
+from fabricfit.network.describe import describe_for_hls4ml
+from fabricfit.network.reader import as_network
 
 __all__ = ["Realized", "realize"]
 
 
 def realize(
-    model: keras.Model, hls_config: Mapping[str, Any], family: str = DEFAULT_FAMILY
+    model: keras.Model, hls_config: ConfigurationLike, family: str = DEFAULT_FAMILY
 ) -> Realized:
     """Return the configuration with which hls4ml builds a model without its pruned multipliers.
 
@@ -23,6 +25,8 @@ def realize(
       dense layers, and for convolutions with ``io_stream``.
     - Every layer with a kernel gets strategy, reuse factor and parallelization factor by name, legal
       ones, so that hls4ml has nothing to replace; ``TargetCycles`` is removed.
+    - A layer that is called several times is built several times; calls without a section of their own are
+      built as the first one is.
     - Everything else is unchanged.
 
     Parameters
@@ -30,7 +34,7 @@ def realize(
     model
         A built Sequential or Functional model.
     hls_config
-        hls4ml's configuration; it is not changed.
+        hls4ml's configuration, or a file of it; it is not changed.
     family
         Family of the FPGA, a name of :func:`fabricfit.hardware.families`. hls4ml's backends for Intel's
         FPGAs know Resource only.
@@ -39,12 +43,16 @@ def realize(
     ------
     InvalidInputError
         hls4ml would compute a layer wrongly, or not build it: a convolution with ``io_parallel``,
-        Resource and a reuse factor above its inputs, or a strategy that does not exist.
+        Resource and a reuse factor above its inputs, or a strategy that does not exist. Or the calls of a
+        layer, which share its weights, are to be built in different ways.
 
     Warns
     -----
     ReuseFactorWarning
         A reuse or parallelization factor is replaced by one that hls4ml can build.
     """
-    attributes = get_attributes_from_keras_model_and_hls4ml_config(model, hls_config)
-    return realize_configuration(attributes, hls_config, family)
+    network = as_network(model)
+    config = open_configuration(hls_config, network)
+    remarks = state_every_call(config, network)
+    found = realize_configuration(describe_for_hls4ml(network, config), config, family)
+    return replace(found, remarks=(*remarks, *found.remarks))

@@ -35,7 +35,9 @@ from fabricfit.firmware.verification_result import LayerVerification, Mismatch, 
 from fabricfit.hardware.devices import family_of_part
 from fabricfit.hardware.dsp import latency_dsp
 from fabricfit.hls4ml.config import read_io_type
+from fabricfit.hls4ml.plain import ConfigurationLike
 from fabricfit.hls4ml.sections import find_key
+from fabricfit.network.configuration import open_configuration
 from fabricfit.network.estimation import estimate
 from fabricfit.network.reader import Network, as_network
 from fabricfit.synthesis.comparison import Comparison, compare
@@ -49,7 +51,7 @@ BACKENDS = ("Vitis", "Vivado")
 
 def verify(
     model: Any,
-    hls_config: Mapping[str, Any],
+    hls_config: ConfigurationLike,
     X: Any = None,
     *,
     backend: str = "Vitis",
@@ -68,7 +70,7 @@ def verify(
     model
         A Keras model. hls4ml leaves out only weights that are exactly zero.
     hls_config
-        hls4ml's configuration; it is not changed.
+        hls4ml's configuration, or a file of it, such as the ``hls4ml_config.yml`` of a project.
     X
         Inputs of shape ``(n, *input_shape)``, preferably real data; a list of arrays for several inputs.
         By default, normally distributed random numbers.
@@ -102,7 +104,8 @@ def verify(
         hls4ml refuses the model, or the code cannot be compiled or stops while it runs.
     """
     network = as_network(model)
-    _check_options(hls_config, backend, samples, compile, synthesis)
+    _check_options(backend, samples, compile, synthesis)
+    hls_config = open_configuration(hls_config, network)
     io_type = _resolve_io_type(hls_config, io_type)
     arrays = _prepare_inputs(model, X, samples)
     output = CapturedOutput()
@@ -280,11 +283,7 @@ def _run_synthesis(
     return tuple(compare(report, expected) for report in synthesize(hls_model))
 
 
-def _check_options(
-    hls_config: Any, backend: str, samples: int, compile: bool, synthesis: bool
-) -> None:
-    if not isinstance(hls_config, Mapping):
-        raise InvalidTypeError(f"hls_config must be a dictionary. Received: {hls_config!r}")
+def _check_options(backend: str, samples: int, compile: bool, synthesis: bool) -> None:
     if backend not in BACKENDS:
         raise unknown_name("backend", backend, BACKENDS)
     whole_number("samples", samples)

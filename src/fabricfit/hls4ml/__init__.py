@@ -1,5 +1,6 @@
 """How hls4ml builds a layer: its configuration, legal reuse factors, and what it leaves out."""
 
+from fabricfit.hls4ml.checking import ConfigurationWarning
 from fabricfit.hls4ml.config import read_hls4ml_attributes
 from fabricfit.hls4ml.realize import Realized
 from fabricfit.hls4ml.reuse_factor import (
@@ -11,6 +12,7 @@ from fabricfit.hls4ml.reuse_factor import (
 )
 
 __all__ = [
+    "ConfigurationWarning",
     "Realized",
     "ReuseFactorWarning",
     "effective_strategy",

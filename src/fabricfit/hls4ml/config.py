@@ -18,7 +18,8 @@ from fabricfit.checks import whole_number
 from fabricfit.description.attributes import LayerAttributes, hls4mlAttributes
 from fabricfit.description.precision import Precision, parse_precision
 from fabricfit.description.strategies import SHARED_MULTIPLIERS, canonical_strategy, check_io_type
-from fabricfit.errors import InvalidInputError, InvalidTypeError, warn_caller
+from fabricfit.errors import InvalidInputError, warn_caller
+from fabricfit.hls4ml.plain import ConfigurationLike, plain_configuration
 from fabricfit.hls4ml.reuse_factor import (
     ReuseFactorWarning,
     effective_strategy,
@@ -26,25 +27,21 @@ from fabricfit.hls4ml.reuse_factor import (
     legal_reuse_factor,
 )
 from fabricfit.hls4ml.sections import find_key
+from fabricfit.hls4ml.vocabulary import ACTIVATIONS
 
 __all__ = [
     "default_configuration",
     "leaves_result_open",
     "read_hls4ml_attributes",
     "read_io_type",
+    "read_opened",
 ]
 
 logger = logging.getLogger(__name__)
 
-_ACTIVATIONS = (
-    *("elu", "gelu", "hard_sigmoid", "hard_tanh", "leaky_relu", "linear", "relu"),
-    *("selu", "sigmoid", "silu", "softmax", "softplus", "softsign", "tanh"),
-)
-"""hls4ml splits a layer's activation off as ``<layer>_<activation>``."""
-
 
 def read_hls4ml_attributes(
-    config: Mapping[str, Any], layer_attributes: LayerAttributes
+    config: ConfigurationLike, layer_attributes: LayerAttributes
 ) -> hls4mlAttributes:
     """Return what an hls4ml configuration means for one layer with a kernel.
 
@@ -52,8 +49,8 @@ def read_hls4ml_attributes(
     ----------
     config
         What ``hls4ml.utils.config_from_keras_model`` returns at any granularity, or a whole
-        project's configuration with that under ``'HLSConfig'``. It is not changed. An ``'IOType'``
-        beside ``'Model'`` or ``'HLSConfig'`` is read; without one it is ``'io_parallel'``.
+        project's configuration with that under ``'HLSConfig'``, or a file of either. It is not changed. An
+        ``'IOType'`` beside ``'Model'`` or ``'HLSConfig'`` is read; without one it is ``'io_parallel'``.
     layer_attributes
         The layer; its ``quantizer_precision``, if any, is what a weight precision of
         ``'auto'`` stands for. Without it, and for results, ``'auto'`` stands for the model's
@@ -77,6 +74,11 @@ def read_hls4ml_attributes(
         hls4ml replaces the reuse or parallelization factor, derives it from ``TargetCycles``, or
         builds the layer wrongly with it.
     """
+    return read_opened(plain_configuration(config), layer_attributes)
+
+
+def read_opened(config: Mapping[str, Any], layer_attributes: LayerAttributes) -> hls4mlAttributes:
+    """Return what :func:`read_hls4ml_attributes` does, of a configuration that is plain data already."""
     layer = _LayerConfig.of(config, layer_attributes)
     name, shape = layer_attributes.name, layer_attributes.weight_shape
     if len(shape) < 2:
@@ -147,18 +149,15 @@ class _LayerConfig:
 
     @classmethod
     def of(cls, config: Mapping[str, Any], attributes: LayerAttributes) -> _LayerConfig:
-        _require_mapping(config, "the hls4ml configuration")
         hls_config = config.get("HLSConfig", config)
-        _require_mapping(hls_config, "config['HLSConfig']")
         io_type = read_io_type(config)
         sections = {}
         for kind, key in (
-            ("LayerName", attributes.layer_name),
+            ("LayerName", attributes.hls4ml_name),
             ("LayerType", attributes.layer_type.__name__),
         ):
             sections.update(_find_section(hls_config, kind, key))
         if hls_config.get("Model") is not None:
-            _require_mapping(hls_config["Model"], "config['Model']")
             sections["config['Model']"] = hls_config["Model"]
         return cls(attributes, hls_config, sections, io_type)
 
@@ -317,7 +316,7 @@ def _find_producer_section(
     """Return the section of the layer that feeds another, or its activation's if it has one."""
     for key in hls_config.get("LayerName") or {}:
         layer, _, activation = str(key).lower().partition(f"{inbound.lower()}_")
-        if not layer and activation in _ACTIVATIONS:
+        if not layer and activation in ACTIVATIONS:
             return _find_section(hls_config, "LayerName", key)
     return _find_section(hls_config, "LayerName", inbound)
 
@@ -326,12 +325,10 @@ def _find_section(
     hls_config: Mapping[str, Any], kind: str, wanted: str
 ) -> dict[str, Mapping[str, Any]]:
     named = hls_config.get(kind) or {}
-    _require_mapping(named, f"config[{kind!r}]")
     key = find_key(named, wanted)
     if key is None:
         return {}
     where = f"config[{kind!r}][{key!r}]"
-    _require_mapping(named[key], where)
     return {where: named[key]}
 
 
@@ -358,8 +355,3 @@ def _read_factor(value: Any, where: str, layer: str) -> int:
         return whole_number(where, value, texts=True)
     except InvalidInputError as error:
         raise InvalidInputError(f"{error}, for layer {layer!r}") from None
-
-
-def _require_mapping(value: Any, what: str) -> None:
-    if not isinstance(value, Mapping):
-        raise InvalidTypeError(f"{what} must be a dictionary. Received: {value!r}")

@@ -27,12 +27,13 @@ __all__ = ["LayerEstimate", "ModelEstimate", "estimate_layers"]
 
 @dataclass(frozen=True)
 class LayerEstimate:
-    """One layer.
+    """One layer as it is built for one call of it.
 
     Parameters
     ----------
     name, kind
-        The layer's name and its class.
+        The layer's name and its class; for the second call of a layer and those after it the name that hls4ml
+        gives it, such as ``'layer_0'``.
     strategy
         The strategy that hls4ml really builds; empty for a layer without a kernel.
     reuse_factor
@@ -220,9 +221,13 @@ def estimate_layers(
         What to compare with.
     """
     layers = []
-    for name, layer in attributes.items():
-        multiplies = layer.multiplies and name in kernels
-        found = [_estimate_kernel(layer, kernels[name], family)] if multiplies else []
+    calls = [
+        (call, kernels.get(name)) for name, layer in attributes.items() for call in layer.calls
+    ]
+    for layer, kernel in calls:
+        found = []
+        if layer.multiplies and kernel is not None:
+            found.append(_estimate_kernel(layer, kernel, family))
         parts = layer.matrices
         found += [_estimate_kernel(part, matrix, family) for part, matrix in parts]
         layers += found or [_estimate_without_kernel(layer)]

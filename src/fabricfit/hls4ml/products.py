@@ -6,7 +6,11 @@ from dataclasses import dataclass, replace
 
 from fabricfit.description.attributes import LayerAttributes, hls4mlAttributes
 from fabricfit.description.precision import FixedPrecision, fixed_point
-from fabricfit.description.strategies import SHARED_MULTIPLIERS, canonical_strategy
+from fabricfit.description.strategies import (
+    SHARED_MULTIPLIERS,
+    canonical_strategy,
+    spell_strategy,
+)
 from fabricfit.description.structures import SUPPORTED_STRUCTURES
 from fabricfit.errors import InvalidInputError
 from fabricfit.hardware.bram import weight_bram18
@@ -21,6 +25,7 @@ __all__ = [
     "product_of",
     "realized_product",
     "weight_format",
+    "why_calls_differ",
     "why_not_built",
 ]
 
@@ -68,6 +73,27 @@ def why_not_built(layer_attributes: LayerAttributes) -> str:
         f"hls4ml has no code for {kind} with the strategy {asked!r} that leaves out pruned weights. "
         f"Use {' or '.join(map(repr, known))}."
     )
+
+
+def why_calls_differ(layer_attributes: LayerAttributes) -> str:
+    """Say how hls4ml builds the calls of a layer in different ways, or ``''`` where it does not.
+
+    They multiply by the same weights, which cannot be chosen for two ways of building at once.
+    """
+
+    def describe(call: LayerAttributes) -> str:
+        hls = hls4ml_attributes(call)
+        strategy = spell_strategy(hls.strategy)
+        return f"{strategy}, ReuseFactor {hls.reuse_factor}, weights of {hls.weight_precision}"
+
+    first, *others = layer_attributes.calls
+    for call in others:
+        if describe(call) != describe(first):
+            return (
+                f"hls4ml builds its calls in different ways: {first.hls4ml_name!r} with {describe(first)}, "
+                f"{call.hls4ml_name!r} with {describe(call)}. State the same for both."
+            )
+    return ""
 
 
 def product_of(layer_attributes: LayerAttributes, family: str | Family = DEFAULT_FAMILY) -> Product:
@@ -143,22 +169,28 @@ class MatrixProduct:
         The layer's matrix product. With Latency its reuse factor counts as 1: a larger one was seen to
         save hardly any DSP.
     dsps
-        DSP blocks that go with one multiplier, over all output positions computed at once.
+        DSP blocks that go with one multiplier, over all calls, and all output positions computed at once.
+    calls
+        Number of calls of the layer, each of which is built with weights of its own.
     """
 
     product: Product
     dsps: int
+    calls: int = 1
 
     @classmethod
     def of(cls, layer_attributes: LayerAttributes) -> MatrixProduct:
         """Read it off a layer with a kernel."""
-        product = product_of(layer_attributes)
-        dsps = 0
+        products = [product_of(call) for call in layer_attributes.calls]
+        product, dsps = products[0], 0
         if not product.by_adders:
-            dsps = dsps_per_multiplier(product.weight_width, product.input_width) * product.copies
+            dsps = sum(
+                dsps_per_multiplier(each.weight_width, each.input_width) * each.copies
+                for each in products
+            )
         if product.strategy not in SHARED_MULTIPLIERS:
             product = replace(product, reuse_factor=1)
-        return cls(product, dsps)
+        return cls(product, dsps, len(products))
 
     @property
     def strategy(self) -> str:
@@ -187,7 +219,7 @@ class MatrixProduct:
 
     def bram18(self, patterns: int) -> int:
         """RAMB18 that hold the weights of so many multipliers; none unless RF > 1."""
-        return weight_bram18(patterns, self.weight_width, self.reuse_factor)
+        return self.calls * weight_bram18(patterns, self.weight_width, self.reuse_factor)
 
     def multipliers_per_group(self, layer_attributes: LayerAttributes) -> int:
         """Return the multipliers that surely have no work left without one full group.

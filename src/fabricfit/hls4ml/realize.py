@@ -18,7 +18,7 @@ from fabricfit.description.strategies import canonical_strategy, spell_strategy
 from fabricfit.errors import InvalidInputError
 from fabricfit.hardware.families import DEFAULT_FAMILY
 from fabricfit.hardware.product import Product
-from fabricfit.hls4ml.products import hls4ml_attributes, realized_product
+from fabricfit.hls4ml.products import hls4ml_attributes, realized_product, why_calls_differ
 from fabricfit.hls4ml.sections import find_key
 
 __all__ = ["Realized", "realize_configuration"]
@@ -67,15 +67,20 @@ def realize_configuration(
             continue
         product = realized_product(layer, family)
         _refuse_wrong_code(name, product)
-        section = _copy_section(inner, layer)
+        if different := why_calls_differ(layer):
+            raise InvalidInputError(
+                f"layer {name!r} is called {len(layer.calls)} times, and {different}"
+            )
         remarks += _list_remarks(layer, product)
         strategies.add(product.strategy)
-        section["Strategy"] = spell_strategy(product.strategy)
-        if layer.layer_name == name:  # the kernels of others have one reuse factor together
-            section["ReuseFactor"] = product.reuse_factor
-        if product.convolution:
-            section["ParallelizationFactor"] = hls4ml_attributes(layer).parallelization_factor
-        named[find_key(named, layer.layer_name) or layer.layer_name] = section
+        for call in layer.calls:
+            section = _copy_section(inner, call)
+            section["Strategy"] = spell_strategy(product.strategy)
+            if layer.layer_name == name:  # the kernels of others have one reuse factor together
+                section["ReuseFactor"] = product.reuse_factor
+            if product.convolution:
+                section["ParallelizationFactor"] = hls4ml_attributes(call).parallelization_factor
+            named[find_key(named, call.hls4ml_name) or call.hls4ml_name] = section
     if "resource_unrolled" in strategies and inner.get("Model"):
         # hls4ml pipelines a model as a whole only if no layer, with a kernel or without, says Resource.
         inner["Model"] |= {"Strategy": spell_strategy("resource_unrolled")}
@@ -121,7 +126,7 @@ def _copy_section(inner: dict[str, Any], layer: LayerAttributes) -> dict[str, An
     A section by name hides the others from some of hls4ml's look-ups, so it must hold what they said.
     """
     named = inner["LayerName"]
-    key = find_key(named, layer.layer_name)
+    key = find_key(named, layer.hls4ml_name)
     if key is not None and named[key] is not None:
         return dict(named[key])
     types = inner.get("LayerType") or {}

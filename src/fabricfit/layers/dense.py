@@ -7,12 +7,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
+import numpy as np
 
 from fabricfit.layers.family import register_layer
 from fabricfit.layers.generated_code import GeneratedProduct, product_of_node
 from fabricfit.layers.matrix_form import LastAxisForm, MatrixForm
-from fabricfit.layers.product import ProductFamily
+from fabricfit.layers.product import ProductFamily, why_kernel_is_rewritten
 from fabricfit.layers.regularizers import DenseRegularizer
+from fabricfit.layers.scaling import is_linear, scale_columns, scale_rows
+from fabricfit.layers.units import Replacement
 
 __all__ = ["DenseFamily"]
 
@@ -28,6 +31,20 @@ class DenseFamily(ProductFamily):
 
     def matrix_form(self, layer: Any) -> MatrixForm | None:
         return LastAxisForm()
+
+    def scaled_results(
+        self, layer: Any, axis: int, scale: np.ndarray, offset: np.ndarray
+    ) -> Replacement | None:
+        if axis != -1 or not is_linear(layer):
+            return None
+        return scale_columns(layer, self.kernels(layer)[0].axes, scale, offset)
+
+    def scaled_inputs(
+        self, layer: Any, axis: int, scale: np.ndarray, offset: np.ndarray
+    ) -> Replacement | None:
+        if axis != -1 or why_kernel_is_rewritten(layer, "") is not None:
+            return None
+        return scale_rows(layer, self.kernels(layer)[0].axes, scale, offset)
 
     def generated_products(
         self, node: Any, structs: Mapping[str, str]

@@ -19,7 +19,8 @@ from fabricfit.layers.family import LayerFamily, register_layer
 from fabricfit.layers.generated_code import GeneratedProduct, product_of_node
 from fabricfit.layers.kernels import Kernel
 from fabricfit.layers.matrix_form import MatrixForm
-from fabricfit.layers.product import ProductFamily, why_not_plain
+from fabricfit.layers.product import ProductFamily, why_kernel_is_rewritten, why_not_plain
+from fabricfit.layers.scaling import channel_axis, is_linear, meets_border, with_bias
 from fabricfit.layers.units import (
     Constants,
     Cut,
@@ -45,6 +46,7 @@ class DepthwiseFamily(LayerFamily):
 
     handles: tuple[type | str, ...] = (L.DepthwiseConv1D, L.DepthwiseConv2D)
     hls4ml_nodes = ("DepthwiseConv1D", "DepthwiseConv2D")
+    folds_normalization = True
     passes_units = True
     shareable = False
     piecewise_linear = True
@@ -66,6 +68,25 @@ class DepthwiseFamily(LayerFamily):
 
     def matrix_form(self, layer: Any) -> MatrixForm | None:
         return ConvForm(by_channel=True)
+
+    def scaled_results(
+        self, layer: Any, axis: int, scale: np.ndarray, offset: np.ndarray
+    ) -> Replacement | None:
+        if axis != channel_axis(layer) or not is_linear(layer):
+            return None
+        kernel, bias = to_numpy(layer.kernel), to_numpy(layer.bias) if layer.use_bias else 0.0
+        scaled = kernel * scale.reshape(kernel.shape[-2:])
+        return with_bias(layer, [scaled], scale * bias + offset)
+
+    def scaled_inputs(
+        self, layer: Any, axis: int, scale: np.ndarray, offset: np.ndarray
+    ) -> Replacement | None:
+        if axis != channel_axis(layer) or why_kernel_is_rewritten(layer, "") is not None:
+            return None
+        if meets_border(layer) and offset.any():
+            return None
+        kernel, bias = to_numpy(layer.kernel), to_numpy(layer.bias) if layer.use_bias else 0.0
+        return with_bias(layer, [kernel * scale[:, None]], bias + _sum_offsets(kernel, offset))
 
     def generated_products(
         self, node: Any, structs: Mapping[str, str]
@@ -118,6 +139,7 @@ class SeparableFamily(ProductFamily):
 
     handles: tuple[type | str, ...] = (L.SeparableConv1D, L.SeparableConv2D)
     own_work = ElementwiseWork.COMPARE
+    folds_normalization = True
 
     def kernels(self, layer: Any) -> tuple[Kernel, ...]:
         depthwise, pointwise = layer.depthwise_kernel, layer.pointwise_kernel
@@ -145,6 +167,26 @@ class SeparableFamily(ProductFamily):
     def refusal(self, layer: Any) -> str:
         return ""
 
+    def scaled_results(
+        self, layer: Any, axis: int, scale: np.ndarray, offset: np.ndarray
+    ) -> Replacement | None:
+        if axis != channel_axis(layer) or not is_linear(layer):
+            return None
+        depthwise, pointwise = to_numpy(layer.depthwise_kernel), to_numpy(layer.pointwise_kernel)
+        bias = to_numpy(layer.bias) if layer.use_bias else 0.0
+        return with_bias(layer, [depthwise, pointwise * scale], scale * bias + offset)
+
+    def scaled_inputs(
+        self, layer: Any, axis: int, scale: np.ndarray, offset: np.ndarray
+    ) -> Replacement | None:
+        if axis != channel_axis(layer) or (meets_border(layer) and offset.any()):
+            return None
+        depthwise, pointwise = to_numpy(layer.depthwise_kernel), to_numpy(layer.pointwise_kernel)
+        matrix = pointwise.reshape(-1, pointwise.shape[-1])
+        bias = to_numpy(layer.bias) if layer.use_bias else 0.0
+        bias = bias + _sum_offsets(depthwise, offset) @ matrix
+        return with_bias(layer, [depthwise * scale[:, None], pointwise], bias)
+
     def obstacle(self, call: Call) -> str | None:
         return why_not_plain(call, 2)
 
@@ -169,6 +211,12 @@ class SeparableFamily(ProductFamily):
             "depthwise_kernel": Wiring(None, between),
             "pointwise_kernel": Wiring(between, numbers.output),
         }
+
+
+def _sum_offsets(kernel: np.ndarray, offset: np.ndarray) -> np.ndarray:
+    """Return what offsets of the channels add to each result of a kernel ``(…, C, M)``."""
+    sums: np.ndarray = kernel.sum(axis=tuple(range(kernel.ndim - 2)))
+    return (sums * offset[:, None]).reshape(-1)
 
 
 def _kernel_of(layer: Any) -> Any:

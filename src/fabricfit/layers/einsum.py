@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from fabricfit.description.layout import Layout
@@ -20,7 +21,8 @@ from fabricfit.layers.generated_code import EinsumProduct, GeneratedProduct
 from fabricfit.layers.kernels import Kernel
 from fabricfit.layers.matrix_form import MatrixForm, Tensor
 from fabricfit.layers.product import ProductFamily, why_kernel_is_rewritten
-from fabricfit.layers.units import Cut, Replacement
+from fabricfit.layers.scaling import is_linear
+from fabricfit.layers.units import Cut, Replacement, to_numpy
 
 __all__ = ["Einsum", "EinsumFamily", "EinsumForm", "einsum_kernel", "read_equation"]
 
@@ -110,6 +112,36 @@ class EinsumFamily(ProductFamily):
         struct = f"config{node.index}_dense"
         return (EinsumProduct(node, node.name, struct, counts_constants=False),)
 
+    def scaled_results(
+        self, layer: Any, axis: int, scale: np.ndarray, offset: np.ndarray
+    ) -> Replacement | None:
+        einsum, kernel = read_equation(layer.equation), to_numpy(layer.kernel)
+        letter = einsum.results[-1]
+        if axis != -1 or letter not in einsum.kernel or not is_linear(layer):
+            return None
+        scaled = np.moveaxis(
+            np.moveaxis(kernel, place := einsum.kernel.index(letter), -1) * scale, -1, place
+        )
+        if layer.bias is None:
+            return Replacement({"bias_axes": letter}, _alike(layer, [scaled, offset]))
+        if not layer.bias_axes.endswith(letter):
+            return None
+        return Replacement({}, _alike(layer, [scaled, to_numpy(layer.bias) * scale + offset]))
+
+    def scaled_inputs(
+        self, layer: Any, axis: int, scale: np.ndarray, offset: np.ndarray
+    ) -> Replacement | None:
+        einsum, kernel = read_equation(layer.equation), to_numpy(layer.kernel)
+        if axis != -1 or not einsum.sums_over_units or why_kernel_is_rewritten(layer, ""):
+            return None
+        added, scaled = offset @ kernel, kernel * scale[:, None]
+        if layer.bias is None:
+            changes = {"bias_axes": einsum.results[-1]}
+            return Replacement(changes, _alike(layer, [scaled, added]))
+        if not layer.bias_axes.endswith(einsum.results[-1]):
+            return None
+        return Replacement({}, _alike(layer, [scaled, to_numpy(layer.bias) + added]))
+
     def obstacle(self, call: Call) -> str | None:
         layer = call.layer
         one_bias_each = layer.bias is None or layer.bias.ndim == 1
@@ -128,6 +160,11 @@ class EinsumFamily(ProductFamily):
             bias = layer.get_weights()[1][columns] if layer.bias is not None else 0.0
             made.append((bias + folded).astype(made[0].dtype))
         return Replacement(config, made)
+
+
+def _alike(layer: Any, weights: list[np.ndarray]) -> list[np.ndarray]:
+    """Return weights in the float type of the layer's kernel."""
+    return [each.astype(layer.kernel.dtype) for each in weights]
 
 
 def einsum_kernel(layer: Any, part: str = "", units: int | None = None) -> Kernel:

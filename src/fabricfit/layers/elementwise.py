@@ -62,6 +62,9 @@ class ActivationFamily(ElementwiseFamily):
     piecewise_linear = True
     final_activation: str | None = "call"
 
+    def hands_on(self, layer: Any) -> bool:
+        return layer.activation is keras.activations.linear
+
     def obstacle(self, call: Call) -> str | None:
         why = why_units_mix(call.layer.activation)
         return why and f"{call.name!r} applies a function that blocks: {why}"
@@ -101,6 +104,9 @@ class IdentityFamily(ElementwiseFamily):
     )
     piecewise_linear = True
     own_work = ElementwiseWork.FREE
+
+    def hands_on(self, layer: Any) -> bool:
+        return True
 
     def obstacle(self, call: Call) -> str | None:
         if getattr(call.layer, "noise_shape", None) is not None:

@@ -17,7 +17,7 @@ from fabricfit.layers.generated_code import GeneratedProduct
 from fabricfit.layers.kernels import Kernel
 from fabricfit.layers.matrix_form import MatrixForm
 from fabricfit.layers.regularizers import GroupRegularizer
-from fabricfit.layers.units import UnitFlow
+from fabricfit.layers.units import Replacement, UnitFlow
 
 __all__ = [
     "LayerFamily",
@@ -27,6 +27,7 @@ __all__ = [
     "family_of_type",
     "find_skip",
     "forget_layer",
+    "hands_on",
     "reason_to_skip",
     "register_layer",
     "scale_and_offset_of",
@@ -69,7 +70,7 @@ class LayerFamily(UnitFlow):
     """Whether weights of several axes are matrices that inputs are multiplied by, not tables or factors."""
 
     folds_normalization: bool = False
-    """Whether hls4ml folds a batch normalization right behind the layer into its kernel and bias."""
+    """Whether hls4ml itself folds a batch normalization right behind the layer into its weights."""
 
     own_work: ElementwiseWork = ElementwiseWork.COMPARE
     """What hardware does for each result beside a matrix product and an ``activation``."""
@@ -102,10 +103,43 @@ class LayerFamily(UnitFlow):
         """Return what hardware does for each result beside a matrix product."""
         return work_of_activation(getattr(layer, "activation", None), self.own_work)
 
+    def scaled_axis(self, layer: Any) -> int | None:
+        """Return the axis, counted from the end, for whose entries :meth:`scale_and_offset` has numbers."""
+        return None
+
     def scale_and_offset(self, layer: Any) -> tuple[np.ndarray, np.ndarray] | None:
         """Return what each unit is multiplied by and what is added to it, where that is all the layer does.
 
-        Shapes (units,), in the float type of the layer's weights.
+        Shapes (units,), in the float type of the layer's weights; units are on the :meth:`scaled_axis`.
+        """
+        return None
+
+    def hands_on(self, layer: Any) -> bool:
+        """Return whether at inference the layer hands on the very numbers that it receives, in order."""
+        return False
+
+    def scaled_results(
+        self, layer: Any, axis: int, scale: np.ndarray, offset: np.ndarray
+    ) -> Replacement | None:
+        """Return the layer with its results multiplied and shifted, where its weights can do that exactly.
+
+        Parameters
+        ----------
+        layer
+            The layer.
+        axis
+            The axis of its results that the numbers are for, counted from the end: -1 for the last one.
+        scale, offset
+            What results are multiplied by, and what is added then, shape (length of the axis,), float64.
+        """
+        return None
+
+    def scaled_inputs(
+        self, layer: Any, axis: int, scale: np.ndarray, offset: np.ndarray
+    ) -> Replacement | None:
+        """Return the layer for inputs before they are multiplied and shifted, where its weights can do that.
+
+        The parameters are those of :meth:`scaled_results`, for the axis of its only input.
         """
         return None
 
@@ -238,9 +272,17 @@ def family_of_node(class_name: str) -> LayerFamily | None:
 
 
 def scale_and_offset_of(layer: Any) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return what a layer multiplies each unit by and adds to it, where that is all it does."""
+    """Return what a layer multiplies entries of the last axis by and adds to them, if that is all it does."""
     family = family_of(layer)
-    return family.scale_and_offset(layer) if family is not None else None
+    if family is None or family.scaled_axis(layer) != -1:
+        return None
+    return family.scale_and_offset(layer)
+
+
+def hands_on(layer: Any) -> bool:
+    """Return whether at inference a layer hands on the very numbers that it receives, in order."""
+    family = family_of(layer)
+    return family is not None and family.hands_on(layer)
 
 
 def unit_family(layer: Any) -> LayerFamily | None:

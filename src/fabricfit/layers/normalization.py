@@ -40,9 +40,26 @@ class BatchNormFamily(_PerUnit):
 
     handles = (keras.layers.BatchNormalization,)
     own_work = ElementwiseWork.SCALE
+    folds_normalization = True
+
+    def scaled_axis(self, layer: Any) -> int | None:
+        axis, rank = _single(layer.axis), len(shape_at(layer, "input")) + 1
+        return None if axis is None or rank < 2 else axis % rank - rank
+
+    def scaled_results(
+        self, layer: Any, axis: int, scale: np.ndarray, offset: np.ndarray
+    ) -> Replacement | None:
+        if axis != self.scaled_axis(layer):
+            return None
+        mean, variance = to_numpy(layer.moving_mean), to_numpy(layer.moving_variance)
+        gamma = to_numpy(layer.gamma) if layer.scale else np.ones_like(mean)
+        beta = to_numpy(layer.beta) if layer.center else np.zeros_like(mean)
+        weights = [gamma * scale, beta * scale + offset, mean, variance]
+        kind = layer.moving_mean.dtype
+        return Replacement({"scale": True, "center": True}, [w.astype(kind) for w in weights])
 
     def scale_and_offset(self, layer: Any) -> tuple[np.ndarray, np.ndarray] | None:
-        if layer.axis not in (-1, len(shape_at(layer, "input"))):
+        if self.scaled_axis(layer) is None:
             return None
         mean, variance = _to_array(layer.moving_mean), _to_array(layer.moving_variance)
         gamma = _to_array(layer.gamma) if layer.scale else np.ones_like(mean)
@@ -51,9 +68,9 @@ class BatchNormFamily(_PerUnit):
         return scale, beta - scale * mean
 
     def obstacle(self, call: Call) -> str | None:
-        axis, rank = call.layer.axis, len(call.output.shape)
-        if not isinstance(axis, int) or axis % rank != rank - 1:
-            return f"{call.name!r} normalizes axis {axis}, not the last one"
+        axis, rank = _single(call.layer.axis), len(call.output.shape)
+        if axis is None or axis % rank != rank - 1:
+            return f"{call.name!r} normalizes axis {call.layer.axis}, not the last one"
         return super().obstacle(call)
 
     def scales(self, call: Call) -> list[Any]:
@@ -89,6 +106,34 @@ class ScalingFamily(LayerFamily):
     handles = (keras.layers.Normalization, keras.layers.Rescaling)
     piecewise_linear = True
     multiplies = False
+
+    def scaled_axis(self, layer: Any) -> int | None:
+        return -1
+
+    def scale_and_offset(self, layer: Any) -> tuple[np.ndarray, np.ndarray] | None:
+        shape = shape_at(layer, "input")
+        if not shape or shape[-1] is None:
+            return None
+        units = (shape[-1],)
+        if isinstance(layer, keras.layers.Rescaling):
+            parts = [np.asarray(part, np.float64) for part in (layer.scale, layer.offset)]
+        else:
+            mean, deviation = to_numpy(layer.mean), np.sqrt(to_numpy(layer.variance))
+            deviation = np.maximum(deviation, keras.config.epsilon())
+            parts = [deviation, mean] if layer.invert else [1 / deviation, -mean / deviation]
+        if any(
+            part.size not in (1, units[0]) or part.shape[-1:] not in ((), (1,), units)
+            for part in parts
+        ):
+            return None
+        scale, offset = (np.broadcast_to(part.reshape(-1), units) for part in parts)
+        return scale, offset
+
+
+def _single(axis: Any) -> int | None:
+    """Return an axis that may stand in a list, as in models of older versions of Keras."""
+    axes = list(axis) if isinstance(axis, (list, tuple)) else [axis]
+    return int(axes[0]) if len(axes) == 1 else None
 
 
 def _to_array(variable: Any) -> np.ndarray:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 import numpy as np
 
@@ -25,6 +27,9 @@ class _RowMajor(LayerFamily):
     piecewise_linear = True
     multiplies = False
     own_work = ElementwiseWork.FREE
+
+    def hands_on(self, layer: Any) -> bool:
+        return getattr(layer, "data_format", None) in (None, "channels_last")
 
     def obstacle(self, call: Call) -> str | None:
         before, after = call.inputs[0].units, call.output.units

@@ -13,7 +13,7 @@ from fabricfit.layers import family_of, unit_family, why_units_stay
 from fabricfit.layers.calls import Call, Tensor
 from fabricfit.network.graph import Graph
 
-__all__ = ["consumers_of", "input_names", "output_layers", "producers_of"]
+__all__ = ["consumers_of", "output_layers"]
 
 
 def output_layers(graph: Graph) -> frozenset[int]:
@@ -66,28 +66,6 @@ def _mixes_units(operation: Any) -> bool:
     return isinstance(operation, keras.layers.Layer) and any(
         len(weight.shape) > 1 for weight in operation.weights
     )
-
-
-def producers_of(graph: Graph, names: Mapping[int, str]) -> dict[int, list[str]]:
-    """Return the names of the layers whose results each layer receives, by the layer's id."""
-    found: dict[int, list[str]] = {}
-    for call in graph.calls:
-        known = found.setdefault(id(call.layer), [])
-        for tensor in call.inputs:
-            made_by = graph.producer(tensor.index).layer
-            name = names.get(id(made_by), getattr(made_by, "name", ""))
-            if name and name not in known:
-                known.append(name)
-    for inner in graph.nested.values():
-        found.update(producers_of(inner, names))
-    return found
-
-
-def input_names(graph: Graph) -> frozenset[str]:
-    """Return the names of a graph's input layers, those of nested models included."""
-    inner = (input_names(each) for each in graph.nested.values())
-    own = (c.name for c in graph.calls if isinstance(c.layer, keras.layers.InputLayer))
-    return frozenset(own).union(*inner)
 
 
 def consumers_of(graph: Graph, call: Call, names: Mapping[int, str]) -> dict[str, int]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,12 +14,18 @@ from fabricfit.description.attributes import (
     OptimizationAttributes,
 )
 from fabricfit.description.elementwise import ElementwiseWork
-from fabricfit.hls4ml.config import read_hls4ml_attributes
+from fabricfit.hls4ml.config import read_opened
+from fabricfit.hls4ml.plain import ConfigurationLike
 from fabricfit.layers import Kernel, family_of
 from fabricfit.layers.activations import work_of_activation
-from fabricfit.network.connections import consumers_of, input_names, producers_of
-from fabricfit.network.graph import Graph
+from fabricfit.network.as_built import folded_by_hls4ml
+from fabricfit.network.batch_norm import find_folds
+from fabricfit.network.configuration import open_configuration
+from fabricfit.network.connections import consumers_of
+from fabricfit.network.node_names import NamedCall
 from fabricfit.network.reader import Network, as_network, note_bit_operations
+
+Shape = tuple[int | None, ...]
 
 __all__ = [
     "describe_for_hls4ml",
@@ -51,7 +58,7 @@ def get_attributes_from_keras_model(model: keras.Model) -> dict[str, LayerAttrib
 
 
 def get_attributes_from_keras_model_and_hls4ml_config(
-    model: keras.Model, config: Mapping[str, Any]
+    model: keras.Model, config: ConfigurationLike
 ) -> dict[str, LayerAttributes]:
     """Describe every layer of a Keras model as an hls4ml configuration would build it.
 
@@ -61,9 +68,9 @@ def get_attributes_from_keras_model_and_hls4ml_config(
         A built Sequential or Functional model.
     config
         What ``hls4ml.utils.config_from_keras_model`` returns, at any granularity, with or without
-        an ``'IOType'`` (``io_parallel`` where it is missing, which is hls4ml's default). A
-        precision of ``'auto'`` stands for the quantizer's of a quantized layer, else for the
-        model's default.
+        an ``'IOType'`` (``io_parallel`` where it is missing, which is hls4ml's default); or a file of it,
+        see :func:`~fabricfit.network.configuration.open_configuration`. A precision of ``'auto'`` stands for
+        the quantizer's of a quantized layer, else for the model's default.
 
     Returns
     -------
@@ -74,22 +81,32 @@ def get_attributes_from_keras_model_and_hls4ml_config(
     Raises
     ------
     InvalidInputError
-        The configuration is not of the form that hls4ml writes, or names an unknown strategy.
+        The configuration is not of the form that hls4ml writes, names an unknown strategy, or has a key
+        or a section that fits nothing.
 
     Warns
     -----
     A reuse factor that hls4ml does not allow for a layer is replaced by the one hls4ml would really
     use, and a warning names both.
     """
-    return describe_for_hls4ml(as_network(model), config)
+    network = as_network(model)
+    return describe_for_hls4ml(network, open_configuration(config, network))
 
 
 def describe_for_hls4ml(network: Network, config: Mapping[str, Any]) -> dict[str, LayerAttributes]:
-    """Return what :func:`get_attributes_from_keras_model_and_hls4ml_config` returns, of a network."""
+    """Return what :func:`get_attributes_from_keras_model_and_hls4ml_config` returns, of a network.
+
+    The configuration is one that :func:`~fabricfit.network.configuration.open_configuration` returned.
+    """
     described = describe_network(network)
     for attributes in described.values():
-        if attributes.multiplies:
-            attributes.hls4ml = read_hls4ml_attributes(config, attributes)
+        for call in attributes.calls if attributes.multiplies else ():
+            call.hls4ml = read_opened(config, call)
+    choose = folded_by_hls4ml(network, config, described)
+    for fold in filter(None, map(choose, find_folds(network))):
+        for scaling in fold.scalings:
+            for call in described[network.names[id(scaling.layer)]].calls:
+                call.elementwise = ElementwiseWork.FREE
     return described
 
 
@@ -98,32 +115,16 @@ def describe_network(network: Network) -> dict[str, LayerAttributes]:
 
     A layer of several kernels has attributes without a kernel, and each of its kernels has its own.
     """
-    graph, names, kernels = network.graph, network.names, network.kernels
-    producers, inputs = producers_of(graph, names), input_names(graph)
-    calls = {id(call.layer): call for call in reversed(graph.calls)}
-    shapes = first_shapes(graph)
-    described = {}
+    described: dict[str, LayerAttributes] = {}
     for name, layer in network.layers.items():
-        own = kernels.get(name)
-        described[name] = LayerAttributes(
-            name,
-            type(layer),
-            [n for n in producers.get(id(layer), []) if n not in inputs],
-            tuple(own.shape) if own is not None else (),
-            *shapes.get(id(layer), ((), ())),
-            False,
-            OptimizationAttributes(),
-            elementwise=_elementwise_work(layer, own is not None),
-            consumers=consumers_of(graph, calls[id(layer)], names)
-            if own is not None and id(layer) in calls
-            else {},
-            input_layers=tuple(n for n in producers.get(id(layer), []) if n in inputs),
+        calls = _describe_calls(network, name, layer)
+        described[name] = replace(calls[0], further_calls=tuple(calls[1:]))
+        parts = tuple(
+            key for key, kernel in network.kernels.items() if key == f"{name}/{kernel.part}"
         )
-        if name in network.grouped:
-            described[name] = _describe_kernel(described[name], kernels[name])
-        parts = tuple(key for key, kernel in kernels.items() if key == f"{name}/{kernel.part}")
         for key in parts:
-            described[key] = _describe_part(key, described[name], kernels[key])
+            first, *others = (_describe_part(call, network.kernels[key]) for call in calls)
+            described[key] = replace(first, further_calls=tuple(others))
         if parts:
             described[name].kernels = parts
     for attributes in described.values():
@@ -132,6 +133,65 @@ def describe_network(network: Network) -> dict[str, LayerAttributes]:
                 name: described[name] for name in attributes.consumers
             }
     return described
+
+
+def _describe_calls(
+    network: Network, name: str, layer: keras.layers.Layer
+) -> list[LayerAttributes]:
+    """Describe a layer for each of its calls, or once where it is not called."""
+    own, known = network.kernels.get(name), name in network.grouped
+    found: list[LayerAttributes] = []
+    for named in network.node_names.by_layer.get(id(layer), ()) or (None,):
+        described = LayerAttributes(
+            named.node if found and named is not None else name,
+            type(layer),
+            [] if named is None else _name_producers(network, named, inputs=False),
+            tuple(own.shape) if own is not None else (),
+            *_shapes_of(named),
+            False,
+            OptimizationAttributes(),
+            node_name="" if named is None else named.node,
+            elementwise=_elementwise_work(layer, own is not None),
+            input_layers=()
+            if named is None
+            else tuple(_name_producers(network, named, inputs=True)),
+        )
+        if own is not None and named is not None and named.graph is network.graph:
+            described.consumers = consumers_of(network.graph, named.call, network.names)
+        if known and own is not None:
+            described = _describe_kernel(described, own)
+            _count_positions(described, found)
+        found.append(described)
+    return found
+
+
+def _shapes_of(named: NamedCall | None) -> tuple[Shape, Shape]:
+    """Return the shapes of a call's first input and output, without the batch axis.
+
+    The input of an input layer is its output.
+    """
+    if named is None:
+        return (), ()
+    call = named.call
+    made = call.outputs[0].shape[1:] if call.outputs else ()
+    return call.inputs[0].shape[1:] if call.inputs else made, made
+
+
+def _name_producers(network: Network, named: NamedCall, *, inputs: bool) -> list[str]:
+    """Return the names of the layers whose results a call receives: input layers, or all the others."""
+    found = [
+        network.names.get(id(maker.layer), getattr(maker.layer, "name", ""))
+        for maker in named.makers
+        if isinstance(maker.layer, keras.layers.InputLayer) == inputs
+    ]
+    return list(dict.fromkeys(filter(None, found)))
+
+
+def _count_positions(described: LayerAttributes, earlier: Sequence[LayerAttributes]) -> None:
+    """Adapt the positions of a further call, which the kernel knows for the first one only."""
+    if earlier and described.known_positions is not None:
+        sizes = [math.prod(n or 1 for n in each.output_shape) for each in (described, earlier[0])]
+        described.known_positions = max(described.known_positions * sizes[0] // sizes[1], 1)
 
 
 def _elementwise_work(layer: keras.layers.Layer, has_kernel: bool) -> ElementwiseWork:
@@ -160,10 +220,10 @@ def _describe_kernel(layer: LayerAttributes, kernel: Kernel) -> LayerAttributes:
     return described
 
 
-def _describe_part(key: str, layer: LayerAttributes, kernel: Kernel) -> LayerAttributes:
-    """Describe one of several kernels of a layer."""
+def _describe_part(layer: LayerAttributes, kernel: Kernel) -> LayerAttributes:
+    """Describe one of several kernels of a layer, for one of its calls."""
     described = LayerAttributes(
-        key,
+        f"{layer.name}/{kernel.part}",
         layer.layer_type,
         list(layer.inbound_layers),
         kernel.shape,
@@ -171,24 +231,6 @@ def _describe_part(key: str, layer: LayerAttributes, kernel: Kernel) -> LayerAtt
         layer.output_shape,
         kernel_of=layer.name,
         input_layers=layer.input_layers,
+        node_name=layer.node_name,
     )
     return _describe_kernel(described, kernel)
-
-
-Shape = tuple[int | None, ...]
-
-
-def first_shapes(graph: Graph) -> dict[int, tuple[Shape, Shape]]:
-    """Return the shapes of each layer's first input and output, without the batch axis, by its id.
-
-    Those of its first call count; the input of an input layer is its output.
-    """
-    found: dict[int, tuple[Shape, Shape]] = {}
-    for call in graph.calls:
-        made = call.outputs[0].shape[1:] if call.outputs else ()
-        received = call.inputs[0].shape[1:] if call.inputs else made
-        found.setdefault(id(call.layer), (received, made))
-    for inner in graph.nested.values():
-        for layer, shapes in first_shapes(inner).items():
-            found.setdefault(layer, shapes)
-    return found

@@ -7,11 +7,16 @@ from typing import Any
 
 import keras
 
+from fabricfit.errors import warn_caller
 from fabricfit.hardware.budget import Budget
 from fabricfit.hardware.families import DEFAULT_FAMILY
-from fabricfit.hls4ml.config import default_configuration, leaves_result_open
+from fabricfit.hls4ml.checking import ConfigurationWarning
+from fabricfit.hls4ml.config import default_configuration
 from fabricfit.hls4ml.estimation import ModelEstimate, estimate_layers
-from fabricfit.network.batch_norm import fold_normalizations, folded_normalizations
+from fabricfit.hls4ml.plain import ConfigurationLike
+from fabricfit.network.as_built import folded_by_hls4ml
+from fabricfit.network.batch_norm import find_folds, fold_normalizations
+from fabricfit.network.configuration import open_configuration, unstated_calls
 from fabricfit.network.describe import describe_for_hls4ml, describe_network
 from fabricfit.network.reader import Network, as_network
 from fabricfit.network.unknown_layers import describe_matrices
@@ -21,7 +26,7 @@ __all__ = ["estimate"]
 
 def estimate(
     model: keras.Model,
-    hls_config: Mapping[str, Any] | Budget | None = None,
+    hls_config: ConfigurationLike | Budget | None = None,
     *,
     budget: Budget | None = None,
     family: str | None = None,
@@ -55,6 +60,11 @@ def estimate(
     InvalidInputError
         The model's graph cannot be read, or the configuration is not one that hls4ml can build.
 
+    Warns
+    -----
+    ConfigurationWarning
+        A section of the configuration fits no layer of the model, or one call of a layer and not the others.
+
     Examples
     --------
     >>> import keras
@@ -70,8 +80,16 @@ def estimate(
     """
     if isinstance(hls_config, Budget):
         hls_config, budget = None, hls_config
-    config = default_configuration() if hls_config is None else hls_config
-    network = _fold_as_built(as_network(model), config)
+    network = as_network(model)
+    given = default_configuration() if hls_config is None else hls_config
+    config = open_configuration(given, network, lenient=True)
+    for stated, name in unstated_calls(config, network):
+        warn_caller(
+            f"config['LayerName'] has a section {stated!r}, but none for {name!r}, as hls4ml calls another "
+            "call of the same layer: it is built as its type or the model says, and counted so.",
+            ConfigurationWarning,
+        )
+    network = _fold_as_built(network, config)
     attributes = describe_for_hls4ml(network, config)
     chosen = family or (budget.family if budget is not None else DEFAULT_FAMILY)
     describe_matrices(network, attributes, config)
@@ -80,7 +98,7 @@ def estimate(
 
 def _fold_as_built(network: Network, config: Mapping[str, Any]) -> Network:
     """Fold the batch normalizations that hls4ml will fold."""
-    described = describe_network(network) if folded_normalizations(network) else {}
-    return fold_normalizations(
-        network, [name for name in described if leaves_result_open(config, described[name])]
-    )
+    if not find_folds(network):
+        return network
+    choose = folded_by_hls4ml(network, config, describe_network(network))
+    return fold_normalizations(network, choose)

@@ -16,6 +16,7 @@ from fabricfit.errors import InvalidInputError, InvalidTypeError
 from fabricfit.layers import Kernel, family_of
 from fabricfit.network.connections import output_layers
 from fabricfit.network.graph import Graph, is_readable, read_graph
+from fabricfit.network.node_names import NodeNames
 from fabricfit.network.tracing import traced
 
 __all__ = [
@@ -78,6 +79,11 @@ class Network:
     def times_called(self) -> dict[str, int]:
         """Number of times that one run of the model calls each layer."""
         return {name: self.graph.times_called[id(layer)] for name, layer in self.layers.items()}
+
+    @cached_property
+    def node_names(self) -> NodeNames:
+        """The calls of the layers, each with the name that hls4ml gives to what it builds for it."""
+        return NodeNames(self.model, self.graph)
 
     @cached_property
     def output_layers(self) -> frozenset[str]:

@@ -16,7 +16,7 @@ import numpy as np
 from fabricfit.description.attributes import LayerAttributes
 from fabricfit.description.elementwise import ElementwiseWork
 from fabricfit.description.layout import standard_layout
-from fabricfit.hls4ml.config import read_hls4ml_attributes
+from fabricfit.hls4ml.config import read_opened
 from fabricfit.layers import family_of_type
 from fabricfit.network.reader import Network
 
@@ -43,15 +43,15 @@ def describe_matrices(
         counted = name in network.kernels or attributes[name].kernels
         if counted or not _multiplies(layer):
             continue
-        found = []
-        for variable in layer.weights:
-            if len(variable.shape) > 1 and "bias" not in variable.name:
-                array: np.ndarray = np.asarray(keras.ops.convert_to_numpy(variable))
-                label = f"{name}/{variable.path.partition('/')[2] or variable.name}"
-                matrix = standard_layout(array.shape).matrix(array)
-                found.append((_describe_as_dense(label, attributes[name], matrix, config), matrix))
-        if found:
-            attributes[name].matrices = tuple(found)
+        for call in attributes[name].calls:
+            found = []
+            for variable in layer.weights:
+                if len(variable.shape) > 1 and "bias" not in variable.name:
+                    array: np.ndarray = np.asarray(keras.ops.convert_to_numpy(variable))
+                    label = f"{call.name}/{variable.path.partition('/')[2] or variable.name}"
+                    matrix = standard_layout(array.shape).matrix(array)
+                    found.append((_describe_as_dense(label, call, matrix, config), matrix))
+            call.matrices = tuple(found)
 
 
 def _multiplies(layer: Any) -> bool:
@@ -72,7 +72,8 @@ def _describe_as_dense(
         args={},
         elementwise=ElementwiseWork.FREE,
         input_layers=(),
+        further_calls=(),
         note=_NOTE,
     )
-    described.hls4ml = read_hls4ml_attributes(config, described)
+    described.hls4ml = read_opened(config, described)
     return replace(described, name=label)

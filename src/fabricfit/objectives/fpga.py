@@ -17,6 +17,7 @@ The estimates are those of :mod:`fabricfit.hardware`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -45,6 +46,7 @@ from fabricfit.hls4ml.products import (
     hls4ml_attributes,
     realized_product,
     weight_format,
+    why_calls_differ,
     why_not_built,
 )
 from fabricfit.objectives.base import Amounts, Kernels, Objective
@@ -103,10 +105,15 @@ class FPGAResources(FormerNames, Objective):
         return realized_product(layer, self.family)
 
     def estimate(self, layer: LayerAttributes, work: Work) -> Resources:
-        """Return the usage of a layer with some work, its activation and the error bars included."""
-        product = self.product(layer)
-        found = product_resources(product, work, self.family)
-        return found + other_resources(layer)
+        """Return the usage of a layer with some work, its activation and the error bars included.
+
+        Each call of the layer has the work to do.
+        """
+        calls = (
+            product_resources(self.product(call), work, self.family) + other_resources(call)
+            for call in layer.calls
+        )
+        return sum(calls, Resources())
 
     def work(self, layer: LayerAttributes, kernel: np.ndarray) -> Work:
         """Return what a kernel leaves to do, its weights quantized first."""
@@ -128,12 +135,19 @@ class FPGAResources(FormerNames, Objective):
             if not layer.multiplies:
                 return np.zeros(len(self.units))
             return np.rint(self._count_work(layer, Work.full(self.product(layer))))
+        used = np.zeros(len(self.units))
+        for call in layer.calls:
+            used = used + self.call_usage(replace(call, further_calls=()), kernel)
+        return used
+
+    def call_usage(self, layer: LayerAttributes, kernel: np.ndarray) -> Amounts:
+        """Return the usage of a layer with these weights, as it is built for one call."""
         if layer.multiplies:
             return self._count_work(layer, self.work(layer, kernel))
         found = other_resources(layer)
         used = np.array([found[name].value for name in self.resources])
         for part, matrix in layer.matrices:
-            used = used + self.usage(part, matrix)
+            used = used + self.call_usage(part, matrix)
         return used
 
     def model_usage(self, attributes: Mapping[str, LayerAttributes], kernels: Kernels) -> Amounts:
@@ -194,7 +208,7 @@ class FPGAResources(FormerNames, Objective):
         """Say why a layer is not optimizable."""
         if not layer.multiplies:
             return "the layer has no kernel."
-        if reason := why_not_built(layer):
+        if reason := why_not_built(layer) or why_calls_differ(layer):
             return reason
         product = self.product(layer)
         if product.time_multiplexed and product.strategy != "resource_unrolled":
@@ -255,7 +269,7 @@ class FPGAResources(FormerNames, Objective):
             saved = (full - empty) / grouping.n_groups
             return GroupChoices(kernel, grouping, losses, saved, empty, minimum_groups)
         precision = weight_format(layer)
-        prices = self._price_weights(product, precision, self.lut_scale(layer, kernel))
+        prices = self._price_weights(layer, precision, self.lut_scale(layer, kernel))
         loss = weight_loss(kernel, metric, statistics, name)
         return ConstantChoices(kernel, prices, loss, empty, minimum_groups, layer.layout)
 
@@ -264,21 +278,26 @@ class FPGAResources(FormerNames, Objective):
         return 1.0
 
     def _price_weights(
-        self, product: Product, precision: FixedPrecision, lut_scale: float
+        self, layer: LayerAttributes, precision: FixedPrecision, lut_scale: float
     ) -> ConstantPrices:
-        """Return the prices of a weight, by the digits of its constant."""
-        costs = weight_costs(product, self.family)
+        """Return the prices of a weight in all calls of a layer, by the digits of its constant."""
+        costs = [weight_costs(self.product(call), self.family) for call in layer.calls]
         scales = [lut_scale if name == "lut" else 1.0 for name in self.resources]
 
-        def vector(resources: Mapping[str, float]) -> np.ndarray:
-            return np.multiply(scales, [resources.get(name, 0.0) for name in self.resources])
+        def vector(several: Iterable[Mapping[str, float]]) -> np.ndarray:
+            rows = [[one.get(name, 0.0) for name in self.resources] for one in several]
+            return np.multiply(scales, np.sum(rows, axis=0))
 
         levels = [ConstantLevel(np.zeros(1), np.zeros(len(self.resources)))]
-        for digits, amounts in costs.settled.items():
+        for digits in costs[0].settled:
+            if any(digits not in cost.settled for cost in costs):
+                continue  # not free everywhere
             constants = constants_of(precision, digits)
             if constants.size:
+                amounts = (cost.settled[digits] for cost in costs)
                 levels.append(ConstantLevel(constants, vector(amounts)))
-        return ConstantPrices(tuple(levels), vector(costs.kept), vector(costs.distinct))
+        kept, distinct = (cost.kept for cost in costs), (cost.distinct for cost in costs)
+        return ConstantPrices(tuple(levels), vector(kept), vector(distinct))
 
 
 def _share_work(full: Work, left: int, of: int) -> Work:

@@ -58,10 +58,10 @@ class AdderGraphResources(FPGAResources):
         found = super().product(layer)
         return replace(found, strategy="distributed_arithmetic") if found.by_constants else found
 
-    def usage(self, layer: LayerAttributes, kernel: np.ndarray | None = None) -> Amounts:
+    def call_usage(self, layer: LayerAttributes, kernel: np.ndarray) -> Amounts:
         """Return the usage of a layer with these very weights, in the cost of their graph."""
-        used = super().usage(layer, kernel)
-        if kernel is None or "lut" not in self.resources or not layer.multiplies:
+        used = super().call_usage(layer, kernel)
+        if "lut" not in self.resources or not layer.multiplies:
             return used
         product = self.product(layer)
         if product.by_adders:
@@ -82,10 +82,10 @@ class AdderGraphResources(FPGAResources):
         """Return the cost of the layer's graph as it is, in terms of its digits."""
         if "lut" not in self.resources:
             return 1.0
-        by_digits = self._count_digit_lut(layer, kernel)
+        by_digits = sum(self._count_digit_lut(call, kernel) for call in layer.calls)
         if not by_digits:
             return 1.0
-        return self._count_graph_lut(layer, kernel) / by_digits
+        return sum(self._count_graph_lut(call, kernel) for call in layer.calls) / by_digits
 
     def _count_graph_lut(self, layer: LayerAttributes, kernel: np.ndarray) -> float:
         product = self.product(layer)
@@ -135,7 +135,7 @@ class BitOperations(FormerNames, Objective):
         if own is not None:
             return np.array([float(own[0][kernel != 0].sum() + own[1])])
         integers = quantize(kernel, weight_format(layer), as_built=True)
-        return np.array([float(bit_operations(integers, _find_input_bits(layer)))])
+        return np.array([float(bit_operations(integers, _count_input_bits(layer)))])
 
     def saving(self, layer: LayerAttributes) -> Amounts:
         """Return the largest number of bit operations of a weight."""
@@ -144,7 +144,7 @@ class BitOperations(FormerNames, Objective):
         if (own := _find_own_count(layer)) is not None:
             return np.array([float(math.ceil(own[0].max(initial=0.0)))])
         precision = weight_format(layer)
-        return np.array([float((precision.width - precision.signed) * _find_input_bits(layer))])
+        return np.array([float((precision.width - precision.signed) * _count_input_bits(layer))])
 
     def model_usage(self, attributes: Mapping[str, LayerAttributes], kernels: Kernels) -> Amounts:
         """Return the bit operations of a model with these very weights."""
@@ -160,7 +160,7 @@ class BitOperations(FormerNames, Objective):
         integers = quantize(kernel, weight_format(layer))
         own = (treatment.mask != 0) | (treatment.cluster > 0)
         settled = np.where(own, 0, treatment.apply(kernel))
-        free = np.count_nonzero(own) * _average_bits(integers[own]) * _find_input_bits(layer)
+        free = np.count_nonzero(own) * _average_bits(integers[own]) * _count_input_bits(layer)
         return self.usage(layer, settled) + free
 
     def choices(
@@ -182,7 +182,7 @@ class BitOperations(FormerNames, Objective):
             saved = grouping.to_groups(np.where(kernel != 0, own[0], 0))
             empty = np.array([own[1]])
             return GroupChoices(kernel, grouping, losses, saved, empty, minimum_groups)
-        precision, inputs = weight_format(layer), float(_find_input_bits(layer))
+        precision, inputs = weight_format(layer), float(_count_input_bits(layer))
         levels = [ConstantLevel(np.zeros(1), np.zeros(1))]
         for bits in range(1, precision.width):
             values = constants_of(precision, bits, "bits")
@@ -195,9 +195,9 @@ class BitOperations(FormerNames, Objective):
 
 
 def _find_own_count(layer: LayerAttributes) -> tuple[np.ndarray, float] | None:
-    """Return the bit operations that a layer counts itself: of each weight, and of the rest."""
-    of_weights = layer.bit_operations
-    return None if of_weights is None else (of_weights, layer.other_bit_operations)
+    """Return the bit operations that a layer counts itself, all calls: of each weight, and of the rest."""
+    calls, of_weights = len(layer.calls), layer.bit_operations
+    return None if of_weights is None else (calls * of_weights, calls * layer.other_bit_operations)
 
 
 def _average_bits(integers: np.ndarray) -> float:
@@ -207,6 +207,7 @@ def _average_bits(integers: np.ndarray) -> float:
     return float(np.maximum(lengths - 1, 1).mean()) if sizes.size else 1.0
 
 
-def _find_input_bits(layer: LayerAttributes) -> int:
-    known = hls4ml_attributes(layer).input_precision
-    return known.width if known is not None else DEFAULT_INPUT_WIDTH
+def _count_input_bits(layer: LayerAttributes) -> int:
+    """Return the bits of an input, added up over the calls of the layer."""
+    known = [hls4ml_attributes(call).input_precision for call in layer.calls]
+    return sum(DEFAULT_INPUT_WIDTH if each is None else each.width for each in known)

@@ -21,8 +21,8 @@ class GPUFLOPEstimator(ObjectiveEstimator):
 
     A layer with a kernel matrix of ``n_in`` rows and ``n_out`` units does, at each output position,
     a multiplication and an addition for every weight and one addition for every bias:
-    ``positions · n_out · (2 n_in + 1)``. GPUs and CPUs gain only from smaller matrices, so the
-    groups are whole units (neurons, filters), and the model is reduced at the end.
+    ``positions · n_out · (2 n_in + 1)``, for each call of the layer. GPUs and CPUs gain only from
+    smaller matrices, so the groups are whole units (neurons, filters), and the model is reduced at the end.
 
     With a unit, the rows of the kernels that it feeds are removed. What two layers save
     together is therefore not a sum: a product with both its row and its column removed is saved once.
@@ -111,7 +111,8 @@ def _count_flops(
         return 0
     n_in, n_out = layer_attributes.matrix_shape
     rows = max(n_in - rows_removed, 0)
-    return layer_attributes.positions * (n_out if units is None else units) * (2 * rows + 1)
+    positions = sum(call.positions for call in layer_attributes.calls)
+    return positions * (n_out if units is None else units) * (2 * rows + 1)
 
 
 def _count_units_left(layer_attributes: LayerAttributes, removed: int) -> int:

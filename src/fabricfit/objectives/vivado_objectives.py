@@ -16,7 +16,12 @@ from fabricfit.description.strategies import canonical_strategy
 from fabricfit.description.structures import SUPPORTED_STRUCTURES
 from fabricfit.hardware.bram import memory_word
 from fabricfit.hardware.registers import output_registers, weight_registers
-from fabricfit.hls4ml.products import MatrixProduct, hls4ml_attributes, why_not_built
+from fabricfit.hls4ml.products import (
+    MatrixProduct,
+    hls4ml_attributes,
+    why_calls_differ,
+    why_not_built,
+)
 from fabricfit.objectives.counting import check_removed, left_over, prunes
 from fabricfit.objectives.estimator import ObjectiveEstimator
 
@@ -77,7 +82,7 @@ class VivadoDSPEstimator(ObjectiveEstimator):
         """Say why a layer is not optimizable."""
         if not layer_attributes.multiplies:
             return _NO_KERNEL
-        if reason := why_not_built(layer_attributes):
+        if reason := why_not_built(layer_attributes) or why_calls_differ(layer_attributes):
             return reason
         product = MatrixProduct.of(layer_attributes)
         if product.strategy == "distributed_arithmetic":
@@ -135,7 +140,7 @@ class VivadoMultiObjectiveEstimator(ObjectiveEstimator):
             return cls.layer_resources(layer_attributes)
         bits = saved * product.weight_width
         whole_words = 0 if product.reuse_factor == 1 else bits // memory_word(product.reuse_factor)
-        return [saved * product.dsps, whole_words]
+        return [saved * product.dsps, product.calls * whole_words]
 
     @classmethod
     def layer_utilization(cls, layer_attributes: LayerAttributes, removed: int) -> list[int]:
@@ -153,7 +158,7 @@ class VivadoMultiObjectiveEstimator(ObjectiveEstimator):
         """Say why a layer is not optimizable."""
         if not layer_attributes.multiplies:
             return _NO_KERNEL
-        if reason := why_not_built(layer_attributes):
+        if reason := why_not_built(layer_attributes) or why_calls_differ(layer_attributes):
             return reason
         product = MatrixProduct.of(layer_attributes)
         if product.strategy == "distributed_arithmetic":
@@ -258,13 +263,18 @@ def _explain_luts(product: MatrixProduct) -> str:
 
 
 def _count_weight_bits(layer_attributes: LayerAttributes) -> int:
-    """Flip-flops for one weight."""
-    hls = hls4ml_attributes(layer_attributes)
-    return weight_registers(1, hls.weight_precision.width, canonical_strategy(hls.strategy))
+    """Flip-flops for one weight, in all calls of the layer."""
+    calls = map(hls4ml_attributes, layer_attributes.calls)
+    return sum(
+        weight_registers(1, hls.weight_precision.width, canonical_strategy(hls.strategy))
+        for hls in calls
+    )
 
 
 def _count_bits_per_unit(layer_attributes: LayerAttributes) -> int:
-    """Flip-flops for the results of one unit."""
-    hls = hls4ml_attributes(layer_attributes)
-    positions = layer_attributes.positions
-    return output_registers(positions, hls.output_precision.width, hls.io_type)
+    """Flip-flops for the results of one unit, in all calls of the layer."""
+    calls = [(call.positions, hls4ml_attributes(call)) for call in layer_attributes.calls]
+    return sum(
+        output_registers(positions, hls.output_precision.width, hls.io_type)
+        for positions, hls in calls
+    )

@@ -12,8 +12,14 @@ import keras
 from fabricfit.errors import InvalidTypeError
 from fabricfit.firmware.quantization import quantize_in_place
 from fabricfit.hardware.budget import Budget
+from fabricfit.hls4ml.plain import ConfigurationLike
 from fabricfit.hls4ml.realize import realize_configuration
 from fabricfit.network.batch_norm import fold_normalizations
+from fabricfit.network.configuration import (
+    open_configuration,
+    state_every_call,
+    without_layers,
+)
 from fabricfit.network.describe import describe_for_hls4ml
 from fabricfit.network.reader import as_network
 from fabricfit.network.unknown_layers import describe_matrices
@@ -32,7 +38,7 @@ __all__ = ["fit"]
 
 def fit(
     model: keras.Model,
-    hls_config: Mapping[str, Any],
+    hls_config: ConfigurationLike,
     budget: Budget,
     train_data: Any,
     validation_data: Any,
@@ -49,11 +55,12 @@ def fit(
     ----------
     model
         A built model. It is not changed. Of a subclassed one a functional copy is worked with, see
-        :func:`fabricfit.network.tracing.traced`. Batch normalizations right behind a
-        layer with a kernel are folded into it first, as hls4ml would do at the end.
+        :func:`fabricfit.network.tracing.traced`. Batch normalizations
+        behind and before layers with a kernel are folded into them first, wherever that is exact.
     hls_config
         How hls4ml is to build it: what ``hls4ml.utils.config_from_keras_model`` returns, or the part of
-        it that matters, with an ``'IOType'`` if it is not ``'io_parallel'``.
+        it that matters, with an ``'IOType'`` if it is not ``'io_parallel'``; or a file of either, such as
+        the ``hls4ml_config.yml`` of a project.
     budget
         What the design may use.
     train_data, validation_data
@@ -98,10 +105,12 @@ def fit(
             f"Received: {budget!r}"
         )
     settings = settings.ranked_by("saliency")
-    network = fold_normalizations(as_network(model))
-    realized = realize_configuration(
-        describe_for_hls4ml(network, hls_config), hls_config, budget.family
-    )
+    whole = as_network(model)
+    config = open_configuration(hls_config, whole)
+    network = fold_normalizations(whole)
+    without_layers(config, whole, whole.layers.keys() - network.layers.keys())
+    state_every_call(config, network)
+    realized = realize_configuration(describe_for_hls4ml(network, config), config, budget.family)
     attributes = describe_for_hls4ml(network, realized.config)
     describe_matrices(network, attributes, realized.config)
     counted = objective_for(

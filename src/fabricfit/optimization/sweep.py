@@ -14,6 +14,8 @@ import numpy as np
 
 from fabricfit.errors import InfeasibleError, InvalidInputError, InvalidTypeError, unknown_name
 from fabricfit.hardware.budget import Budget
+from fabricfit.hls4ml.plain import ConfigurationLike
+from fabricfit.network.configuration import open_configuration
 from fabricfit.network.reader import as_network
 from fabricfit.optimization.cluster import Cluster, LocalCluster, RayCluster
 from fabricfit.optimization.fit import fit
@@ -164,7 +166,7 @@ def _scale(values: Sequence[float]) -> np.ndarray:
 
 def sweep(
     model: keras.Model,
-    hls_config: Mapping[str, Any],
+    hls_config: ConfigurationLike,
     budgets: Sequence[Budget],
     train_data: Any,
     validation_data: Any,
@@ -206,7 +208,8 @@ def sweep(
     budgets = _check_budgets(budgets)
     if backend not in BACKENDS:
         raise unknown_name("backend", backend, BACKENDS)
-    model = as_network(model).model
+    network = as_network(model)
+    model, hls_config = network.model, open_configuration(hls_config, network)
     place = _find_folder(settings)
     data = (train_data, validation_data)
     jobs = [

@@ -42,10 +42,10 @@ def same_numbers(node: Any, inputs: list[FixedTensor], weights: KerasWeights) ->
 def zero_padding(node: Any, inputs: list[FixedTensor], weights: KerasWeights) -> FixedTensor:
     """Add zeros at the edges: a padding layer of the model, or the padding of a convolution."""
     x = inputs[0]
-    if node.name in weights.layers:
-        edges = np.atleast_2d(weights.layers[node.name].padding)
+    if (own := weights.find(node.name)) is not None:
+        edges = np.atleast_2d(own.padding)
     else:
-        layer = weights.layers.get(node.name.partition("_")[2])
+        layer = weights.find(node.name.partition("_")[2])
         if layer is None or getattr(layer, "padding", None) != "same":
             raise NotModelledError(f"{node.name!r}, padding that belongs to no layer of the model")
         shapes = zip(x.shape[1:-1], layer.kernel_size, layer.strides, strict=True)

@@ -14,7 +14,8 @@ import keras
 import numpy as np
 
 from fabricfit.firmware.emulation.fixed import FixedTensor, Format, NotModelledError
-from fabricfit.layers import scale_and_offset_of
+from fabricfit.layers import hands_on, scale_and_offset_of
+from fabricfit.layers.scaling import is_linear
 from fabricfit.network.reader import Network
 
 __all__ = ["KerasWeights", "exactly", "quantize_as_written"]
@@ -50,10 +51,15 @@ class KerasWeights:
         NotModelledError
             The model has no layer of the name.
         """
-        try:
-            return self.layers[node.name]
-        except KeyError:
-            raise NotModelledError(f"{node.name!r}, which is no layer of the model") from None
+        found = self.find(node.name)
+        if found is None:
+            raise NotModelledError(f"{node.name!r}, which is no layer of the model")
+        return found
+
+    def find(self, node: str) -> Any:
+        """Return the Keras layer that hls4ml built a node for, given its name; None where there is none."""
+        named = self.network.node_names.by_node.get(node)
+        return named.call.layer if named is not None else self.layers.get(node)
 
     def kernel(self, node: Any, part: str = "") -> FixedTensor:
         """Return a layer's quantized kernel, or one of several, in Keras' order, outputs last."""
@@ -86,36 +92,40 @@ class KerasWeights:
         return self._quantize(node, "scale", scale), self._quantize(node, "bias", offset)
 
     def folded_into(self, name: str) -> list[Any]:
-        """Return the batch normalizations that hls4ml folded into a layer, in their order."""
-        layer = self.layers[name]
-        if getattr(getattr(layer, "activation", None), "__name__", "linear") != "linear":
+        """Return the batch normalizations that hls4ml folded into a node, in their order."""
+        named = self.network.node_names.by_node.get(name)
+        if named is None or not is_linear(named.call.layer):
             return []
         found: list[Any] = []
-        graph = self.network.graph
-        calls = [call for call in graph.calls if call.layer is layer]
-        while len(calls) == 1:
-            calls = list(graph.receivers(calls[0].output.index))
-            if len(calls) != 1 or scale_and_offset_of(calls[0].layer) is None:
+        call, nodes = named.call, {id(n.call): n.node for n in self.network.node_names.calls}
+        while len(receivers := named.graph.receivers(call.output.index)) == 1:
+            call = receivers[0]
+            if nodes.get(id(call)) in self.present or len(call.outputs) != 1:
                 break
-            if calls[0].name in self.present:
+            if scale_and_offset_of(call.layer) is not None:
+                found.append(call.layer)
+            elif not hands_on(call.layer):
                 break
-            found.append(calls[0].layer)
         return found
 
     def unaccounted(self) -> list[str]:
         """Return the layers with weights that are neither in the graph nor folded into one."""
-        kernels = [n for n, layer in self.layers.items() if hasattr(layer, "kernel")]
-        folded = {f.name for n in kernels if n in self.present for f in self.folded_into(n)}
+        calls = self.network.node_names.calls
+        kernels = [c.node for c in calls if hasattr(c.call.layer, "kernel")]
+        folded = {id(f) for n in kernels if n in self.present for f in self.folded_into(n)}
+        there = {id(c.call.layer) for c in calls if c.node in self.present}
         return [
             name
             for name, layer in self.layers.items()
-            if layer.weights and name not in self.present and layer.name not in folded
+            if layer.weights and id(layer) not in (there | folded) and name not in self.present
         ]
 
     def _find_kernel(self, node: Any, part: str = "") -> Any:
-        key = f"{self.layer(node).name}/{part}" if part else self.layer(node).name
+        layer = self.layer(node)
+        name = self.network.names.get(id(layer), layer.name)
+        key = f"{name}/{part}" if part else name
         if key not in self.network.grouped:
-            raise NotModelledError(f"weights of {type(self.layer(node)).__name__} layers")
+            raise NotModelledError(f"weights of {type(layer).__name__} layers")
         return self.network.kernels[key]
 
     def _fold_kernel_and_bias(self, node: Any, part: str = "") -> tuple[np.ndarray, np.ndarray]:
