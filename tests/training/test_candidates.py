@@ -8,8 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from fabricfit.errors import InvalidInputError
-from fabricfit.training import Data, Stream, fresh_optimizer, make_engine
+from fabricfit.training import Data, Stream, make_engine
 from fabricfit.training.strengths import uniform_strengths
 from tests.common import L, blobs, described, engine_for, mlp
 
@@ -147,8 +146,3 @@ def test_optimizers_that_are_no_pure_functions_train_through_fit():
     np.testing.assert_allclose(found[0][0], found[1][0], rtol=1e-5)
     for ours, theirs in zip(found[0][1], found[1][1], strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-7)
-
-
-def test_scaled_losses_are_refused():
-    with pytest.raises(InvalidInputError, match="give its inner optimizer 'adam"):
-        fresh_optimizer(keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam()))

@@ -43,12 +43,13 @@ def vjp(
         value, extra = function(inputs)
 
     def pullback(cotangent: Tensor) -> list[Tensor]:
-        return tape.gradient(
+        found = tape.gradient(
             value,
             inputs,
             output_gradients=cotangent,
             unconnected_gradients=tf.UnconnectedGradients.ZERO,
         )
+        return [tf.convert_to_tensor(each) for each in found]  # those of embeddings are sparse
 
     return value, extra, pullback
 

@@ -16,11 +16,13 @@ from keras import ops
 
 from fabricfit.curvature.autodiff import Tensor
 from fabricfit.curvature.linearity import Head
+from fabricfit.layers.copying import every_layer
 from fabricfit.layers.matrix_form import MatrixForm
 
 __all__ = ["Hook", "HookedRun", "run", "run_with_hooks"]
 
 _MISSING = object()
+_HALF_PRECISION = ("float16", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -47,8 +49,12 @@ class HookedRun:
 def run(
     model: keras.Model, variables: Sequence[keras.Variable], values: Sequence[Tensor], x: Any
 ) -> Any:
-    """Call a model at inference with other values in the place of its variables, unchanged."""
-    with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
+    """Call a model at inference with other values in the place of its variables, unchanged.
+
+    Layers that compute in half precision compute in full precision here.
+    """
+    scope = keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True)))
+    with _in_full_precision(model), scope:
         return model(x, training=False)
 
 
@@ -89,6 +95,16 @@ def run_with_hooks(
             stack.enter_context(_replaced(hook.layer, "activation", shift))
         outputs = run(model, variables, values, x)
     return HookedRun(keras.tree.flatten(outputs), inputs, shapes)
+
+
+@contextmanager
+def _in_full_precision(model: keras.Model) -> Iterator[None]:
+    with ExitStack() as stack:
+        for layer in every_layer(model):
+            if layer.compute_dtype in _HALF_PRECISION:
+                full = keras.dtype_policies.DTypePolicy("float32")
+                stack.enter_context(_replaced(layer, "_dtype_policy", full))
+        yield
 
 
 def _pass_on(value: Any, *args: Any, **kwargs: Any) -> Any:

@@ -123,10 +123,6 @@ class LambdaFamily(LayerFamily):
 
     handles = (keras.layers.Lambda,)
 
-    def remake(self, layer: Any, config: dict[str, Any]) -> Any:
-        # Its own from_config accepts only functions that were serialized.
-        return type(layer)(**config)
-
 
 @register_layer
 class InputFamily(LayerFamily):

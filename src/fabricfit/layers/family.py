@@ -95,10 +95,6 @@ class LayerFamily(UnitFlow):
         """Return the function of Keras that the layer ends in, where it has a :attr:`final_activation`."""
         return layer.activation
 
-    def remake(self, layer: Any, config: dict[str, Any]) -> Any:
-        """Return a new layer of the type, from a configuration that may hold functions and objects."""
-        return type(layer).from_config(config)
-
     def elementwise_work(self, layer: Any) -> ElementwiseWork:
         """Return what hardware does for each result beside a matrix product."""
         return work_of_activation(getattr(layer, "activation", None), self.own_work)

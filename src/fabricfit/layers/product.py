@@ -91,7 +91,7 @@ class ProductFamily(LayerFamily):
     def replacement(self, call: Call, cut: Cut) -> Replacement:
         layer, rows, columns = call.layer, cut.kept_inputs[0], cut.kept_output
         kernels = self.smaller_kernels(layer, rows, columns)
-        size = "units" if "units" in layer.get_config() else "filters"
+        size = "units" if hasattr(layer, "units") else "filters"
         config: dict[str, Any] = {size: int(columns.sum())}
 
         folded = self._folded(call, cut)[columns]

@@ -17,6 +17,7 @@ from fabricfit.description.layout import Layout
 from fabricfit.description.strategies import CONSTANTS_ONLY
 from fabricfit.layers.activations import activate, why_units_mix
 from fabricfit.layers.calls import Call
+from fabricfit.layers.copying import copy_layer
 from fabricfit.layers.family import LayerFamily, register_layer, shape_at
 from fabricfit.layers.generated_code import GeneratedProduct
 from fabricfit.layers.kernels import Kernel
@@ -247,9 +248,7 @@ class BidirectionalFamily(LayerFamily):
         for name, inner, kept in parts:
             made = _without_units(inner, cut.kept_inputs[0], kept, cut.constants[0])
             weights += made.weights
-            config[name] = keras.saving.serialize_keras_object(
-                type(inner).from_config(inner.get_config() | made.config)
-            )
+            config[name] = copy_layer(inner, made.config)
         return Replacement(config, weights)
 
 

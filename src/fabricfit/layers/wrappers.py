@@ -11,6 +11,7 @@ import numpy as np
 
 from fabricfit.description.elementwise import ElementwiseWork
 from fabricfit.layers.calls import Call
+from fabricfit.layers.copying import copy_layer
 from fabricfit.layers.family import LayerFamily, family_of, register_layer, unit_family
 from fabricfit.layers.kernels import Kernel
 from fabricfit.layers.units import Constants, Cut, Numbers, Replacement, Wiring
@@ -67,9 +68,7 @@ class TimeDistributedFamily(LayerFamily):
     def replacement(self, call: Call, cut: Cut) -> Replacement:
         inner = call.layer.layer
         made = _family(call).replacement(_inner_call(call), cut)
-        smaller = type(inner).from_config(inner.get_config() | made.config)
-        config = {"layer": keras.saving.serialize_keras_object(smaller)}
-        return Replacement(config, made.weights)
+        return Replacement({"layer": copy_layer(inner, made.config)}, made.weights)
 
 
 def _family(call: Call) -> LayerFamily:

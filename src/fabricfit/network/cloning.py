@@ -1,15 +1,31 @@
-"""Copies of a model, which share nothing with the original."""
+"""Copies of a model, which share nothing with the original but the functions in it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import keras
 import numpy as np
 
-__all__ = ["copy_model", "every_layer", "new_inputs", "seed_generators", "uncompiled"]
+from fabricfit.errors import InvalidInputError
+from fabricfit.layers.copying import copy_layer, every_layer
+from fabricfit.network.copy_check import check_layers, check_results
+
+__all__ = [
+    "copy_graph",
+    "copy_model",
+    "every_layer",
+    "new_inputs",
+    "own_steps",
+    "seed_generators",
+    "transfer",
+    "uncompiled",
+]
+
+_STEPS = ("train_step", "compute_loss")
+"""Methods that say what a model learns, and how."""
 
 
 def copy_model(model: keras.Model, seed: int | None = None) -> keras.Model:
@@ -18,20 +34,103 @@ def copy_model(model: keras.Model, seed: int | None = None) -> keras.Model:
     Parameters
     ----------
     model
-        A built Sequential or Functional model; layers are copied through their configurations.
+        A built Sequential or Functional model; layers are copied by
+        :func:`~fabricfit.layers.copying.copy_layer`.
     seed
         Seeds the copy's Dropout and noise layers, so that training it twice is the same twice.
+
+    Raises
+    ------
+    InvalidInputError
+        A layer cannot be copied, or its copy does not compute the same.
     """
-    with uncompiled(model):
-        copy = keras.models.clone_model(model, input_tensors=new_inputs(model))
-    # Some layers forget their names (QKeras' recurrent ones).
-    for new, old in zip(every_layer(copy), every_layer(model), strict=True):
-        new.name = old.name
-    for target, source in zip(copy.variables, model.variables, strict=True):
-        target.assign(source)
+    copy = copy_graph(model)
+    transfer(copy, model)
+    check_results(copy, model)
     if seed is not None:
         seed_generators(copy, seed)
     return copy
+
+
+def copy_graph(
+    model: keras.Model,
+    copy: Callable[[Any], Any] = copy_layer,
+    made: dict[int, Any] | None = None,
+) -> keras.Model:
+    """Return a model of the same layers, connected in the same way, with new weights.
+
+    Parameters
+    ----------
+    model
+        A built Sequential or Functional model; those nested in it are copied layer by layer, too.
+    copy
+        Returns the copy of a layer.
+    made
+        Copies that there are already, by the ids of their layers: a layer in several places stays one layer.
+    """
+    made = {} if made is None else made
+
+    def copy_once(layer: Any) -> Any:
+        if id(layer) not in made:
+            nested = isinstance(layer, (keras.Sequential, keras.Function))
+            made[id(layer)] = copy_graph(layer, copy, made) if nested else copy(layer)
+        return made[id(layer)]
+
+    with uncompiled(model):
+        new = keras.models.clone_model(
+            model, input_tensors=new_inputs(model), clone_function=copy_once
+        )
+    if type(new) is not type(model):
+        _restore_class(new, model)
+    new.name = model.name
+    new.dtype_policy = model.dtype_policy
+    return new
+
+
+def transfer(copy: Any, original: Any) -> None:
+    """Give a copy the names, weights and states of its original, and freeze what is frozen in it.
+
+    Parameters
+    ----------
+    copy, original
+        Models or layers that are built.
+
+    Raises
+    ------
+    InvalidInputError
+        They do not have the same layers and weights.
+    """
+    pairs = check_layers(copy, original)
+    for new, old in pairs:  # the outer ones first: they set what is inside them
+        new.name = old.name
+        if new.trainable != old.trainable:
+            new.trainable = old.trainable
+    for target, source in zip(copy.variables, original.variables, strict=True):
+        target.assign(source)
+        if target.trainable != source.trainable:
+            target.trainable = source.trainable
+    for new, _ in pairs:
+        if hasattr(new, "finalize_state"):  # what a layer computes from its weights
+            new.finalize_state()
+
+
+def _restore_class(copy: Any, model: Any) -> None:
+    """Make a copy of a user's own class of models, where Keras has made a plain one."""
+    kind = type(model)
+    if isinstance(model, keras.Sequential) and kind.__init__ is keras.Sequential.__init__:
+        copy.__class__ = kind
+        return
+    if lost := own_steps(model):
+        raise InvalidInputError(
+            f"model {model.name!r} ({kind.__name__}) has a {lost[0]} of its own, which a copy would not "
+            f"have, since its class cannot be made from inputs and outputs. Let {kind.__name__}.__init__ "
+            "take (inputs, outputs, name), as that of keras.Model does."
+        )
+
+
+def own_steps(model: keras.Model) -> list[str]:
+    """Return which of Keras' methods that train a model its class has replaced."""
+    return [name for name in _STEPS if getattr(type(model), name) is not getattr(keras.Model, name)]
 
 
 def new_inputs(model: keras.Model) -> Any:
@@ -42,17 +141,18 @@ def new_inputs(model: keras.Model) -> Any:
     """
     if isinstance(model, keras.Sequential):
         return None
-    return keras.tree.map_structure(
-        lambda tensor: keras.Input(
-            batch_shape=tensor.shape, dtype=tensor.dtype, name=tensor._keras_history.operation.name
-        ),
-        model.input,
+    return keras.tree.map_structure(_new_input, model.input)
+
+
+def _new_input(tensor: Any) -> Any:
+    layer = tensor._keras_history.operation
+    return keras.Input(
+        batch_shape=tensor.shape,
+        dtype=tensor.dtype,
+        sparse=tensor.sparse,
+        name=layer.name,
+        optional=getattr(layer, "optional", False),
     )
-
-
-def every_layer(model: keras.Model) -> Iterator[Any]:
-    """Iterate over a model and all layers in it, those inside layers included."""
-    yield from model._flatten_layers()
 
 
 @contextmanager

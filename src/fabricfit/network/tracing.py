@@ -9,7 +9,9 @@ from typing import Any
 import keras
 
 from fabricfit.errors import InvalidInputError
-from fabricfit.network.cloning import new_inputs
+from fabricfit.layers.copying import copy_layer
+from fabricfit.network.cloning import copy_graph, own_steps, transfer
+from fabricfit.network.copy_check import check_results
 
 __all__ = ["is_functional", "traced"]
 
@@ -38,9 +40,9 @@ def traced(model: keras.Model, argument: str = "model") -> keras.Model:
     """
     kind = f"{argument} {model.name!r} is a subclassed model ({type(model).__name__})"
     instead = "Build it with the functional API: keras.Model(inputs, outputs)."
-    if type(model).train_step is not keras.Model.train_step:
+    if own := own_steps(model):
         raise InvalidInputError(
-            f"{kind} with a train_step of its own, which a copy of its graph would not have. {instead}"
+            f"{kind} with a {own[0]} of its own, which a copy of its graph would not have. {instead}"
         )
     shapes = (model.get_build_config() or {}).get("input_shape") if model.built else None
     if not shapes:
@@ -52,27 +54,29 @@ def traced(model: keras.Model, argument: str = "model") -> keras.Model:
         try:
             inputs = _make_inputs(model, shapes)
             plain = keras.Model(inputs, model.call(inputs), name=model.name)
-            copy = keras.models.clone_model(
-                plain, input_tensors=new_inputs(plain), clone_function=_copy_layer
-            )
+            copy = copy_graph(plain, _copy_layer)
         except InvalidInputError:
             raise
         except Exception as error:  # whatever the user's code does with symbols
             raise InvalidInputError(
                 f"{kind}, whose call cannot be run on symbols. {instead} It says: {error}"
             ) from error
-        for new, old in zip(copy.layers, plain.layers, strict=True):
-            if is_functional(old) or not isinstance(old, keras.Model):
-                new.set_weights(old.get_weights())
+        _transfer_each(copy, plain)
+        check_results(copy, plain)
     return copy
 
 
 def _copy_layer(layer: Any) -> Any:
-    if isinstance(layer, keras.Model) and not is_functional(layer):
-        return traced(layer, "model")
-    if isinstance(layer, keras.Model):
-        return keras.models.clone_model(layer)
-    return type(layer).from_config(layer.get_config())
+    return traced(layer, "model") if isinstance(layer, keras.Model) else copy_layer(layer)
+
+
+def _transfer_each(copy: keras.Model, original: keras.Model) -> None:
+    """Give the layers of a copy their weights; models that were traced have theirs."""
+    for new, old in zip(copy.layers, original.layers, strict=True):
+        if is_functional(old):
+            _transfer_each(new, old)
+        elif isinstance(new, keras.layers.Layer) and not isinstance(old, keras.Model):
+            transfer(new, old)
 
 
 def _make_inputs(model: keras.Model, shapes: Any) -> Any:

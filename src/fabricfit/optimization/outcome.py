@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import warnings
+from pathlib import Path
 
 import keras
 
 from fabricfit.errors import RunDirectoryError
+from fabricfit.layers.copying import names_in, unregistered_names
 from fabricfit.network.losses import resolve_loss
 from fabricfit.optimization.result import OptimizationResult
 from fabricfit.optimization.reuse import Start
@@ -94,11 +97,38 @@ def _make_report(
 
 def _save_model(recorder: Recorder, model: keras.Model) -> None:
     try:
-        recorder.write(MODEL, model.save)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*includes a `lambda`")
+            recorder.write(MODEL, model.save)
     except RunDirectoryError:
         raise
     except Exception as error:  # what the user's own layers do with it
         logger.warning("the model cannot be saved as a file, only its weights are: %s", error)
+        return
+    if names := set(unregistered_names(model)):
+        _explain_file(recorder.folder.path / MODEL, model, names)
+
+
+def _explain_file(path: Path, model: keras.Model, names: set[str]) -> None:
+    """Say how a model's file is loaded that needs things of the user's own, or that it cannot be."""
+    try:
+        keras.saving.load_model(path, names_in(model), compile=False, safe_mode=False)
+    except Exception as error:  # what the user's own classes and functions do with it
+        said = str(error).strip().splitlines()
+        logger.warning(
+            "%s cannot be loaded, only the weights in it can: give what is your own in the model a name, and "
+            "register it with keras.saving.register_keras_serializable. Keras says: %s",
+            MODEL, said[-1] if said else type(error).__name__,
+        )  # fmt: skip
+    else:
+        given = ", ".join(f"{name!r}: …" for name in sorted(names - {"<lambda>"}))
+        options = [f"custom_objects={{{given}}}"] if given else []
+        options += ["safe_mode=False"] if "<lambda>" in names else []
+        logger.warning(
+            "%s holds functions or classes of your own that Keras does not find by itself: load it with "
+            "keras.saving.load_model(path, %s)",
+            MODEL, ", ".join(options),
+        )  # fmt: skip
 
 
 def _warn_of_remaining_units(setup: RunSetup, account: Account, sparsity: float) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from fabricfit.description.attributes import LayerAttributes
 from fabricfit.errors import InvalidInputError
-from fabricfit.network.cloning import every_layer
+from fabricfit.layers.copying import every_layer, stand_ins
 from fabricfit.optimization.settings import OptimizationSettings
 from fabricfit.training import Data, Dataset, is_builtin
 from fabricfit.training.strengths import TunedStrengths, regularized_layers
@@ -34,6 +34,7 @@ _DECISIVE_FOR_TUNING = (
     "seed",
 )
 _READ_AT_ENDS = 1024
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 
 @dataclass(frozen=True)
@@ -93,12 +94,25 @@ def fingerprint(
 
 def _describe_model(model: keras.Model) -> str:
     """Return the model's configuration, without the numbers that Keras gives layers without weights."""
-    text: str = model.to_json()
+    with stand_ins(model, _name_object):
+        text: str = model.to_json()
     for layer in every_layer(model):
         if not layer.weights:
             plain = re.sub(r"_\d+$", "", layer.name)
             text = text.replace(json.dumps(layer.name), json.dumps(plain))
     return text
+
+
+def _name_object(value: Any) -> str:
+    """Return a name for a function or an object of the user's own that tells it from others."""
+    code = getattr(value, "__code__", None)
+    if code is None:
+        known = repr((type(value).__qualname__, getattr(value, "__dict__", None)))
+    else:
+        cells = [cell.cell_contents for cell in value.__closure__ or ()]
+        known = repr((code.co_code, code.co_consts, cells, value.__defaults__))
+    name = getattr(value, "__name__", type(value).__name__)
+    return f"{name}_{zlib.crc32(_ADDRESS.sub('', known).encode())}"
 
 
 def _describe_data(data: Dataset) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ from fabricfit.errors import InfeasibleError, InvalidInputError, InvalidTypeErro
 from fabricfit.hardware.budget import Budget
 from fabricfit.hls4ml.plain import ConfigurationLike
 from fabricfit.network.configuration import open_configuration
+from fabricfit.layers.copying import names_in, stand_ins
 from fabricfit.network.reader import as_network
 from fabricfit.optimization.cluster import Cluster, LocalCluster, RayCluster
 from fabricfit.optimization.fit import fit
@@ -308,8 +310,13 @@ class _Task:
             if not isinstance(plain[name], str) and is_builtin(plain[name]):
                 plain[name] = keras.saving.serialize_keras_object(plain[name])
         plain["callbacks"] = None
+        model = as_network(model).model
+        numbers = itertools.count()
+        with stand_ins(model, lambda _: f"fabricfit_object_{next(numbers)}") as objects:
+            config = keras.saving.serialize_keras_object(model)
         described = {
-            "config": keras.saving.serialize_keras_object(model),
+            "config": config,
+            "objects": {**names_in(model), **objects},
             "weights": [keras.ops.convert_to_numpy(v) for v in model.variables],
         }
         return cls(described, hls_config, data, plain)
@@ -318,7 +325,8 @@ class _Task:
         """Return model and settings, in whatever process this is."""
         if isinstance(self.settings, OptimizationSettings):
             return self.model, self.settings
-        model = keras.saving.deserialize_keras_object(self.model["config"])
+        with keras.saving.custom_object_scope(self.model["objects"]):
+            model = keras.saving.deserialize_keras_object(self.model["config"])
         for variable, value in zip(model.variables, self.model["weights"], strict=True):
             variable.assign(value)
         values = dict(self.settings)

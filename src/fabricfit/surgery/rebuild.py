@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import keras
 
-from fabricfit.errors import InvalidInputError
-from fabricfit.layers import family_of, unit_family
+from fabricfit.layers import unit_family
 from fabricfit.layers.calls import Call
+from fabricfit.layers.copying import copy_layer
 from fabricfit.layers.units import Replacement
 from fabricfit.surgery.planning import Decision
 
 __all__ = ["rebuild"]
-
-_LIVE_SUFFIXES = ("activation", "constraint", "function", "initializer", "mask", "regularizer")
 
 
 def rebuild(
@@ -46,6 +43,8 @@ def rebuild(
         new = _rewire(model, decision, maker)
         new.dtype_policy = model.dtype_policy
     maker.load_weights()
+    if not model.trainable:
+        new.trainable = False
     return new
 
 
@@ -92,19 +91,8 @@ class _Maker:
                 layer.finalize_state()
 
     def _copy(self, call: Call) -> Any:
-        layer = call.layer
         replacement = self._replacement(call)
-        try:
-            config = layer.get_config() | _live_objects(layer) | replacement.config
-            family = family_of(layer)
-            make = type(layer).from_config if family is None else partial(family.remake, layer)
-            new = make(config)
-        except (NotImplementedError, TypeError, ValueError) as error:
-            raise InvalidInputError(
-                f"layer {call.name!r} ({type(layer).__name__}) cannot be made anew from its "
-                f"configuration; give it a matching get_config and from_config. Keras says: {error}"
-            ) from error
-        new.name = layer.name
+        new = copy_layer(call.layer, replacement.config)
         if replacement.weights:
             self._weights.append((new, replacement.weights))
         return new
@@ -117,16 +105,3 @@ class _Maker:
                 return family.replacement(call, cut)
         get_weights = getattr(call.layer, "get_weights", list)
         return Replacement(weights=get_weights())
-
-
-def _live_objects(layer: Any) -> dict[str, Any]:
-    """Return the user's functions and objects that Keras might not find again by name."""
-    found = {}
-    for name in layer.get_config():
-        value = getattr(layer, name, None)
-        module = getattr(type(value), "__module__", "")
-        if callable(value) and name.endswith(_LIVE_SUFFIXES):
-            module = getattr(value, "__module__", None) or module
-            if module.split(".")[0] not in ("keras", "qkeras", "hgq"):
-                found[name] = value
-    return found

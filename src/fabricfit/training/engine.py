@@ -20,13 +20,15 @@ import numpy as np
 
 from fabricfit.description.attributes import LayerAttributes
 from fabricfit.errors import InvalidInputError
-from fabricfit.network.cloning import every_layer
+from fabricfit.layers.copying import every_layer
+from fabricfit.network.cloning import own_steps
 from fabricfit.network.losses import resolve_loss
 from fabricfit.network.reader import Network, as_network, model_of
 from fabricfit.training.data import Data, Dataset, samples_in, tensors
 from fabricfit.training.distillation import DistillationLoss
 from fabricfit.training.evaluation import MetricEvaluator
 from fabricfit.training.flattening import Parameters
+from fabricfit.training.loss_scaling import LossScaling, with_loss_scaling
 from fabricfit.training.penalty import Penalty
 from fabricfit.training.projection import Projection
 from fabricfit.training.resolve import fresh_optimizer, mean_loss
@@ -86,9 +88,11 @@ class Engine(ABC):
         self.plain_loss = loss_fn.plain if distilled else resolve_loss(loss_fn)
         self.hard_loss = mean_loss(self.plain_loss)
         self.loss = loss_fn if distilled else self.hard_loss
-        self.optimizer = self._adapt_optimizer(fresh_optimizer(optimizer))
+        fresh = with_loss_scaling(fresh_optimizer(optimizer), self.model)
+        self.optimizer = self._adapt_optimizer(fresh)
         self.parameters = Parameters(self.model.trainable_variables, self.optimizer, self.flattens)
         self.optimizer.build(self.parameters.built_on)
+        self.scaling = LossScaling(self.optimizer)
         self.projection = Projection(self.network if attributes else self.model, attributes or {})
         self._fresh = self.values_of(self.optimizer.variables)
         self._on_device: WeakKeyDictionary[Data, tuple[Any, Any]] = WeakKeyDictionary()
@@ -311,8 +315,7 @@ def make_engine(
     """Return the engine for a model on the active backend; the arguments are those of :class:`Engine`."""
     name = keras.backend.backend()
     trained = model_of(model)
-    own_step = type(trained).train_step is not keras.Model.train_step
-    if own_step or not _is_pure(optimizer) or changes_state_in_loops(trained):
+    if own_steps(trained) or not _is_pure(optimizer) or changes_state_in_loops(trained):
         name = "fit"
     if name == "fit" and isinstance(loss_fn, DistillationLoss):
         raise InvalidInputError(

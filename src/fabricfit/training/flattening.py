@@ -12,6 +12,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from fabricfit.training.loss_scaling import inner_optimizer
 from fabricfit.training.resolve import is_builtin
 
 __all__ = ["Parameters"]
@@ -73,7 +74,8 @@ class Parameters:
 
 
 def _is_elementwise(optimizer: keras.optimizers.Optimizer) -> bool:
-    excluded = getattr(optimizer, "_exclude_from_weight_decay", None)
+    optimizer = inner_optimizer(optimizer)
+    excluded = getattr(optimizer, "_exclude_from_weight_decay_pattern", None)
     kind = type(optimizer)
     ours_to_know = is_builtin(optimizer) and kind.__name__ in _ELEMENTWISE
     return ours_to_know and not (

@@ -144,11 +144,15 @@ class BackendEngine(PureEngine):
     def _step(self, state: State, inputs: Any, X: Any, y: Any) -> tuple[State, Any]:
         packed, other, moments = state
         X, y = _distributed(X), _distributed(y)
-        differentiated = jax.value_and_grad(self.objective, has_aux=True)
         weights = self.parameters.unpack(packed)
-        (loss, updated), gradients = differentiated(weights, other, inputs, X, y)
-        loss, projected = self.optimizer_gradients(loss, gradients, packed, inputs)
-        packed, moments = self.optimizer.stateless_apply(moments, projected, packed)
+
+        def objective(weights: list[Any]) -> tuple[Any, tuple[Any, list[Any]]]:
+            loss, updated = self.objective(weights, other, inputs, X, y)
+            return self.scaling.scale(loss, moments), (loss, updated)
+
+        gradients, (loss, updated) = jax.grad(objective, has_aux=True)(weights)
+        loss, projected = self.optimizer_gradients(loss, gradients, state, inputs)
+        packed, moments = self.scaling.apply(moments, projected, packed)
         packed = self.projected(packed, inputs[0], constants=True)
         return (packed, updated, moments), loss
 

@@ -141,7 +141,10 @@ class PureEngine(Engine):
         outputs, updated, penalties = self.model.stateless_call(
             weights, other, X, training=True, return_losses=True
         )
-        return self.loss(y, outputs) + sum(penalties) + self.penalty(weights, strengths), updated
+        loss = self.loss(y, keras.tree.map_structure(_to_floatx, outputs))
+        for penalty in (*penalties, self.penalty(weights, strengths)):
+            loss = loss + (penalty if isinstance(penalty, float) else _to_floatx(penalty))
+        return loss, updated
 
     def inputs(self) -> tuple[Any, Any]:
         """Return masks and strengths as tensors: the arguments of a pure step besides its state."""
@@ -153,16 +156,16 @@ class PureEngine(Engine):
         return packed, self.penalty.packed(strengths, self.parameters)
 
     def optimizer_gradients(
-        self, loss: Any, gradients: list[Any], packed: list[Any], inputs: tuple[Any, Any]
+        self, loss: Any, gradients: list[Any], state: State, inputs: tuple[Any, Any]
     ) -> tuple[Any, list[Any]]:
-        """Return the gradients of an :meth:`objective` for the optimizer, as a pure function.
+        """Return the gradients of a scaled :meth:`objective` for the optimizer, as a pure function.
 
         Parameters
         ----------
         loss, gradients
-            Of the objective.
-        packed
-            The weights, as the optimizer uses them.
+            The loss, and the derivatives of the loss as it is scaled.
+        state
+            Before the step, the weights as the optimizer uses them.
         inputs
             See :meth:`inputs`.
 
@@ -172,16 +175,27 @@ class PureEngine(Engine):
             The loss, and the gradients of what is not frozen; norms of packed weights are added to both.
         """
         masks, (_, norms) = inputs
+        packed, _, moments = state
         packed_gradients = self.parameters.pack(gradients)
         if norms is not None:
-            loss = loss + keras.ops.sum(norms * keras.ops.abs(packed[0]))
-            packed_gradients = [packed_gradients[0] + norms * keras.ops.sign(packed[0])]
+            loss = loss + keras.ops.cast(
+                keras.ops.sum(norms * keras.ops.abs(packed[0])), loss.dtype
+            )
+            added = self.scaling.scale(norms * keras.ops.sign(packed[0]), moments)
+            packed_gradients = [packed_gradients[0] + added]
         return loss, self.projected(packed_gradients, masks)
 
     def projected(self, packed: list[Any], masks: Any, *, constants: bool = False) -> list[Any]:
         """Project packed gradients or weights by the masks of :meth:`inputs`."""
         positions = list(range(len(masks))) if self.parameters.flat else self.projection.positions
         return project(packed, positions, masks, constants=constants)
+
+
+def _to_floatx(tensor: Any) -> Any:
+    """Return a result as Keras' losses see it: in full precision, if it is a floating-point number."""
+    if not keras.backend.is_float_dtype(keras.backend.standardize_dtype(tensor.dtype)):
+        return tensor
+    return keras.ops.cast(tensor, keras.config.floatx())
 
 
 def cores() -> int:

@@ -10,9 +10,10 @@ import numpy as np
 from keras import ops
 
 from fabricfit.errors import InvalidInputError, InvalidTypeError
+from fabricfit.layers.copying import copy_object
 from fabricfit.network.losses import resolve_loss
 
-__all__ = ["fresh_metric", "fresh_optimizer", "is_builtin", "mean_loss"]
+__all__ = ["copy_optimizer", "fresh_metric", "fresh_optimizer", "is_builtin", "mean_loss"]
 
 
 def mean_loss(loss_fn: Any) -> Callable[[Any, Any], Any]:
@@ -44,17 +45,12 @@ def fresh_optimizer(optimizer: Any) -> keras.optimizers.Optimizer:
     Raises
     ------
     InvalidInputError
-        Keras knows no optimizer by this name, or it scales the loss.
+        Keras knows no optimizer by this name, or it cannot be copied.
     InvalidTypeError
         It is no optimizer of Keras 3.
     """
-    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-        raise InvalidInputError(
-            "optimizer must not scale the loss, since masks act on unscaled gradients. Received: a "
-            f"LossScaleOptimizer; give its inner optimizer {optimizer.inner_optimizer.name!r} instead."
-        )
     if isinstance(optimizer, keras.optimizers.Optimizer):
-        return type(optimizer).from_config(optimizer.get_config())
+        return copy_optimizer(optimizer, type(optimizer), fresh_optimizer)
     if isinstance(optimizer, str | dict):
         try:
             return keras.optimizers.get(optimizer)
@@ -66,6 +62,40 @@ def fresh_optimizer(optimizer: Any) -> keras.optimizers.Optimizer:
         "optimizer must be a keras.optimizers.Optimizer of Keras 3 or its name. "
         f"Received: {type(optimizer)!r}"
     )
+
+
+def copy_optimizer(
+    optimizer: keras.optimizers.Optimizer, kind: Any, copy_inner: Callable[[Any], Any]
+) -> keras.optimizers.Optimizer:
+    """Return a new optimizer of a class that has the configuration of another one.
+
+    Parameters
+    ----------
+    optimizer
+        What is copied.
+    kind
+        The class of the copy.
+    copy_inner
+        Copies the optimizer inside one that scales the loss.
+    """
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        return kind(
+            copy_inner(optimizer.inner_optimizer),
+            initial_scale=optimizer.initial_scale,
+            dynamic_growth_steps=optimizer.dynamic_growth_steps,
+            name=optimizer.name,
+        )
+    new: keras.optimizers.Optimizer = copy_object(optimizer, kind)
+    if getattr(optimizer, "_exclude_from_weight_decay", None):
+        raise InvalidInputError(
+            f"optimizer {optimizer.name!r} excludes variables of your model from the weight decay, and a "
+            "copy of the model is trained. Exclude them by name: "
+            "optimizer.exclude_from_weight_decay(var_names=[...])"
+        )
+    pattern = getattr(optimizer, "_exclude_from_weight_decay_pattern", None)
+    if pattern is not None:
+        new.exclude_from_weight_decay(var_names=[pattern.pattern])
+    return new
 
 
 def fresh_metric(metric: Any, outputs: Any = None, y: Any = None) -> keras.metrics.Metric:

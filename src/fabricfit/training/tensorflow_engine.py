@@ -167,10 +167,11 @@ class BackendEngine(PureEngine):
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(weights)
             loss, updated = self.objective(weights, other, inputs, X, y)
+            scaled = self.scaling.scale(loss, moments)
         missing = tf.UnconnectedGradients("zero" if self.parameters.flat else "none")
-        gradients = tape.gradient(loss, weights, unconnected_gradients=missing)
-        loss, projected = self.optimizer_gradients(loss, _make_tensors(gradients), packed, inputs)
-        packed, moments = self.optimizer.stateless_apply(moments, projected, packed)
+        gradients = tape.gradient(scaled, weights, unconnected_gradients=missing)
+        loss, projected = self.optimizer_gradients(loss, _make_tensors(gradients), state, inputs)
+        packed, moments = self.scaling.apply(moments, projected, packed)
         packed = self.projected(packed, inputs[0], constants=True)
         return (packed, updated, moments), tf.cast(loss, tf.float32)
 

@@ -8,7 +8,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from fabricfit.training.resolve import is_builtin
+from fabricfit.training.loss_scaling import inner_optimizer
+from fabricfit.training.resolve import copy_optimizer, is_builtin
 
 __all__ = ["is_pure", "without_distribution"]
 
@@ -36,9 +37,10 @@ def without_distribution(optimizer: keras.optimizers.Optimizer) -> keras.optimiz
     On TensorFlow, Keras' optimizers change variables in place, for the sake of ``tf.distribute``.
     """
     kind = type(optimizer)
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        return copy_optimizer(optimizer, kind, without_distribution)
     pure: Any = type(kind.__name__, (kind, _PURE), {"__module__": kind.__module__})
-    made: keras.optimizers.Optimizer = pure.from_config(optimizer.get_config())
-    return made
+    return copy_optimizer(optimizer, pure, without_distribution)
 
 
 def is_pure(optimizer: keras.optimizers.Optimizer) -> bool:
@@ -46,6 +48,7 @@ def is_pure(optimizer: keras.optimizers.Optimizer) -> bool:
 
     It does not if a user's own class works on TensorFlow's variables.
     """
+    optimizer = inner_optimizer(optimizer)
     if is_builtin(optimizer):
         return True
     try:

@@ -20,6 +20,7 @@ import torch
 
 from fabricfit.training.data import tensors
 from fabricfit.training.engine import assign_all
+from fabricfit.training.loss_scaling import inner_optimizer
 from fabricfit.training.pure_engine import PureEngine, State, cores
 from fabricfit.training.torch_tracing import Flat, Traced, nested, tensors_in, threads
 
@@ -43,9 +44,10 @@ class BackendEngine(PureEngine):
     def __init__(self, *args: Any) -> None:
         self._programs: dict[tuple[Any, ...], Flat | Traced] = {}
         super().__init__(*args)
-        if self.parameters.flat and not _overrides_update(self.optimizer):
+        changes = inner_optimizer(self.optimizer)
+        if self.parameters.flat and not _overrides_update(changes):
             # One vector needs no update of many variables at once, which works in place.
-            self.optimizer._backend_update_step = partial(_update_each, self.optimizer)
+            changes._backend_update_step = partial(_update_each, changes)
         self._random = self._seed_random()
 
     def reset_optimizer(self) -> None:
@@ -188,14 +190,15 @@ class BackendEngine(PureEngine):
         weights = [w.detach().requires_grad_() for w in self.parameters.unpack(packed)]
         with torch.enable_grad():
             total, updated = self.objective(weights, other, inputs, X, y)
-            gradients = torch.autograd.grad(total, weights, allow_unused=True)
+            scaled = self.scaling.scale(total, moments)
+            gradients = torch.autograd.grad(scaled, weights, allow_unused=True)
         with torch.no_grad():
             gradients = [
                 torch.zeros_like(weight) if gradient is None and self.parameters.flat else gradient
                 for gradient, weight in zip(gradients, weights, strict=True)
             ]
-            total, projected = self.optimizer_gradients(total, gradients, packed, inputs)
-            packed, moments = self.optimizer.stateless_apply(moments, projected, packed)
+            total, projected = self.optimizer_gradients(total, gradients, state, inputs)
+            packed, moments = self.scaling.apply(moments, projected, packed)
             packed = self.projected(packed, inputs[0], constants=True)
         return (packed, [value.detach() for value in updated], moments), total.detach()
 

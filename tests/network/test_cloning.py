@@ -1,0 +1,425 @@
+"""Copies of models: nothing is lost, whatever of the user's own is in them."""
+
+from __future__ import annotations
+
+import functools
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from fabricfit.errors import InvalidInputError
+from fabricfit.network.cloning import copy_model
+from fabricfit.network.tracing import traced
+from tests.common import L, outputs_of, weights_of
+
+pytestmark = pytest.mark.keras
+
+
+def gate(x):
+    return x * ops.sigmoid(1.702 * x)
+
+
+def relu(x):
+    """Another function under the name of one of Keras' own."""
+    return ops.maximum(x, 0.1 * x)
+
+
+def named(factor, name="same"):
+    def same(x):
+        return factor * x
+
+    same.__name__ = name
+    return same
+
+
+class Swish:
+    """A callable object without a configuration."""
+
+    def __init__(self, beta):
+        self.beta = beta
+
+    def __call__(self, x):
+        return x * ops.sigmoid(self.beta * x)
+
+
+class Ridge(keras.regularizers.Regularizer):
+    def __init__(self, strength):
+        self.strength = strength
+
+    def __call__(self, x):
+        return self.strength * ops.sum(ops.square(x))
+
+
+class Start(keras.initializers.Initializer):
+    def __call__(self, shape, dtype=None):
+        return ops.full(shape, 0.3, dtype)
+
+
+class Clip(keras.constraints.Constraint):
+    def __call__(self, w):
+        return ops.clip(w, -1, 1)
+
+
+class Scale(L.Layer):
+    """A layer with a weight, an argument, and a layer in it."""
+
+    def __init__(self, factor=2.0, function=None, **kwargs):
+        super().__init__(**kwargs)
+        self.factor = factor
+        self.function = function
+        self.inner = L.Dense(3, activation=gate, name="inner")
+
+    def build(self, shape):
+        self.inner.build(shape)
+        self.offset = self.add_weight(shape=(3,), initializer="normal", name="offset")
+
+    def call(self, x):
+        x = self.factor * self.inner(x) + self.offset
+        return x if self.function is None else self.function(x)
+
+    def compute_output_shape(self, shape):
+        return (*shape[:-1], 3)
+
+    def get_config(self):
+        return {**super().get_config(), "factor": self.factor, "function": self.function}
+
+
+class Cell(L.Layer):
+    """A recurrent cell of the user's own."""
+
+    def __init__(self, units, activation=None, **kwargs):
+        super().__init__(**kwargs)
+        self.units = self.state_size = units
+        self.activation = keras.activations.get(activation)
+
+    def build(self, shape):
+        self.kernel = self.add_weight(shape=(shape[-1] + self.units, self.units), name="kernel")
+
+    def call(self, x, states):
+        h = self.activation(ops.matmul(ops.concatenate([x, states[0]], -1), self.kernel))
+        return h, [h]
+
+    def get_config(self):
+        activation = keras.activations.serialize(self.activation)
+        return {**super().get_config(), "units": self.units, "activation": activation}
+
+
+class Around(L.Layer):
+    """A layer that is given a layer, and makes both anew."""
+
+    def __init__(self, layer, **kwargs):
+        super().__init__(**kwargs)
+        self.layer = layer
+
+    def build(self, shape):
+        self.layer.build(shape)
+
+    def call(self, x):
+        return self.layer(x) + 1.0
+
+    def get_config(self):
+        return {**super().get_config(), "layer": keras.saving.serialize_keras_object(self.layer)}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(keras.saving.deserialize_keras_object(config.pop("layer")), **config)
+
+
+def sequential(*parts, shape=(4,)):
+    keras.utils.set_random_seed(0)
+    return keras.Sequential([keras.Input(shape), *parts, L.Dense(2, name="out")])
+
+
+def lambdas():
+    factor = 0.3
+    return sequential(
+        L.Lambda(lambda x: factor * x + 1, name="closure"),
+        L.Lambda(gate, name="function"),
+        L.Lambda(lambda x, by: x * by, arguments={"by": 2.5}, name="arguments"),
+        L.Lambda(lambda x: x[:, :2], output_shape=lambda s: (s[0], 2), name="shapes"),
+        L.Lambda(lambda x: x, mask=lambda x, mask: None, output_shape=(2,), name="mask"),
+    )
+
+
+def activations():
+    return sequential(
+        L.Dense(3, activation=lambda x: x * x),
+        L.Dense(3, activation=named(0.5)),
+        L.Dense(3, activation=named(0.25)),
+        L.Dense(3, activation=relu),
+        L.Dense(3, activation=functools.partial(ops.leaky_relu, negative_slope=0.3)),
+        L.Dense(3, activation=Swish(1.3)),
+        L.Dense(3, activation=ops.sin),
+        L.Activation(named(0.7, "relu")),
+        L.Dense(3, activation=L.LeakyReLU(0.4)),
+    )
+
+
+def objects():
+    return sequential(
+        L.Dense(
+            3,
+            kernel_initializer=Start(),
+            bias_initializer=lambda shape, dtype=None: ops.full(shape, 0.2, dtype),
+            kernel_regularizer=Ridge(0.7),
+            bias_regularizer=lambda x: 0.1 * ops.sum(ops.abs(x)),
+            activity_regularizer=lambda x: 0.01 * ops.sum(ops.abs(x)),
+            kernel_constraint=Clip(),
+            bias_constraint=lambda w: ops.clip(w, -0.5, 0.5),
+        ),
+        L.BatchNormalization(gamma_regularizer=Ridge(0.3), beta_constraint=Clip()),
+    )
+
+
+def two_of_one_name_in_a_layer():
+    return sequential(
+        L.GRU(3, activation=named(0.5), recurrent_activation=named(0.25), name="gru"), shape=(5, 4)
+    )
+
+
+def own_layers():
+    return sequential(Scale(1.5, gate, name="a"), Scale(0.5, lambda x: x - 1, name="b"))
+
+
+def wrapped():
+    with keras.saving.custom_object_scope({"gate": gate}):
+        both = L.Bidirectional(L.LSTM(2, activation=gate, return_sequences=True), name="both")
+    return sequential(
+        both,
+        L.TimeDistributed(Scale(1.5, gate, name="a"), name="each"),
+        L.RNN(Cell(3, lambda x: ops.tanh(2 * x)), return_sequences=True, name="own"),
+        L.RNN([Cell(2, gate), L.GRUCell(2, activation=gate)], name="stacked"),
+        shape=(5, 4),
+    )
+
+
+def given_a_layer():
+    return sequential(Around(Around(L.Dense(3, activation=named(0.4)))), Around(Scale(0.7, gate)))
+
+
+def nested():
+    inner = keras.Sequential(
+        [keras.Input((4,)), L.Lambda(lambda x: 2 * x), Scale(1.5, gate, name="a")], name="inner"
+    )
+    start, other = keras.Input((4,), name="start"), keras.Input((4,), name="other")
+    shared = L.Dense(4, activation=named(0.3), name="shared")
+    deep = keras.Model(start, shared(start), name="deep")
+    joined = ops.where(other > 0, shared(other), deep(other)) + shared(deep(start))
+    return keras.Model([start, other], [L.Dense(2, name="out")(inner(joined)), joined[:, 1:3]])
+
+
+def attention():
+    start = keras.Input((5, 4))
+    layer = L.MultiHeadAttention(2, 3, kernel_initializer=Start(), kernel_regularizer=Ridge(0.1))
+    return keras.Model(start, layer(start, start))
+
+
+def adapted():
+    layer = L.Normalization(name="norm")
+    layer.adapt(np.random.default_rng(0).normal(3, 2, (50, 4)).astype("float32"))
+    return sequential(layer, L.Dense(3))
+
+
+def half():
+    policies = "mixed_float16", "mixed_bfloat16", "float32"
+    return sequential(*(L.Dense(3, activation=gate, dtype=each) for each in policies))
+
+
+MODELS = (
+    lambdas,
+    activations,
+    objects,
+    two_of_one_name_in_a_layer,
+    own_layers,
+    wrapped,
+    given_a_layer,
+    nested,
+    attention,
+    adapted,
+    half,
+)
+
+
+def samples_for(model):
+    rng = np.random.default_rng(1)
+    inputs = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
+    return keras.tree.map_structure(
+        lambda tensor: rng.normal(size=(6, *tensor.shape[1:])).astype("float32"), inputs
+    )
+
+
+def working(model):
+    return [each for each in model._flatten_layers() if not isinstance(each, L.InputLayer)]
+
+
+def shaken(model):
+    rng = np.random.default_rng(2)
+    model.set_weights(
+        [w + rng.normal(0, 0.2, w.shape).astype(w.dtype) for w in model.get_weights()]
+    )
+    return model
+
+
+@pytest.mark.parametrize("make", MODELS)
+def test_a_copy_computes_the_same_and_shares_no_weights(make):
+    model = make() if make is adapted else shaken(make())
+    X, before = samples_for(model), weights_of(model)
+    attributes = [dict(vars(layer)) for layer in model._flatten_layers()]
+    expected, penalties = outputs_of(model, X), [float(each) for each in model.losses]
+    copy = copy_model(model)
+    found = outputs_of(copy, X)
+    for a, b in zip(keras.tree.flatten(found), keras.tree.flatten(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose([float(each) for each in copy.losses], penalties, rtol=1e-5)
+    layers = list(zip(working(copy), working(model), strict=True))
+    assert all(new is not old and new.name == old.name for new, old in layers)
+    assert not {id(v) for v in copy.variables} & {id(v) for v in model.variables}
+    assert [v.constraint is None for v in copy.variables] == [
+        v.constraint is None for v in model.variables
+    ]
+    shaken(copy)
+    for a, b in zip(weights_of(model), before, strict=True):
+        np.testing.assert_array_equal(a, b)
+    for layer, known in zip(model._flatten_layers(), attributes, strict=True):
+        assert all(vars(layer)[name] is value for name, value in known.items() if callable(value))
+
+
+@pytest.mark.parametrize("make", [own_layers, nested, wrapped, objects])
+def test_a_copy_of_a_copy_is_one_too(make):
+    model = shaken(make())
+    X = samples_for(model)
+    copies = keras.tree.flatten(outputs_of(copy_model(copy_model(model)), X))
+    for a, b in zip(copies, keras.tree.flatten(outputs_of(model, X)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_what_is_frozen_stays_frozen():
+    model = nested()
+    model.get_layer("inner").get_layer("a").inner.trainable = False
+    model.get_layer("deep").trainable = False
+    model.get_layer("out").bias.trainable = False
+    frozen = keras.Sequential([keras.Input((4,)), L.Dense(3, name="a"), L.Dense(2, name="b")])
+    frozen.trainable = False
+    frozen.get_layer("b").trainable = True
+    for original in (model, frozen):
+        copy = copy_model(original)
+        assert [v.trainable for v in copy.variables] == [v.trainable for v in original.variables]
+        assert [each.trainable for each in working(copy)] == [
+            each.trainable for each in working(original)
+        ]
+        assert len(copy.trainable_variables) == len(original.trainable_variables)
+
+
+def test_a_layer_in_two_models_stays_one_layer():
+    model, copy = nested(), copy_model(nested())
+    assert copy.get_layer("deep").get_layer("shared") is copy.get_layer("shared")
+    assert len(copy.variables) == len(model.variables)
+
+
+class Silent(L.Layer):
+    """A layer that says nothing of its arguments."""
+
+    def __init__(self, function, **kwargs):
+        super().__init__(**kwargs)
+        self.function = function
+
+    def call(self, x):
+        return self.function(x)
+
+
+class Forgetful(L.Layer):
+    """A layer that leaves out an argument."""
+
+    def __init__(self, factor=1.0, units=4, penalty=0.0, **kwargs):
+        super().__init__(**kwargs)
+        self.factor, self.units, self.penalty = factor, units, penalty
+
+    def build(self, shape):
+        regularizer = keras.regularizers.L2(self.penalty)
+        self.kernel = self.add_weight(shape=(shape[-1], self.units), regularizer=regularizer)
+
+    def call(self, x):
+        return self.factor * ops.matmul(x, self.kernel)
+
+    def get_config(self):
+        return super().get_config()
+
+
+@pytest.mark.parametrize(
+    ("layer", "named"),
+    [
+        (Silent(gate, name="own"), r"layer 'own' \(Silent\).*get_config"),
+        (Forgetful(3.0, name="own"), r"layer 'own' \(Forgetful\).*other results"),
+        (Forgetful(units=3, name="own"), r"layer 'own' \(Forgetful\).*\(4, 3\)"),
+        (Forgetful(penalty=0.1, name="own"), r"penalties"),
+        (Around(Forgetful(3.0, name="own")), r"layer 'own' \(Forgetful\).*other results"),
+    ],
+)
+def test_what_cannot_be_copied_is_refused_by_layer(layer, named):
+    model = sequential(layer)
+    with pytest.raises(InvalidInputError, match=named):
+        copy_model(model)
+
+
+class Sub(keras.Model):
+    def __init__(self, layer):
+        super().__init__()
+        self.first, self.layer, self.last = L.Dense(4, activation=relu), layer, L.Dense(2)
+
+    def call(self, x):
+        return self.last(self.layer(self.first(x))) + ops.where(x > 0, 1.0, 0.5)[:, :2]
+
+
+def test_subclassed_models_are_copied_layer_by_layer():
+    X = np.random.default_rng(0).normal(size=(6, 4)).astype("float32")
+    for layer in (Scale(0.7, lambda x: x - 1), L.Lambda(lambda x: 2 * x), Sub(L.Activation(gate))):
+        model = Sub(layer)
+        model(X)
+        np.testing.assert_allclose(outputs_of(traced(model), X), outputs_of(model, X), rtol=1e-5)
+    model = Sub(Forgetful(3.0, name="own"))
+    model(X)
+    with pytest.raises(InvalidInputError, match="'own'"):
+        traced(model)
+
+
+class Stepping(keras.Sequential):
+    def compute_loss(self, *args, **kwargs):
+        return 2 * super().compute_loss(*args, **kwargs)
+
+
+class Built(keras.Model):
+    def __init__(self, size):
+        start = keras.Input((size,))
+        super().__init__(start, L.Dense(2)(start))
+
+    def train_step(self, data):
+        return {"loss": 0.0}
+
+
+def test_a_copy_trains_as_its_original_or_there_is_none():
+    model = Stepping([keras.Input((4,)), L.Dense(2)])
+    assert type(copy_model(model)) is Stepping
+    with pytest.raises(InvalidInputError, match=r"\(Built\) has a train_step of its own"):
+        copy_model(Built(3))
+
+
+def test_an_activation_may_depend_on_its_name():
+    """A configuration that looks at what it describes is read as it is."""
+    table = {"gate": gate, "linear": lambda x: x}
+
+    class ByName(L.Layer):
+        def __init__(self, function="linear", **kwargs):
+            super().__init__(**kwargs)
+            self.function = table.get(function, table["linear"])
+
+        def call(self, x):
+            return self.function(x)
+
+        def get_config(self):
+            return {**super().get_config(), "function": self.function.__name__}
+
+    model = sequential(ByName("gate"))
+    X = samples_for(model)
+    np.testing.assert_allclose(outputs_of(copy_model(model), X), outputs_of(model, X), rtol=1e-5)
