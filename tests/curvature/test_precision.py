@@ -33,7 +33,9 @@ def test_derivatives_are_computed_in_full_precision(policy, method):
     model, whole = network(policy), network("float32")
     whole.set_weights([np.asarray(w, "float32") for w in model.get_weights()])
     policies = [layer.dtype_policy.name for layer in model.layers]
-    found, expected = (Curvature(each, None, "sparse_categorical_crossentropy") for each in (model, whole))
+    found, expected = (
+        Curvature(each, None, "sparse_categorical_crossentropy") for each in (model, whole)
+    )
     for first, second in (
         (found.gradients(X, Y), expected.gradients(X, Y)),
         (

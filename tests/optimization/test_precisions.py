@@ -26,6 +26,10 @@ def data():
     return (X[:96], y[:96]), (X[96:], y[96:])
 
 
+def slow(*values):
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
 def classifier(policy, last=None):
     keras.utils.set_random_seed(0)
     before = keras.config.dtype_policy()
@@ -56,10 +60,11 @@ def trained(policy, data, last=None):
     ("policy", "changes"),
     [
         ("mixed_float16", {"ranking_metric": "saliency"}),
-        ("mixed_float16", {"distillation": 0.5, "compensation": 64, "recalibration": 64}),
-        ("mixed_bfloat16", {"ranking_metric": "oracle", "compensation": 64}),
-        ("float64", {"ranking_metric": "saliency", "recalibration": 64, "distillation": 0.5}),
-        ("mixed_float16", {"tuner": "halving", "trials": 3}),
+        ("mixed_bfloat16", {"distillation": 0.5, "compensation": 64, "recalibration": 64}),
+        slow("mixed_float16", {"distillation": 0.5, "compensation": 64, "recalibration": 64}),
+        slow("mixed_bfloat16", {"ranking_metric": "oracle"}),
+        slow("float64", {"ranking_metric": "saliency", "recalibration": 64, "distillation": 0.5}),
+        slow("mixed_float16", {"tuner": "halving", "trials": 3}),
     ],
 )
 def test_fit_goes_through_in_every_precision(policy, changes, data, tmp_path):

@@ -16,8 +16,8 @@ from keras import ops
 
 from fabricfit.curvature.autodiff import Tensor
 from fabricfit.curvature.linearity import Head
-from fabricfit.layers.copying import every_layer
 from fabricfit.layers.matrix_form import MatrixForm
+from fabricfit.network.copying import every_layer
 
 __all__ = ["Hook", "HookedRun", "run", "run_with_hooks"]
 

@@ -17,7 +17,6 @@ import numpy as np
 from fabricfit.description.precision import FixedPrecision
 from fabricfit.layers.calls import Call
 from fabricfit.layers.conv import Conv2DFamily, ConvFamily, TransposedConvFamily
-from fabricfit.layers.copying import copy_layer
 from fabricfit.layers.dense import DenseFamily
 from fabricfit.layers.depthwise import DepthwiseFamily, SeparableFamily
 from fabricfit.layers.elementwise import ActivationFamily
@@ -138,7 +137,7 @@ def _fresh_quantizers(layer: Any, kernels: tuple[Kernel, ...]) -> Iterator[_Quan
 
     They are of a fresh layer: a quantizer may remember the scale of its last call.
     """
-    fresh = copy_layer(layer)
+    fresh = type(layer).from_config(layer.get_config())
     owner = getattr(fresh, "cell", fresh)
     names = [kernel.regularizer.partition("_")[0] for kernel in kernels]
     if len(layer.weights) > len(names):

@@ -17,11 +17,10 @@ from fabricfit.description.layout import Layout
 from fabricfit.description.strategies import CONSTANTS_ONLY
 from fabricfit.layers.activations import activate, why_units_mix
 from fabricfit.layers.calls import Call
-from fabricfit.layers.copying import copy_layer
 from fabricfit.layers.family import LayerFamily, register_layer, shape_at
 from fabricfit.layers.generated_code import GeneratedProduct
 from fabricfit.layers.kernels import Kernel
-from fabricfit.layers.units import Constants, Cut, Numbers, Replacement, Wiring, to_numpy
+from fabricfit.layers.units import Changed, Constants, Cut, Numbers, Replacement, Wiring, to_numpy
 from fabricfit.layers.wrappers import inner_kernels, inner_refusal
 
 __all__ = ["BidirectionalFamily", "RecurrentFamily", "recurrent_kernels", "steps_of"]
@@ -248,7 +247,7 @@ class BidirectionalFamily(LayerFamily):
         for name, inner, kept in parts:
             made = _without_units(inner, cut.kept_inputs[0], kept, cut.constants[0])
             weights += made.weights
-            config[name] = copy_layer(inner, made.config)
+            config[name] = Changed(inner, made.config)
         return Replacement(config, weights)
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from fabricfit.layers.calls import Call
 
 __all__ = [
+    "Changed",
     "Constants",
     "Cut",
     "Link",
@@ -81,6 +82,17 @@ class Replacement:
 
     config: dict[str, Any] = field(default_factory=dict)
     weights: list[np.ndarray] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Changed:
+    """A layer inside another one, as an entry of the new configuration of the latter: copied with changes.
+
+    ``layer`` is the layer as it is, ``config`` what changes in its configuration.
+    """
+
+    layer: Any
+    config: dict[str, Any]
 
 
 class Numbers(NamedTuple):

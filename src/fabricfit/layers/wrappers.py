@@ -11,10 +11,9 @@ import numpy as np
 
 from fabricfit.description.elementwise import ElementwiseWork
 from fabricfit.layers.calls import Call
-from fabricfit.layers.copying import copy_layer
 from fabricfit.layers.family import LayerFamily, family_of, register_layer, unit_family
 from fabricfit.layers.kernels import Kernel
-from fabricfit.layers.units import Constants, Cut, Numbers, Replacement, Wiring
+from fabricfit.layers.units import Changed, Constants, Cut, Numbers, Replacement, Wiring
 
 __all__ = ["TimeDistributedFamily", "inner_kernels", "inner_refusal"]
 
@@ -68,7 +67,7 @@ class TimeDistributedFamily(LayerFamily):
     def replacement(self, call: Call, cut: Cut) -> Replacement:
         inner = call.layer.layer
         made = _family(call).replacement(_inner_call(call), cut)
-        return Replacement({"layer": copy_layer(inner, made.config)}, made.weights)
+        return Replacement({"layer": Changed(inner, made.config)}, made.weights)
 
 
 def _family(call: Call) -> LayerFamily:

@@ -10,15 +10,17 @@ import keras
 import numpy as np
 
 from fabricfit.errors import InvalidInputError
-from fabricfit.layers.copying import copy_layer, every_layer
-from fabricfit.network.copy_check import check_layers, check_results
+from fabricfit.network.copy_check import check_layers, check_results, has_own_layers
+from fabricfit.network.copying import copy_layer, every_layer
 
 __all__ = [
+    "check_copies",
     "copy_graph",
     "copy_model",
     "every_layer",
     "new_inputs",
     "own_steps",
+    "restore_model",
     "seed_generators",
     "transfer",
     "uncompiled",
@@ -35,7 +37,7 @@ def copy_model(model: keras.Model, seed: int | None = None) -> keras.Model:
     ----------
     model
         A built Sequential or Functional model; layers are copied by
-        :func:`~fabricfit.layers.copying.copy_layer`.
+        :func:`~fabricfit.network.copying.copy_layer`.
     seed
         Seeds the copy's Dropout and noise layers, so that training it twice is the same twice.
 
@@ -80,11 +82,19 @@ def copy_graph(
         new = keras.models.clone_model(
             model, input_tensors=new_inputs(model), clone_function=copy_once
         )
-    if type(new) is not type(model):
-        _restore_class(new, model)
-    new.name = model.name
-    new.dtype_policy = model.dtype_policy
-    return new
+    return restore_model(new, model)
+
+
+def check_copies(model: keras.Model) -> None:
+    """Refuse a model with layers of the user's own of which a copy would lose something.
+
+    Raises
+    ------
+    InvalidInputError
+        Names the layer.
+    """
+    if has_own_layers(model):
+        copy_model(model)
 
 
 def transfer(copy: Any, original: Any) -> None:
@@ -114,8 +124,22 @@ def transfer(copy: Any, original: Any) -> None:
             new.finalize_state()
 
 
+def restore_model(copy: Any, model: Any) -> keras.Model:
+    """Give a copy its original's name, dtype policy and class, where Keras has made a plain one.
+
+    Raises
+    ------
+    InvalidInputError
+        The model trains by methods of its own, which the copy cannot have.
+    """
+    copy.name = model.name
+    copy.dtype_policy = model.dtype_policy
+    if type(copy) is not type(model):
+        _restore_class(copy, model)
+    return copy
+
+
 def _restore_class(copy: Any, model: Any) -> None:
-    """Make a copy of a user's own class of models, where Keras has made a plain one."""
     kind = type(model)
     if isinstance(model, keras.Sequential) and kind.__init__ is keras.Sequential.__init__:
         copy.__class__ = kind

@@ -11,9 +11,9 @@ import keras
 import numpy as np
 
 from fabricfit.errors import InvalidInputError
-from fabricfit.layers.copying import every_layer, is_own_class
+from fabricfit.network.copying import every_layer, is_own_class
 
-__all__ = ["check_layers", "check_results"]
+__all__ = ["check_layers", "check_results", "has_own_layers"]
 
 _SAMPLES = 3
 _SIZE = 16
@@ -46,6 +46,11 @@ def check_layers(copy: Any, original: Any) -> list[tuple[Any, Any]]:
     return pairs
 
 
+def has_own_layers(model: keras.Model) -> bool:
+    """Return whether layers are in a model whose classes are the user's own."""
+    return any(is_own_class(type(layer)) for layer in every_layer(model) if layer is not model)
+
+
 def check_results(copy: keras.Model, model: keras.Model) -> None:
     """Compare what a copy with layers of the user's own computes for a few random samples.
 
@@ -57,7 +62,7 @@ def check_results(copy: keras.Model, model: keras.Model) -> None:
     InvalidInputError
         The results or the penalties differ: names the first layer of which that is so.
     """
-    if not any(is_own_class(type(layer)) for layer in every_layer(model) if layer is not model):
+    if not has_own_layers(model):
         return
     inputs = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
     for lowest in _LOWEST:

@@ -8,7 +8,14 @@ from typing import Any
 import keras
 
 from fabricfit.layers.units import Replacement
-from fabricfit.network.cloning import new_inputs, uncompiled
+from fabricfit.network.cloning import (
+    check_copies,
+    new_inputs,
+    restore_model,
+    transfer,
+    uncompiled,
+)
+from fabricfit.network.copying import copy_layer
 
 __all__ = ["rebuild"]
 
@@ -26,15 +33,28 @@ def rebuild(
         Id of a layer -> what changes in its configuration, and its weights.
     removed
         Ids of the layers that are left out: each hands on what it receives.
+
+    Raises
+    ------
+    InvalidInputError
+        A layer cannot be copied.
     """
+    check_copies(model)
     made: dict[int, tuple[Any, Any]] = {}
     with uncompiled(model):
         new = _rebuild(model, replacements, removed, made)
+    for old, copy in reversed(made.values()):  # the outer models first: they freeze what is in them
+        if isinstance(old, keras.Model) and copy.trainable != old.trainable:
+            copy.trainable = old.trainable
     for old, copy in made.values():
         if id(old) in removed or isinstance(old, keras.Model) or not hasattr(old, "get_weights"):
             continue
         change = replacements.get(id(old))
-        copy.set_weights(change.weights if change is not None else old.get_weights())
+        if change is None:
+            transfer(copy, old)
+        else:
+            copy.set_weights(change.weights)
+            copy.trainable = old.trainable
     return new
 
 
@@ -49,9 +69,7 @@ def _rebuild(
             if isinstance(layer, keras.Model):
                 new = _rebuild(layer, replacements, removed, made)
             else:
-                change = replacements.get(id(layer), Replacement())
-                new = type(layer).from_config({**layer.get_config(), **change.config})
-                new.name = layer.name  # some layers forget it
+                new = copy_layer(layer, replacements.get(id(layer), Replacement()).config)
             made[id(layer)] = (layer, new)
         return made[id(layer)][1]
 
@@ -72,6 +90,9 @@ def _rebuild(
             batch_shape=model.input_shape, dtype=model.inputs[0].dtype, name=entry.name
         )
         layers = [copy(layer) for layer in model.layers if id(layer) not in removed]
-        return keras.Sequential([start, *layers], name=model.name)
+        return restore_model(keras.Sequential([start, *layers]), model)
     clone: Callable[..., keras.Model] = keras.models.clone_model
-    return clone(model, new_inputs(model), clone_function=copy_and_remember, call_function=call)
+    made_anew = clone(
+        model, new_inputs(model), clone_function=copy_and_remember, call_function=call
+    )
+    return restore_model(made_anew, model)

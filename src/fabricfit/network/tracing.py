@@ -9,9 +9,9 @@ from typing import Any
 import keras
 
 from fabricfit.errors import InvalidInputError
-from fabricfit.layers.copying import copy_layer
 from fabricfit.network.cloning import copy_graph, own_steps, transfer
 from fabricfit.network.copy_check import check_results
+from fabricfit.network.copying import copy_layer
 
 __all__ = ["is_functional", "traced"]
 

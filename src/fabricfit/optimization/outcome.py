@@ -9,7 +9,7 @@ from pathlib import Path
 import keras
 
 from fabricfit.errors import RunDirectoryError
-from fabricfit.layers.copying import names_in, unregistered_names
+from fabricfit.network.copying import names_in, unregistered_names
 from fabricfit.network.losses import resolve_loss
 from fabricfit.optimization.result import OptimizationResult
 from fabricfit.optimization.reuse import Start

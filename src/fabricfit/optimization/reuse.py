@@ -14,7 +14,7 @@ import numpy as np
 
 from fabricfit.description.attributes import LayerAttributes
 from fabricfit.errors import InvalidInputError
-from fabricfit.layers.copying import every_layer, stand_ins
+from fabricfit.network.copying import every_layer, stand_ins
 from fabricfit.optimization.settings import OptimizationSettings
 from fabricfit.training import Data, Dataset, is_builtin
 from fabricfit.training.strengths import TunedStrengths, regularized_layers

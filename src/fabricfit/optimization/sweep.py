@@ -17,7 +17,7 @@ from fabricfit.errors import InfeasibleError, InvalidInputError, InvalidTypeErro
 from fabricfit.hardware.budget import Budget
 from fabricfit.hls4ml.plain import ConfigurationLike
 from fabricfit.network.configuration import open_configuration
-from fabricfit.layers.copying import names_in, stand_ins
+from fabricfit.network.copying import names_in, stand_ins
 from fabricfit.network.reader import as_network
 from fabricfit.optimization.cluster import Cluster, LocalCluster, RayCluster
 from fabricfit.optimization.fit import fit

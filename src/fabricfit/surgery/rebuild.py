@@ -9,8 +9,8 @@ import keras
 
 from fabricfit.layers import unit_family
 from fabricfit.layers.calls import Call
-from fabricfit.layers.copying import copy_layer
 from fabricfit.layers.units import Replacement
+from fabricfit.network.copying import copy_layer
 from fabricfit.surgery.planning import Decision
 
 __all__ = ["rebuild"]
@@ -41,7 +41,7 @@ def rebuild(
         new = keras.Sequential(layers, name=model.name)
     else:
         new = _rewire(model, decision, maker)
-        new.dtype_policy = model.dtype_policy
+    new.dtype_policy = model.dtype_policy
     maker.load_weights()
     if not model.trainable:
         new.trainable = False

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 
 from fabricfit.layers import unit_family
+from fabricfit.network.cloning import check_copies
 from fabricfit.network.graph import Graph
 from fabricfit.network.reader import Network, as_network
 from fabricfit.surgery.planning import Decision, decide
@@ -122,6 +123,7 @@ def reduce_model(model: keras.Model | Network) -> keras.Model:
     2
     """
     network = as_network(model)
+    check_copies(network.model)
     model, decisions = network.model, _decide_all(network.graph)
     plan = _plan(decisions)
     _logger.info("reducing model %r: %s", model.name, plan)

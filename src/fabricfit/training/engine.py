@@ -20,8 +20,8 @@ import numpy as np
 
 from fabricfit.description.attributes import LayerAttributes
 from fabricfit.errors import InvalidInputError
-from fabricfit.layers.copying import every_layer
 from fabricfit.network.cloning import own_steps
+from fabricfit.network.copying import every_layer
 from fabricfit.network.losses import resolve_loss
 from fabricfit.network.reader import Network, as_network, model_of
 from fabricfit.training.data import Data, Dataset, samples_in, tensors
@@ -34,7 +34,7 @@ from fabricfit.training.projection import Projection
 from fabricfit.training.resolve import fresh_optimizer, mean_loss
 from fabricfit.training.strengths import Strengths
 
-__all__ = ["Engine", "EngineState", "assign_all", "make_engine"]
+__all__ = ["Engine", "EngineState", "assign_all", "make_engine", "to_floatx"]
 
 _PREDICTION_BATCH = 4096
 _MOST_AT_ONCE = 2**15
@@ -214,15 +214,13 @@ class Engine(ABC):
         parts = []
         for start in range(0, samples_in(X), batch_size):
             batch = keras.tree.map_structure(lambda a, s=start: a[s : s + batch_size], X)
-            parts.append(
-                keras.tree.map_structure(keras.ops.convert_to_numpy, self.predict_batch(batch))
-            )
+            parts.append(keras.tree.map_structure(_to_array, self.predict_batch(batch)))
         return keras.tree.map_structure(lambda *p: np.concatenate(p), *parts)
 
     def outputs_of(self, X: Any) -> Any:
         """Return the model's outputs for a few samples, as arrays, without compiling for long."""
         found = self.compiled_for_once(self.forward)(self.forward_state(), tensors(X))
-        return keras.tree.map_structure(keras.ops.convert_to_numpy, found)
+        return keras.tree.map_structure(_to_array, found)
 
     def loss_of(self, y: Any, outputs: Any) -> float:
         """Return the targets' loss of a few predictions, both as arrays, without compiling for long."""
@@ -296,6 +294,18 @@ def _prediction_size(data: Data) -> int:
     """Return how many samples are predicted in one go: many small ones."""
     numbers = sum(array[:1].size for array in keras.tree.flatten(data.X))
     return min(max(_NUMBERS_AT_ONCE // max(numbers, 1), 1), _MOST_AT_ONCE)
+
+
+def to_floatx(tensor: Any) -> Any:
+    """Return a result as Keras' losses see it: in full precision, if it is a floating-point number."""
+    if not keras.backend.is_float_dtype(keras.backend.standardize_dtype(tensor.dtype)):
+        return tensor
+    return keras.ops.cast(tensor, keras.config.floatx())
+
+
+def _to_array(tensor: Any) -> np.ndarray:
+    array: np.ndarray = keras.ops.convert_to_numpy(to_floatx(tensor))
+    return array
 
 
 def assign_all(variables: Iterable[keras.Variable], values: Iterable[Any]) -> None:

@@ -16,7 +16,7 @@ import keras
 import numpy as np
 
 from fabricfit.training.data import Data, Dataset
-from fabricfit.training.engine import Engine, EngineState
+from fabricfit.training.engine import Engine, EngineState, to_floatx
 from fabricfit.training.projection import project
 from fabricfit.training.strengths import Strengths
 
@@ -141,9 +141,9 @@ class PureEngine(Engine):
         outputs, updated, penalties = self.model.stateless_call(
             weights, other, X, training=True, return_losses=True
         )
-        loss = self.loss(y, keras.tree.map_structure(_to_floatx, outputs))
+        loss = self.loss(y, keras.tree.map_structure(to_floatx, outputs))
         for penalty in (*penalties, self.penalty(weights, strengths)):
-            loss = loss + (penalty if isinstance(penalty, float) else _to_floatx(penalty))
+            loss = loss + (penalty if isinstance(penalty, float) else to_floatx(penalty))
         return loss, updated
 
     def inputs(self) -> tuple[Any, Any]:
@@ -189,13 +189,6 @@ class PureEngine(Engine):
         """Project packed gradients or weights by the masks of :meth:`inputs`."""
         positions = list(range(len(masks))) if self.parameters.flat else self.projection.positions
         return project(packed, positions, masks, constants=constants)
-
-
-def _to_floatx(tensor: Any) -> Any:
-    """Return a result as Keras' losses see it: in full precision, if it is a floating-point number."""
-    if not keras.backend.is_float_dtype(keras.backend.standardize_dtype(tensor.dtype)):
-        return tensor
-    return keras.ops.cast(tensor, keras.config.floatx())
 
 
 def cores() -> int:

@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from fabricfit.errors import InvalidInputError, InvalidTypeError
-from fabricfit.layers.copying import copy_object
+from fabricfit.network.copying import copy_object
 from fabricfit.network.losses import resolve_loss
 
 __all__ = ["copy_optimizer", "fresh_metric", "fresh_optimizer", "is_builtin", "mean_loss"]

@@ -17,6 +17,7 @@ from typing import Any
 import keras
 
 from fabricfit.errors import InvalidInputError
+from fabricfit.layers.units import Changed
 
 __all__ = [
     "copy_layer",
@@ -45,7 +46,8 @@ def copy_layer(layer: Any, changes: Mapping[str, Any] | None = None) -> Any:
     layer
         The layer, or an operation of ``keras.ops`` in a model's graph.
     changes
-        Entries of the configuration that are other ones in the copy. Layers may be among them.
+        Entries of the configuration that are other ones in the copy. A layer inside this one is named by
+        :class:`~fabricfit.layers.units.Changed`.
 
     Raises
     ------
@@ -78,11 +80,15 @@ def copy_object(thing: Any, kind: Any, changes: Mapping[str, Any] | None = None)
     InvalidInputError
         It cannot be made anew from its configuration.
     """
+    changed = {
+        key: copy_layer(value.layer, value.config) if isinstance(value, Changed) else value
+        for key, value in (changes or {}).items()
+    }
     made, errors = [], []
     for describe in (_describe_by_stand_ins, _describe_with_objects, _describe_as_it_is):
         try:
             config, objects = describe(thing)
-            new = _make(thing, kind, {**config, **(changes or {})}, objects)
+            new = _make(thing, kind, {**config, **changed}, objects)
         except Exception as error:  # whatever a class of the user's may raise
             errors.append(error)
             continue
