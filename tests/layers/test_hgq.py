@@ -15,6 +15,7 @@ from fabricfit.objectives import ParameterEstimator
 from fabricfit.objectives.fpga_luts import BitOperations
 from fabricfit.scheduler import ConstantScheduler
 from fabricfit.surgery.reduction import plan_reduction, reduce_model
+from fabricfit.training import Data, make_engine
 from tests.common import blobs, outputs_of, weights_of
 
 pytestmark = [pytest.mark.keras, pytest.mark.hgq]
@@ -254,3 +255,48 @@ def test_a_budget_is_met_in_the_generated_code(tmp_path, strategy, reuse_factor)
         after = next(x for x in result.report.layers if x.name == layer.name).resources_after[0]
         counted = layer.multipliers if layer.constants is None else layer.constants
         assert counted == after, layer.name
+
+
+def test_no_more_is_removed_than_was_asked_for(tmp_path):
+    data = blobs(400, 8)
+    model = trained(data, beta=1e-5)
+    result = run(model, data, tmp_path, BitOperations, (0, 0.4, 0.2))
+    before, after = result.report.resources_before[0], result.report.resources_after[0]
+    assert 0.5 * before < after <= 0.6 * before
+    assert result.report.metric_after > result.report.metric_before - 0.1
+
+
+def test_a_budget_of_luts_is_met_and_used(tmp_path):
+    data = blobs(400, 8)
+    model = trained(data, beta=1e-5)
+    auto = {"Precision": dict.fromkeys(("weight", "bias", "result"), "auto")}
+    hls_config = {
+        "Model": {"Precision": "fixed<16,6>", "ReuseFactor": 1, "Strategy": "Latency"},
+        "LayerName": dict.fromkeys(("fc1", "fc2", "out"), auto),
+    }
+    budget = fabricfit.Budget.relative(lut=0.8)
+    result = fabricfit.fit(model, hls_config, budget, data, data, settings(tmp_path))
+    before, after = result.report.resources_before[0], result.report.resources_after[0]
+    assert all(level.accepted for level in result.report.levels)
+    assert 0.65 * before < after <= 0.8 * before
+    assert result.report.metric_after > result.report.metric_before - 0.1
+
+
+def test_bit_widths_of_kept_weights_are_held_while_masks_act():
+    X, y = blobs(200, 8)
+    model = trained((X, y), beta=1e-4)
+    network = read(model)
+    attributes = get_attributes_from_keras_model(model)
+    for layer in attributes.values():
+        layer.optimizable = layer.optimization_attributes.pruning = bool(layer.weight_shape)
+    engine = make_engine(network, settings("").loss_fn, keras.optimizers.Adam(0.05), attributes)
+    bits = network.kernels["fc1"].bits[0]
+    before = np.array(keras.ops.convert_to_numpy(bits))
+    mask = np.ones(attributes["fc1"].weight_shape)
+    mask[:3] = 0
+    engine.projection.update({"fc1": mask})
+    engine.train_epoch(Data(X, y), np.arange(200), 50)
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(bits), before * mask)
+    engine.projection.release()
+    engine.train_epoch(Data(X, y), np.arange(200), 50)
+    assert np.abs(keras.ops.convert_to_numpy(bits) - before * mask).max() > 0.01

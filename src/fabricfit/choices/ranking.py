@@ -58,6 +58,12 @@ STATISTICS = ("gradients", "hessians")
 """What a criterion may ask for: first derivatives, and the diagonal of the second ones."""
 
 
+_NEXT_TO_NOTHING = 1e-6
+"""Loss of a change without a derivative, as a part of the mean loss of changes of its size."""
+
+_LEAST_SCALE = 1e-24
+
+
 class LossFunction(Protocol):
     """Loss of changing each weight."""
 
@@ -277,9 +283,24 @@ def weight_loss(
                 f"criterion {criterion.name!r} must return one loss for each weight, shape "
                 f"{kernel.shape}. Received: {found.shape}"
             )
-        return found
+        return _rank_free_changes(found, change) if criterion.needs else found
 
     return losses
+
+
+def _rank_free_changes(losses: np.ndarray, change: np.ndarray) -> np.ndarray:
+    """Return losses in which changes that seem to lose nothing lose next to nothing, by their size.
+
+    A derivative that is zero at the samples (of a dead unit, or behind a quantizer) does not tell that a
+    weight does nothing: it must not be removed before there is a need.
+    """
+    free = (losses <= 0) & (change != 0)
+    if not free.any():
+        return losses
+    sizes = np.square(change, dtype=np.float64)
+    mean = max(float(sizes.mean()), float(np.finfo(np.float64).tiny))
+    scale = _NEXT_TO_NOTHING * float(losses.mean(dtype=np.float64)) / mean
+    return np.where(free, max(scale, _LEAST_SCALE) * sizes, losses).astype(losses.dtype)
 
 
 def _check_statistics(

@@ -38,7 +38,7 @@ from fabricfit.hardware.bram import memory_word
 from fabricfit.hardware.cheap_constants import constants_of
 from fabricfit.hardware.elementwise import other_resources
 from fabricfit.hardware.families import DEFAULT_FAMILY, find_family
-from fabricfit.hardware.product import Product, Work
+from fabricfit.hardware.product import Product, Work, csd_digits
 from fabricfit.hardware.resource_records import find_resource, resource_kinds, resource_names
 from fabricfit.hardware.resources import Resources, product_resources
 from fabricfit.hardware.weight_costs import EASY_SHARE, weight_costs
@@ -163,7 +163,8 @@ class FPGAResources(FormerNames, Objective):
         """Return the largest usage of a layer whose weights were treated and then trained.
 
         A weight with a value of its own choice counts as a constant that needs a multiplier; a tenth of
-        them may come to need an adder as well.
+        them may come to need an adder as well. One with a trained bit width, which is held while it trains,
+        counts as the constant that it is.
 
         Returns
         -------
@@ -174,6 +175,8 @@ class FPGAResources(FormerNames, Objective):
         treated = matrix(treatment.apply(kernel))
         if product.time_multiplexed:
             return self._count_work(layer, Work.of(product, (treated != 0).astype(np.int64)))
+        if layer.trains_bits:
+            return self.usage(layer, treatment.apply(kernel))
         own = matrix((treatment.mask != 0) | (treatment.cluster > 0))
         precision = hls4ml_attributes(layer).weight_precision
         settled = Work.of(product, quantize(np.where(own, 0, treated), precision))
@@ -264,14 +267,45 @@ class FPGAResources(FormerNames, Objective):
         empty = self._count_work(layer, _NO_WORK)
         if product.time_multiplexed or not settings.constants:
             grouping = layer.grouping
-            full = self._count_work(layer, Work.full(product))
             losses = group_losses(kernel, settings, metric, statistics, name, layer.layout)
-            saved = (full - empty) / grouping.n_groups
+            if layer.trains_bits and not product.time_multiplexed:
+                saved = self._savings_of_constants(layer, kernel, product, empty)
+            else:
+                full = self._count_work(layer, Work.full(product))
+                saved = (full - empty) / grouping.n_groups
             return GroupChoices(kernel, grouping, losses, saved, empty, minimum_groups)
         precision = weight_format(layer)
         prices = self._price_weights(layer, precision, self.lut_scale(layer, kernel))
         loss = weight_loss(kernel, metric, statistics, name)
         return ConstantChoices(kernel, prices, loss, empty, minimum_groups, layer.layout)
+
+    def _savings_of_constants(
+        self, layer: LayerAttributes, kernel: np.ndarray, product: Product, empty: np.ndarray
+    ) -> np.ndarray:
+        """Return what each weight saves as the constant that it is, in all what the layer uses.
+
+        Returns
+        -------
+        array of shape ``(n_weights, M)``
+            In the order of the layer's groups, which are single weights.
+        """
+        prices = weight_costs(product, self.family)
+        integers = quantize(kernel, hls4ml_attributes(layer).weight_precision, as_built=True)
+        digits = layer.grouping.to_groups(csd_digits(integers))[:, 0]
+        names = self.resources
+        most = max(int(digits.max(initial=0)), 1)
+        other = [prices.kept.get(n, 0.0) + prices.distinct.get(n, 0.0) for n in names]
+        table = np.array(
+            [np.zeros(len(names))]
+            + [
+                [prices.settled[d].get(n, 0.0) for n in names] if d in prices.settled else other
+                for d in range(1, most + 1)
+            ]
+        )
+        saved = table[digits]
+        in_all = saved.sum(axis=0)
+        used = self.usage(layer, kernel) - empty
+        return saved * np.where(in_all > 0, used / np.maximum(in_all, 1e-12), 0.0)
 
     def lut_scale(self, layer: LayerAttributes, kernel: np.ndarray) -> float:
         """Return what the prices of single weights in LUTs are multiplied by, in a layer of constants."""

@@ -14,8 +14,9 @@ from fabricfit.curvature import Curvature, HessianDiagonal
 from fabricfit.description.attributes import LayerAttributes
 from fabricfit.errors import InfeasibleError
 from fabricfit.network.reader import Network
-from fabricfit.selection.targets import Target
+from fabricfit.selection.targets import Chosen, Target
 from fabricfit.training import Data, Dataset, Engine
+from fabricfit.training.data_ranges import DataRanges
 
 __all__ = ["LevelSelector"]
 
@@ -31,6 +32,12 @@ them where a choice is only to be evaluated."""
 
 _PROBES = 16
 """Products for a kernel that has too many weights for that."""
+
+_RECOUNTS = 4
+"""How often a level is chosen anew where pruning itself makes what is kept cheaper."""
+
+_NEAR = 0.01
+"""Part of the usage by which that may differ."""
 
 _PARTS_OF_TARGET = (1.0, 0.75, 0.5)
 _LOWER_LEVELS = (0.95, 0.9, 0.8, 0.65, 0.5, 0.25)
@@ -55,6 +62,8 @@ class LevelSelector:
         Called with the treatments of a level before they are applied.
     after_pruning
         Called when an engine's weights have been pruned, before they are evaluated or trained.
+    ranges
+        Called behind that: measures ranges that follow the data, on which the bits of numbers depend.
     """
 
     def __init__(
@@ -66,6 +75,7 @@ class LevelSelector:
         data: Dataset,
         before_pruning: Callable[[Mapping[str, Treatment]], None] | None = None,
         after_pruning: Callable[[], None] | None = None,
+        ranges: DataRanges | None = None,
     ) -> None:
         self.target = target
         self._attributes = attributes
@@ -75,7 +85,8 @@ class LevelSelector:
         self.derivatives = ""
         """How the second derivatives were last computed, and how exactly."""
         self._before_pruning = before_pruning or _do_nothing
-        self._after_pruning = after_pruning or _do_nothing
+        self._calibrations = [each for each in (after_pruning, ranges) if each is not None]
+        self._recounts = _RECOUNTS if ranges is not None and ranges.does_something else 0
         self._data = data.arrays(_STREAM_SAMPLES)
         self._few = _thin(self._data, _EVALUATION_SAMPLES)
 
@@ -100,12 +111,36 @@ class LevelSelector:
         """
         kernels = engine.network.optimizable_kernels(self._attributes)
         statistics = self._compute_statistics(engine.network, self._data)
+        weights = engine.get_weights()
         chosen = self.target.choose(kernels, level, statistics, spare)
+        self._apply(engine, chosen)
+        aim = used = chosen.utilization
+        for _ in range(self._recounts):
+            # With narrower ranges of data, all that meets them uses less, and more of it can stay.
+            used = self._count(engine.network)
+            if (np.abs(aim - used) <= _NEAR * aim).all():
+                break
+            spare = (0 if spare is None else spare) - (aim - used)
+            engine.set_weights(weights)
+            kernels = engine.network.optimizable_kernels(self._attributes)
+            chosen = self.target.choose(kernels, level, statistics, spare)
+            self._apply(engine, chosen)
+        return tuple(float(value) for value in used)
+
+    def _apply(self, engine: Engine, chosen: Chosen) -> None:
+        """Freeze what is chosen in an engine, and treat its weights."""
         self._before_pruning(chosen.treatments)
         engine.projection.update(chosen.masks, chosen.offsets, chosen.clusters)
         engine.set_weights(engine.projection.treated(engine.get_weights(), chosen.treatments))
-        self._after_pruning()
-        return tuple(float(value) for value in chosen.utilization)
+        self._calibrate()
+
+    def _calibrate(self) -> None:
+        for calibrate in self._calibrations:
+            calibrate()
+
+    def _count(self, network: Network) -> np.ndarray:
+        kernels = network.counted_kernels(self._attributes)
+        return self.target.objective.model_usage(self._attributes, kernels)
 
     def make_evaluator(
         self, level: float, validation: Dataset, metric: keras.metrics.Metric
@@ -138,7 +173,7 @@ class LevelSelector:
             def measure(level: float) -> float:
                 chosen = self.target.choose(kernels, level, statistics, roughly=True)
                 engine.set_weights(engine.projection.treated(weights, chosen.treatments))
-                self._after_pruning()
+                self._calibrate()
                 return engine.evaluate(few, metric)
 
             try:

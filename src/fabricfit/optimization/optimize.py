@@ -10,7 +10,7 @@ import keras
 
 from fabricfit.description.attributes import LayerAttributes
 from fabricfit.network.reader import Arrays, as_network
-from fabricfit.objectives import ObjectiveLike
+from fabricfit.objectives import ObjectiveLike, as_objective
 from fabricfit.optimization.eligible_layers import Decisions
 from fabricfit.optimization.outcome import make_result
 from fabricfit.optimization.result import OptimizationResult
@@ -69,7 +69,10 @@ def optimize(
     FabricFitError
         The input cannot be worked with; nothing has been trained or written then.
     """
-    data, settings = (train_data, validation_data), settings.ranked_by("l1")
+    objective = as_objective(objective)
+    # Magnitudes do not compare groups that cost different amounts; losses do.
+    settings = settings.ranked_by("saliency" if objective.offers_choices else "l1")
+    data = (train_data, validation_data)
     make_target = sparsity_target(settings)
     setup = set_up(
         as_network(model),

@@ -333,6 +333,7 @@ class Run:
             patience=settings.patience,
             needed=setup.threshold,
             enough=enough,
+            after_epoch=setup.ranges,
             checkpointer=self.recorder.checkpointer(f"stretch{state.stretches}"),
         )
 

@@ -44,8 +44,9 @@ class OptimizationSettings:
     callbacks
         Keras callbacks for every stretch of fine-tuning.
     ranking_metric
-        A criterion of :mod:`fabricfit.choices.ranking`. None means ``'saliency'`` for :func:`fabricfit.fit`,
-        where groups of unlike sizes compete that only a loss can compare, and ``'l1'`` elsewhere.
+        A criterion of :mod:`fabricfit.choices.ranking`. None means ``'saliency'`` for :func:`fabricfit.fit`
+        and for objectives that list choices of unlike costs, which only a loss can compare, and ``'l1'``
+        elsewhere.
     local
         Meet the sparsity in every layer by itself.
     verbose

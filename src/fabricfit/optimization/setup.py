@@ -36,6 +36,7 @@ from fabricfit.training import (
     make_engine,
     open_data,
 )
+from fabricfit.training.data_ranges import DataRanges
 from fabricfit.training.recalibration import Recalibration
 from fabricfit.training.weight_update import OptimalBrainSurgeonUpdate
 
@@ -68,6 +69,8 @@ class RunSetup:
         The validation metric, and its value for the model that came in.
     target, levels
         What a level allows; and what chooses and freezes weights there.
+    ranges
+        Measures the ranges of quantizers that follow the data, after weights have changed.
     fingerprint
         What identifies runs that can begin alike.
     start
@@ -89,6 +92,7 @@ class RunSetup:
     baseline: float
     target: Target
     levels: LevelSelector
+    ranges: DataRanges
     fingerprint: Mapping[str, Any]
     start: Start | None
     finish: Finish | None
@@ -205,7 +209,8 @@ def set_up(
     outputs = check_against_model(engine, validation)
     metric = fresh_metric(settings.validation_metric, outputs, validation.head(8).y)
     target = make_target(decisions, network.counted_kernels(decisions.attributes))
-    levels = _make_levels(target, decisions, engine, samples, settings)
+    ranges = DataRanges(engine, samples)
+    levels = _make_levels(target, decisions, engine, samples, settings, ranges)
     identity = fingerprint(network.model, decisions.attributes, samples, validation, settings)
     return RunSetup(
         network=network,
@@ -218,6 +223,7 @@ def set_up(
         metric=metric,
         target=target,
         levels=levels,
+        ranges=ranges,
         fingerprint=identity,
         start=_check_start(reuse, identity),
         baseline=_evaluate_baseline(engine, validation, metric),
@@ -258,6 +264,7 @@ def _make_levels(
     engine: Engine,
     samples: Dataset,
     settings: OptimizationSettings,
+    ranges: DataRanges,
 ) -> LevelSelector:
     return LevelSelector(
         target,
@@ -269,6 +276,7 @@ def _make_levels(
             engine.network, samples, settings.compensation, settings.batch_size
         ),
         Recalibration(engine, samples, settings.recalibration, settings.batch_size),
+        ranges,
     )
 
 

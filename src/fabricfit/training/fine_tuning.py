@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,6 +61,7 @@ def train(
     patience: int | None = None,
     needed: float | None = None,
     enough: float | None = None,
+    after_epoch: Callable[[], None] | None = None,
     checkpointer: Checkpointer | None = None,
 ) -> StretchOutcome:
     """Train for some epochs, fewer where more would not help.
@@ -99,6 +100,8 @@ def train(
         The metric that has to be reached, if there is such a value.
     enough
         The metric that is good enough to stop at, if there is such a value.
+    after_epoch
+        Called before the weights of an epoch are evaluated.
     checkpointer
         Saves the training between two epochs, every so many seconds, and holds the state to resume from.
 
@@ -124,6 +127,8 @@ def train(
     for epoch in range(len(losses), 0 if is_over else epochs):
         watchers.on_epoch_begin(epoch)
         loss = engine.train_epoch(data, data.order(rng), batch_size)
+        if after_epoch is not None:
+            after_epoch()
         value = engine.evaluate(validation, metric)
         if not (np.isfinite(loss) and np.isfinite(value)):
             raise TrainingDivergedError(

@@ -61,7 +61,8 @@ class Projection:
     optimizer's momentum or weight decay moved.
 
     Where whole units are pruned (STRUCTURED), their biases are frozen at zero with them; so are trained
-    bit-widths of pruned weights.
+    bit widths of pruned weights. Those of kept weights are held while masks act, so that what is used
+    remains what was chosen.
 
     Parameters
     ----------
@@ -81,6 +82,7 @@ class Projection:
         self._slots: dict[str, _Slot] = {}
         self._followers: dict[str, list[tuple[_Slot, _Following]]] = {}
         self._follower_slots: dict[int, _Slot] = {}
+        self._held: dict[int, keras.Variable] = {}
         self._groupings: dict[str, Grouping] = {}
         if not attributes:
             return
@@ -106,6 +108,7 @@ class Projection:
                 )
                 for (layer, variable), units in described.scales.items()
             ]
+            self._held |= {positions[id(v)]: v for v in found.bits if id(v) in positions}
             self._followers[name] = [
                 (self._get_follower_slot(v, positions), following)
                 for v, following in (*_find_followers(found, described.axes, by_unit), *scales)
@@ -153,8 +156,12 @@ class Projection:
         """Return the slot of a variable that follows kernels: several may have a say in it."""
         position = positions[id(variable)]
         if position not in self._follower_slots:
-            ones = _make_constant(np.ones(variable.shape), variable.dtype)
-            self._follower_slots[position] = _Slot(position, ones)
+            ones, zeros = np.ones(variable.shape), np.zeros(variable.shape)
+            self._follower_slots[position] = _Slot(
+                position,
+                _make_constant(ones, variable.dtype),
+                _make_constant(zeros, variable.dtype) if position in self._held else None,
+            )
         return self._follower_slots[position]
 
     def gradients(self, tensors: list[Any]) -> list[Any]:
@@ -202,6 +209,7 @@ class Projection:
                 f"Expected: {sorted(self._slots)}"
             )
         followed: dict[int, Any] = {}
+        held: set[int] = set()
         for name, slot in self._slots.items():
             shape = tuple(slot.mask.shape)
             mask = np.asarray(masks.get(name, np.ones(shape)))
@@ -230,8 +238,18 @@ class Projection:
             for follower, following in self._followers[name]:
                 trains = following((mask != 0) | (cluster != 0))
                 followed[follower.position] = followed.get(follower.position, True) & trains
+                if follower.position in self._held and name in masks:
+                    held.add(follower.position)
         for position, slot in self._follower_slots.items():
-            slot.mask.assign(np.asarray(followed[position]))
+            self._set_follower(slot, np.asarray(followed[position]), position in held)
+
+    def _set_follower(self, slot: _Slot, trains: np.ndarray, is_held: bool) -> None:
+        """Let the numbers of a variable train, or hold their present values; freeze the others at zero."""
+        slot.mask.assign(np.zeros_like(trains) if is_held else trains)
+        if slot.constant is not None:
+            variable = self._held[slot.position]
+            present = np.asarray(keras.ops.convert_to_numpy(variable))
+            slot.constant.assign(present * trains if is_held else np.zeros_like(present))
 
     def treated(
         self, weights: Sequence[np.ndarray], treatments: Mapping[str, Treatment]
