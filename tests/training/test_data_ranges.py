@@ -14,6 +14,7 @@ from tests.common import blobs, mlp, outputs_of, weights_of
 pytestmark = [pytest.mark.keras, pytest.mark.hgq]
 
 hgq = pytest.importorskip("hgq", exc_type=ImportError)
+from hgq.config import QuantizerConfigScope
 from hgq.layers import QConv1D, QDense
 from hgq.utils import trace_minmax
 
@@ -53,7 +54,9 @@ def test_they_are_those_that_hgq_traces(make):
 
 
 def test_the_last_batch_alone_would_make_others_wrap():
-    model, (X, y) = dense(), blobs(300, 6)
+    with QuantizerConfigScope(place="datalane", overflow_mode="WRAP", i_decay_speed=np.inf):
+        model = dense()
+    X, y = blobs(300, 6)
     X[-40:] *= 0.01
     engine = make_engine(model, LOSS, keras.optimizers.SGD(0.0))
     data = Data(X, y)

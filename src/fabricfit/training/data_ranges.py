@@ -44,10 +44,7 @@ class DataRanges:
     def __init__(self, engine: Engine, data: Dataset) -> None:
         self._model = engine.model
         found = [each for each in every_layer(engine.model) if _follows_data(each)]
-        self._variables = [v for each in found for v in (each._i, each._k)]
-        others = engine.model.non_trainable_variables
-        places = {id(variable): place for place, variable in enumerate(others)}
-        self._places = [places[id(variable)] for variable in self._variables]
+        self._ranges = [variable for each in found for variable in (each._i, each._k)]
         self._data = data.arrays(_STREAM_SAMPLES) if found else None
         self._in_loops = changes_state_in_loops(engine.model)
         self._compiled_pass = engine.compiled(self._pass_batch, batches=1)
@@ -61,7 +58,7 @@ class DataRanges:
         """Measure the ranges for the present weights."""
         if self._data is None:
             return
-        for variable in self._variables:
+        for variable in self._ranges:
             none = _NO_RANGE if variable.name == "i" else 0
             variable.assign(keras.ops.full(variable.shape, none, variable.dtype))
         for X, *_ in self._data.batches(_BATCH_SIZE):
@@ -71,12 +68,13 @@ class DataRanges:
                 continue
             weights = [variable.value for variable in self._model.trainable_variables]
             others = [variable.value for variable in self._model.non_trainable_variables]
-            assign_all(self._variables, self._compiled_pass(weights, others, batch))
+            updated = self._compiled_pass(weights, others, batch)
+            assign_all(self._model.non_trainable_variables, updated)
 
     def _pass_batch(self, weights: list[Any], others: list[Any], X: Any) -> list[Any]:
-        """Return the ranges that cover one batch more, as a pure function."""
-        _, updated = self._model.stateless_call(weights, others, X, training=_Tracing())
-        return [updated[place] for place in self._places]
+        """Return the variables beside the weights, with ranges that cover one batch more."""
+        updated: list[Any] = self._model.stateless_call(weights, others, X, training=_Tracing())[1]
+        return updated
 
 
 class _Tracing:
