@@ -6,10 +6,12 @@ import os
 
 import pytest
 
-__all__ = ["ON_ONE_BACKEND"]
+__all__ = ["ON_ONE_BACKEND", "WAIT_ELSEWHERE"]
 
-ON_ONE_BACKEND = [
-    pytest.mark.keras,
-    *([] if os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow" else [pytest.mark.slow]),
-]
-"""Tests that run on every backend, and do not depend on which it is: on others they wait for all tests."""
+WAIT_ELSEWHERE = (
+    [] if os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow" else [pytest.mark.slow]
+)
+"""Marks of tests that do not depend on the backend: on others than the first they wait for all tests."""
+
+ON_ONE_BACKEND = [pytest.mark.keras, *WAIT_ELSEWHERE]
+"""Marks of such tests that need Keras."""

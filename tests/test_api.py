@@ -8,7 +8,9 @@ import inspect
 import numpy as np
 import pytest
 
-pytestmark = pytest.mark.keras
+from tests.marks import ON_ONE_BACKEND
+
+pytestmark = ON_ONE_BACKEND
 
 REQUIRED = inspect.Parameter.empty
 RANGE = np.logspace(-6, -2, num=16).tolist()

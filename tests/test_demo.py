@@ -7,8 +7,9 @@ import pytest
 from rich.console import Console
 
 from fabricfit import datasets, demo
+from tests.marks import ON_ONE_BACKEND
 
-pytestmark = pytest.mark.keras
+pytestmark = ON_ONE_BACKEND
 
 
 def test_the_demo_meets_its_budget_and_saves_a_plain_model(tmp_path, monkeypatch, capfd):

@@ -14,11 +14,12 @@ from fabricfit.curvature import (
     model_hessian,
 )
 from fabricfit.errors import InvalidInputError
+from tests.marks import ON_ONE_BACKEND
 
 from . import numpy_networks as npn
 from .curvature_cases import randomize, relu_convnet, shared_layer, tanh_convnet, tanh_mlp
 
-pytestmark = pytest.mark.keras
+pytestmark = ON_ONE_BACKEND
 
 
 def rms(values):

@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.keras
+from tests.marks import ON_ONE_BACKEND
+
+pytestmark = ON_ONE_BACKEND
 
 ROOT = Path(__file__).parents[2]
 SITE = ROOT / "docs"

@@ -21,8 +21,9 @@ from fabricfit.objectives.vivado_objectives import (
 )
 from fabricfit.scheduler import ConstantScheduler
 from tests.common import blobs, kernel_of, mlp
+from tests.marks import ON_ONE_BACKEND
 
-pytestmark = pytest.mark.keras
+pytestmark = ON_ONE_BACKEND
 
 hls4ml = pytest.importorskip("hls4ml")
 

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from fabricfit.layers.einsum import EinsumForm, einsum_kernel, read_equation
+from tests.marks import ON_ONE_BACKEND
 
-pytestmark = pytest.mark.keras
+pytestmark = ON_ONE_BACKEND
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,10 @@ import keras
 import pytest
 
 from fabricfit.testing import check_layer_family
+from tests.marks import WAIT_ELSEWHERE
 from tests.support.cases import CASES, is_installed
+
+pytestmark = WAIT_ELSEWHERE
 
 L = keras.layers
 IMAGE, SERIES, VECTOR = (5, 4, 3), (6, 3), (5,)

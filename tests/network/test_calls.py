@@ -27,8 +27,9 @@ from fabricfit.objectives.vivado_objectives import (
     VivadoMultiObjectiveEstimator,
 )
 from tests.common import L
+from tests.marks import ON_ONE_BACKEND
 
-pytestmark = pytest.mark.keras
+pytestmark = ON_ONE_BACKEND
 
 OBJECTIVES = (
     *(FPGAResources, BitOperations, GPUFLOPEstimator),

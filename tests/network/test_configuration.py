@@ -16,8 +16,9 @@ from fabricfit.hls4ml import ConfigurationWarning
 from fabricfit.network.configuration import open_configuration
 from fabricfit.network.reader import read
 from tests.common import L, mlp
+from tests.marks import ON_ONE_BACKEND
 
-pytestmark = pytest.mark.keras
+pytestmark = ON_ONE_BACKEND
 
 
 class Strategy(enum.Enum):

@@ -7,8 +7,9 @@ from fabricfit.layers import ElementwiseFamily, forget_layer, register_layer
 from fabricfit.network.describe import get_attributes_from_keras_model
 from fabricfit.objectives.gpu_objectives import GPUFLOPEstimator
 from tests.common import L
+from tests.marks import ON_ONE_BACKEND
 
-pytestmark = pytest.mark.keras
+pytestmark = ON_ONE_BACKEND
 
 
 def consumers(*layers, shape):

@@ -19,8 +19,9 @@ from fabricfit.network.describe import (
 )
 from fabricfit.network.reader import read
 from tests.common import L, lenet, mlp
+from tests.marks import ON_ONE_BACKEND
 
-pytestmark = pytest.mark.keras
+pytestmark = ON_ONE_BACKEND
 
 
 def test_a_sequential_model_is_described_layer_by_layer():

@@ -1,11 +1,11 @@
 import keras
 import numpy as np
-import pytest
 from keras import layers
 
 from fabricfit.network.graph import is_readable, read_graph
+from tests.marks import ON_ONE_BACKEND
 
-pytestmark = pytest.mark.keras
+pytestmark = ON_ONE_BACKEND
 
 
 def by_name(graph):

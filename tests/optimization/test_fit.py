@@ -14,8 +14,9 @@ from fabricfit.objectives.fpga import FPGAResources
 from fabricfit.objectives.fpga_luts import AdderGraphResources, BitOperations
 from fabricfit.scheduler import PolynomialScheduler
 from tests.common import L, blobs, kernel_of, lenet, mlp, outputs_of, weights_of
+from tests.marks import ON_ONE_BACKEND
 
-pytestmark = pytest.mark.keras
+pytestmark = ON_ONE_BACKEND
 
 
 def config(strategy="Resource", reuse_factor=2, precision="fixed<16,6>", io_type="io_parallel"):

@@ -8,6 +8,10 @@ import textwrap
 
 import pytest
 
+from tests.marks import WAIT_ELSEWHERE
+
+pytestmark = WAIT_ELSEWHERE
+
 
 def python(script, **options):
     return subprocess.run(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.hardware.made_up import power
+from tests.marks import ON_ONE_BACKEND
 
-pytestmark = pytest.mark.keras
+pytestmark = ON_ONE_BACKEND
 
 
 def test_it_is_in_the_estimate_and_in_the_report(tmp_path):

@@ -14,8 +14,9 @@ from fabricfit.network.describe import get_attributes_from_keras_model
 from fabricfit.network.reader import read
 from fabricfit.scheduler import BinaryScheduler, ConstantScheduler, PolynomialScheduler
 from tests.common import estimator
+from tests.marks import ON_ONE_BACKEND
 
-pytestmark = pytest.mark.keras
+pytestmark = ON_ONE_BACKEND
 
 METRICS = ("l1", "l2", "oracle", "saliency")
 STRUCTURES = ("unstructured", "structured", "pattern", "block")

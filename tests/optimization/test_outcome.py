@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 
 from tests.common import kernel_of, mlp, outputs_of
+from tests.marks import ON_ONE_BACKEND
 from tests.optimization.runs import run
 
-pytestmark = pytest.mark.keras
+pytestmark = ON_ONE_BACKEND
 
 
 def test_nothing_is_printed_and_nothing_is_written_elsewhere(

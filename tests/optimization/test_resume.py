@@ -21,7 +21,7 @@ from fabricfit.scheduler import ConstantScheduler, PolynomialScheduler
 from tests.common import L, blobs, outputs_of
 from tests.marks import ON_ONE_BACKEND
 
-pytestmark = pytest.mark.keras
+pytestmark = ON_ONE_BACKEND
 
 
 def on_one_backend(test):

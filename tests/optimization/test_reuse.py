@@ -16,8 +16,9 @@ from fabricfit.network.describe import get_attributes_from_keras_model
 from fabricfit.objectives import ParameterEstimator
 from fabricfit.scheduler import ConstantScheduler
 from tests.common import blobs, kernel_of, mlp
+from tests.marks import ON_ONE_BACKEND
 
-pytestmark = pytest.mark.keras
+pytestmark = ON_ONE_BACKEND
 
 CONFIG = {
     "Model": {"Precision": "fixed<16,6>", "ReuseFactor": 2, "Strategy": "Resource"},

@@ -12,9 +12,10 @@ from fabricfit.network.describe import get_attributes_from_keras_model
 from fabricfit.objectives import ParameterEstimator
 from fabricfit.scheduler import ConstantScheduler
 from tests.common import L, mlp, weights_of
+from tests.marks import ON_ONE_BACKEND
 from tests.optimization.runs import LOSS, run, settings
 
-pytestmark = pytest.mark.keras
+pytestmark = ON_ONE_BACKEND
 
 
 NAN = np.full((20, 6), np.nan, "float32")

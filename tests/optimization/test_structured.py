@@ -23,7 +23,7 @@ from fabricfit.surgery.coupling import couple_units
 from tests.common import L, outputs_of
 from tests.marks import ON_ONE_BACKEND
 
-pytestmark = pytest.mark.keras
+pytestmark = ON_ONE_BACKEND
 
 
 def resnet8(shape=(32, 32, 3), width=16, classes=10):

@@ -8,8 +8,9 @@ import itertools
 import pytest
 
 from fabricfit.run import defaults
+from tests.marks import ON_ONE_BACKEND
 
-pytestmark = pytest.mark.keras
+pytestmark = ON_ONE_BACKEND
 
 
 def test_the_command_line_has_the_defaults_of_the_settings():

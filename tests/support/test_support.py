@@ -11,7 +11,7 @@ from .cases import CASES, is_installed
 from .checks import CHECKS, load_all
 from .table import PATH, read_rows, write_table
 
-pytestmark = pytest.mark.keras
+pytestmark = ON_ONE_BACKEND
 
 TOLD = read_rows(PATH.read_text(encoding="utf-8"))
 

@@ -6,10 +6,11 @@ import pytest
 from keras import layers
 
 from fabricfit.surgery.reduction import plan_reduction, reduce_model
+from tests.marks import ON_ONE_BACKEND
 
 from .cases import assert_same_function, convnet, mlp, randomize, reduced_and_checked, widths, zero
 
-pytestmark = pytest.mark.keras
+pytestmark = ON_ONE_BACKEND
 
 
 def test_output_layer_is_never_reduced():

@@ -8,8 +8,9 @@ from keras import layers
 from fabricfit.layers import ElementwiseFamily, forget_layer, register_layer, unit_family
 from fabricfit.network.graph import read_graph
 from fabricfit.surgery.reduction import plan_reduction, reduce_model
+from tests.marks import ON_ONE_BACKEND
 
-pytestmark = pytest.mark.keras
+pytestmark = ON_ONE_BACKEND
 
 UNITS = 6
 # Units 0 to 3 are constant, among them 0 and a negative number; 4 and 5 vary.

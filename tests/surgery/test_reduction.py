@@ -11,6 +11,7 @@ from keras import layers
 
 from fabricfit.errors import InvalidInputError, InvalidTypeError
 from fabricfit.surgery.reduction import ReductionPlan, plan_reduction, reduce_model
+from tests.marks import ON_ONE_BACKEND
 
 from .cases import (
     assert_same_function,
@@ -24,7 +25,7 @@ from .cases import (
     zero,
 )
 
-pytestmark = pytest.mark.keras
+pytestmark = ON_ONE_BACKEND
 
 
 @pytest.mark.parametrize(

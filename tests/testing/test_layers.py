@@ -16,8 +16,9 @@ from fabricfit.layers import (
 from fabricfit.layers.matrix_form import LastAxisForm
 from fabricfit.layers.units import Link
 from fabricfit.testing import check_layer_family
+from tests.marks import ON_ONE_BACKEND
 
-pytestmark = pytest.mark.keras
+pytestmark = ON_ONE_BACKEND
 
 
 class Squared(keras.layers.Layer):

@@ -16,8 +16,9 @@ from fabricfit.keras.builder import (
 from fabricfit.layers.regularizers import Conv2DRegularizer, DenseRegularizer
 from fabricfit.network.describe import get_attributes_from_keras_model
 from tests.common import L, blobs, lenet, mlp, outputs_of, weights_of
+from tests.marks import ON_ONE_BACKEND
 
-pytestmark = pytest.mark.keras
+pytestmark = ON_ONE_BACKEND
 
 LOSS = "sparse_categorical_crossentropy"
 
