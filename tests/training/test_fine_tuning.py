@@ -58,7 +58,7 @@ def test_callbacks_are_called_and_can_stop():
     X, y = blobs(64)
     diary = Diary(stop_after=1)
     train_stretch(make_engine(mlp(), LOSS, "adam"), Data(X, y), 5, callbacks=[diary])
-    logs = ["loss", "val_accuracy"]
+    logs = ["loss", "val_accuracy", "val_loss"]
     assert diary.entries == ["begin", (0, logs), (1, logs), "end"]
 
 
@@ -153,7 +153,7 @@ def test_callbacks_of_keras_find_what_they_need(name, tmp_path):
     if name == "checkpoint":
         assert keras.saving.load_model(tmp_path / "best.keras")
     if name == "log":
-        assert (tmp_path / "log.csv").read_text().startswith("epoch,loss,val_accuracy")
+        assert (tmp_path / "log.csv").read_text().startswith("epoch,loss,val_accuracy,val_loss")
 
 
 def test_a_loss_that_is_no_number_ends_the_stretch():

@@ -116,7 +116,8 @@ def transfer(copy: Any, original: Any) -> None:
         if new.trainable != old.trainable:
             new.trainable = old.trainable
     for target, source in zip(copy.variables, original.variables, strict=True):
-        target.assign(source)
+        # Keras on JAX would share the memory, and give that of one away when it trains the other.
+        target.assign(keras.ops.copy(keras.ops.convert_to_tensor(source)))
         if target.trainable != source.trainable:
             target.trainable = source.trainable
     for new, _ in pairs:

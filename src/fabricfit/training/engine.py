@@ -28,13 +28,14 @@ from fabricfit.training.data import Data, Dataset, samples_in, tensors
 from fabricfit.training.distillation import DistillationLoss
 from fabricfit.training.evaluation import MetricEvaluator
 from fabricfit.training.flattening import Parameters
+from fabricfit.training.loss_evaluation import LossEvaluator, to_floatx
 from fabricfit.training.loss_scaling import LossScaling, with_loss_scaling
 from fabricfit.training.penalty import Penalty
 from fabricfit.training.projection import Projection
 from fabricfit.training.resolve import fresh_optimizer, mean_loss
 from fabricfit.training.strengths import Strengths
 
-__all__ = ["Engine", "EngineState", "assign_all", "make_engine", "to_floatx"]
+__all__ = ["Engine", "EngineState", "assign_all", "make_engine"]
 
 _PREDICTION_BATCH = 4096
 _MOST_AT_ONCE = 2**15
@@ -99,6 +100,7 @@ class Engine(ABC):
         self._evaluators: WeakKeyDictionary[keras.metrics.Metric, MetricEvaluator] = (
             WeakKeyDictionary()
         )
+        self._loss_evaluator: LossEvaluator | None = None
         self._predict = self.compiled(self.forward, batches=1)
 
     def _adapt_optimizer(self, optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
@@ -233,6 +235,12 @@ class Engine(ABC):
             self._evaluators[metric] = MetricEvaluator(self, metric)
         return self._evaluators[metric](self._iterate_tensors(data))
 
+    def evaluate_loss(self, data: Dataset) -> float:
+        """Return the mean loss over all samples, the model's own penalties included."""
+        if self._loss_evaluator is None:
+            self._loss_evaluator = LossEvaluator(self, self.hard_loss)
+        return self._loss_evaluator(self._iterate_tensors(data))
+
     def _iterate_tensors(self, data: Dataset) -> Iterator[tuple[Any, Any]]:
         if isinstance(data, Data) and data.resident:
             held, size = self._hold_on_device(data), _prediction_size(data)
@@ -294,13 +302,6 @@ def _prediction_size(data: Data) -> int:
     """Return how many samples are predicted in one go: many small ones."""
     numbers = sum(array[:1].size for array in keras.tree.flatten(data.X))
     return min(max(_NUMBERS_AT_ONCE // max(numbers, 1), 1), _MOST_AT_ONCE)
-
-
-def to_floatx(tensor: Any) -> Any:
-    """Return a result as Keras' losses see it: in full precision, if it is a floating-point number."""
-    if not keras.backend.is_float_dtype(keras.backend.standardize_dtype(tensor.dtype)):
-        return tensor
-    return keras.ops.cast(tensor, keras.config.floatx())
 
 
 def _to_array(tensor: Any) -> np.ndarray:

@@ -11,6 +11,7 @@ import numpy as np
 
 from fabricfit.errors import FabricFitError
 from fabricfit.run import Checkpointer
+from fabricfit.training.callbacks import Watchers
 from fabricfit.training.data import Dataset
 from fabricfit.training.engine import Engine, EngineState
 
@@ -89,9 +90,11 @@ def train(
     rng
         Shuffles the samples.
     callbacks
-        Keras callbacks. They see the beginning and the end of the training and of every epoch, with
-        ``loss`` and ``val_<metric>`` in the logs, and may set ``model.stop_training`` and the learning rate
-        of ``model.optimizer``. Those that watch the metric need their ``mode`` named.
+        Keras callbacks. They see what Keras' ``fit`` shows them, but for metrics on the training data: the
+        beginning and the end of the training, of every epoch and, if one of them watches batches, of every
+        batch; ``loss``, ``val_loss`` and ``val_<metric>`` in the logs. They may set ``model.stop_training``,
+        weights, and the learning rate of ``model.optimizer``. Weights that a callback sets at the end are
+        those that the training ends with.
     keep_best
         End with the weights of the epoch that was best by the metric, not of the last one.
     patience
@@ -110,10 +113,15 @@ def train(
     TrainingDivergedError
         The loss or the metric is no longer finite.
     """
-    if callbacks and not engine.model.compiled:
-        # For callbacks that read or change the learning rate; unnoticed by the model's own tracking.
-        object.__setattr__(engine.model, "optimizer", engine.optimizer)
-    watchers = keras.callbacks.CallbackList(list(callbacks), model=engine.model)
+    watchers = Watchers(
+        callbacks,
+        engine,
+        metric,
+        increasing=increasing,
+        data=data,
+        epochs=epochs,
+        batch_size=batch_size,
+    )
     engine.model.stop_training = False
     best_metric, best_weights = np.nan, engine.get_weights()
     losses: list[float] = []
@@ -123,19 +131,21 @@ def train(
         best_metric, best_weights, losses, records, is_over = _restore_state(
             engine, rng, checkpointer.state
         )
-    watchers.on_train_begin()
+    if watchers.begin():
+        best_weights = engine.get_weights()
     for epoch in range(len(losses), 0 if is_over else epochs):
-        watchers.on_epoch_begin(epoch)
-        loss = engine.train_epoch(data, data.order(rng), batch_size)
+        watchers.begin_epoch(epoch)
+        loss = watchers.train_epoch(data, data.order(rng))
         if after_epoch is not None:
             after_epoch()
-        value = engine.evaluate(validation, metric)
+        value = watchers.evaluate(validation)
         if not (np.isfinite(loss) and np.isfinite(value)):
             raise TrainingDivergedError(
                 f"in epoch {epoch + 1} the loss became {loss} and {metric.name} {value}"
             )
         losses.append(loss)
-        watchers.on_epoch_end(epoch, {"loss": loss, f"val_{metric.name}": value})
+        if watchers.end_epoch(epoch, loss):
+            value = engine.evaluate(validation, metric)
         if checkpointer is not None:
             checkpointer.mark("epoch", epoch=epoch, loss=loss, metric=value)
         if not keep_best or np.isnan(best_metric) or better(value, best_metric, increasing):
@@ -157,8 +167,7 @@ def train(
             _pack_state(engine, rng, best_metric, best_weights, losses, records, is_over=True)
         )
     engine.set_weights(best_weights)
-    watchers.on_train_end()
-    if not losses:
+    if watchers.end() or not losses:
         best_metric = engine.evaluate(validation, metric)
     return StretchOutcome(float(best_metric), tuple(losses))
 

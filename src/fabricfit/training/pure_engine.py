@@ -16,7 +16,8 @@ import keras
 import numpy as np
 
 from fabricfit.training.data import Data, Dataset
-from fabricfit.training.engine import Engine, EngineState, to_floatx
+from fabricfit.training.engine import Engine, EngineState
+from fabricfit.training.loss_evaluation import to_floatx
 from fabricfit.training.projection import project
 from fabricfit.training.strengths import Strengths
 

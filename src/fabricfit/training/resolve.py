@@ -125,6 +125,7 @@ def fresh_metric(metric: Any, outputs: Any = None, y: Any = None) -> keras.metri
     if isinstance(metric, str):
         if metric.lower() in ("accuracy", "acc"):
             return _make_accuracy(metric, outputs, y)
+        name = metric
         try:
             metric = keras.metrics.get(metric)
         except (ValueError, TypeError) as error:
@@ -134,6 +135,7 @@ def fresh_metric(metric: Any, outputs: Any = None, y: Any = None) -> keras.metri
         if type(metric) is keras.metrics.Metric:  # the base of all of them, which measures nothing
             raise InvalidInputError("validation_metric must measure something. Received: 'metric'")
         if isinstance(metric, keras.metrics.Metric):
+            metric.name = name  # as in the logs of Keras' fit
             return metric
     if callable(metric):
         return keras.metrics.MeanMetricWrapper(metric, name=getattr(metric, "__name__", "metric"))
