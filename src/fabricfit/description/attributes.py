@@ -160,6 +160,8 @@ class LayerAttributes:
         and number formats of its own. hls4ml builds a layer, weights included, for each call.
     node_name
         What hls4ml calls the layer that it builds; empty where that is the layer's own name.
+    io_type
+        How data pass from layer to layer, ``'io_parallel'`` or ``'io_stream'``; empty where it is not known.
     kernel_of
         Name of the layer, where these are the attributes of one of its kernels; else empty.
     kernels
@@ -214,6 +216,7 @@ class LayerAttributes:
     elementwise: ElementwiseWork = field(default=ElementwiseWork.FREE, kw_only=True)
     further_calls: tuple[LayerAttributes, ...] = field(default=(), kw_only=True, repr=False)
     node_name: str = field(default="", kw_only=True)
+    io_type: str = field(default="", kw_only=True)
     kernel_of: str = field(default="", kw_only=True)
     kernels: tuple[str, ...] = field(default=(), kw_only=True)
     input_layers: tuple[str, ...] = field(default=(), kw_only=True)

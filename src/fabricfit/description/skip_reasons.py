@@ -47,6 +47,9 @@ class SkipReason(Enum):
     UNKNOWN_UNITS = "unknown_units"
     """It is not known which units of other layers are coupled with the layer's."""
 
+    FOLDED = "folded"
+    """The layer, a normalization, is part of the layers around it."""
+
     UNITS_NEEDED = "units_needed"
     """All of the layer's units have to be kept."""
 

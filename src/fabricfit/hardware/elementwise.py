@@ -23,7 +23,7 @@ def other_resources(layer_attributes: LayerAttributes) -> Resources:
       exponentials and one of inverses, and a product for each result: 4 RAMB18 and 5 DSPs for 5 classes, as
       hls4ml's published reports of jet taggers show.
     - A batch normalization that hls4ml cannot merge into the layer before it is a product for each
-      result.
+      result; for each channel where data stream through it, as everything is that works position by position.
     - ReLU, sums and pooling compare or add in LUTs, one for each bit.
 
     Parameters
@@ -41,8 +41,9 @@ def _count_built_in(layer_attributes: LayerAttributes) -> Resources:
     hls = layer_attributes.hls4ml
     width = hls.output_precision.width if hls is not None else 16
     results = math.prod(int(n) for n in layer_attributes.output_shape if n)
-    if hls is not None and hls.io_type == "io_stream" and layer_attributes.output_shape:
-        results = int(layer_attributes.output_shape[-1] or 1)
+    io_type = hls.io_type if hls is not None else layer_attributes.io_type
+    if io_type == "io_stream" and layer_attributes.output_shape:
+        results = int(layer_attributes.output_shape[-1] or 1)  # position after position
     match work:
         case ElementwiseWork.FREE:
             return Resources()

@@ -240,9 +240,11 @@ def find_unused_sections(
             yield f"config['LayerName'][{name!r}] is the name of no layer of the model{nearest}"
     kinds = list(dict.fromkeys(layer.kind for layer in layers))
     types = {*HELPER_TYPES, *(kind for each in kinds for kind in _become(each))}
+    any_type = any(layer.open_ended for layer in layers)
     for name in inner.get("LayerType", {}):
-        if find_key(dict.fromkeys(types), name) is None:
-            nearest = ask_for_nearest(name, kinds) or f". It has {', '.join(map(repr, kinds))}"
+        nearest = ask_for_nearest(name, kinds)
+        if find_key(dict.fromkeys(types), name) is None and (nearest or not any_type):
+            nearest = nearest or f". It has {', '.join(map(repr, kinds))}"
             yield f"config['LayerType'][{name!r}] is the type of no layer of the model{nearest}"
 
 

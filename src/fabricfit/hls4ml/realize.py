@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,12 @@ from fabricfit.description.strategies import canonical_strategy, spell_strategy
 from fabricfit.errors import InvalidInputError
 from fabricfit.hardware.families import DEFAULT_FAMILY
 from fabricfit.hardware.product import Product
-from fabricfit.hls4ml.products import hls4ml_attributes, realized_product, why_calls_differ
+from fabricfit.hls4ml.products import (
+    hls4ml_attributes,
+    product_of,
+    realized_product,
+    why_calls_differ,
+)
 from fabricfit.hls4ml.sections import find_key
 
 __all__ = ["Realized", "realize_configuration"]
@@ -47,6 +52,7 @@ def realize_configuration(
     attributes: Mapping[str, LayerAttributes],
     hls_config: Mapping[str, Any],
     family: str = DEFAULT_FAMILY,
+    as_asked: Container[str] = (),
 ) -> Realized:
     """Return the configuration with which hls4ml builds a model without its pruned multipliers.
 
@@ -56,6 +62,8 @@ def realize_configuration(
         Layer -> attributes, with those of hls4ml, as the configuration describes the model.
     hls_config, family
         As for :func:`fabricfit.firmware.realize`, where it is said what changes, and what is refused.
+    as_asked
+        Names of the layers that keep the strategy that the configuration states, since that uses less.
     """
     config = copy.deepcopy(dict(hls_config))
     inner = config.get("HLSConfig", config)
@@ -65,13 +73,13 @@ def realize_configuration(
     for name, layer in attributes.items():
         if not layer.multiplies:
             continue
-        product = realized_product(layer, family)
+        product = (product_of if name in as_asked else realized_product)(layer, family)
         _refuse_wrong_code(name, product)
         if different := why_calls_differ(layer):
             raise InvalidInputError(
                 f"layer {name!r} is called {len(layer.calls)} times, and {different}"
             )
-        remarks += _list_remarks(layer, product)
+        remarks += _list_remarks(layer, product, name in as_asked)
         strategies.add(product.strategy)
         for call in layer.calls:
             section = _copy_section(inner, call)
@@ -100,8 +108,14 @@ def _refuse_wrong_code(name: str, product: Product) -> None:
         )
 
 
-def _list_remarks(layer: LayerAttributes, product: Product) -> Iterator[str]:
+def _list_remarks(layer: LayerAttributes, product: Product, as_asked: bool) -> Iterator[str]:
     name, asked = layer.name, canonical_strategy(hls4ml_attributes(layer).strategy)
+    if as_asked:
+        yield (
+            f"layer {name!r} stays with plain Resource: with few multipliers to leave out it uses less than "
+            "with ResourceUnrolled"
+        )
+        return
     if (asked, product.strategy) == ("resource", "resource_unrolled"):
         yield (
             f"layer {name!r} is to be built with ResourceUnrolled: plain Resource keeps multipliers "

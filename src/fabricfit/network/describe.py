@@ -14,7 +14,7 @@ from fabricfit.description.attributes import (
     OptimizationAttributes,
 )
 from fabricfit.description.elementwise import ElementwiseWork
-from fabricfit.hls4ml.config import read_opened
+from fabricfit.hls4ml.config import read_io_type, read_opened
 from fabricfit.hls4ml.plain import ConfigurationLike
 from fabricfit.layers import Kernel, family_of
 from fabricfit.layers.activations import work_of_activation
@@ -99,8 +99,10 @@ def describe_for_hls4ml(network: Network, config: Mapping[str, Any]) -> dict[str
     The configuration is one that :func:`~fabricfit.network.configuration.open_configuration` returned.
     """
     described = describe_network(network)
-    for attributes in described.values():
-        for call in attributes.calls if attributes.multiplies else ():
+    io_type = read_io_type(config)
+    for call in (call for attributes in described.values() for call in attributes.calls):
+        call.io_type = io_type
+        if call.multiplies:
             call.hls4ml = read_opened(config, call)
     choose = folded_by_hls4ml(network, config, described)
     for fold in filter(None, map(choose, find_folds(network))):

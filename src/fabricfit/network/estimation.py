@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from fabricfit.description.attributes import LayerAttributes
 from fabricfit.errors import warn_caller
 from fabricfit.hardware.budget import Budget
 from fabricfit.hardware.families import DEFAULT_FAMILY
@@ -21,7 +22,7 @@ from fabricfit.network.describe import describe_for_hls4ml, describe_network
 from fabricfit.network.reader import Network, as_network
 from fabricfit.network.unknown_layers import describe_matrices
 
-__all__ = ["estimate"]
+__all__ = ["describe_as_built", "estimate"]
 
 
 def estimate(
@@ -89,16 +90,26 @@ def estimate(
             "call of the same layer: it is built as its type or the model says, and counted so.",
             ConfigurationWarning,
         )
-    network = _fold_as_built(network, config)
-    attributes = describe_for_hls4ml(network, config)
+    network, attributes = describe_as_built(network, config)
     chosen = family or (budget.family if budget is not None else DEFAULT_FAMILY)
-    describe_matrices(network, attributes, config)
     return estimate_layers(attributes, network.kernel_arrays(), family=chosen, budget=budget)
 
 
-def _fold_as_built(network: Network, config: Mapping[str, Any]) -> Network:
-    """Fold the batch normalizations that hls4ml will fold."""
-    if not find_folds(network):
-        return network
-    choose = folded_by_hls4ml(network, config, describe_network(network))
-    return fold_normalizations(network, choose)
+def describe_as_built(
+    network: Network, config: Mapping[str, Any]
+) -> tuple[Network, dict[str, LayerAttributes]]:
+    """Return a network without the batch normalizations that hls4ml folds, and the attributes of its layers.
+
+    Parameters
+    ----------
+    network
+        What was read of a model.
+    config
+        An opened configuration.
+    """
+    if find_folds(network):
+        choose = folded_by_hls4ml(network, config, describe_network(network))
+        network = fold_normalizations(network, choose)
+    attributes = describe_for_hls4ml(network, config)
+    describe_matrices(network, attributes, config)
+    return network, attributes

@@ -196,6 +196,10 @@ class Objective(ABC):
         """
         return self.usage(layer, treatment.apply(kernel))
 
+    def built_with(self, layer: LayerAttributes, kernel: np.ndarray) -> str:
+        """Return how a layer with these weights is built, for reports; empty where that is not known."""
+        return ""
+
     def reason(self, layer: LayerAttributes) -> str:
         """Say in a sentence why nothing can be saved in a layer; empty where it can or it is not known."""
         return ""

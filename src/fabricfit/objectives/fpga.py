@@ -32,6 +32,7 @@ from fabricfit.choices import (
 from fabricfit.choices.ranking import Criterion, group_losses, weight_loss
 from fabricfit.description.attributes import LayerAttributes, OptimizationAttributes
 from fabricfit.description.precision import FixedPrecision, quantize
+from fabricfit.description.strategies import spell_strategy
 from fabricfit.description.structures import SUPPORTED_STRUCTURES
 from fabricfit.errors import InvalidInputError
 from fabricfit.hardware.bram import memory_word
@@ -44,6 +45,7 @@ from fabricfit.hardware.resources import Resources, product_resources
 from fabricfit.hardware.weight_costs import EASY_SHARE, weight_costs
 from fabricfit.hls4ml.products import (
     hls4ml_attributes,
+    product_of,
     realized_product,
     weight_format,
     why_calls_differ,
@@ -81,6 +83,11 @@ class FPGAResources(FormerNames, Objective):
     offers_choices = True
     counts_all_layers = True
 
+    prices: np.ndarray | None = None
+    """Price of a unit of each resource. With prices, a layer for which the configuration asks for plain
+    Resource is counted so where that is not dearer than with ResourceUnrolled, as where few multipliers are
+    without work; without them, it is counted with ResourceUnrolled."""
+
     def __init__(
         self,
         resources: Iterable[str] | None = None,
@@ -100,29 +107,38 @@ class FPGAResources(FormerNames, Objective):
         self.family = family
         self.units = tuple(find_family(family).label(name) for name in names)
 
-    def product(self, layer: LayerAttributes) -> Product:
-        """Return a layer's matrix product as it is counted: so built that pruned multipliers are removed."""
-        return realized_product(layer, self.family)
+    def product(self, layer: LayerAttributes, *, asked: bool = False) -> Product:
+        """Return a layer's matrix product as it is counted.
 
-    def estimate(self, layer: LayerAttributes, work: Work) -> Resources:
+        Parameters
+        ----------
+        layer
+            A layer with a kernel.
+        asked
+            Whether it is built as the configuration asks for it; else so that pruned multipliers are removed.
+        """
+        return (product_of if asked else realized_product)(layer, self.family)
+
+    def estimate(self, layer: LayerAttributes, work: Work, *, asked: bool = False) -> Resources:
         """Return the usage of a layer with some work, its activation and the error bars included.
 
         Each call of the layer has the work to do.
         """
         calls = (
-            product_resources(self.product(call), work, self.family) + other_resources(call)
+            product_resources(self.product(call, asked=asked), work, self.family)
+            + other_resources(call)
             for call in layer.calls
         )
         return sum(calls, Resources())
 
-    def work(self, layer: LayerAttributes, kernel: np.ndarray) -> Work:
+    def work(self, layer: LayerAttributes, kernel: np.ndarray, *, asked: bool = False) -> Work:
         """Return what a kernel leaves to do, its weights quantized first."""
         precision = hls4ml_attributes(layer).weight_precision
         integers = quantize(layer.axes.matrix(kernel), precision, as_built=True)
-        return Work.of(self.product(layer), integers)
+        return Work.of(self.product(layer, asked=asked), integers)
 
-    def _count_work(self, layer: LayerAttributes, work: Work) -> np.ndarray:
-        found = self.estimate(layer, work)
+    def _count_work(self, layer: LayerAttributes, work: Work, *, asked: bool = False) -> np.ndarray:
+        found = self.estimate(layer, work, asked=asked)
         return np.array([found[name].value for name in self.resources])
 
     def usage(self, layer: LayerAttributes, kernel: np.ndarray | None = None) -> Amounts:
@@ -135,20 +151,55 @@ class FPGAResources(FormerNames, Objective):
             if not layer.multiplies:
                 return np.zeros(len(self.units))
             return np.rint(self._count_work(layer, Work.full(self.product(layer))))
+        asked = self.builds_as_asked(layer, kernel)
+        return self._count_calls(layer, kernel, asked=asked)
+
+    def usage_as_asked(self, layer: LayerAttributes, kernel: np.ndarray) -> Amounts:
+        """Return the usage of a layer with these weights, built as the configuration asks for it."""
+        return self._count_calls(layer, kernel, asked=True)
+
+    def builds_as_asked(self, layer: LayerAttributes, kernel: np.ndarray) -> bool:
+        """Return whether a layer with these weights is counted with plain Resource, as was asked for."""
+        if self.prices is None or not self._is_changed(layer):
+            return False
+        asked, built = (self._count_calls(layer, kernel, asked=each) for each in (True, False))
+        return bool(asked @ self.prices <= built @ self.prices)
+
+    def _is_changed(self, layer: LayerAttributes) -> bool:
+        """Return whether a layer can be built otherwise than the configuration asks for it."""
+        return layer.multiplies and self.product(layer) != self.product(layer, asked=True)
+
+    def _count_calls(self, layer: LayerAttributes, kernel: np.ndarray, *, asked: bool) -> Amounts:
         used = np.zeros(len(self.units))
         for call in layer.calls:
-            used = used + self.call_usage(replace(call, further_calls=()), kernel)
+            used = used + self.call_usage(replace(call, further_calls=()), kernel, asked=asked)
         return used
 
-    def call_usage(self, layer: LayerAttributes, kernel: np.ndarray) -> Amounts:
+    def call_usage(
+        self, layer: LayerAttributes, kernel: np.ndarray, *, asked: bool = False
+    ) -> Amounts:
         """Return the usage of a layer with these weights, as it is built for one call."""
         if layer.multiplies:
-            return self._count_work(layer, self.work(layer, kernel))
+            return self._count_work(layer, self.work(layer, kernel, asked=asked), asked=asked)
         found = other_resources(layer)
         used = np.array([found[name].value for name in self.resources])
         for part, matrix in layer.matrices:
-            used = used + self.call_usage(part, matrix)
+            used = used + self.call_usage(part, matrix, asked=asked)
         return used
+
+    def built_with(self, layer: LayerAttributes, kernel: np.ndarray) -> str:
+        """Return the strategy and the reuse factor with which a layer is built."""
+        if not layer.multiplies:
+            return ""
+        return self._describe_product(layer, asked=self.builds_as_asked(layer, kernel))
+
+    def built_as_asked(self, layer: LayerAttributes) -> str:
+        """Return the strategy and the reuse factor with which the configuration has a layer built."""
+        return self._describe_product(layer, asked=True) if layer.multiplies else ""
+
+    def _describe_product(self, layer: LayerAttributes, *, asked: bool) -> str:
+        product = self.product(layer, asked=asked)
+        return f"{spell_strategy(product.strategy)}, RF {product.reuse_factor}"
 
     def model_usage(self, attributes: Mapping[str, LayerAttributes], kernels: Kernels) -> Amounts:
         """Return the usage of a model with these very weights, layers without weights included."""
@@ -174,7 +225,14 @@ class FPGAResources(FormerNames, Objective):
         matrix = layer.axes.matrix
         treated = matrix(treatment.apply(kernel))
         if product.time_multiplexed:
-            return self._count_work(layer, Work.of(product, (treated != 0).astype(np.int64)))
+            busy = (treated != 0).astype(np.int64)
+            used = self._count_work(layer, Work.of(product, busy))
+            if self.prices is None or not self._is_changed(layer):
+                return used
+            asked = self._count_work(
+                layer, Work.of(self.product(layer, asked=True), busy), asked=True
+            )
+            return asked if asked @ self.prices <= used @ self.prices else used
         if layer.trains_bits:
             return self.usage(layer, treatment.apply(kernel))
         own = matrix((treatment.mask != 0) | (treatment.cluster > 0))

@@ -53,14 +53,16 @@ class AdderGraphResources(FPGAResources):
         ``alkaid`` (extra ``adders``) is not installed; raised when a layer is counted.
     """
 
-    def product(self, layer: LayerAttributes) -> Product:
+    def product(self, layer: LayerAttributes, *, asked: bool = False) -> Product:
         """Return a layer's product, built of adders where its weights are constants."""
-        found = super().product(layer)
+        found = super().product(layer, asked=asked)
         return replace(found, strategy="distributed_arithmetic") if found.by_constants else found
 
-    def call_usage(self, layer: LayerAttributes, kernel: np.ndarray) -> Amounts:
+    def call_usage(
+        self, layer: LayerAttributes, kernel: np.ndarray, *, asked: bool = False
+    ) -> Amounts:
         """Return the usage of a layer with these very weights, in the cost of their graph."""
-        used = super().call_usage(layer, kernel)
+        used = super().call_usage(layer, kernel, asked=asked)
         if "lut" not in self.resources or not layer.multiplies:
             return used
         product = self.product(layer)

@@ -38,7 +38,7 @@ class UnitResources(FPGAResources):
     counts_all_layers = False
     removes_units = True
 
-    def product(self, layer: LayerAttributes) -> Product:
+    def product(self, layer: LayerAttributes, *, asked: bool = False) -> Product:
         """Return a layer's matrix product as the configuration asks for it."""
         return product_of(layer, self.family)
 
@@ -59,6 +59,10 @@ class UnitResources(FPGAResources):
     def usage(self, layer: LayerAttributes, kernel: np.ndarray | None = None) -> Amounts:
         """Return the largest usage of a layer, whatever its weights."""
         return super().usage(layer, None if layer.multiplies else kernel)
+
+    def usage_as_asked(self, layer: LayerAttributes, kernel: np.ndarray) -> Amounts:
+        """Return the largest usage of a layer, which is built as the configuration asks for it."""
+        return self.usage(layer, kernel)
 
     def usage_without(self, layer: LayerAttributes, removed: int) -> Amounts:
         """Return the usage of a layer with fewer units."""

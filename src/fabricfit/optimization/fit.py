@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import keras
 
+from fabricfit.description.attributes import LayerAttributes
 from fabricfit.errors import InvalidTypeError
 from fabricfit.firmware.quantization import quantize_in_place
 from fabricfit.hardware.budget import Budget
 from fabricfit.hls4ml.plain import ConfigurationLike
-from fabricfit.hls4ml.realize import realize_configuration
+from fabricfit.hls4ml.realize import Realized, realize_configuration
 from fabricfit.network.batch_norm import fold_normalizations
 from fabricfit.network.configuration import (
     open_configuration,
@@ -21,14 +23,16 @@ from fabricfit.network.configuration import (
     without_layers,
 )
 from fabricfit.network.describe import describe_for_hls4ml
-from fabricfit.network.reader import as_network
+from fabricfit.network.estimation import describe_as_built
+from fabricfit.network.reader import Network, as_network, read
 from fabricfit.network.unknown_layers import describe_matrices
 from fabricfit.objectives.fpga import FPGAResources
 from fabricfit.optimization.eligible_layers import Decisions
 from fabricfit.optimization.optimize import OptimizationResult, run
+from fabricfit.optimization.savings import GivenDesign
 from fabricfit.optimization.settings import OptimizationSettings
 from fabricfit.optimization.setup import set_up
-from fabricfit.run import defaults
+from fabricfit.run import RunDirectory, defaults
 from fabricfit.run.files import HLS_CONFIG
 from fabricfit.scheduler import OptimizationScheduler, PolynomialScheduler
 from fabricfit.selection.choice_targets import BudgetTarget, objective_for
@@ -89,8 +93,12 @@ def fit(
     OptimizationResult
         ``model`` has its weights on hls4ml's grid, so that what was pruned is exactly zero;
         ``hls_config`` converts it so that the savings are real; ``report`` holds what every layer uses
-        of each resource before and after, and the budget. A model that fits as it is comes back with
-        its weights on the grid.
+        of each resource before and after, how it is built, and the budget. Before is what
+        :func:`fabricfit.estimate` says of the given model and configuration, and a relative budget is
+        relative to that; after is what it says of ``model`` and ``hls_config``. Where the configuration
+        asks for Resource, a layer is built with ResourceUnrolled, which leaves out the multipliers of
+        pruned weights, unless plain Resource uses less. A model that fits as it is comes back with its
+        weights on the grid.
 
     Raises
     ------
@@ -107,15 +115,15 @@ def fit(
     settings = settings.ranked_by("saliency")
     whole = as_network(model)
     config = open_configuration(hls_config, whole)
+    kind = _check_objective(objective)
+    given = _count_given(whole, config, kind(budget.resources, family=budget.family))
     network = fold_normalizations(whole)
     without_layers(config, whole, whole.layers.keys() - network.layers.keys())
     state_every_call(config, network)
-    realized = realize_configuration(describe_for_hls4ml(network, config), config, budget.family)
-    attributes = describe_for_hls4ml(network, realized.config)
-    describe_matrices(network, attributes, realized.config)
-    counted = objective_for(
-        budget, attributes, network.kernel_arrays(), _check_objective(objective)
-    )
+    attributes = describe_for_hls4ml(network, config)
+    describe_matrices(network, attributes, config)
+    realized = realize_configuration(attributes, config, budget.family)
+    counted = objective_for(budget, attributes, network.kernel_arrays(), kind, given.total)
 
     def make_target(decisions: Decisions, kernels: Mapping[str, Any]) -> BudgetTarget:
         return BudgetTarget(
@@ -123,6 +131,7 @@ def fit(
             counted,
             budget,
             kernels,
+            given.total,
             metric=settings.ranking_metric,
             minimum_groups=settings.minimum_groups,
             reasons=decisions.reasons,
@@ -130,7 +139,7 @@ def fit(
 
     levels = scheduler or PolynomialScheduler(defaults.LEVELS, final_sparsity=1.0)
     data = (train_data, validation_data)
-    documents = {HLS_CONFIG: json.dumps(realized.config, indent=2) + "\n", **(documents or {})}
+    documents = {HLS_CONFIG: _to_text(realized.config), **(documents or {})}
     setup = set_up(
         network,
         attributes,
@@ -142,8 +151,43 @@ def fit(
         finish=quantize_in_place,
         reuse=reuse,
         documents=documents,
+        given=given,
     )
-    return replace(run(setup), hls_config=realized.config)
+    result = run(setup)
+    realized = _realize_result(result, attributes, config, counted)
+    text = _to_text(realized.config)
+    RunDirectory.existing(result.directory).write(HLS_CONFIG, lambda path: path.write_text(text))
+    return replace(result, hls_config=realized.config)
+
+
+def _count_given(
+    network: Network, config: Mapping[str, Any], objective: FPGAResources
+) -> GivenDesign:
+    """Count what hls4ml would build of a model as it is given: what :func:`fabricfit.estimate` counts."""
+    with warnings.catch_warnings():  # of what is said of the network that is fitted
+        warnings.simplefilter("ignore")
+        built, attributes = describe_as_built(network, config)
+    return GivenDesign.of(attributes, built.kernel_arrays(), objective)
+
+
+def _realize_result(
+    result: OptimizationResult,
+    attributes: Mapping[str, LayerAttributes],
+    config: Mapping[str, Any],
+    objective: FPGAResources,
+) -> Realized:
+    """Return the configuration that builds every layer of the result as it was counted."""
+    if objective.removes_units:
+        return realize_configuration(attributes, config, objective.family)
+    kernels = read(result.model).kernel_arrays()
+    as_asked = {
+        name for name in kernels if objective.builds_as_asked(attributes[name], kernels[name])
+    }
+    return realize_configuration(attributes, config, objective.family, as_asked)
+
+
+def _to_text(config: Mapping[str, Any]) -> str:
+    return json.dumps(config, indent=2) + "\n"
 
 
 def _check_objective(objective: Any) -> type[FPGAResources]:

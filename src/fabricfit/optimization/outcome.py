@@ -42,7 +42,9 @@ def make_result(setup: RunSetup, recorder: Recorder, state: RunState) -> Optimiz
     if setup.finish is not None:
         setup.finish(setup.engine.network, setup.decisions.attributes)
     recorder.write_state(GROUPS, weight_maps(setup.engine.network, setup.decisions))
-    model, account = deliver(setup.network, setup.engine.network, setup.decisions, setup.objective)
+    model, account = deliver(
+        setup.network, setup.engine.network, setup.decisions, setup.objective, setup.given
+    )
     _warn_of_remaining_units(setup, account, state.best_sparsity)
     _compile(model, setup)
     report = _make_report(setup, state, account, setup.evaluate_model(model))

@@ -10,16 +10,66 @@ import keras
 import numpy as np
 
 from fabricfit.description.attributes import LayerAttributes
+from fabricfit.description.skip_reasons import SkipReason
 from fabricfit.network.cloning import copy_model
 from fabricfit.network.describe import describe_network
 from fabricfit.network.reader import Network, read
 from fabricfit.objectives.base import Amounts, Objective
+from fabricfit.objectives.fpga import FPGAResources
 from fabricfit.optimization.eligible_layers import Decisions
 from fabricfit.reporting.report import LayerReport
 from fabricfit.surgery.reduction import reduce_model
 from fabricfit.tuning.attach import strip_regularizers
 
-__all__ = ["Account", "deliver", "weight_maps"]
+__all__ = ["Account", "GivenDesign", "deliver", "weight_maps"]
+
+
+@dataclass(frozen=True)
+class GivenDesign:
+    """What a model uses as it was given, built as its configuration asks for it.
+
+    Parameters
+    ----------
+    kinds
+        Layer -> its class.
+    layers
+        Layer -> its usage.
+    built
+        Layer -> how it is built.
+    """
+
+    kinds: Mapping[str, str]
+    layers: Mapping[str, Amounts]
+    built: Mapping[str, str]
+
+    @classmethod
+    def of(
+        cls,
+        attributes: Mapping[str, LayerAttributes],
+        kernels: Mapping[str, np.ndarray],
+        objective: FPGAResources,
+    ) -> GivenDesign:
+        """Count it.
+
+        Parameters
+        ----------
+        attributes, kernels
+            Of the network as hls4ml would build it.
+        objective
+            Whose count is used.
+        """
+        none = np.zeros(0)
+        return cls(
+            {name: layer.layer_type.__name__ for name, layer in attributes.items()},
+            {n: objective.usage_as_asked(a, kernels.get(n, none)) for n, a in attributes.items()},
+            {n: objective.built_as_asked(a) for n, a in attributes.items()},
+        )
+
+    @property
+    def total(self) -> np.ndarray:
+        """Usage of the whole model."""
+        total: np.ndarray = np.sum([*self.layers.values()], axis=0)
+        return total
 
 
 @dataclass(frozen=True)
@@ -43,7 +93,11 @@ class Account:
 
 
 def deliver(
-    before: Network, after: Network, decisions: Decisions, objective: Objective
+    before: Network,
+    after: Network,
+    decisions: Decisions,
+    objective: Objective,
+    given: GivenDesign | None = None,
 ) -> tuple[keras.Model, Account]:
     """Make what was pruned real where the objective needs that, and count what is left.
 
@@ -57,6 +111,8 @@ def deliver(
     objective
         Whose count is used. If it ``removes_units``, the second model is reduced, and what is counted
         is the smaller model.
+    given
+        What is reported of the time before the run, if not the first model as the objective counts it.
 
     Returns
     -------
@@ -67,8 +123,12 @@ def deliver(
     """
     attributes = decisions.attributes
     old = before.counted_kernels(attributes)
-    whole = {name: _to_floats(objective.usage(attributes[name], old[name])) for name in old}
-    dense = _to_floats(objective.model_usage(attributes, old))
+    if given is None:
+        whole = {name: _to_floats(objective.usage(attributes[name], old[name])) for name in old}
+        dense = _to_floats(objective.model_usage(attributes, old))
+    else:
+        whole = {name: _to_floats(used) for name, used in given.layers.items()}
+        dense = _to_floats(given.total)
     new = after.counted_kernels(attributes)
     left: dict[str, Amounts]
     if objective.removes_units:
@@ -89,12 +149,16 @@ def deliver(
             nonzeros_after=int(np.count_nonzero(new[name])),
             resources_before=whole[name],
             resources_after=_to_floats(left[name]),
+            calls=len(attributes[name].calls),
+            built_before=given.built[name] if given is not None else "",
+            built_after=objective.built_with(attributes[name], new[name]),
             **_describe_skip(decisions, name),
         )
         for name, kernel in old.items()
     )
     if objective.counts_all_layers:
-        layers += _report_without_kernel(decisions, objective, old)
+        layers += _report_without_kernel(decisions, objective, old, whole)
+        layers += _report_folded(decisions, given)
     units = tuple(objective.units) or tuple(f"resource {i}" for i in range(len(dense)))
     return result, Account(units, layers, dense, _to_floats(total))
 
@@ -136,7 +200,10 @@ def weight_maps(after: Network, decisions: Decisions) -> dict[str, np.ndarray]:
 
 
 def _report_without_kernel(
-    decisions: Decisions, objective: Objective, kernels: Mapping[str, np.ndarray]
+    decisions: Decisions,
+    objective: Objective,
+    kernels: Mapping[str, np.ndarray],
+    whole: Mapping[str, tuple[float, ...]],
 ) -> tuple[LayerReport, ...]:
     """Report the layers that have no kernel and use resources all the same."""
     found = []
@@ -145,10 +212,36 @@ def _report_without_kernel(
             continue
         used = _to_floats(objective.usage(layer, np.zeros(0)))
         weights = sum(matrix.size for _, matrix in layer.matrices)
-        if any(used):
+        before = whole.get(name, used)
+        if any(used) or any(before):
             kind, skip = layer.layer_type.__name__, _describe_skip(decisions, name)
-            found.append(LayerReport(name, kind, weights, weights, weights, used, used, **skip))
+            calls = len(layer.calls)
+            found.append(
+                LayerReport(
+                    name, kind, weights, weights, weights, before, used, calls=calls, **skip
+                )
+            )
     return tuple(found)
+
+
+def _report_folded(decisions: Decisions, given: GivenDesign | None) -> tuple[LayerReport, ...]:
+    """Report the layers that were given and are part of others now."""
+    gone = [] if given is None else [n for n in given.layers if n not in decisions.attributes]
+    return tuple(
+        LayerReport(
+            name,
+            given.kinds[name],
+            0,
+            0,
+            0,
+            used := _to_floats(given.layers[name]),
+            (0.0,) * len(used),
+            skipped="it is folded into the layers around it",
+            skip_reason=SkipReason.FOLDED,
+        )
+        for name in gone
+        if given is not None and given.layers[name].any()
+    )
 
 
 def _describe_skip(decisions: Decisions, name: str) -> dict[str, Any]:
@@ -164,11 +257,12 @@ def _describe_reduced(
     described = describe_network(read(model))
     for name, layer in described.items():
         known = attributes[name]
-        layer.args = {**known.args, **layer.args}
-        layer.matrices, layer.note = known.matrices, known.note
-        if layer.multiplies and layer.hls4ml is not None:
-            rows, columns = layer.matrix_shape
-            layer.hls4ml = replace(layer.hls4ml, n_in=rows, n_out=columns)
+        for call, before in zip(layer.calls, known.calls, strict=True):
+            call.args = {**before.args, **call.args}
+            call.matrices, call.note = before.matrices, before.note
+            if call.multiplies and call.hls4ml is not None:
+                rows, columns = call.matrix_shape
+                call.hls4ml = replace(call.hls4ml, n_in=rows, n_out=columns)
         layer.optimizable = known.optimizable
         layer.optimization_attributes = known.optimization_attributes
     return described

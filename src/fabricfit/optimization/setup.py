@@ -20,6 +20,7 @@ from fabricfit.optimization.eligible_layers import Decisions, decide
 from fabricfit.optimization.levels import LevelSelector
 from fabricfit.optimization.result import OptimizationResult
 from fabricfit.optimization.reuse import Start, fingerprint
+from fabricfit.optimization.savings import GivenDesign
 from fabricfit.optimization.settings import OptimizationSettings
 from fabricfit.optimization.state import describe_run
 from fabricfit.run import digest
@@ -79,6 +80,8 @@ class RunSetup:
         What is done to the weights before a level is evaluated, and at the end; None for nothing.
     documents
         File name -> text: further files for the run's folder.
+    given
+        What is reported of the time before the run; None for the network as the objective counts it.
     """
 
     network: Network
@@ -97,6 +100,7 @@ class RunSetup:
     start: Start | None
     finish: Finish | None
     documents: Mapping[str, str]
+    given: GivenDesign | None = None
 
     @property
     def threshold(self) -> float | None:
@@ -178,6 +182,7 @@ def set_up(
     finish: Finish | None = None,
     reuse: OptimizationResult | None = None,
     documents: Mapping[str, str] | None = None,
+    given: GivenDesign | None = None,
 ) -> RunSetup:
     """Check what a run is given, and build what it works with; nothing is trained or written.
 
@@ -193,6 +198,8 @@ def set_up(
         For training and for validation.
     finish
         What is done to the weights at the end, and before a level is evaluated.
+    given
+        What is reported of the time before the run.
 
     Raises
     ------
@@ -229,6 +236,7 @@ def set_up(
         baseline=_evaluate_baseline(engine, validation, metric),
         finish=finish,
         documents=dict(documents or {}),
+        given=given,
     )
 
 

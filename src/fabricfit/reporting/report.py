@@ -116,6 +116,11 @@ class LayerReport:
         Why the layer was not optimized; ``''`` if it was.
     skip_reason
         The kind of that reason; None if it was, or where it is not known.
+    calls
+        Number of times that the model calls the layer; the resources are those of all calls.
+    built_before, built_after
+        How hls4ml builds it, by the configuration that was given and by the one that came out; empty where
+        that is not known.
     """
 
     name: str
@@ -127,6 +132,18 @@ class LayerReport:
     resources_after: tuple[float, ...]
     skipped: str = ""
     skip_reason: SkipReason | None = None
+    calls: int = 1
+    built_before: str = ""
+    built_after: str = ""
+
+    @property
+    def remark(self) -> str:
+        """What there is to say of it: why it was not optimized, its calls, how it is built."""
+        parts = [f"{self.calls} calls"] if self.calls > 1 else []
+        parts += [f"not optimized: {self.skipped}"] if self.skipped else []
+        if self.built_before != self.built_after and self.built_before:
+            parts.append(f"{self.built_after} instead of {self.built_before}")
+        return "; ".join(parts)
 
 
 @dataclass(frozen=True)
@@ -200,7 +217,7 @@ class OptimizationReport:
                 layer.nonzeros_after,
                 layer.resources_before,
                 layer.resources_after,
-                f"not optimized: {layer.skipped}" if layer.skipped else "",
+                layer.remark,
             )
             for layer in self.layers
         ]
@@ -337,7 +354,9 @@ def _make_row(
 
 _READERS: dict[str, Callable[[Any], Any]] = {
     **dict.fromkeys(("name", "kind", "skipped", "note"), read_text),
+    **dict.fromkeys(("built_before", "built_after"), read_text),
     **dict.fromkeys(("weights", "nonzeros_before", "nonzeros_after", "epochs"), read_number),
+    "calls": read_number,
     **dict.fromkeys(("sparsity", "metric", "seconds"), read_number),
     **dict.fromkeys(("resources_before", "resources_after", "utilization"), read_amounts),
     **dict.fromkeys(("accepted", "chosen"), bool),

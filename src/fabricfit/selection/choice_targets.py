@@ -35,18 +35,31 @@ def objective_for(
     attributes: Mapping[str, LayerAttributes],
     kernels: Mapping[str, np.ndarray],
     kind: type[FPGAResources] = FPGAResources,
+    given: np.ndarray | None = None,
 ) -> FPGAResources:
     """Return the objective that counts a budget's resources.
 
-    Larger structures are used for the sake of those resources only of which the model uses too much.
+    Larger structures are used for the sake of those resources only of which the model uses too much. Layers
+    for which plain Resource is asked for are counted with it where it is not dearer in shares of the budget.
+
+    Parameters
+    ----------
+    budget, attributes, kernels, kind
+        The budget, what it is for, and the class that counts.
+    given
+        What a relative budget is relative to; by default the usage of the kernels, layers as they are built.
     """
     objective = kind(budget.resources, family=budget.family)
-    used = dict(
-        zip(budget.resources, objective.model_usage(attributes, kernels).tolist(), strict=True)
-    )
-    limits = budget.limits(used)
-    scarce = [name for name in budget.resources if used[name] > limits[name]]
-    return kind(budget.resources, family=budget.family, scarce=scarce)
+    used = objective.model_usage(attributes, kernels)
+    named = dict(zip(budget.resources, used if given is None else given, strict=True))
+    limits = budget.limits({name: float(amount) for name, amount in named.items()})
+    prices = np.array([1 / max(limits[name], 1e-3) for name in budget.resources])
+    objective.prices = prices
+    used = objective.model_usage(attributes, kernels)
+    scarce = [n for n, amount in zip(budget.resources, used, strict=True) if amount > limits[n]]
+    objective = kind(budget.resources, family=budget.family, scarce=scarce)
+    objective.prices = prices
+    return objective
 
 
 class ChoiceTarget(Target):
@@ -249,6 +262,8 @@ class BudgetTarget(ChoiceTarget):
         Counts the resources of the budget, and no others: see :func:`objective_for`.
     budget
         The limits.
+    given
+        What a relative budget is relative to; the present usage by default.
     **options
         ``metric``, ``minimum_groups`` and ``reasons``, as for :class:`ChoiceTarget`.
 
@@ -265,10 +280,12 @@ class BudgetTarget(ChoiceTarget):
         objective: FPGAResources,
         budget: Budget,
         kernels: Mapping[str, np.ndarray],
+        given: np.ndarray | None = None,
         **options: Any,
     ) -> None:
         super().__init__(attributes, objective, kernels, **options)
-        named = dict(zip(objective.resources, self.baseline.tolist(), strict=True))
+        known = self.baseline if given is None else given
+        named = dict(zip(objective.resources, known.tolist(), strict=True))
         limits = budget.limits(named)
         self.limits = np.array([limits[name] for name in objective.resources])
         self.budget_name = budget.name
