@@ -85,7 +85,9 @@ def test_what_is_built_is_said(data, tmp_path):
         assert layers[name].built_after == built
     changed = [layer for layer in layers.values() if layer.built_before != layer.built_after]
     assert changed
-    assert all("ResourceUnrolled, RF 2 instead of Resource, RF 2" in each.remark for each in changed)
+    assert all(
+        "ResourceUnrolled, RF 2 instead of Resource, RF 2" in each.remark for each in changed
+    )
 
 
 def test_a_layer_that_loses_nothing_stays_with_resource(data, tmp_path):

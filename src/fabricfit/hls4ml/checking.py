@@ -96,21 +96,28 @@ def check_values(config: dict[str, Any], layers: Collection[ConfigurableLayer] =
 
 
 def _check_outer_keys(config: Mapping[str, Any]) -> None:
-    """Refuse what stands beside the sections and looks like a misspelt or misplaced key."""
-    is_project = "HLSConfig" in config
-    places = [(config, "config", (*PROJECT_KEYS, *(() if is_project else SECTIONS)))]
-    if is_project:
-        places.append((config["HLSConfig"], "config['HLSConfig']", SECTIONS))
+    """Refuse what stands beside the sections and looks like a misspelt or misplaced key.
+
+    Of a whole project's configuration, which has many keys, only those are looked at that are read here.
+    """
+    places = [(config, "config", SECTIONS)]
+    if "HLSConfig" in config:
+        places = [
+            (config, "config", ("HLSConfig", "IOType")),
+            (config["HLSConfig"], "config['HLSConfig']", SECTIONS),
+        ]
     for section, where, known in places:
-        for key in section:
-            if key in known:
-                continue
-            if key in MODEL_KEYS:
+        for key in section.keys() - set(known):
+            if key in MODEL_KEYS and key not in PROJECT_KEYS:
                 raise InvalidInputError(
                     f"{where} has the key {key!r}, which hls4ml looks for under 'Model', or under the "
                     f"name or type of a layer. Received: {key}={section[key]!r}"
                 )
-            if nearest := ask_for_nearest(key, known):
+            if key in ("Model", "LayerName", "LayerType"):
+                raise InvalidInputError(
+                    f"{where} has the key {key!r} beside 'HLSConfig', under which it belongs."
+                )
+            if key not in PROJECT_KEYS and (nearest := ask_for_nearest(key, known)):
                 raise InvalidInputError(f"{where} has the unknown key {key!r}{nearest}")
 
 

@@ -23,8 +23,8 @@ ConfigurationLike = Mapping[str, Any] | str | os.PathLike[str]
 PROJECT_FILE = "hls4ml_config.yml"
 """What hls4ml calls the configuration in the folder of a project."""
 
-_TYPES = "tag:yaml.org,2002:python/object:hls4ml.model.types."
-_MODES = "tag:yaml.org,2002:python/object/apply:hls4ml.model.types."
+_TYPES = "tag:yaml.org,2002:python/object:hls4ml."
+_MODES = "tag:yaml.org,2002:python/object/apply:hls4ml."
 _ROUNDINGS = ("", "TRN", "TRN_ZERO", "RND", "RND_ZERO", "RND_INF", "RND_MIN_INF", "RND_CONV")
 _SATURATIONS = ("", "WRAP", "SAT", "SAT_ZERO", "SAT_SYM")
 """Numbers of hls4ml's modes -> their names."""
@@ -139,11 +139,11 @@ def _read_yaml(text: str, path: Path) -> Any:
         """Reads plain YAML, and the tags that hls4ml writes."""
 
     def read_type(loader: Any, kind: str, node: Any) -> Any:
-        return _spell_type(kind, loader.construct_mapping(node, deep=True))
+        return _spell_type(kind.rpartition(".")[2], loader.construct_mapping(node, deep=True))
 
     def read_mode(loader: Any, kind: str, node: Any) -> str:
         number = int(loader.construct_sequence(node)[0])
-        return (_ROUNDINGS if kind.startswith("Rounding") else _SATURATIONS)[number]
+        return (_ROUNDINGS if "Rounding" in kind else _SATURATIONS)[number]
 
     Loader.add_multi_constructor("!keras_model", lambda loader, suffix, node: None)
     Loader.add_multi_constructor(_TYPES, read_type)
@@ -164,6 +164,8 @@ def _spell_type(kind: str, state: Mapping[str, Any]) -> str:
     values = {str(key).lstrip("_"): value for key, value in state.items()}
     sign = "" if values.get("signed", True) else "u"
     width = values.get("width", 1)
+    if "Float" in kind:
+        return {16: "half", 64: "double"}.get(width, "float")
     if "Fixed" not in kind:
         return f"{sign}int<{width}>"
     modes = [values.get("rounding_mode") or "TRN", values.get("saturation_mode") or "WRAP"]
