@@ -16,6 +16,9 @@ Plugins = Annotated[
 ]
 ModelFile = Annotated[Path, typer.Argument(help="A .keras file.", metavar="MODEL")]
 HlsConfig = Annotated[
-    Path | None, typer.Option("--hls-config", help="hls4ml's configuration, .json or .yaml.")
+    Path | None,
+    typer.Option(
+        "--hls-config", help="hls4ml's configuration, a .json or YAML file, or a project."
+    ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]

@@ -100,7 +100,7 @@ def _check_outer_keys(config: Mapping[str, Any]) -> None:
 
     Of a whole project's configuration, which has many keys, only those are looked at that are read here.
     """
-    places = [(config, "config", SECTIONS)]
+    places: list[tuple[Mapping[str, Any], str, Collection[str]]] = [(config, "config", SECTIONS)]
     if "HLSConfig" in config:
         places = [
             (config, "config", ("HLSConfig", "IOType")),
