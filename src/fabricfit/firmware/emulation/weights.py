@@ -6,6 +6,7 @@ number formats are hls4ml's.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -131,11 +132,12 @@ class KerasWeights:
     def _fold_kernel_and_bias(self, node: Any, part: str = "") -> tuple[np.ndarray, np.ndarray]:
         own = self._find_kernel(node, part)
         kernel, bias = own.used(), own.used_bias()
-        bias = np.zeros(kernel.shape[-1], kernel.dtype) if bias is None else bias
+        units = kernel.shape[-len(own.axes.units) :]  # the last two axes of a depthwise kernel
+        bias = np.zeros(math.prod(units), kernel.dtype) if bias is None else bias
         for norm in self.folded_into(node.name):
             scaled = scale_and_offset_of(norm)
             assert scaled is not None, "no other layer is folded"
-            kernel, bias = scaled[0] * kernel, scaled[0] * bias + scaled[1]
+            kernel, bias = scaled[0].reshape(units) * kernel, scaled[0] * bias + scaled[1]
         return kernel, bias
 
     def _quantize(
