@@ -8,8 +8,11 @@ import pytest
 from keras import ops
 
 from fabricfit.errors import InvalidInputError
+from fabricfit.network.batch_norm import fold_normalizations
 from fabricfit.network.cloning import copy_model
+from fabricfit.network.reader import read
 from fabricfit.network.tracing import traced
+from fabricfit.surgery.reduction import reduce_model
 from tests.common import L, outputs_of, weights_of
 from tests.network.own_models import (
     Around,
@@ -229,3 +232,19 @@ def test_an_activation_may_depend_on_its_name():
     model = sequential(ByName("gate"))
     X = samples_for(model)
     np.testing.assert_allclose(outputs_of(copy_model(model), X), outputs_of(model, X), rtol=1e-5)
+
+
+def test_layers_are_not_lost_where_a_model_is_rebuilt():
+    def model(layer):
+        return sequential(
+            L.Dense(4, activation=gate), L.Dense(4, name="fc"), L.BatchNormalization(), layer
+        )
+
+    made = shaken(model(Scale(1.5, lambda x: x - 1, name="own")))
+    X = samples_for(made)
+    for work in (lambda m: fold_normalizations(read(m)).model, reduce_model):
+        np.testing.assert_allclose(
+            outputs_of(work(made), X), outputs_of(made, X), rtol=1e-4, atol=1e-5
+        )
+        with pytest.raises(InvalidInputError, match=r"layer 'own' \(Forgetful\)"):
+            work(model(Forgetful(3.0, name="own")))

@@ -14,6 +14,7 @@ from fabricfit import Budget
 from fabricfit.errors import InvalidInputError
 from fabricfit.objectives.gpu_objectives import GPUFLOPEstimator
 from fabricfit.optimization.reuse import fingerprint
+from fabricfit.optimization.sweep import _Task
 from fabricfit.training import Data
 from tests.common import L, blobs, outputs_of, quick_settings, weights_of
 from tests.optimization.runs import run
@@ -155,3 +156,12 @@ def test_functions_of_one_name_make_different_models(data, tmp_path):
         train = Data(*data[0])
         found.append(fingerprint(model, {}, train, train, quick_settings(tmp_path))["the model"])
     assert found[0] == found[1] and found[0] != found[2]
+
+
+def test_they_are_sent_to_other_processes(tmp_path, data):
+    model = own_model()
+    task = _Task.of(model, CONFIG, data, quick_settings(tmp_path), "ray")
+    restored, _ = task.restored()
+    X = data[1][0]
+    np.testing.assert_allclose(outputs_of(restored, X), outputs_of(model, X), rtol=1e-5)
+    assert restored.get_layer("fc1").activation is gate
