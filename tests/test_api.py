@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -275,3 +277,17 @@ def test_every_exported_name_exists_and_is_documented():
     assert set(fabricfit.__all__) <= set(dir(fabricfit))
     with pytest.raises(AttributeError):
         fabricfit.nonsense  # noqa: B018
+    assert "firmware" in dir(fabricfit)
+
+
+def test_packages_are_there_after_one_import_and_wait_until_they_are_used():
+    script = (
+        "import sys, fabricfit; assert 'keras' not in sys.modules\n"
+        "for name in ('firmware', 'attributes', 'hardware', 'synthesis', 'errors', 'scheduler'):\n"
+        "    assert getattr(fabricfit, name).__name__ == 'fabricfit.' + name\n"
+        "assert fabricfit.firmware.quantize_to_grid"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr

@@ -6,6 +6,8 @@ Nothing heavy is loaded before it is used: importing this package imports no dee
 from __future__ import annotations
 
 import importlib
+import importlib.util
+import pkgutil
 from typing import TYPE_CHECKING, Any
 
 from fabricfit._version import __version__
@@ -80,8 +82,11 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
+    if not name.startswith("_") and importlib.util.find_spec(f"fabricfit.{name}") is not None:
+        return importlib.import_module(f"fabricfit.{name}")  # a package, imported at first use
     raise AttributeError(f"module 'fabricfit' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+    inside = (module.name for module in pkgutil.iter_modules(__path__))
+    return sorted({*globals(), *_HOMES, *(name for name in inside if not name.startswith("_"))})

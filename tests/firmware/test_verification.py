@@ -1,6 +1,7 @@
 """hls4ml's generated C++, compiled and run, against the emulation; and changes that must be seen."""
 
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ keras = pytest.importorskip("keras")
 hls4ml = pytest.importorskip("hls4ml")
 
 from fabricfit.errors import FabricFitError, InvalidInputError, InvalidTypeError, MissingExtraError
-from fabricfit.firmware import simulation, verification
+from fabricfit.firmware import Outcome, simulation, verification
 from fabricfit.firmware.verification import expected_multipliers, verify
 from tests.firmware import firmware_models as models
 from tests.marks import ON_ONE_BACKEND
@@ -103,6 +104,9 @@ def test_a_changed_weight_is_seen(precompiled):
     assert not found.outputs_agree
     assert found.mismatches[0].samples > 0
     assert found.mismatches[0].largest > 0
+    assert [difference.layer for difference in found.differences] == [
+        f"{found.mismatches[0].layer} before its activation"
+    ]
     assert len(found.headers_differ) == 1
     assert "FAILED" in str(found)
     assert f"{found.mismatches[0].layer}: " in str(found)
@@ -126,6 +130,7 @@ def test_a_transposed_kernel_is_seen(precompiled):
     assert found.counts_agree
     assert not found.headers_differ
     assert found.mismatches[0].layer == "unrolled"
+    assert found.differences[0].layer == "unrolled before its activation"
 
 
 def test_a_weight_that_only_synthesis_reads_is_seen(precompiled):
@@ -154,7 +159,8 @@ def test_a_streamed_convolutional_network_passes():
 def test_parallel_convolutions_and_branches_pass_and_unknown_layers_are_named():
     model = models.branches()
     found = verify(model, models.branches_config(model), models.samples(model))
-    assert found.passed, str(found)
+    assert found.outcome is Outcome.NOT_PROVEN, str(found)
+    assert not found.mismatches and not found.differences
     assert found.not_modelled == ("curve: the activation 'elu'",)
     assert "not modelled: curve: the activation 'elu'" in str(found)
     counts = {layer.name: layer.multipliers for layer in found.layers}
@@ -253,6 +259,22 @@ def test_what_the_compiler_says_is_in_the_error(tagger, tmp_path, monkeypatch):
     monkeypatch.setattr(verification, "convert", broken)
     with pytest.raises(FabricFitError, match="no such luck"):
         verify(model, config, output_dir=tmp_path)
+
+
+def test_what_distributed_arithmetic_needs_is_named_with_its_extra(monkeypatch):
+    features = keras.Input((4,))
+    model = models.seeded(features, layers.Dense(2, name="out")(features))
+    model.get_layer("out").set_weights([np.ones((4, 2)), np.zeros(2)])
+    section = {
+        "Precision": "fixed<12,5>",
+        "ReuseFactor": 1,
+        "Strategy": "distributed_arithmetic",
+    }
+    for name in [n for n in sys.modules if n.partition(".")[0] == "da4ml"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "da4ml", None)
+    with pytest.raises(MissingExtraError, match=r"'da4ml'.*pip install 'fabricfit\[hls4ml\]'"):
+        verify(model, {"Model": section}, compile=False)
 
 
 def test_models_that_hls4ml_refuses_are_named():

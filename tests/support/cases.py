@@ -12,7 +12,7 @@ import numpy as np
 
 L = keras.layers
 
-__all__ = ["CASES", "Case", "build", "is_installed"]
+__all__ = ["CASES", "VARIANTS", "Case", "build", "is_installed"]
 
 
 @dataclass(frozen=True)
@@ -170,3 +170,19 @@ CASES = [
     _case("QGRU", (5, 4), _of_hgq, 6),
     _case("QMultiHeadAttention", (5, 6), _of_hgq, 3, 4, inputs=2),
 ]  # fmt: skip
+
+_IMAGE = (7, 6, 2)
+VARIANTS = [
+    Case("Dense without bias", (6,), lambda name: L.Dense(8, "tanh", use_bias=False, name=name)),
+    Case("Dense with a sigmoid on images", (3, 4, 4), lambda name: L.Dense(3, "sigmoid", name=name)),
+    Case("Dense with elu", (6,), lambda name: L.Dense(5, "elu", name=name)),
+    Case("Dense with leaky_relu", (6,), lambda name: L.Dense(5, "leaky_relu", name=name)),
+    Case("Conv1D causal", (8, 3), lambda name: L.Conv1D(4, 3, padding="causal", strides=2, name=name)),
+    Case("Conv1D same", (8, 3), lambda name: L.Conv1D(4, 3, padding="same", use_bias=False, name=name)),
+    Case("Conv2D strided", _IMAGE, lambda name: L.Conv2D(3, 3, (1, 2), "same", activation="relu", name=name)),
+    Case("Conv2D pointwise", _IMAGE, lambda name: L.Conv2D(3, 1, 2, name=name)),
+    Case("DepthwiseConv2D strided", _IMAGE, lambda name: L.DepthwiseConv2D(3, 2, "same", name=name)),
+    Case("LSTM sequences", (5, 4), lambda name: L.LSTM(3, return_sequences=True, use_bias=False, name=name)),
+    Case("GRU sequences", (5, 4), lambda name: L.GRU(3, return_sequences=True, name=name)),
+]  # fmt: skip
+"""Options of layers of the table that make other code."""

@@ -16,6 +16,7 @@ import fabricfit
 from fabricfit.description.attributes import OptimizationAttributes
 from fabricfit.description.layout import standard_layout
 from fabricfit.errors import InvalidInputError
+from fabricfit.network.buildable import list_limits
 from fabricfit.network.describe import (
     get_attributes_from_keras_model,
     get_attributes_from_keras_model_and_hls4ml_config,
@@ -29,7 +30,7 @@ from tests.common import quick_settings
 
 from .cases import Case, build
 
-__all__ = ["CHECKS", "load_all"]
+__all__ = ["CHECKS", "compute", "load_all", "refuse"]
 
 CONFIG = {"Model": {"Precision": "fixed<16,6>", "ReuseFactor": 1, "Strategy": "Latency"}}
 
@@ -230,6 +231,31 @@ def convert(case: Case, directory: Path) -> str:
     if without:
         return f"no: hls4ml reads {without[0].class_name} and writes no code for it"
     return "yes"
+
+
+def compute(case: Case, directory: Path) -> str:
+    """Compile what hls4ml makes of the pruned model, and compare its outputs with Keras'."""
+    model = build(case)
+    if case.family == "keras":
+        _zero_units(model)
+    X = case.samples(16)
+    config = {"Model": {"Precision": "fixed<24,10>", "ReuseFactor": 1, "Strategy": "Latency"}}
+    section = {"Precision": {"result": "fixed<18,6>"}}  # a softmax looks at the upper ten bits
+    config["LayerName"] = {"out": {**config["Model"], **section}}
+    found = fabricfit.verify(model, config, X)
+    (output,) = found.outputs
+    if found.differences or found.mismatches or output.largest > 0.1:
+        return f"no: hls4ml builds another function ({found.outcome}, {output.largest:.2g} off)"
+    return "yes"
+
+
+def refuse(case: Case, directory: Path) -> str:
+    """Ask fabricfit.fit for what hls4ml cannot build."""
+    model = build(case)
+    network = read(model)
+    attributes = get_attributes_from_keras_model_and_hls4ml_config(model, CONFIG)
+    found = [each for each in list_limits(network, attributes, CONFIG) if each.limit.is_wrong]
+    return "\n".join(map(str, found))
 
 
 def _has_code(node: Any) -> bool:

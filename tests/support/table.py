@@ -27,7 +27,12 @@ written by `python -m tests.support`, and the tests fail where it is not true.
 - **count DSPs**: a run for DSPs with hls4ml's Latency strategy halves them.
 - **remove units**: all-zero units are removed from the model, which computes the same.
 - **save, load**: the result can be loaded in a process without fabricfit, and computes the same there.
-- **hls4ml converts**: hls4ml 1.3 converts the pruned model, or the reason why not.
+- **hls4ml converts**: hls4ml 1.3 converts the pruned model, and its code computes what Keras does, or the
+  reason why not. `fit` refuses such a model with that reason, before anything is trained.
+
+The table is of one model a layer. Options that hls4ml ignores (dilation, groups, `go_backwards`, another
+axis of a normalization, …) are refused too, see [`fabricfit.hls4ml.limits`](reference/hls4ml.md); `estimate`
+notes them, and `verify` finds such a design to fail.
 
 """
 

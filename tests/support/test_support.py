@@ -7,8 +7,8 @@ import pytest
 
 from tests.marks import ON_ONE_BACKEND
 
-from .cases import CASES, is_installed
-from .checks import CHECKS, load_all
+from .cases import CASES, VARIANTS, is_installed
+from .checks import CHECKS, compute, load_all, refuse
 from .table import PATH, read_rows, write_table
 
 pytestmark = ON_ONE_BACKEND
@@ -72,6 +72,38 @@ def test_hls4ml_converts_what_the_table_says(case, tmp_path):
     if keras.backend.backend() != "tensorflow":
         pytest.skip("the converter is the same on all backends, and is tried on one")
     assert CHECKS["convert"](case, tmp_path) == TOLD[case.name]["convert"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, id=case.name, marks=_marked(case.family))
+        for case in (*CASES, *VARIANTS)
+        if TOLD.get(case.name, {"convert": "yes"})["convert"] == "yes"
+    ],
+)
+def test_what_hls4ml_converts_computes_the_same(case, tmp_path):
+    _need(case.family)
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("the converter is the same on all backends, and is tried on one")
+    assert compute(case, tmp_path) == "yes"
+    assert refuse(case, tmp_path) == ""
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, id=case.name, marks=_marked(case.family))
+        for case in CASES
+        if TOLD[case.name]["convert"] != "yes"
+    ],
+)
+def test_what_hls4ml_does_not_convert_is_refused(case, tmp_path):
+    _need(case.family)
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("the converter is the same on all backends, and is tried on one")
+    assert "hls4ml" in refuse(case, tmp_path)
 
 
 def test_the_page_is_written_from_the_table():

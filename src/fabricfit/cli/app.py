@@ -24,7 +24,8 @@ EXIT_CODES = {
     1: "an error in fabricfit, or in a library that it uses",
     2: "invalid input",
     3: "the budget cannot be met",
-    4: "done, but the result is not within the budget, or did not pass verification",
+    4: "done, but the result is not within the budget, or the verification proves not all of it",
+    5: "the verification failed: the design is not what the model says",
     130: "interrupted; a run can be resumed",
 }
 

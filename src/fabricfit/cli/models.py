@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from fabricfit.cli.options import AsJson, HlsConfig, ModelFile, Plugins
-from fabricfit.cli.output import check_new_file, print_json, print_text
+from fabricfit.cli.output import VERIFICATION_CODES, check_new_file, print_json, print_text
 
 __all__ = ["estimate", "reduce", "verify"]
 
@@ -50,6 +50,9 @@ def verify(
         str | None, typer.Option(help="Samples to compute; random numbers by default.")
     ] = None,
     samples: Annotated[int, typer.Option(help="Number of samples.")] = 100,
+    metric: Annotated[
+        str | None, typer.Option(help="Metric of the design, on all samples of --data.")
+    ] = None,
     backend: Annotated[str, typer.Option(help="hls4ml's backend.")] = "Vitis",
     counts_only: Annotated[
         bool, typer.Option("--counts-only", help="Count multipliers, but do not compile and run.")
@@ -64,15 +67,22 @@ def verify(
 
     import_plugins(plugin or ())
     config = read_hls4ml(None if hls_config is None else str(hls_config))
-    X = None if data is None else load_data(DataConfig(source=data))[1][0]
+    X, y = (None, None) if data is None else load_data(DataConfig(source=data))[1][:2]
     found = fabricfit.verify(
-        load_model(str(model)), config, X, backend=backend, samples=samples, compile=not counts_only
+        load_model(str(model)),
+        config,
+        X,
+        y=y,
+        metric=metric,
+        backend=backend,
+        samples=samples,
+        compile=not counts_only,
     )
     if as_json:
-        print_json({"passed": found.passed, "text": str(found)})
+        print_json({**found.to_dict(), "text": str(found)})
     else:
         print_text(str(found))
-    return 0 if found.passed else 4
+    return VERIFICATION_CODES[found.outcome]
 
 
 def reduce(

@@ -9,7 +9,10 @@ from typing import Any
 
 from fabricfit.errors import InvalidInputError
 
-__all__ = ["check_new_file", "print_json", "print_text"]
+__all__ = ["VERIFICATION_CODES", "check_new_file", "print_json", "print_text"]
+
+VERIFICATION_CODES = {"passed": 0, "not proven": 4, "failed": 5}
+"""Outcome of a verification -> exit code."""
 
 
 def print_json(value: Any) -> None:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from fabricfit.cli.options import AsJson, HlsConfig, Plugins, Quiet
-from fabricfit.cli.output import check_new_file, print_json, print_text
+from fabricfit.cli.output import VERIFICATION_CODES, check_new_file, print_json, print_text
 from fabricfit.errors import InvalidInputError
 
 __all__ = ["optimize", "report", "resume"]
@@ -114,10 +114,10 @@ def _drop_missing(**values: Any) -> dict[str, Any]:
 
 def _report_result(result: Any, verify: bool, as_json: bool) -> int:
     """Print the outcome of a run; return the exit code."""
-    report, passed, proof = result.report, True, None
+    report, code, proof = result.report, 0, None
     if verify:
         proof = result.verify()
-        passed = proof.passed
+        code = VERIFICATION_CODES[proof.outcome]
     if as_json:
         found = {
             "directory": str(result.directory),
@@ -125,14 +125,14 @@ def _report_result(result: Any, verify: bool, as_json: bool) -> int:
             "fits": report.fits,
         }
         if proof is not None:
-            found["verification"] = {"passed": passed, "text": str(proof)}
+            found["verification"] = {**proof.to_dict(), "text": str(proof)}
         print_json(found)
     else:
         print_text(str(report))
         if proof is not None:
             print_text(str(proof))
         print_text(f"Report: {result.write_report()}")
-    return 0 if report.fits and passed else 4
+    return code or (0 if report.fits else 4)
 
 
 def resume(

@@ -128,6 +128,14 @@ class Layout:
         kernel: np.ndarray = self.restored(matrix, self.by_input, shape, np)
         return kernel
 
+    def scaled_columns(self, kernel: np.ndarray, factors: np.ndarray) -> np.ndarray:
+        """Return a kernel whose columns are multiplied by a factor each, in the order of the units."""
+        axes = [self.axes[axis] if axis in self.columns else 1 for axis in range(len(self.axes))]
+        if len(factors) != self.n_columns:  # one for each unit, whose other columns go along
+            axes = [self.axes[axis] if axis in self.units else 1 for axis in range(len(self.axes))]
+        scaled: np.ndarray = kernel.reshape(self.axes) * np.reshape(factors, axes)
+        return scaled.reshape(kernel.shape)
+
     def _length(self, axes: tuple[int, ...]) -> int:
         return math.prod(self.axes[axis] for axis in axes)
 

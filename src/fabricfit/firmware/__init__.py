@@ -2,7 +2,8 @@
 
 :func:`realize` returns the configuration with which hls4ml leaves out what was pruned, and refuses what
 hls4ml would silently build otherwise; :func:`quantize_to_grid` quantizes weights to the hardware grid;
-:func:`verify` counts the multipliers of the generated code and compares its results bit for bit.
+:func:`verify` counts the multipliers of the generated code and compares its results, bit for bit and with
+Keras.
 """
 
 from __future__ import annotations
@@ -16,11 +17,23 @@ if TYPE_CHECKING:
     from fabricfit.firmware.configuration import Realized, realize
     from fabricfit.firmware.quantization import QuantizationChange, quantize_to_grid
     from fabricfit.firmware.verification import verify
-    from fabricfit.firmware.verification_result import LayerVerification, Mismatch, Verification
+    from fabricfit.firmware.verification_result import (
+        LayerDifference,
+        LayerVerification,
+        Mismatch,
+        Outcome,
+        OutputDifference,
+        QuantizedMetric,
+        Verification,
+    )
 
 _HOMES = {
+    "LayerDifference": "verification_result",
     "LayerVerification": "verification_result",
     "Mismatch": "verification_result",
+    "Outcome": "verification_result",
+    "OutputDifference": "verification_result",
+    "QuantizedMetric": "verification_result",
     "QuantizationChange": "quantization",
     "Realized": "configuration",
     "Verification": "verification_result",
@@ -32,9 +45,13 @@ _HOMES = {
 _serve_old_name = serve_old_names(__name__, {"snap_model": "quantize_to_grid"})
 
 __all__ = [
+    "LayerDifference",
     "LayerVerification",
     "Mismatch",
+    "Outcome",
+    "OutputDifference",
     "QuantizationChange",
+    "QuantizedMetric",
     "Realized",
     "Verification",
     "quantize_to_grid",

@@ -27,15 +27,17 @@ def main(described: str, given: str, written: str) -> None:
     library = ctypes.CDLL(project["library"])
     collect = library.collect_trace_output
     collect.argtypes, collect.restype = [ctypes.POINTER(_Trace)], None
-    library.allocate_trace_storage.argtypes = [ctypes.c_size_t]
-    library.allocate_trace_storage(ctypes.sizeof(ctypes.c_double))
+    if project["layers"]:
+        library.allocate_trace_storage.argtypes = [ctypes.c_size_t]
+        library.allocate_trace_storage(ctypes.sizeof(ctypes.c_double))
     layers: dict[str, list[np.ndarray]] = {name: [] for name in project["layers"]}
     outputs: list[list[np.ndarray]] = [[] for _ in project["outputs"]]
     traces = (_Trace * len(layers))()
     for sample in zip(*inputs, strict=True):
         results = [np.zeros(size) for size in project["outputs"]]
         _call(library[project["function"]], [*sample, *results])
-        collect(traces)
+        if layers:
+            collect(traces)
         for trace in traces:
             name = trace.name.decode()
             values = ctypes.cast(trace.data, ctypes.POINTER(ctypes.c_double))

@@ -133,7 +133,7 @@ def _count(
     if function.startswith(("DenseLatency", "DepthwiseDenseLatency")):
         nonzeros = size - numbers["n_zeros"]
         return MultiplicationCount("latency", reuse_factor, copies, nonzeros * copies, nonzeros)
-    if function.startswith("DenseResource"):
+    if function.startswith(("DenseResource", "DepthwiseDenseResource")):
         multipliers = -(-size // reuse_factor)
         return MultiplicationCount(
             "resource", reuse_factor, copies, multipliers * copies, size, multipliers

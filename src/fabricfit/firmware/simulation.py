@@ -97,7 +97,7 @@ def convert(
     Raises
     ------
     MissingExtraError
-        hls4ml is not installed.
+        hls4ml is not installed, or da4ml, which it needs for distributed arithmetic.
     FabricFitError
         hls4ml refuses the model or the configuration.
     """
@@ -117,6 +117,12 @@ def convert(
             for node in traced_nodes(hls_model):
                 node.set_attr("trace", True)
             hls_model.write()
+        except ModuleNotFoundError as error:
+            raise MissingExtraError(
+                f"hls4ml needs {error.name or error!r} to convert the model "
+                f"{getattr(model, 'name', model)!r} ('distributed_arithmetic' needs 'da4ml'), which is not "
+                "installed. Install it with: pip install 'fabricfit[hls4ml]'"
+            ) from error
         except Exception as error:
             raise FabricFitError(
                 f"hls4ml cannot convert the model {getattr(model, 'name', model)!r}: {error}"
@@ -150,7 +156,9 @@ def compile_project(hls_model: Any, output: CapturedOutput) -> Path:
         raise FabricFitError(f"{error}. Output of the compiler:\n{text}") from error
 
 
-def run_project(hls_model: Any, library: Path, arrays: Sequence[np.ndarray]) -> Results:
+def run_project(
+    hls_model: Any, library: Path, arrays: Sequence[np.ndarray], traced: bool = True
+) -> Results:
     """Run a compiled project on every sample, in a process of its own.
 
     Parameters
@@ -161,6 +169,8 @@ def run_project(hls_model: Any, library: Path, arrays: Sequence[np.ndarray]) -> 
         The library that :func:`compile_project` returned.
     arrays
         One array for each input, shape ``(samples, *input_shape)``.
+    traced
+        Whether the results of every layer are kept, and not only the outputs.
 
     Raises
     ------
@@ -172,7 +182,7 @@ def run_project(hls_model: Any, library: Path, arrays: Sequence[np.ndarray]) -> 
         "function": f"{hls_model.config.get_project_name()}_double",
         "layers": {
             node.name: [int(n) for n in node.get_output_variable().shape]
-            for node in traced_nodes(hls_model)
+            for node in (traced_nodes(hls_model) if traced else ())
         },
         "outputs": [int(v.size()) for v in hls_model.get_output_variables()],
     }

@@ -2,13 +2,14 @@
 
 hls4ml converts the model. The multipliers in its C++ are counted and compared with the number that the
 model's weights need; the C++ is compiled, run on samples and compared, layer by layer, with an independent
-emulation in integer arithmetic.
+emulation in integer arithmetic, and with what Keras computes.
 """
 
 from __future__ import annotations
 
 import re
 import tempfile
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -17,12 +18,22 @@ from typing import Any
 import numpy as np
 
 from fabricfit.checks import whole_number
-from fabricfit.description.strategies import canonical_strategy, check_io_type
-from fabricfit.errors import InvalidInputError, InvalidTypeError, unknown_name
-from fabricfit.firmware.counting import count_multiplications
-from fabricfit.firmware.emulation import Emulation, emulate_network
-from fabricfit.firmware.emulation.fixed import NotModelledError
-from fabricfit.firmware.emulation.weights import KerasWeights
+from fabricfit.description.strategies import check_io_type
+from fabricfit.errors import (
+    FabricFitError,
+    InvalidInputError,
+    InvalidTypeError,
+    MissingExtraError,
+    unknown_name,
+)
+from fabricfit.firmware.comparison import KerasComparison, compare_with_keras
+from fabricfit.firmware.emulation import Emulation, FixedTensor, emulate_network
+from fabricfit.firmware.expected_counts import (
+    compare_counts,
+    expected_multipliers,
+    remark_on_counts,
+)
+from fabricfit.firmware.metrics import compare_metric
 from fabricfit.firmware.simulation import (
     CapturedOutput,
     Results,
@@ -31,19 +42,31 @@ from fabricfit.firmware.simulation import (
     require_compiler,
     run_project,
 )
-from fabricfit.firmware.verification_result import LayerVerification, Mismatch, Verification
+from fabricfit.firmware.verification_result import (
+    LayerVerification,
+    Mismatch,
+    Outcome,
+    Verification,
+)
 from fabricfit.hardware.devices import family_of_part
-from fabricfit.hardware.dsp import latency_dsp
 from fabricfit.hls4ml.config import read_io_type
 from fabricfit.hls4ml.plain import ConfigurationLike
-from fabricfit.hls4ml.sections import find_key
+from fabricfit.network.buildable import list_limits
 from fabricfit.network.configuration import open_configuration
+from fabricfit.network.describe import describe_for_hls4ml, describe_network
 from fabricfit.network.estimation import estimate
 from fabricfit.network.reader import Network, as_network
 from fabricfit.synthesis.comparison import Comparison, compare
 from fabricfit.synthesis.tools import find_tool, synthesize
 
-__all__ = ["LayerVerification", "Mismatch", "Verification", "expected_multipliers", "verify"]
+__all__ = [
+    "LayerVerification",
+    "Mismatch",
+    "Outcome",
+    "Verification",
+    "expected_multipliers",
+    "verify",
+]
 
 BACKENDS = ("Vitis", "Vivado")
 """Backends whose arithmetic the emulation follows."""
@@ -54,6 +77,8 @@ def verify(
     hls_config: ConfigurationLike,
     X: Any = None,
     *,
+    y: Any = None,
+    metric: Any = None,
     backend: str = "Vitis",
     io_type: str | None = None,
     part: str | None = None,
@@ -63,7 +88,20 @@ def verify(
     expected: Mapping[str, int] | None = None,
     synthesis: bool = False,
 ) -> Verification:
-    """Convert a model with hls4ml, count the multipliers of its code, and compare its results bit for bit.
+    """Convert a model with hls4ml, count the multipliers of its code, and compare its results.
+
+    Three comparisons are made of the results. Bit for bit with an emulation of the number formats in
+    integer arithmetic. Layer by layer with Keras: each layer is computed by Keras from the results that the
+    code gave for the layers before it, with the weights as they are in hardware, and may differ by what this
+    layer's own number formats account for: one unit of the last bit for each cast, so that a sum of n
+    products may differ by n units of the accumulator; the step of a table; where no such bound is known
+    (recurrent layers), by a quarter of the spread of the results. And output by output with Keras' results,
+    which may differ by what comes of all that. Results beyond their number format, which saturate or wrap,
+    are told and not compared.
+
+    The outcome is one of three. *Failed*: the multipliers are not those of the weights, or results differ by
+    more, or hls4ml is known to build something else. *Not proven*: nothing is wrong, but a layer is not
+    modelled bit for bit, or weights that are not on the hardware grid cost multipliers. *Passed*: neither.
 
     Parameters
     ----------
@@ -74,6 +112,11 @@ def verify(
     X
         Inputs of shape ``(n, *input_shape)``, preferably real data; a list of arrays for several inputs.
         By default, normally distributed random numbers.
+    y
+        Targets of X, for the metric of the design beside that of the Keras model, on all of X.
+    metric
+        The metric, as for :class:`fabricfit.OptimizationSettings`. By default the accuracy where targets are
+        whole numbers, else the mean squared error.
     backend
         ``'Vitis'`` or ``'Vivado'``.
     io_type
@@ -84,7 +127,7 @@ def verify(
     output_dir
         Folder of the project; by default a temporary one that is removed at the end.
     samples
-        Number of samples to run: the first of X.
+        Number of samples whose results are compared: the first of X.
     compile
         Whether to compile the code (about 10 s for a small model, minutes for a large unrolled one) and to
         run it. Without it only multipliers are counted.
@@ -107,139 +150,76 @@ def verify(
     _check_options(backend, samples, compile, synthesis)
     hls_config = open_configuration(hls_config, network)
     io_type = _resolve_io_type(hls_config, io_type)
-    arrays = _prepare_inputs(model, X, samples)
+    arrays = _prepare_inputs(network.model, X, samples)
+    if y is not None and X is None:
+        raise InvalidInputError("y holds the targets of X. Received: y without X")
+    compared = [array[:samples] for array in arrays]
+    wrong = _list_wrong(network, hls_config, io_type, backend)
     output = CapturedOutput()
     folder = tempfile.TemporaryDirectory(prefix="fabricfit-") if output_dir is None else None
     with folder or nullcontext(str(output_dir)) as where:
         path = Path(where).resolve()
-        hls_model = convert(
-            model,
-            hls_config.get("HLSConfig", hls_config),
-            path,
-            output,
-            backend=backend,
-            io_type=io_type,
-            part=part,
-        )
-        layers = _compare_counts(network, hls_model, hls_config, expected)
-        emulation, results = Emulation(), None
+        try:
+            hls_model = convert(
+                network.model,
+                hls_config.get("HLSConfig", hls_config),
+                path,
+                output,
+                backend=backend,
+                io_type=io_type,
+                part=part,
+            )
+        except MissingExtraError:
+            raise
+        except FabricFitError as error:
+            raise FabricFitError("\n- ".join([str(error), *wrong])) from error
+        layers = compare_counts(network, hls_model, hls_config, expected)
+        emulation, results, against_keras, found_metric = Emulation(), None, KerasComparison(), None
         if compile:
             library = compile_project(hls_model, output)
-            results = run_project(hls_model, library, arrays)
-            emulation = emulate_network(network, hls_model, arrays, results.layers)
+            results = run_project(hls_model, library, compared)
+            emulation = emulate_network(network, hls_model, compared, results.layers)
+            against_keras = compare_with_keras(network, hls_model, results, compared)
+            if y is not None:
+                computed = run_project(hls_model, library, arrays, traced=False).outputs
+                found_metric = compare_metric(network, arrays, computed, y, metric)
         differ = _find_differing_headers(path / "firmware" / "weights")
         comparisons = _run_synthesis(network, hls_model, hls_config, io_type) if synthesis else ()
     mismatches, agree = _compare_results(hls_model, emulation, results) if results else ((), False)
     remarks = ["no data was given: the samples are random numbers"] if X is None and compile else []
-    remarks += emulation.remarks + output.remarks + _remark_on_counts(layers)
+    remarks += emulation.remarks + output.remarks + remark_on_counts(layers)
+    remarks += against_keras.not_compared
     remarks += [f"synthesis reads other weights than the simulation: {name}" for name in differ]
     return Verification(
         layers,
         compile,
         agree,
         mismatches,
-        len(arrays[0]) if compile else 0,
+        len(compared[0]) if compile else 0,
         tuple(f"{name}: {reason}" for name, reason in emulation.not_modelled.items()),
         tuple(remarks),
         differ,
         comparisons,
+        tuple(against_keras.outputs),
+        tuple(against_keras.differences),
+        tuple(against_keras.overflows),
+        tuple(wrong),
+        found_metric,
     )
 
 
-def _remark_on_counts(layers: Sequence[LayerVerification]) -> list[str]:
-    """Return remarks on multipliers that cannot be predicted, or that zeros after rounding still cost."""
-    remarks = [
-        f"multipliers of layer {layer.name!r} are counted but cannot be predicted"
-        for layer in layers
-        if layer.expected is None and layer.multipliers
-    ]
-    remarks += [
-        f"layer {layer.name!r}: {layer.multipliers - layer.expected} more multipliers than its quantized "
-        "weights need: hls4ml looks for zeros before it quantizes. fabricfit.firmware.quantize_to_grid "
-        "quantizes them first"
-        for layer in layers
-        if layer.expected is not None and layer.multipliers > layer.expected
-    ]
-    return remarks
-
-
-def expected_multipliers(kernel: Any, reuse_factor: int, strategy: str) -> int:
-    """Return the multipliers that a layer's weights need.
-
-    Parameters
-    ----------
-    kernel
-        Quantized weights, outputs on the last axis.
-    reuse_factor
-        Number of weights that one multiplier serves.
-    strategy
-        Resource has a multiplier for each run of RF weights; ResourceUnrolled for each run with a non-zero
-        weight; Latency for each non-zero weight; distributed arithmetic has none.
-    """
-    name, flat = canonical_strategy(strategy), np.moveaxis(np.asarray(kernel), -1, 0).ravel()
-    if name == "latency":
-        return int(np.count_nonzero(flat))
-    if name == "distributed_arithmetic":
-        return 0
-    runs = flat.reshape(-1, reuse_factor)
-    return len(runs) if name == "resource" else int(runs.any(axis=1).sum())
-
-
-def _compare_counts(
-    network: Network,
-    hls_model: Any,
-    hls_config: Mapping[str, Any],
-    expected: Mapping[str, int] | None,
-) -> tuple[LayerVerification, ...]:
-    nodes = {node.name: node for node in hls_model.get_layers()}
-    weights = KerasWeights(network, frozenset(nodes))
-    counted = count_multiplications(hls_model)
-    missing = sorted(set(expected or ()) - set(counted))
-    if missing:
-        raise InvalidInputError(
-            f"expected names layers without multipliers in hls4ml's project: {missing}. Those with "
-            f"multipliers are {list(counted)}."
-        )
-    found = []
-    for name, count in counted.items():
-        layer, _, part = name.partition("/")
-        node, needed, constants = nodes[layer], (expected or {}).get(name), None
+def _list_wrong(
+    network: Network, hls_config: Mapping[str, Any], io_type: str, backend: str
+) -> list[str]:
+    """Return what hls4ml is known to build otherwise than the model says."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         try:
-            kernel = weights.kernel(node, part).values
-            one = expected_multipliers(kernel, count.reuse_factor, count.strategy)
-            needed = one * count.copies if needed is None else needed
-            constants = latency_dsp(kernel) * count.copies
-        except NotModelledError:
-            pass
-        agrees = needed is None or bool(needed == count.multipliers)
-        if count.constants is not None and constants is not None:
-            agrees &= bool(count.constants == constants)
-        found.append(
-            LayerVerification(
-                name,
-                _find_stated_strategy(hls_config, node),
-                count.strategy,
-                int(count.reuse_factor),
-                int(count.multipliers),
-                None if needed is None else int(needed),
-                int(count.products),
-                agrees,
-                count.constants,
-                constants if count.constants is not None else None,
-            )
-        )
-    return tuple(found)
-
-
-def _find_stated_strategy(hls_config: Mapping[str, Any], node: Any) -> str:
-    """Return the strategy that a configuration states for a layer."""
-    config = hls_config.get("HLSConfig", hls_config)
-    for section, key in (("LayerName", node.name), ("LayerType", node.get_attr("class_name"))):
-        sections = config.get(section) or {}
-        name = find_key(sections, str(key))
-        if name is not None and sections[name].get("Strategy"):
-            return str(sections[name]["Strategy"])
-    return str((config.get("Model") or {}).get("Strategy") or "Latency")
+            attributes = describe_for_hls4ml(network, hls_config)
+        except FabricFitError:  # hls4ml has its own word on such a configuration
+            attributes = describe_network(network)
+        limits = list_limits(network, attributes, hls_config, io_type=io_type, backend=backend)
+    return [str(finding) for finding in limits if finding.limit.is_wrong]
 
 
 def _compare_results(
@@ -250,15 +230,24 @@ def _compare_results(
     for name, tensor in emulation.layers.items():
         if name in results.layers and name not in emulation.not_modelled:
             observed = results.layers[name].reshape(tensor.shape)
-            off = np.abs(tensor.to_float() - observed).reshape(len(observed), -1)
+            off = np.abs(tensor.to_float() - observed)
             if off.any():
-                unit = 2.0**-tensor.format.fractional
-                found.append(Mismatch(name, int(off.any(axis=1).sum()), round(off.max() / unit)))
+                found.append(_mismatch(name, tensor, off))
+    named = {mismatch.layer for mismatch in found}
     for output, observed in zip(hls_model.outputs, results.outputs, strict=True):
         name = next(n.name for n in hls_model.get_layers() if output in n.outputs)
-        emulated = emulation.layers[name].to_float().reshape(observed.shape)
-        agree &= name not in emulation.not_modelled and bool((emulated == observed).all())
+        tensor = emulation.layers[name]
+        off = np.abs(tensor.to_float().reshape(observed.shape) - observed)
+        agree &= name not in emulation.not_modelled and not off.any()
+        if off.any() and name not in named and name not in emulation.not_modelled:
+            found.append(_mismatch(name, tensor, off))
     return tuple(found), agree
+
+
+def _mismatch(name: str, tensor: FixedTensor, off: np.ndarray) -> Mismatch:
+    by_sample = off.reshape(len(off), -1)
+    unit = 2.0**-tensor.format.fractional
+    return Mismatch(name, int(by_sample.any(axis=1).sum()), round(by_sample.max() / unit))
 
 
 def _find_differing_headers(folder: Path) -> tuple[str, ...]:
@@ -325,7 +314,7 @@ def _prepare_inputs(model: Any, X: Any, samples: int) -> Sequence[np.ndarray]:
             )
         if not np.isfinite(array).all():
             raise InvalidInputError("X must be finite. Received: NaN or infinite numbers")
-        arrays.append(np.ascontiguousarray(array[:samples]))
+        arrays.append(np.ascontiguousarray(array))
     if len({len(array) for array in arrays}) > 1:
         raise InvalidInputError(
             "X must hold the same number of samples for every input. "

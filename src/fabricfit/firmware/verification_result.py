@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from enum import StrEnum
 from typing import Any
 
 from fabricfit.synthesis.comparison import Comparison
 from fabricfit.tables import TextTable
 
-__all__ = ["LayerVerification", "Mismatch", "Verification"]
+__all__ = [
+    "LayerDifference",
+    "LayerVerification",
+    "Mismatch",
+    "Outcome",
+    "OutputDifference",
+    "QuantizedMetric",
+    "Verification",
+]
+
+
+class Outcome(StrEnum):
+    """What a verification says of a design.
+
+    ``PASSED``: all that was asked for was verified. ``NOT_PROVEN``: nothing is wrong as far as it could be
+    seen, but not everything could be. ``FAILED``: the design is not what the model says.
+    """
+
+    PASSED = "passed"
+    NOT_PROVEN = "not proven"
+    FAILED = "failed"
 
 
 @dataclass(frozen=True)
@@ -34,6 +56,11 @@ class LayerVerification:
     constants, expected_constants
         Where weights are constants: the number of those that need a multiplier, in the generated code and
         in the model; ``None`` elsewhere, and where it is not known.
+    off_grid
+        Weights that the hardware's number format cannot represent. hls4ml looks for zeros before it
+        quantizes, so that a layer may have more multipliers than its quantized weights need.
+    explained
+        Whether the counts are as expected, or differ only since weights are off the grid.
     """
 
     name: str
@@ -46,6 +73,104 @@ class LayerVerification:
     agrees: bool
     constants: int | None = None
     expected_constants: int | None = None
+    off_grid: int = 0
+    explained: bool = True
+
+    @property
+    def verdict(self) -> str:
+        """What the table says of the counts."""
+        if self.expected is None:
+            return "not known"
+        if self.agrees:
+            return "ok"
+        return "off the grid" if self.explained else "DIFFERS"
+
+
+@dataclass(frozen=True)
+class LayerDifference:
+    """A layer that computes something else than Keras does from the same inputs.
+
+    Parameters
+    ----------
+    layer
+        The layer.
+    results, of
+        Number of results that differ by more than the number formats account for, and of all.
+    largest
+        The largest difference among them.
+    accounted_for
+        What the number formats of the layer account for.
+    """
+
+    layer: str
+    results: int
+    of: int
+    largest: float
+    accounted_for: float
+
+    def __str__(self) -> str:
+        return (
+            f"layer {self.layer!r} computes another function than Keras: {self.results} of {self.of} results "
+            f"differ by up to {self.largest:.4g}, and its number formats account for {self.accounted_for:.2g}"
+        )
+
+
+@dataclass(frozen=True)
+class OutputDifference:
+    """How far an output is from what Keras computes of the same samples.
+
+    Parameters
+    ----------
+    layer
+        The layer whose results the output is.
+    largest, typical
+        Largest difference of a result, and root mean square.
+    accounted_for
+        What the number formats account for: those of this layer, and what comes of the differences in the
+        layers before it, each of which was compared by itself. ``None`` where no bound is known.
+    """
+
+    layer: str
+    largest: float
+    typical: float
+    accounted_for: float | None
+
+    def __str__(self) -> str:
+        accounts = (
+            ""
+            if self.accounted_for is None
+            else f"; number formats account for {self.accounted_for:.2g}"
+        )
+        return (
+            f"output {self.layer!r} differs from Keras' by {self.typical:.2g} (root mean square), by up to "
+            f"{self.largest:.4g}{accounts}"
+        )
+
+
+@dataclass(frozen=True)
+class QuantizedMetric:
+    """A metric of the design beside that of the Keras model.
+
+    Parameters
+    ----------
+    name
+        The metric.
+    keras, hardware
+        Its values.
+    samples
+        Number of samples.
+    """
+
+    name: str
+    keras: float
+    hardware: float
+    samples: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name} on {self.samples:,} samples: {self.keras:.5g} in Keras, "
+            f"{self.hardware:.5g} in hardware"
+        )
 
 
 @dataclass(frozen=True)
@@ -69,9 +194,6 @@ class Mismatch:
 
 def _format_count(count: int | None) -> str:
     return "?" if count is None else str(count)
-
-
-_AGREEMENT = {(True, True): "ok", (True, False): "DIFFERS", (False, True): "not known"}
 
 
 @dataclass(frozen=True)
@@ -101,6 +223,16 @@ class Verification:
         Files of weights in which synthesis reads other numbers than the C++ simulation.
     synthesis
         Reports of the synthesis compared with the estimate, where ``synthesis=True`` was passed.
+    outputs
+        Each output compared with Keras'.
+    differences
+        Layers that compute another function than Keras does.
+    overflows
+        Results that are beyond their number formats, where that makes a difference.
+    wrongly_built
+        What hls4ml is known to build otherwise than the model says, with what to do.
+    metric
+        The metric of the design, where targets were given.
     """
 
     layers: tuple[LayerVerification, ...]
@@ -112,6 +244,11 @@ class Verification:
     remarks: tuple[str, ...] = ()
     headers_differ: tuple[str, ...] = ()
     synthesis: tuple[Comparison, ...] = ()
+    outputs: tuple[OutputDifference, ...] = ()
+    differences: tuple[LayerDifference, ...] = ()
+    overflows: tuple[str, ...] = ()
+    wrongly_built: tuple[str, ...] = ()
+    metric: QuantizedMetric | None = None
 
     @property
     def counts_agree(self) -> bool:
@@ -119,14 +256,39 @@ class Verification:
         return all(layer.agrees for layer in self.layers)
 
     @property
+    def outcome(self) -> Outcome:
+        """What is said of the design as a whole."""
+        if any(self._list_failures()):
+            return Outcome.FAILED
+        return Outcome.NOT_PROVEN if any(self._list_gaps()) else Outcome.PASSED
+
+    @property
     def passed(self) -> bool:
-        """Whether the counts agree and, if the code was run, the results of every layer do."""
-        ran_well = self.outputs_agree and not self.mismatches
-        return self.counts_agree and not self.headers_differ and (ran_well or not self.compiled)
+        """Whether the outcome is :attr:`Outcome.PASSED`."""
+        return self.outcome is Outcome.PASSED
+
+    def _list_failures(self) -> Iterator[str]:
+        yield from self.wrongly_built
+        yield from map(str, self.differences)
+        if any(not layer.explained for layer in self.layers):
+            yield "multipliers are not those of the weights"
+        if self.headers_differ:
+            yield "synthesis reads other weights than the simulation"
+        if self.mismatches:
+            yield "results differ from the emulation"
+
+    def _list_gaps(self) -> Iterator[str]:
+        if not self.counts_agree:
+            yield "weights off the grid cost multipliers"
+        if self.compiled and self.not_modelled:
+            yield "layers are not modelled"
+        elif self.compiled and not self.outputs_agree:
+            yield "an output could not be compared"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the outcome as plain numbers, strings, lists and dictionaries."""
         return {
+            "outcome": self.outcome.value,
             "passed": self.passed,
             "counts_agree": self.counts_agree,
             **asdict(self),
@@ -136,6 +298,11 @@ class Verification:
             "remarks": list(self.remarks),
             "headers_differ": list(self.headers_differ),
             "synthesis": [comparison.to_dict() for comparison in self.synthesis],
+            "outputs": [asdict(output) for output in self.outputs],
+            "differences": [asdict(difference) for difference in self.differences],
+            "overflows": list(self.overflows),
+            "wrongly_built": list(self.wrongly_built),
+            "metric": None if self.metric is None else asdict(self.metric),
         }
 
     def __str__(self) -> str:
@@ -154,7 +321,7 @@ class Verification:
                 str(layer.products),
                 "" if layer.constants is None else str(layer.constants),
                 "" if layer.constants is None else _format_count(layer.expected_constants),
-                _AGREEMENT[layer.expected is not None, layer.agrees],
+                layer.verdict,
             )
             for layer in self.layers
         ]
@@ -176,6 +343,14 @@ class Verification:
             for m in self.mismatches
         ]
         lines += [f"not modelled: {text}" for text in self.not_modelled]
+        lines += map(str, self.outputs)
+        lines += map(str, self.differences)
+        lines += self.overflows
+        lines += self.wrongly_built
+        lines += [] if self.metric is None else [str(self.metric)]
         lines += self.remarks
         lines += map(str, self.synthesis)
-        return [*lines, "passed" if self.passed else "FAILED"]
+        if self.outcome is Outcome.FAILED:
+            return [*lines, "FAILED"]
+        gaps = "; ".join(self._list_gaps())
+        return [*lines, f"{self.outcome.value}: {gaps}" if gaps else self.outcome.value]

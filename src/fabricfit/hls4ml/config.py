@@ -35,6 +35,7 @@ __all__ = [
     "read_hls4ml_attributes",
     "read_io_type",
     "read_opened",
+    "stated_strategy",
 ]
 
 logger = logging.getLogger(__name__)
@@ -136,6 +137,11 @@ def leaves_result_open(config: Mapping[str, Any], layer_attributes: LayerAttribu
     """
     layer = _LayerConfig.of(config, layer_attributes)
     return _is_auto(_find_precision(layer.sections, "result")[0])
+
+
+def stated_strategy(config: Mapping[str, Any], layer_attributes: LayerAttributes) -> str:
+    """Return the strategy that a configuration states for a layer, which hls4ml may replace."""
+    return canonical_strategy(_LayerConfig.of(config, layer_attributes).strategy)
 
 
 @dataclass(frozen=True)

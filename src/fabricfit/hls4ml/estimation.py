@@ -69,11 +69,14 @@ class ModelEstimate:
         What it is compared with, if anything.
     family
         Whose DSP blocks and memories are counted.
+    remarks
+        What hls4ml would not build as the model says.
     """
 
     layers: tuple[LayerEstimate, ...]
     budget: Budget | None = None
     family: str = DEFAULT_FAMILY
+    remarks: tuple[str, ...] = ()
 
     @property
     def resources(self) -> Resources:
@@ -121,6 +124,7 @@ class ModelEstimate:
             "latency": _range_to_dict(self.latency),
             "limits": self.limits,
             "fits": self.fits,
+            "remarks": list(self.remarks),
         }
 
     def to_frame(self) -> Any:
@@ -195,7 +199,7 @@ class ModelEstimate:
                 else ("fits, but not by its error bar" if used.value <= limit else "may not fit")
             )
             lines.append(f"{self.label(name)}: {used} of {limit:,.0f}: {verdict}")
-        lines += [f"note: {note}" for note in self.resources.notes]
+        lines += [f"note: {note}" for note in (*self.resources.notes, *self.remarks)]
         return "\n".join(lines)
 
 

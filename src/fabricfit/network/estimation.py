@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -17,6 +18,7 @@ from fabricfit.hls4ml.estimation import ModelEstimate, estimate_layers
 from fabricfit.hls4ml.plain import ConfigurationLike
 from fabricfit.network.as_built import folded_by_hls4ml
 from fabricfit.network.batch_norm import find_folds, fold_normalizations
+from fabricfit.network.buildable import list_limits
 from fabricfit.network.configuration import open_configuration, unstated_calls
 from fabricfit.network.describe import describe_for_hls4ml, describe_network
 from fabricfit.network.reader import Network, as_network
@@ -35,7 +37,7 @@ def estimate(
     """Estimate the resources and the timing of a model, without training or synthesis.
 
     Any layer counts. Those that fabricfit does not know have wider error bars and a note: they are counted as
-    a dense layer for each of their matrices.
+    a dense layer for each of their matrices. What hls4ml would not build as the model says is noted, too.
 
     Parameters
     ----------
@@ -81,18 +83,20 @@ def estimate(
     """
     if isinstance(hls_config, Budget):
         hls_config, budget = None, hls_config
-    network = as_network(model)
+    whole = as_network(model)
     given = default_configuration() if hls_config is None else hls_config
-    config = open_configuration(given, network, lenient=True)
-    for stated, name in unstated_calls(config, network):
+    config = open_configuration(given, whole, lenient=True)
+    for stated, name in unstated_calls(config, whole):
         warn_caller(
             f"config['LayerName'] has a section {stated!r}, but none for {name!r}, as hls4ml calls another "
             "call of the same layer: it is built as its type or the model says, and counted so.",
             ConfigurationWarning,
         )
-    network, attributes = describe_as_built(network, config)
+    network, attributes = describe_as_built(whole, config)
     chosen = family or (budget.family if budget is not None else DEFAULT_FAMILY)
-    return estimate_layers(attributes, network.kernel_arrays(), family=chosen, budget=budget)
+    found = estimate_layers(attributes, network.kernel_arrays(), family=chosen, budget=budget)
+    limits = list_limits(whole, attributes, config)
+    return replace(found, remarks=tuple(map(str, limits)))
 
 
 def describe_as_built(

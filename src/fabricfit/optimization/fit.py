@@ -17,6 +17,7 @@ from fabricfit.hardware.budget import Budget
 from fabricfit.hls4ml.plain import ConfigurationLike
 from fabricfit.hls4ml.realize import Realized, realize_configuration
 from fabricfit.network.batch_norm import fold_normalizations
+from fabricfit.network.buildable import list_limits, refuse_limits, warn_of_limits
 from fabricfit.network.configuration import (
     open_configuration,
     state_every_call,
@@ -25,6 +26,7 @@ from fabricfit.network.configuration import (
 from fabricfit.network.describe import describe_for_hls4ml
 from fabricfit.network.estimation import describe_as_built
 from fabricfit.network.reader import Network, as_network, read
+from fabricfit.network.scalings import replace_scalings
 from fabricfit.network.unknown_layers import describe_matrices
 from fabricfit.objectives.fpga import FPGAResources
 from fabricfit.optimization.eligible_layers import Decisions
@@ -60,7 +62,9 @@ def fit(
     model
         A built model. It is not changed. Of a subclassed one a functional copy is worked with, see
         :func:`fabricfit.network.tracing.traced`. Batch normalizations
-        behind and before layers with a kernel are folded into them first, wherever that is exact.
+        behind and before layers with a kernel are folded into them first, wherever that is exact;
+        Rescaling and Normalization, which hls4ml does not know, become batch normalizations that do not
+        train where they cannot be folded.
     hls_config
         How hls4ml is to build it: what ``hls4ml.utils.config_from_keras_model`` returns, or the part of
         it that matters, with an ``'IOType'`` if it is not ``'io_parallel'``; or a file of either, such as
@@ -104,6 +108,8 @@ def fit(
     ------
     InfeasibleError
         The budget cannot be met. Nothing has been trained or written then.
+    InvalidInputError
+        hls4ml would build something else of the model, or nothing. Nothing has been trained or written then.
     FabricFitError
         The input cannot be worked with. Nothing has been trained or written then.
     """
@@ -117,12 +123,15 @@ def fit(
     config = open_configuration(hls_config, whole)
     kind = _check_objective(objective)
     given = _count_given(whole, config, kind(budget.resources, family=budget.family))
-    network = fold_normalizations(whole)
+    network = replace_scalings(fold_normalizations(whole))
     without_layers(config, whole, whole.layers.keys() - network.layers.keys())
     state_every_call(config, network)
     attributes = describe_for_hls4ml(network, config)
     describe_matrices(network, attributes, config)
     realized = realize_configuration(attributes, config, budget.family)
+    limits = list_limits(network, attributes, realized.config)
+    refuse_limits(limits, "fabricfit.fit")
+    warn_of_limits(limits)
     counted = objective_for(budget, attributes, network.kernel_arrays(), kind, given.total)
 
     def make_target(decisions: Decisions, kernels: Mapping[str, Any]) -> BudgetTarget:

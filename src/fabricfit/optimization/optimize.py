@@ -9,6 +9,7 @@ from typing import Any
 import keras
 
 from fabricfit.description.attributes import LayerAttributes
+from fabricfit.network.buildable import list_limits, warn_of_limits
 from fabricfit.network.reader import Arrays, as_network
 from fabricfit.objectives import ObjectiveLike, as_objective
 from fabricfit.optimization.eligible_layers import Decisions
@@ -68,14 +69,25 @@ def optimize(
     ------
     FabricFitError
         The input cannot be worked with; nothing has been trained or written then.
+
+    Warns
+    -----
+    BuildWarning
+        The attributes were read with an hls4ml configuration, and hls4ml would build something else of the
+        model, or nothing.
     """
     objective = as_objective(objective)
     # Magnitudes do not compare groups that cost different amounts; losses do.
     settings = settings.ranked_by("saliency" if objective.offers_choices else "l1")
     data = (train_data, validation_data)
     make_target = sparsity_target(settings)
+    network = as_network(model)
+    built = [each.hls4ml for each in attributes.values() if each.hls4ml is not None]
+    if built:
+        config = {"IOType": built[0].io_type}
+        warn_of_limits(list_limits(network, attributes, config))
     setup = set_up(
-        as_network(model),
+        network,
         attributes,
         objective,
         make_target,

@@ -100,7 +100,7 @@ class OptimizationResult:
                 "fabricfit.verify(result.model, hls_config)."
             )
         found = verify(self.model, self.hls_config, X, **options)
-        outcome = {"passed": found.passed, "text": str(found)}
+        outcome = {"outcome": found.outcome.value, "passed": found.passed, "text": str(found)}
         RunDirectory.existing(self.directory).write_json(VERIFICATION, outcome)
         return found
 

@@ -6,9 +6,8 @@ number formats are hls4ml's.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras
@@ -34,10 +33,14 @@ class KerasWeights:
         The Keras model as data.
     present
         Names of the layers in hls4ml's graph.
+    off_grid
+        Kernel or bias -> how many of its numbers the hardware's format cannot represent; filled as they are
+        asked for.
     """
 
     network: Network
     present: frozenset[str]
+    off_grid: dict[str, int] = field(default_factory=dict)
 
     @property
     def layers(self) -> Mapping[str, Any]:
@@ -64,13 +67,19 @@ class KerasWeights:
 
     def kernel(self, node: Any, part: str = "") -> FixedTensor:
         """Return a layer's quantized kernel, or one of several, in Keras' order, outputs last."""
-        own, values = self._find_kernel(node, part), self._fold_kernel_and_bias(node, part)[0]
-        return self._quantize(node, own.weight_name, values, own.quantizer is not None)
+        own, values = self._find_kernel(node, part), self.kernel_as_given(node, part)
+        label = f"{self.layer(node).name}/{part}" if part else self.layer(node).name
+        return self._quantize(node, own.weight_name, values, label, own.quantizer is not None)
+
+    def kernel_as_given(self, node: Any, part: str = "") -> np.ndarray:
+        """Return a kernel before it is quantized, normalizations that hls4ml folds into it included."""
+        return self._fold_kernel_and_bias(node, part)[0]
 
     def bias(self, node: Any) -> FixedTensor:
         """Return a layer's quantized bias, zeros where it has none."""
         own, values = self._find_kernel(node), self._fold_kernel_and_bias(node)[1]
-        return self._quantize(node, "bias", values, own.bias_quantizer is not None)
+        label = f"{self.layer(node).name}, bias"
+        return self._quantize(node, "bias", values, label, own.bias_quantizer is not None)
 
     def inputs(self, node: Any, received: FixedTensor) -> FixedTensor:
         """Return a layer's inputs after its own quantizer, where hls4ml computes it inside the layer.
@@ -90,7 +99,11 @@ class KerasWeights:
         if found is None:
             raise NotModelledError("batch normalizations of another axis than the last one")
         scale, offset = found
-        return self._quantize(node, "scale", scale), self._quantize(node, "bias", offset)
+        label = self.layer(node).name
+        return (
+            self._quantize(node, "scale", scale, f"{label}, scale"),
+            self._quantize(node, "bias", offset, f"{label}, offset"),
+        )
 
     def folded_into(self, name: str) -> list[Any]:
         """Return the batch normalizations that hls4ml folded into a node, in their order."""
@@ -132,27 +145,48 @@ class KerasWeights:
     def _fold_kernel_and_bias(self, node: Any, part: str = "") -> tuple[np.ndarray, np.ndarray]:
         own = self._find_kernel(node, part)
         kernel, bias = own.used(), own.used_bias()
-        units = kernel.shape[-len(own.axes.units) :]  # the last two axes of a depthwise kernel
-        bias = np.zeros(math.prod(units), kernel.dtype) if bias is None else bias
+        bias = np.zeros(own.axes.n_units, kernel.dtype) if bias is None else bias
         for norm in self.folded_into(node.name):
             scaled = scale_and_offset_of(norm)
             assert scaled is not None, "no other layer is folded"
-            kernel, bias = scaled[0].reshape(units) * kernel, scaled[0] * bias + scaled[1]
+            kernel = own.axes.scaled_columns(kernel, scaled[0])
+            bias = scaled[0] * bias + scaled[1]
         return kernel, bias
 
     def _quantize(
-        self, node: Any, name: str, numbers: np.ndarray, already: bool = False
+        self, node: Any, name: str, numbers: np.ndarray, label: str, already: bool = False
     ) -> FixedTensor:
         """Quantize numbers to hls4ml's format of them, which must not change those that a quantizer made."""
-        if node.get_attr("strategy") != "distributed_arithmetic":
-            form = Format.of(node.get_weights(name).type.precision)
-            found = quantize_as_written(numbers, form)
-            if already and not np.array_equal(found.to_float(), np.asarray(numbers, np.float64)):
-                raise NotModelledError(
-                    "weights of a quantizer whose numbers are not those of hls4ml's format"
-                )
+        if node.get_attr("strategy") == "distributed_arithmetic":
+            return exactly(numbers, name)  # hls4ml builds them into code as they are
+        variable = node.get_weights(name)
+        form = Format.of(variable.type.precision)
+        found = quantize_as_written(numbers, form)
+        off = found.to_float() != np.asarray(numbers, np.float64)
+        if already and off.any():
+            raise NotModelledError(
+                "weights of a quantizer whose numbers are not those of hls4ml's format"
+            )
+        if not off.any():
             return found
-        return exactly(numbers, name)  # hls4ml builds them into code as they are
+        self.off_grid[label] = int(off.sum())
+        return _take_neighbours(found, off, variable, node)
+
+
+def _take_neighbours(found: FixedTensor, off: np.ndarray, variable: Any, node: Any) -> FixedTensor:
+    """Take hls4ml's number for a weight off the grid where it is the other one right beside it.
+
+    hls4ml may have folded a normalization in another order of operations, so that a weight between two
+    numbers of the format is rounded to the other one.
+    """
+    written: np.ndarray = np.asarray(variable.data, np.float64)
+    if node.get_attr("_weights_transposed") and written.ndim > 1:
+        written = np.moveaxis(written, 0, -1)
+    if written.size != found.values.size:
+        return found
+    theirs = quantize_as_written(written.reshape(found.shape), found.format).values
+    near = off & (np.abs(theirs - found.values) == 1)
+    return FixedTensor(np.where(near, theirs, found.values), found.format)
 
 
 def exactly(numbers: Any, what: str = "number") -> FixedTensor:

@@ -1,0 +1,73 @@
+"""The metric of a design beside that of the Keras model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from fabricfit.errors import InvalidInputError
+from fabricfit.firmware.verification_result import QuantizedMetric
+from fabricfit.network.reader import Network
+from fabricfit.network.replay import replay
+from fabricfit.training import fresh_metric
+
+__all__ = ["compare_metric", "default_metric"]
+
+_BATCH = 512
+
+
+def default_metric(y: Any) -> str:
+    """Return the accuracy for labels, which are whole numbers, and the mean squared error for others."""
+    (first, *_) = keras.tree.flatten(y)
+    labels: np.ndarray = np.asarray(first)
+    return "accuracy" if np.array_equal(labels, np.rint(labels)) else "mse"
+
+
+def compare_metric(
+    network: Network,
+    arrays: Sequence[np.ndarray],
+    hardware: Sequence[np.ndarray],
+    y: Any,
+    metric: Any,
+) -> QuantizedMetric:
+    """Evaluate a metric of Keras' outputs and of the hardware's.
+
+    Parameters
+    ----------
+    network
+        The model.
+    arrays
+        The samples, an array for each input.
+    hardware
+        What the generated code computed of them, an array for each output.
+    y
+        Their targets, an array for each output.
+    metric
+        As for :class:`fabricfit.OptimizationSettings`; :func:`default_metric` without.
+    """
+    targets = [np.asarray(each) for each in keras.tree.flatten(y)]
+    count = len(arrays[0])
+    if len(targets) != len(hardware) or any(len(each) != count for each in targets):
+        raise InvalidInputError(
+            f"y must hold {count} targets, as many as X has samples, for each of {len(hardware)} outputs. "
+            f"Received: {[len(each) for each in targets]}"
+        )
+    batches = [slice(i, i + _BATCH) for i in range(0, count, _BATCH)]
+    exact = [replay(network.graph, [x[batch] for x in arrays]) for batch in batches]
+    wanted = [np.concatenate(parts) for parts in zip(*exact, strict=True)]
+    seen = [h.reshape(w.shape) for h, w in zip(hardware, wanted, strict=True)]
+    chosen = default_metric(y) if metric is None else metric
+    values: list[float] = []
+    name = ""
+    for outputs in (wanted, seen):
+        means = []
+        for target, output in zip(targets, outputs, strict=True):
+            evaluated = fresh_metric(chosen, output[:8], target[:8])
+            evaluated.update_state(target, output.astype("float32"))
+            means.append(float(keras.ops.convert_to_numpy(evaluated.result())))
+            name = str(evaluated.name)
+        values.append(float(np.mean(means)))
+    return QuantizedMetric(name, values[0], values[1], count)

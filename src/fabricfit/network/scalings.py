@@ -1,0 +1,88 @@
+"""Rescaling and Normalization as batch normalizations, which hls4ml knows."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import keras
+import numpy as np
+
+from fabricfit.network.cloning import new_inputs, uncompiled
+from fabricfit.network.reader import Network, read
+
+__all__ = ["replace_scalings"]
+
+logger = logging.getLogger(__name__)
+
+Scaling = tuple[np.ndarray, np.ndarray]
+
+
+def replace_scalings(network: Network) -> Network:
+    """Return a network with the same function whose Rescaling and Normalization layers hls4ml can convert.
+
+    Parameters
+    ----------
+    network
+        What was read of a model, which is not changed.
+
+    Returns
+    -------
+    Network
+        That of a new, uncompiled model with a BatchNormalization layer of the same name in the place of each
+        scaling by one number, or by one for each entry of the last axis. It does not train, so that its
+        factors and offsets stay. The network that was given where there is none.
+    """
+    scalings = {
+        id(call.layer): found
+        for call in network.graph.calls
+        if (found := _read_scaling(call.layer, call.inputs[0].shape if call.inputs else ()))
+        is not None
+    }
+    if not scalings:
+        return network
+    model = network.model
+
+    def copy(layer: Any) -> Any:
+        if id(layer) not in scalings:
+            return type(layer).from_config(layer.get_config())
+        return keras.layers.BatchNormalization(epsilon=0.0, name=layer.name, trainable=False)
+
+    with uncompiled(model):
+        new = keras.models.clone_model(model, input_tensors=new_inputs(model), clone_function=copy)
+    for old, made in zip(model.layers, new.layers, strict=True):
+        if id(old) in scalings:
+            scale, offset = scalings[id(old)]
+            made.set_weights([scale, offset, np.zeros_like(scale), np.ones_like(scale)])
+            logger.info("%r is now a batch normalization that does not train.", old.name)
+        else:
+            made.set_weights(old.get_weights())
+    return read(new)
+
+
+def _read_scaling(layer: Any, shape: tuple[int | None, ...]) -> Scaling | None:
+    """Return what each entry of the last axis is multiplied by and what is added to it."""
+    units = shape[-1] if len(shape) > 1 else None
+    if units is None or not keras.backend.is_float_dtype(layer.compute_dtype):
+        return None
+    if isinstance(layer, keras.layers.Rescaling):
+        parts = [layer.scale, layer.offset]
+    elif isinstance(layer, keras.layers.Normalization) and layer.built:
+        mean, variance = (_to_numpy(part) for part in (layer.mean, layer.variance))
+        spread = np.maximum(np.sqrt(variance), keras.config.epsilon())
+        parts = [spread, mean] if layer.invert else [1 / spread, -mean / spread]
+    else:
+        return None
+    arrays = [np.asarray(part, np.float64) for part in parts]
+    # One number for all, or one for each entry of the last axis.
+    if any(
+        array.size not in (1, units) or array.shape[-1:] not in ((), (1,), (units,))
+        for array in arrays
+    ):
+        return None
+    scale, offset = (np.broadcast_to(array.reshape(-1), (units,)) for array in arrays)
+    return np.array(scale), np.array(offset)
+
+
+def _to_numpy(part: Any) -> np.ndarray:
+    return np.asarray(keras.ops.convert_to_numpy(part), np.float64)
