@@ -138,9 +138,12 @@ def _activation(node: Any, largest: float, exact_weights: bool) -> Allowance:
 
 
 def _softmax(node: Any, largest: float, exact_weights: bool) -> Allowance:
-    """Bound a stable softmax: exponentials of at most 1, one of them 1, and the reciprocal of their sum."""
+    """Bound a stable softmax: exponentials of at most 1, one of them 1, and the reciprocal of their sum.
+
+    Other ones may be anything from 0 to 1, according to their tables.
+    """
     if str(node.get_attr("implementation")).lower() != "stable":
-        return Allowance(None)
+        return Allowance(1.0)
     x = Format.of(node.get_input_variable().type.precision)
     norm = node.get_attr("inp_norm_t")
     x = x if norm is None else Format.of(norm.precision)
@@ -157,7 +160,7 @@ def _softmax(node: Any, largest: float, exact_weights: bool) -> Allowance:
     )
     sums = count * (last_bit(table) + last_bit(format_of(node, "accum_t"))) + coarse
     if total.integer - total.signed < math.log2(count + 1):  # the sum may not fit
-        return Allowance(None)
+        return Allowance(1.0)
     return Allowance(2 * math.expm1(min(step, 1.0)) + 2 * sums + last_bit(inverse))
 
 

@@ -188,7 +188,6 @@ def verify(
     mismatches, agree = _compare_results(hls_model, emulation, results) if results else ((), False)
     remarks = ["no data was given: the samples are random numbers"] if X is None and compile else []
     remarks += emulation.remarks + output.remarks + remark_on_counts(layers)
-    remarks += against_keras.not_compared
     remarks += [f"synthesis reads other weights than the simulation: {name}" for name in differ]
     return Verification(
         layers,
@@ -205,6 +204,7 @@ def verify(
         tuple(against_keras.overflows),
         tuple(wrong),
         found_metric,
+        tuple(against_keras.not_compared),
     )
 
 

@@ -233,6 +233,8 @@ class Verification:
         What hls4ml is known to build otherwise than the model says, with what to do.
     metric
         The metric of the design, where targets were given.
+    not_compared
+        What could not be compared with Keras, and why.
     """
 
     layers: tuple[LayerVerification, ...]
@@ -249,6 +251,7 @@ class Verification:
     overflows: tuple[str, ...] = ()
     wrongly_built: tuple[str, ...] = ()
     metric: QuantizedMetric | None = None
+    not_compared: tuple[str, ...] = ()
 
     @property
     def counts_agree(self) -> bool:
@@ -284,6 +287,8 @@ class Verification:
             yield "layers are not modelled"
         elif self.compiled and not self.outputs_agree:
             yield "an output could not be compared"
+        if self.not_compared:
+            yield "results could not be compared with Keras"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the outcome as plain numbers, strings, lists and dictionaries."""
@@ -302,6 +307,7 @@ class Verification:
             "differences": [asdict(difference) for difference in self.differences],
             "overflows": list(self.overflows),
             "wrongly_built": list(self.wrongly_built),
+            "not_compared": list(self.not_compared),
             "metric": None if self.metric is None else asdict(self.metric),
         }
 
@@ -347,6 +353,7 @@ class Verification:
         lines += map(str, self.differences)
         lines += self.overflows
         lines += self.wrongly_built
+        lines += self.not_compared
         lines += [] if self.metric is None else [str(self.metric)]
         lines += self.remarks
         lines += map(str, self.synthesis)
