@@ -175,6 +175,9 @@ DIFFERING = [
     ),
     Example("backwards", _SEQUENCE, _recurrent("LSTM", go_backwards=True)),
     Example("backwards", _SEQUENCE, _recurrent("GRU", go_backwards=True), io_type="io_stream"),
+    Example("reset gate", _SEQUENCE, _recurrent("GRU", reset_after=False)),
+    Example("activation", (6,), lambda x: L.Activation("hard_sigmoid")(x)),
+    Example("activation", (6,), lambda x: L.Activation("hard_tanh")(x)),
     Example("gates", _SEQUENCE, _recurrent("LSTM", activation="elu")),
     Example("merged directions", _SEQUENCE, lambda x: L.Bidirectional(L.LSTM(4), "sum")(x)),
     Example(

@@ -14,7 +14,7 @@ hls4ml = pytest.importorskip("hls4ml")
 import fabricfit
 from fabricfit.errors import FabricFitError, InvalidInputError
 from fabricfit.firmware.simulation import CapturedOutput, convert
-from fabricfit.hls4ml.converters import CONVERTED, LARGEST_UNROLLED, NOISE
+from fabricfit.hls4ml.converters import CONVERTED, CONVERTED_QKERAS, LARGEST_UNROLLED, NOISE
 from fabricfit.hls4ml.findings import BuildWarning, Verdict
 from fabricfit.hls4ml.limits import LIMITS
 from fabricfit.network.buildable import list_limits
@@ -107,6 +107,7 @@ def test_the_converters_are_those_of_hls4ml():
     }  # fmt: skip
     known = {n for n, layer in layers.items() if f"{layer.__module__}.{n}" in third or n in second}
     assert known == CONVERTED & set(layers)
+    assert {name for name in second if name.startswith("Q")} == CONVERTED_QKERAS
     assert not known & {*NOISE, "Rescaling", "Normalization"}
 
 

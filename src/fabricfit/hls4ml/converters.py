@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["CONVERTED", "LARGEST_UNROLLED", "NOISE"]
+__all__ = ["CONVERTED", "CONVERTED_QKERAS", "LARGEST_UNROLLED", "NOISE"]
 
 CONVERTED = frozenset((
     "Activation", "Add", "AlphaDropout", "Average", "AveragePooling1D", "AveragePooling2D",
@@ -22,6 +22,12 @@ CONVERTED = frozenset((
     "UpSampling2D", "ZeroPadding1D", "ZeroPadding2D",
 ))  # fmt: skip
 """Classes of Keras' layers, as their names are in Keras 3."""
+
+CONVERTED_QKERAS = frozenset((
+    "QActivation", "QBatchNormalization", "QConv1D", "QConv2D", "QConv2DBatchnorm", "QDense",
+    "QDepthwiseConv2D", "QGRU", "QLSTM", "QSeparableConv1D", "QSeparableConv2D", "QSimpleRNN",
+))  # fmt: skip
+"""Classes of QKeras' layers."""
 
 NOISE = ("ActivityRegularization", "GaussianNoise", "Identity")
 """Layers without a converter that hand numbers on when they do not train."""

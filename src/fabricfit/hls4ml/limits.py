@@ -35,6 +35,7 @@ from fabricfit.hls4ml.recognition import (
     normalizes_no_sequence,
     normalizes_other_axis,
     pads_pooling,
+    resets_before,
     runs_backwards,
     softmax_axis,
 )
@@ -161,6 +162,12 @@ LIMITS: tuple[Limit, ...] = (
         "Reverse the input, or use Bidirectional.",
     ),
     Limit(
+        "reset gate",
+        resets_before,
+        "builds a GRU with reset_after=False as another function",
+        "Use reset_after=True, which is Keras' default.",
+    ),
+    Limit(
         "states",
         lambda site: site.is_one_of(*RECURRENT)
         and bool(
@@ -217,7 +224,7 @@ LIMITS: tuple[Limit, ...] = (
     Limit(
         "activation",
         has_other_activation,
-        "has no code for its activation",
+        "has no code for its activation, or computes another one",
         f"Use one of {', '.join(ACTIVATIONS)}.",
     ),
     Limit(

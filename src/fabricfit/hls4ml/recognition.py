@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from fabricfit.hls4ml.converters import CONVERTED, LARGEST_UNROLLED, NOISE
+from fabricfit.hls4ml.converters import CONVERTED, CONVERTED_QKERAS, LARGEST_UNROLLED, NOISE
 from fabricfit.hls4ml.site import Site
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "normalizes_no_sequence",
     "normalizes_other_axis",
     "pads_pooling",
+    "resets_before",
     "runs_backwards",
     "softmax_axis",
 ]
@@ -43,8 +44,8 @@ DEPTHWISE = ("DepthwiseConv1D", "DepthwiseConv2D", "QDepthwiseConv2D")
 RECURRENT = ("SimpleRNN", "LSTM", "GRU", "Bidirectional")
 _MERGES = ("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate", "Dot")
 ACTIVATIONS = (
-    *("linear", "relu", "relu6", "sigmoid", "tanh", "softmax", "hard_sigmoid", "leaky_relu"),
-    *("elu", "selu", "softplus", "softsign"),
+    *("linear", "relu", "relu6", "leaky_relu", "elu", "selu"),
+    *("sigmoid", "tanh", "softmax", "softplus", "softsign"),
 )
 """Activations that the code of hls4ml's Vivado and Vitis backends computes as Keras does."""
 _GATES = ("relu", "sigmoid", "tanh")
@@ -62,7 +63,9 @@ def is_model(site: Site) -> bool:
 
 
 def has_no_converter(site: Site) -> bool:
-    """Return whether it is a layer of Keras without a converter, of which nothing else is known."""
+    """Return whether it is a layer of Keras or QKeras without a converter, of which nothing else is known."""
+    if site.package == "qkeras":
+        return site.kind not in CONVERTED_QKERAS
     known = (
         is_operation(site) or is_model(site) or site.kind in (*NOISE, "Rescaling", "Normalization")
     )
@@ -128,6 +131,12 @@ def has_other_activation(site: Site) -> bool:
     """Return whether hls4ml has no code for an activation."""
     recurrent = site.is_one_of(*RECURRENT)
     return site.is_keras and not recurrent and site.activation() not in ACTIVATIONS
+
+
+def resets_before(site: Site) -> bool:
+    """Return whether a GRU resets its state before it multiplies it."""
+    layers = site.inner() if site.is_one_of("GRU", "Bidirectional") else ()
+    return any(getattr(layer, "reset_after", True) is False for layer in layers)
 
 
 def has_gru_inside(site: Site) -> bool:

@@ -8,7 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from fabricfit.network.cloning import new_inputs, uncompiled
+from fabricfit.network.cloning import copy_graph
+from fabricfit.network.copying import copy_layer
 from fabricfit.network.reader import Network, read
 
 __all__ = ["replace_scalings"]
@@ -41,21 +42,24 @@ def replace_scalings(network: Network) -> Network:
     }
     if not scalings:
         return network
-    model = network.model
+    pairs: list[tuple[Any, Any]] = []
 
     def copy(layer: Any) -> Any:
-        if id(layer) not in scalings:
-            return type(layer).from_config(layer.get_config())
-        return keras.layers.BatchNormalization(epsilon=0.0, name=layer.name, trainable=False)
+        made = (
+            keras.layers.BatchNormalization(epsilon=0.0, name=layer.name, trainable=False)
+            if id(layer) in scalings
+            else copy_layer(layer)
+        )
+        pairs.append((layer, made))
+        return made
 
-    with uncompiled(model):
-        new = keras.models.clone_model(model, input_tensors=new_inputs(model), clone_function=copy)
-    for old, made in zip(model.layers, new.layers, strict=True):
+    new = copy_graph(network.model, copy)
+    for old, made in pairs:
         if id(old) in scalings:
             scale, offset = scalings[id(old)]
             made.set_weights([scale, offset, np.zeros_like(scale), np.ones_like(scale)])
             logger.info("%r is now a batch normalization that does not train.", old.name)
-        else:
+        elif old.weights:
             made.set_weights(old.get_weights())
     return read(new)
 
