@@ -183,6 +183,7 @@ DIFFERING = [
     Example(
         "softmax axis in a stream", (5, 4), lambda x: L.Softmax(axis=1)(x), io_type="io_stream"
     ),
+    Example("relu6 in a stream", (6,), lambda x: L.Activation("relu6")(x), io_type="io_stream"),
     Example(
         "shared slopes", (5, 4), lambda x: L.PReLU(shared_axes=[1])(x), io_type="io_stream"
     ),

@@ -228,6 +228,12 @@ LIMITS: tuple[Limit, ...] = (
         f"Use one of {', '.join(ACTIVATIONS)}.",
     ),
     Limit(
+        "relu6 in a stream",
+        lambda site: site.is_keras and site.streams and site.activation() == "relu6",
+        "has no code for relu6 with io_stream",
+        "Use relu, whose number format saturates, or io_parallel.",
+    ),
+    Limit(
         "softmax axes",
         lambda site: softmax_axis(site) is None,
         "cannot convert a Softmax over several axes",
