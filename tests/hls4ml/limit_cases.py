@@ -183,6 +183,9 @@ DIFFERING = [
     Example(
         "softmax axis in a stream", (5, 4), lambda x: L.Softmax(axis=1)(x), io_type="io_stream"
     ),
+    Example("broadcast behind", [(4, 4, 3), (4, 4, 1)], lambda x, y: L.Multiply()([x, y])),
+    Example("interpolation", (4, 4, 3), lambda x: L.UpSampling2D(2, interpolation="bilinear")(x)),
+    Example("embedding on many axes", (2, 3), lambda x: L.Embedding(10, 4)(x), words=10),
     Example("relu6 in a stream", (6,), lambda x: L.Activation("relu6")(x), io_type="io_stream"),
     Example(
         "shared slopes", (5, 4), lambda x: L.PReLU(shared_axes=[1])(x), io_type="io_stream"

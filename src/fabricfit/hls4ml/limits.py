@@ -17,6 +17,7 @@ from fabricfit.hls4ml.recognition import (
     DEPTHWISE,
     RECURRENT,
     broadcasts,
+    broadcasts_behind,
     drops_mask,
     has_channels_first,
     has_gru_inside,
@@ -274,6 +275,24 @@ LIMITS: tuple[Limit, ...] = (
         lambda site: broadcasts(site) and site.streams,
         "cannot merge inputs of different shapes with io_stream",
         "Use io_parallel, or inputs of one shape.",
+    ),
+    Limit(
+        "broadcast behind",
+        lambda site: not site.streams and broadcasts_behind(site),
+        "repeats the smaller of two inputs along the first axes only, and builds another function here",
+        "Merge inputs of one shape.",
+    ),
+    Limit(
+        "interpolation",
+        lambda site: site.is_one_of("UpSampling2D") and site.option("interpolation") != "nearest",
+        "has code for interpolation='nearest' only",
+        "Use interpolation='nearest'.",
+    ),
+    Limit(
+        "embedding on many axes",
+        lambda site: site.is_one_of("Embedding") and len(site.shape) > 1,
+        "looks words up along one axis only, and builds another function here",
+        "Flatten the words in front of Embedding, and reshape behind it.",
     ),
     Limit(
         "pooling of three axes",

@@ -13,6 +13,7 @@ __all__ = [
     "DEPTHWISE",
     "RECURRENT",
     "broadcasts",
+    "broadcasts_behind",
     "drops_mask",
     "has_channels_first",
     "has_gru_inside",
@@ -168,6 +169,17 @@ def broadcasts(site: Site) -> bool:
     """Return whether inputs of several sizes are merged."""
     numbers = site.is_one_of(*_MERGES) and site.kind not in ("Concatenate", "Dot")
     return numbers and len({math.prod(n or 1 for n in shape) for shape in site.inputs}) > 1
+
+
+def broadcasts_behind(site: Site) -> bool:
+    """Return whether a smaller input is repeated along other axes than the first ones."""
+    if not broadcasts(site) or len(site.inputs) != 2:
+        return False
+    smaller, larger = sorted((tuple(n or 1 for n in shape) for shape in site.inputs), key=math.prod)
+    kept = list(smaller)
+    while kept and kept[0] == 1:
+        del kept[0]
+    return bool(kept) and tuple(kept) != larger[len(larger) - len(kept) :]
 
 
 def drops_mask(site: Site) -> bool:
