@@ -66,7 +66,9 @@ def test_blocks_run(page, tmp_path, monkeypatch):
 @pytest.mark.parametrize("page", PAGES, ids=relative)
 def test_a_page_of_the_site_runs(page, tmp_path):
     environment = {**os.environ, "KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    environment |= {"PYTHONPATH": str(Path(__file__).parent), "XDG_CACHE_HOME": str(tmp_path)}
+    here = Path(__file__)
+    paths = os.pathsep.join((str(here.parent), str(here.parents[2]), str(here.parents[2] / "src")))
+    environment |= {"PYTHONPATH": paths, "XDG_CACHE_HOME": str(tmp_path)}
     done = subprocess.run(
         [sys.executable, "-c", RUNNER, str(page)],
         cwd=tmp_path,
