@@ -126,7 +126,8 @@ def engine_task(name: str, directory: str, warm: int, measured: int, masked: boo
 
     from fabricfit.keras.masking import get_model_masks
     from fabricfit.objectives import ParameterEstimator
-    from fabricfit.training import Data, make_engine
+    from fabricfit.samples import Data
+    from fabricfit.training import make_engine
 
     keras.utils.set_random_seed(0)
     samples, model = load_samples(name, directory), build(name)

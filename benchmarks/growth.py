@@ -227,7 +227,8 @@ def level_task(directory: str, **sizes: Any) -> Task:
 
     from fabricfit.keras.masking import get_model_masks
     from fabricfit.objectives import ParameterEstimator
-    from fabricfit.training import Data, make_engine
+    from fabricfit.samples import Data
+    from fabricfit.training import make_engine
 
     scale = Scale(**sizes)
     model, data = _build_network(scale), Data(*_draw_data(scale))

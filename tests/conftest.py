@@ -43,7 +43,8 @@ def tagger(jets):
     import keras
     import numpy as np
 
-    from fabricfit.training import Data, make_engine
+    from fabricfit.samples import Data
+    from fabricfit.training import make_engine
 
     keras.utils.set_random_seed(1)
     model = keras.Sequential(

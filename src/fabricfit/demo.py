@@ -115,7 +115,8 @@ def train_tagger(jets: Any, seed: int = 0) -> Any:
     import keras
     import numpy as np
 
-    from fabricfit.training import Data, make_engine
+    from fabricfit.samples import Data
+    from fabricfit.training import make_engine
 
     widths = {"fc1": 64, "fc2": 32, "fc3": 32}
     layers: list[Any] = [keras.Input((16,))]

@@ -15,7 +15,7 @@ from fabricfit.errors import InvalidInputError
 from fabricfit.objectives.gpu_objectives import GPUFLOPEstimator
 from fabricfit.optimization.reuse import fingerprint
 from fabricfit.optimization.sweep import _Task
-from fabricfit.training import Data
+from fabricfit.samples import Data
 from tests.common import L, blobs, outputs_of, quick_settings, weights_of
 from tests.optimization.runs import run
 

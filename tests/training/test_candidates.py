@@ -8,7 +8,8 @@ import keras
 import numpy as np
 import pytest
 
-from fabricfit.training import Data, Stream, make_engine
+from fabricfit.samples import Data, Stream
+from fabricfit.training import make_engine
 from fabricfit.training.strengths import uniform_strengths
 from tests.common import L, blobs, described, engine_for, mlp
 

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from fabricfit.errors import InvalidInputError
-from fabricfit.training import Data, DistillationLoss, Stream, add_teacher_outputs, make_engine
+from fabricfit.network.ends import Targets
+from fabricfit.samples import Data, Stream
+from fabricfit.training import DistillationLoss, add_teacher_outputs, make_engine
 from tests.common import L, blobs, kernel_of, mlp
 from tests.optimization.test_optimize import run
 
@@ -25,7 +27,7 @@ def softmax(x):
 
 def value(loss, y, teacher, outputs):
     as_tensor = keras.ops.convert_to_tensor
-    told = {"targets": as_tensor(y), "teacher": as_tensor(teacher)}
+    told = Targets((as_tensor(y),), (), (as_tensor(teacher),))
     return float(keras.ops.convert_to_numpy(loss(told, as_tensor(outputs))))
 
 
@@ -87,7 +89,7 @@ def test_streams_are_taught_as_they_come():
         order = told.order(np.random.default_rng(0))
         order = None if order is None else np.arange(96)
         losses.append(engine.train_epoch(told, order, 32))
-        assert set(told.head(5).y) == {"targets", "teacher"}
+        assert told.head(5).y.teacher[0].shape == (5, 3)
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 

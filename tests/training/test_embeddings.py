@@ -8,7 +8,8 @@ import pytest
 
 from fabricfit.curvature import Curvature
 from fabricfit.network.cloning import copy_model
-from fabricfit.training import Data, Penalty, make_engine
+from fabricfit.samples import Data
+from fabricfit.training import Penalty, make_engine
 from tests.common import L, described, weights_of
 
 pytestmark = pytest.mark.keras

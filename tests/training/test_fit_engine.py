@@ -10,7 +10,8 @@ from fabricfit.description.attributes import OptimizationAttributes
 from fabricfit.errors import InvalidInputError
 from fabricfit.network.cloning import copy_model
 from fabricfit.network.describe import get_attributes_from_keras_model
-from fabricfit.training import Data, Penalty, make_engine, open_data
+from fabricfit.samples import Data, open_data
+from fabricfit.training import Penalty, make_engine
 from tests.common import blobs, kernel_of, mlp, weights_of
 
 pytestmark = pytest.mark.keras

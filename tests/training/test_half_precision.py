@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from fabricfit.network.cloning import copy_model
-from fabricfit.training import Data, Penalty, make_engine
+from fabricfit.samples import Data
+from fabricfit.training import Penalty, make_engine
 from tests.common import L, blobs, described, outputs_of, weights_of
 
 pytestmark = pytest.mark.keras

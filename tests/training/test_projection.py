@@ -8,7 +8,8 @@ import pytest
 from fabricfit.description.attributes import OptimizationAttributes
 from fabricfit.errors import InvalidInputError
 from fabricfit.network.describe import get_attributes_from_keras_model
-from fabricfit.training import Data, make_engine
+from fabricfit.samples import Data
+from fabricfit.training import make_engine
 from tests.common import blobs, kernel_of, mlp
 
 pytestmark = pytest.mark.keras

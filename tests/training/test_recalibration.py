@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from fabricfit.errors import InvalidInputError
-from fabricfit.training import Data, make_engine
+from fabricfit.samples import Data
+from fabricfit.training import make_engine
 from fabricfit.training.recalibration import Recalibration
 from tests.common import L, blobs, weights_of
 from tests.optimization.test_structured import prune, resnet8, textures

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fabricfit.choices import Treatment
 from fabricfit.network.reader import read
-from fabricfit.training import Data
+from fabricfit.samples import Data
 from fabricfit.training.weight_update import OptimalBrainSurgeonUpdate, surviving_weights
 from tests.common import L, blobs, kernel_of, lenet, mlp, outputs_of, weights_of
 from tests.optimization.runs import run

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fabricfit.errors import InvalidInputError
+from fabricfit.losses import ModelMetric
 from fabricfit.network.describe import get_attributes_from_keras_model
 from fabricfit.network.reader import read
 from fabricfit.objectives import ParameterEstimator
@@ -18,7 +19,8 @@ from fabricfit.optimization.eligible_layers import decide
 from fabricfit.optimization.levels import LevelSelector
 from fabricfit.optimization.optimize import sparsity_target
 from fabricfit.optimization.settings import OptimizationSettings
-from fabricfit.training import Data, fresh_metric, make_engine
+from fabricfit.samples import Data
+from fabricfit.training import make_engine
 from fabricfit.training.strengths import uniform_strengths
 from fabricfit.tuning.successive_halving import candidates, halve, rungs
 from tests.common import blobs, described, engine_for, kernel_of, mlp, weights_of
@@ -104,7 +106,7 @@ def test_all_trials_share_one_compiled_step():
     model = mlp()
     attributes = described(model)
     engine = engine_for(model, attributes)
-    metric = fresh_metric("accuracy", engine.predict(X[:2]), y[:2])
+    metric = ModelMetric("accuracy")
     data = Data(X, y)
     halve(
         engine, candidates(attributes, VALUES, 6, 0), data, lambda e: e.evaluate(data, metric),
@@ -148,7 +150,7 @@ def test_evaluating_prunes_and_leaves_everything_as_it_was():
     engine = make_engine(model, LOSS, "adam", decisions.attributes)
     engine.train_epoch(data, np.arange(256), 8)
     before = engine.get_weights()
-    metric = fresh_metric("accuracy", engine.predict(data.X[:2]), data.y[:2])
+    metric = ModelMetric("accuracy")
     found = levels.make_evaluator(0.8, data, metric)(engine)
     for ours, expected in zip(engine.get_weights(), before, strict=True):
         np.testing.assert_array_equal(ours, expected)
@@ -167,7 +169,7 @@ def test_a_target_out_of_reach_is_evaluated_lower():
     model = mlp()
     levels, decisions, data = levels_of(model)
     engine = make_engine(model, LOSS, "adam", decisions.attributes)
-    metric = fresh_metric("accuracy", engine.predict(data.X[:2]), data.y[:2])
+    metric = ModelMetric("accuracy")
     assert levels.make_evaluator(1.0, data, metric)(engine) == levels.make_evaluator(
         0.95, data, metric
     )(engine)

@@ -30,18 +30,29 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
 
 
+_Named = Annotated[dict[str, str | list[str]], Field(min_length=1)]
+
+
 class DataConfig(_Section):
     """Sources of the samples."""
 
     source: str = Field(
-        description="An .npz, .h5 or .parquet file, or 'module:function', which returns "
-        "((X, y), (X_val, y_val)) or (X, y)."
+        description="An .npz, .h5 or .parquet file, or 'module:function', which returns (X, y), "
+        "(X, y, weights), or two of these, for training and for validation."
     )
-    inputs: str | list[str] | None = Field(
+    inputs: str | list[str] | _Named | None = Field(
         default=None,
-        description="Name of the inputs in the file ('X'); of a Parquet file, the columns.",
+        description="Name of the inputs in the file ('X'); of a Parquet file, the columns. For several "
+        "inputs, the names of the arrays, if these are the model's, or input: array.",
     )
-    targets: str | list[str] = Field(default="y", description="Name of the targets in the file.")
+    targets: str | list[str] | _Named = Field(
+        default="y",
+        description="Name of the targets in the file; for several outputs as for several inputs.",
+    )
+    weights: str | None = Field(
+        default=None,
+        description="Name of the weights of the samples in the file; by default 'w', if there is one.",
+    )
     validation: str | None = Field(
         default=None,
         description="Another source for validation; by default X_val and y_val of the file, or a "
@@ -90,6 +101,9 @@ class BudgetConfig(_Amounts):
         return self
 
 
+_ByOutput = Annotated[dict[str, str], Field(min_length=1)]
+
+
 class TrainingConfig(_Section):
     """Settings of the training, named as in fabricfit.OptimizationSettings."""
 
@@ -97,8 +111,10 @@ class TrainingConfig(_Section):
     epochs: Count = 10
     optimizer: str = "adam"
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    loss: str = "sparse_categorical_crossentropy"
-    metric: str = "accuracy"
+    loss: str | list[str | None] | _ByOutput = "sparse_categorical_crossentropy"
+    loss_weights: float | list[float] | dict[str, float] | None = None
+    class_weight: dict[int, float] | None = None
+    metric: str | list[str | list[str] | None] | dict[str, str | list[str]] = "accuracy"
     increasing: bool = True
     rtol: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     ranking_metric: str | None = None

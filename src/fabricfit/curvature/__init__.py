@@ -52,6 +52,8 @@ def get_model_gradients(
     X: Any,
     y: Any,
     *,
+    sample_weight: Any = None,
+    loss_weights: Any = None,
     batch_size: int | None = None,
     samples: int | None = None,
     seed: int = 0,
@@ -64,13 +66,20 @@ def get_model_gradients(
         A built model, which is not changed. It is run at inference (no dropout, moving statistics).
     loss_fn
         A ``keras.losses.Loss``, the name of a loss, or a function ``(y_true, y_pred)`` that returns
-        a value for each sample or the mean over a batch. The mean over samples is what is
+        a value for each sample or the mean over a batch; for several outputs also a dict by output name or a
+        list, see :class:`fabricfit.losses.ModelLoss`. The mean over samples is what is
         differentiated, whatever reduction the loss declares (``'sum'`` included). With several
         outputs the losses add up. Penalties of regularizers are no part of it.
     X
-        Inputs of shape ``(samples, …)``; a list, tuple or dict of such arrays for several inputs.
+        Inputs of shape ``(samples, …)``; a list, a tuple, or a dict by the names of inputs for several.
     y
-        Targets, as the loss expects them; a list, tuple or dict of arrays for several outputs.
+        Targets, as the loss expects them; a list, a tuple, or a dict by the names of outputs for several.
+    sample_weight
+        Weights of the samples, at least 0: of shape ``(samples,)`` for all outputs, or some for each
+        output, as ``y``. ``None`` for 1.
+    loss_weights
+        What the losses of outputs are multiplied by: a dict by output name, a list, or a number for a
+        single output. ``None`` for 1.
     batch_size
         Samples in a batch; by default as many as fit a memory budget of about 128 MB.
     samples
@@ -93,8 +102,8 @@ def get_model_gradients(
     """
     from fabricfit.curvature.derivatives import Curvature
 
-    curvature = Curvature(model, None, loss_fn, batch_size)
-    return curvature.gradients(X, y, samples=samples, seed=seed)
+    curvature = Curvature(model, None, loss_fn, batch_size, loss_weights=loss_weights)
+    return curvature.gradients(X, y, sample_weight, samples=samples, seed=seed)
 
 
 def get_model_hessians(
@@ -103,6 +112,8 @@ def get_model_hessians(
     X: Any,
     y: Any,
     *,
+    sample_weight: Any = None,
+    loss_weights: Any = None,
     batch_size: int | None = None,
     method: str = "auto",
     samples: int | None = None,
@@ -113,7 +124,7 @@ def get_model_hessians(
 
     Parameters
     ----------
-    model, loss_fn, X, y, batch_size, method, samples, probes, seed
+    model, loss_fn, X, y, sample_weight, loss_weights, batch_size, method, samples, probes, seed
         As for :func:`model_hessian`. The methods of the kernels, and the errors of estimates, are
         logged.
 
@@ -134,6 +145,8 @@ def get_model_hessians(
         loss_fn,
         X,
         y,
+        sample_weight=sample_weight,
+        loss_weights=loss_weights,
         batch_size=batch_size,
         method=method,
         samples=samples,
@@ -149,6 +162,8 @@ def model_hessian(
     X: Any,
     y: Any,
     *,
+    sample_weight: Any = None,
+    loss_weights: Any = None,
     batch_size: int | None = None,
     method: str = "auto",
     samples: int | None = None,
@@ -161,7 +176,7 @@ def model_hessian(
 
     Parameters
     ----------
-    model, loss_fn, X, y, batch_size, samples
+    model, loss_fn, X, y, sample_weight, loss_weights, batch_size, samples
         As for :func:`get_model_gradients`.
     method
         ``'auto'`` uses, kernel by kernel, Gauss–Newton where that is exact, see
@@ -209,8 +224,10 @@ def model_hessian(
     """
     from fabricfit.curvature.derivatives import Curvature
 
-    curvature = Curvature(model, None, loss_fn, batch_size)
-    return curvature.hessians(X, y, method=method, samples=samples, probes=probes, seed=seed)
+    curvature = Curvature(model, None, loss_fn, batch_size, loss_weights=loss_weights)
+    return curvature.hessians(
+        X, y, sample_weight, method=method, samples=samples, probes=probes, seed=seed
+    )
 
 
 def hessian_method(model: keras.Model) -> str:
@@ -244,12 +261,13 @@ def loss_gradients(
     X: Any,
     y: Any,
     *,
+    sample_weight: Any = None,
     batch_size: int | None = None,
 ) -> dict[str, np.ndarray]:
     """Return the gradients of the mean loss in chosen kernels, a mapping of key -> variable."""
     from fabricfit.curvature.derivatives import Curvature
 
-    return Curvature(model, variables, loss_fn, batch_size).gradients(X, y)
+    return Curvature(model, variables, loss_fn, batch_size).gradients(X, y, sample_weight)
 
 
 def hessian_diagonal(
@@ -259,12 +277,12 @@ def hessian_diagonal(
     X: Any,
     y: Any,
     *,
+    sample_weight: Any = None,
     batch_size: int | None = None,
     method: str = "auto",
 ) -> dict[str, np.ndarray]:
     """Return the Hessian's diagonal in chosen kernels, a mapping of key -> variable."""
     from fabricfit.curvature.derivatives import Curvature
 
-    return dict(
-        Curvature(model, variables, loss_fn, batch_size).hessians(X, y, method=method).values
-    )
+    curvature = Curvature(model, variables, loss_fn, batch_size)
+    return dict(curvature.hessians(X, y, sample_weight, method=method).values)

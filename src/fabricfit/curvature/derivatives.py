@@ -14,14 +14,17 @@ from fabricfit.checks import optional_whole_number
 from fabricfit.curvature.exact import exact_diagonal, product_count
 from fabricfit.curvature.gauss_newton import gauss_newton_diagonal
 from fabricfit.curvature.gradients import kernel_gradients
+from fabricfit.curvature.hooks import run
 from fabricfit.curvature.linearity import why_not_piecewise_linear
-from fabricfit.curvature.loss_function import Problem
+from fabricfit.curvature.loss_function import MAX_BATCH, Problem
 from fabricfit.curvature.losses import LossSum
 from fabricfit.curvature.probes import Estimate, default_probes, estimated_diagonal, relative_error
 from fabricfit.curvature.result import HessianDiagonal
 from fabricfit.curvature.samples import Samples
 from fabricfit.errors import InvalidInputError, unknown_name
+from fabricfit.losses import ModelLoss
 from fabricfit.network.reader import Network, kernel_variables, read_if_possible
+from fabricfit.samples import Data, Door, open_data
 
 __all__ = ["EXACT_WORK", "METHODS", "Curvature"]
 
@@ -48,10 +51,12 @@ class Curvature:
     kernels
         Key -> kernel variable; ``None`` for the kernels of all layers, by layer name.
     loss_fn
-        As for :func:`~fabricfit.curvature.get_model_gradients`.
+        As for :func:`~fabricfit.curvature.get_model_gradients`; or a :class:`~fabricfit.losses.ModelLoss`.
     batch_size
         Samples in a batch; by default as many as fit a memory budget of about 128 MB. Kernels that
         are probed in their weights have theirs in smaller ones.
+    loss_weights
+        As for :func:`~fabricfit.curvature.get_model_gradients`.
 
     Raises
     ------
@@ -67,12 +72,18 @@ class Curvature:
         kernels: Mapping[str, keras.Variable] | None,
         loss_fn: Any,
         batch_size: int | None = None,
+        *,
+        loss_weights: Any = None,
     ) -> None:
         self._network = read_if_possible(model)
         self.model: keras.Model = model if self._network is None else self._network.model
         self.kernels = dict(self._own_kernels() if kernels is None else kernels)
-        self.loss_fn = loss_fn
-        self._loss = LossSum(loss_fn)
+        ends = None if self._network is None else self._network.ends
+        self.loss = loss_fn
+        if not isinstance(loss_fn, ModelLoss):
+            self.loss = ModelLoss(loss_fn, loss_weights, None if ends is None else ends.outputs)
+        self._loss = LossSum(self.loss)
+        self._door = Door(ends, self.loss.needed if ends is not None else None)
         self._batch_size = optional_whole_number("batch_size", batch_size)
         self._obstacle = why_not_piecewise_linear(self._network)
         self._kind: Hashable = None
@@ -84,16 +95,22 @@ class Curvature:
         return {name: kernel.variable for name, kernel in self._network.kernels.items()}
 
     def gradients(
-        self, X: Any, y: Any, *, samples: int | None = None, seed: int = 0
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        samples: int | None = None,
+        seed: int = 0,
     ) -> dict[str, np.ndarray]:
         """Return the gradient of the mean loss in every kernel.
 
         Parameters
         ----------
-        X, y, samples, seed
+        X, y, sample_weight, samples, seed
             As for :func:`~fabricfit.curvature.get_model_gradients`.
         """
-        data = Samples(self.model, X, y, samples, seed)
+        data = self._read(X, y, sample_weight, samples, seed)
         problem = self._prepare(data)
         found = kernel_gradients(problem, data)
         return {key: self._mean(key, found[key], data) for key in problem.kernels}
@@ -102,6 +119,7 @@ class Curvature:
         self,
         X: Any,
         y: Any,
+        sample_weight: Any = None,
         *,
         method: str = "auto",
         samples: int | None = None,
@@ -112,10 +130,10 @@ class Curvature:
 
         Parameters
         ----------
-        X, y, method, samples, probes, seed
+        X, y, sample_weight, method, samples, probes, seed
             As for :func:`~fabricfit.curvature.model_hessian`.
         """
-        data = Samples(self.model, X, y, samples, seed)
+        data = self._read(X, y, sample_weight, samples, seed)
         problem = self._prepare(data)
         wanted = self._count_probes(problem, data, probes)
         ways = self._choose_methods(problem, data, method, wanted)
@@ -154,7 +172,7 @@ class Curvature:
         X, y, method, samples, probes
             As for :meth:`hessians`. Of the data only the shapes matter.
         """
-        data = Samples(self.model, X, y, samples)
+        data = self._read(X, y, None, samples)
         problem = self._prepare(data)
         return self._choose_methods(
             problem, data, method, self._count_probes(problem, data, probes)
@@ -187,6 +205,28 @@ class Curvature:
         if method == "exact" or products <= probes or affordable:
             return "exact"
         return "estimate"
+
+    def _read(self, X: Any, y: Any, weights: Any, samples: int | None, seed: int = 0) -> Samples:
+        parts = (X, y) if weights is None else (X, y, weights)
+        data = open_data(parts, "", self._door)
+        assert isinstance(data, Data), "a tuple is read as a whole"
+        found = Samples(data, self.loss, samples, seed)
+        if self._network is not None and self._network.has_masked_outputs:
+            found.mask(self._compute_masks(found))
+        return found
+
+    def _compute_masks(self, data: Samples) -> list[np.ndarray | None]:
+        """Return which values of each output count, from one run of the model."""
+        variables = list(self.model.variables)
+        values = [variable.value for variable in variables]
+        found = []
+        for batch in data.batches(self._batch_size or MAX_BATCH, pad=False):
+            outputs = keras.tree.flatten(run(self.model, variables, values, batch.x))
+            masks = [getattr(each, "_keras_mask", None) for each in outputs]
+            found.append([None if m is None else ops.convert_to_numpy(m) for m in masks])
+        return [
+            None if each[0] is None else np.concatenate(each) for each in zip(*found, strict=True)
+        ]
 
     def _prepare(self, data: Samples) -> Problem:
         if self._problem is None or self._kind != data.kind:

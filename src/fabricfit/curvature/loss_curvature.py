@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import keras
 from keras import ops
@@ -12,13 +11,15 @@ from keras import ops
 from fabricfit.curvature.autodiff import Autodiff, Tensor
 from fabricfit.curvature.linearity import Head
 from fabricfit.curvature.losses import LossSum
+from fabricfit.losses import function_of, options_of
+from fabricfit.network.ends import Targets
 
 __all__ = ["LossCurvature"]
 
-_CROSS_ENTROPIES = {
-    keras.losses.categorical_crossentropy: keras.losses.CategoricalCrossentropy,
-    keras.losses.sparse_categorical_crossentropy: keras.losses.SparseCategoricalCrossentropy,
-}
+_CROSS_ENTROPIES = (
+    keras.losses.categorical_crossentropy,
+    keras.losses.sparse_categorical_crossentropy,
+)
 
 _ELEMENTWISE_LOSSES = (
     keras.losses.mean_squared_error,
@@ -27,12 +28,6 @@ _ELEMENTWISE_LOSSES = (
     keras.losses.huber,
     keras.losses.log_cosh,
     keras.losses.poisson,
-    keras.losses.MeanSquaredError,
-    keras.losses.MeanAbsoluteError,
-    keras.losses.BinaryCrossentropy,
-    keras.losses.Huber,
-    keras.losses.LogCosh,
-    keras.losses.Poisson,
 )
 
 _ELEMENTWISE_ACTIVATIONS = (
@@ -98,7 +93,7 @@ class LossCurvature:
         flat = [ops.reshape(output, (output.shape[0], -1)) for output in outputs]
         return ops.cast(ops.concatenate(flat, axis=1), keras.config.floatx())
 
-    def total(self, z: Tensor, y: Sequence[Tensor], weights: Tensor) -> Tensor:
+    def total(self, z: Tensor, y: Targets, weights: Tensor) -> Tensor:
         """Return the loss, summed over samples; of softmax cross-entropy without Keras' clipping.
 
         Parameters
@@ -111,7 +106,7 @@ class LossCurvature:
         label_sum, targets = self._labels(z, y, weights)
         return ops.sum(label_sum * ops.logsumexp(z, axis=-1)) - ops.sum(targets * z)
 
-    def gradient(self, z: Tensor, y: Sequence[Tensor], weights: Tensor) -> Tensor:
+    def gradient(self, z: Tensor, y: Targets, weights: Tensor) -> Tensor:
         """Return the derivatives of :meth:`total` in the network's outputs, shape ``(n, C)``."""
 
         def total(primals: list[Tensor]) -> tuple[Tensor, None]:
@@ -121,7 +116,7 @@ class LossCurvature:
         return pullback(ops.ones_like(value))[0]
 
     def factors(
-        self, z: Tensor, y: Sequence[Tensor], weights: Tensor, index: Tensor
+        self, z: Tensor, y: Targets, weights: Tensor, index: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Return some of the C factors of every sample's Hessian.
 
@@ -130,7 +125,7 @@ class LossCurvature:
         z
             The network's outputs, shape ``(n, C)``.
         y
-            Targets, one array for each output.
+            Targets.
         weights
             Shape ``(n,)``, 0 for padding.
         index
@@ -146,7 +141,7 @@ class LossCurvature:
         return self._factors(ops.stop_gradient(z), y, weights, index)
 
     def _of_softmax(
-        self, z: Tensor, y: Sequence[Tensor], weights: Tensor, index: Tensor
+        self, z: Tensor, y: Targets, weights: Tensor, index: Tensor
     ) -> tuple[Tensor, Tensor]:
         p = ops.softmax(z, axis=-1)
         label_sum, _ = self._labels(z, y, weights)
@@ -154,20 +149,23 @@ class LossCurvature:
         vectors = _basis(index, self.size, z)[:, None, :] - p[None]
         return chosen * label_sum[None], vectors
 
-    def _labels(self, z: Tensor, y: Sequence[Tensor], weights: Tensor) -> tuple[Tensor, Tensor]:
+    def _labels(self, z: Tensor, y: Targets, weights: Tensor) -> tuple[Tensor, Tensor]:
         """Return the weighted targets of softmax cross-entropy: each sample's sum, and all of them."""
-        weights = ops.cast(weights, z.dtype)
-        if self._loss_class() is keras.losses.CategoricalCrossentropy:
-            smoothing = self._loss_options().get("label_smoothing", 0.0)
-            targets = (1.0 - smoothing) * ops.cast(y[0], z.dtype) + smoothing / self.size
+        weights = ops.cast(weights, z.dtype) * self._loss.losses.weights[0]
+        if y.weights:
+            weights = weights * ops.cast(ops.reshape(y.weights_of(0), (-1,)), z.dtype)
+        loss, given = self._loss.losses.losses[0], y.labels_of(0)
+        if function_of(loss) is keras.losses.categorical_crossentropy:
+            smoothing = options_of(loss).get("label_smoothing", 0.0)
+            targets = (1.0 - smoothing) * ops.cast(given, z.dtype) + smoothing / self.size
         else:
-            labels = ops.cast(ops.reshape(y[0], (-1,)), "int32")
+            labels = ops.cast(ops.reshape(given, (-1,)), "int32")
             targets = ops.one_hot(labels, self.size, dtype=z.dtype)
         targets = targets * weights[:, None]
         return ops.sum(targets, axis=-1), targets
 
     def _of_elements(
-        self, z: Tensor, y: Sequence[Tensor], weights: Tensor, index: Tensor
+        self, z: Tensor, y: Targets, weights: Tensor, index: Tensor
     ) -> tuple[Tensor, Tensor]:
         diagonal = self._products(z, y, weights, ops.ones_like(z)[None])[0]
         basis = _basis(index, self.size, z)[:, None, :]
@@ -175,7 +173,7 @@ class LossCurvature:
         return ops.transpose(ops.take(diagonal, index, axis=1)), vectors
 
     def _by_eigenvectors(
-        self, z: Tensor, y: Sequence[Tensor], weights: Tensor, index: Tensor
+        self, z: Tensor, y: Targets, weights: Tensor, index: Tensor
     ) -> tuple[Tensor, Tensor]:
         basis = ops.eye(self.size, dtype=z.dtype)[:, None, :]
         directions = ops.broadcast_to(basis, (self.size, z.shape[0], self.size))
@@ -184,9 +182,7 @@ class LossCurvature:
         chosen = ops.transpose(ops.take(vectors, index, axis=2), (2, 0, 1))
         return ops.transpose(ops.take(values, index, axis=1)), chosen
 
-    def _products(
-        self, z: Tensor, y: Sequence[Tensor], weights: Tensor, directions: Tensor
-    ) -> Tensor:
+    def _products(self, z: Tensor, y: Targets, weights: Tensor, directions: Tensor) -> Tensor:
         """Hessian times each direction, all samples at once, shape ``(K, n, C)``."""
 
         def total(primals: list[Tensor]) -> tuple[Tensor, None]:
@@ -208,32 +204,22 @@ class LossCurvature:
             start = stop
         return outputs
 
-    def _loss_class(self) -> Any:
-        function = self._loss.function
-        for plain, kind in _CROSS_ENTROPIES.items():
-            if function is plain or type(function) is kind:
-                return kind
-        return None
-
-    def _loss_options(self) -> dict[str, Any]:
-        function = self._loss.function
-        return function.get_config() if isinstance(function, keras.losses.Loss) else {}
-
     def _is_softmax_cross_entropy(self) -> bool:
-        options = self._loss_options()
+        loss = self._loss.losses.losses[0]
+        options = options_of(loss)
         wanted = keras.activations.softmax
         if options.get("from_logits", False):
             wanted = keras.activations.linear
         return (
-            self._loss_class() is not None
+            function_of(loss) in _CROSS_ENTROPIES
             and self._heads[0].activation is wanted
             and options.get("ignore_class") is None
             and options.get("axis", -1) == -1
         )
 
     def _is_elementwise(self) -> bool:
-        function = self._loss.function
-        known = type(function) in _ELEMENTWISE_LOSSES or function in _ELEMENTWISE_LOSSES
+        losses = self._loss.losses.losses
+        known = all(each is None or function_of(each) in _ELEMENTWISE_LOSSES for each in losses)
         return known and all(head.activation in _ELEMENTWISE_ACTIVATIONS for head in self._heads)
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 
 from fabricfit.checks import optional_whole_number
-from fabricfit.errors import InvalidInputError, InvalidTypeError
+from fabricfit.losses import ModelLoss, options_of
+from fabricfit.network.ends import Targets
+from fabricfit.samples import Data
 
 __all__ = ["Batch", "Samples"]
 
@@ -17,26 +19,25 @@ __all__ = ["Batch", "Samples"]
 class Batch(NamedTuple):
     """A batch of a data set.
 
-    ``x`` is structured as the model expects it, ``y`` holds one array for each output, ``weights`` is
-    1 for a real sample and 0 for padding, shape ``(batch,)``.
+    ``x`` is structured as the model takes it, ``y`` holds the targets, ``weights`` is 1 for a real
+    sample and 0 for padding, shape ``(batch,)``.
     """
 
     x: Any
-    y: list[np.ndarray]
+    y: Targets
     weights: np.ndarray
 
 
 class Samples:
-    """Inputs and targets of a model, all or some, checked before any work begins.
+    """Inputs and targets of a model, all or some.
 
     Parameters
     ----------
-    model
-        The model that the data is for.
-    X
-        Array of shape ``(samples, …)``; a list, tuple or dict of arrays for several inputs.
-    y
-        Array of shape ``(samples, …)``; a list, tuple or dict of arrays for several outputs.
+    data
+        The samples, as the model takes them.
+    losses
+        The loss of each output. Labels that it ignores get the weight 0; and where it divides by the
+        weights of samples rather than by their number, they are divided by their mean.
     most
         Largest number of samples; of more, as many are drawn without replacement.
     seed
@@ -45,41 +46,59 @@ class Samples:
     Raises
     ------
     InvalidInputError
-        There is no sample, lengths differ, a value is not finite, or ``most`` is no positive number.
-    InvalidTypeError
-        The data is not numeric.
+        ``most`` is no positive number.
     """
 
     def __init__(
-        self, model: keras.Model, X: Any, y: Any, most: int | None = None, seed: int = 0
+        self, data: Data, losses: ModelLoss, most: int | None = None, seed: int = 0
     ) -> None:
-        self._x = _arrays("X", X, len(getattr(model, "inputs", None) or ()))
-        targets = _arrays("y", y, len(getattr(model, "outputs", None) or ()))
-        if isinstance(targets, dict) and set(targets) == set(getattr(model, "output_names", ())):
-            targets = [targets[name] for name in model.output_names]
-        self._y: list[np.ndarray] = keras.tree.flatten(targets)
-        leaves = [*keras.tree.flatten(self._x), *self._y]
-        lengths = {len(leaf) for leaf in leaves}
-        if len(lengths) != 1:
-            raise InvalidInputError(
-                "X and y must hold the same number of samples. Received arrays of the shapes: "
-                f"{[leaf.shape for leaf in leaves]}"
-            )
-        count = lengths.pop()
-        if not count:
-            raise InvalidInputError("X and y must hold at least one sample. Received: none")
-        most = optional_whole_number("samples", most)
-        self._used: np.ndarray | None = None
+        most, count = optional_whole_number("samples", most), len(data)
         if most is not None and most < count:
-            self._used = np.sort(np.random.default_rng(seed).choice(count, most, replace=False))
-        self.size = count if self._used is None else len(self._used)
+            drawn = np.sort(np.random.default_rng(seed).choice(count, most, replace=False))
+            data = data.take(drawn)
+        self._x, y = keras.tree.map_structure(_as_computed, (data.X, data.y))
+        self._losses = losses
+        self._given = y
+        self._y = self._weigh([None] * len(y.labels))
+        self.size = len(data)
 
     @property
     def kind(self) -> Hashable:
         """What a compiled step depends on: structure, shapes and types, but for the samples."""
-        structure = tuple(self._x) if isinstance(self._x, dict) else type(self._x)
-        leaves = [*keras.tree.flatten(self._x), *self._y]
-        return structure, tuple((leaf.shape[1:], leaf.dtype.str) for leaf in leaves), len(self._y)
+        structure = str(keras.tree.map_structure(lambda _: 0, (self._x, self._y)))
+        leaves = keras.tree.flatten((self._x, self._y))
+        return structure, tuple((leaf.shape[1:], leaf.dtype.str) for leaf in leaves)
+
+    def mask(self, masks: Sequence[Any]) -> None:
+        """Leave out what a model masks.
+
+        Parameters
+        ----------
+        masks
+            For each output, which of its values count, shape ``(samples, …)``; None for all.
+        """
+        self._y = self._weigh(masks)
+
+    def _weigh(self, masks: Sequence[Any]) -> Targets:
+        """Return targets whose weights hold what is ignored or masked, and what losses do with weights."""
+        labels = list(self._given.labels)
+        weights: list[np.ndarray | None] = []
+        for place, (label, used) in enumerate(zip(labels, masks, strict=True)):
+            loss = self._losses.losses[place if self._losses.names else 0]
+            given = self._given.weights_of(place)
+            if loss is None or isinstance(label, tuple):
+                weights.append(None)
+                continue
+            ignored = options_of(loss).get("ignore_class")
+            if ignored is not None:
+                counted = np.reshape(label != ignored, _shape_of_values(label))
+                used = counted if used is None else counted & used
+                labels[place] = np.where(label != ignored, label, 0)
+            weights.append(_leave_out(given, used, loss.reduction))
+        tidy = () if all(each is None for each in weights) else weights
+        return self._given._replace(
+            labels=tuple(labels), weights=tuple(() if each is None else each for each in tidy)
+        )
 
     def batch(self, start: int, size: int, *, pad: bool = True) -> Batch:
         """Return the samples from ``start`` on, padded to ``size`` by the first of them."""
@@ -89,10 +108,8 @@ class Samples:
         if pad and count < size:
             index = np.concatenate([index, np.full(size - count, start)])
             weights = np.concatenate([weights, np.zeros(size - count, np.float32)])
-        if self._used is not None:
-            index = self._used[index]
-        x = keras.tree.map_structure(lambda leaf: leaf[index], self._x)
-        return Batch(x, [leaf[index] for leaf in self._y], weights)
+        x, y = keras.tree.map_structure(lambda leaf: leaf[index], (self._x, self._y))
+        return Batch(x, y, weights)
 
     def batches(self, size: int, *, pad: bool = True) -> Iterator[Batch]:
         """Iterate over the data once, in order.
@@ -109,32 +126,27 @@ class Samples:
             yield self.batch(start, size, pad=pad)
 
 
-def _arrays(name: str, data: Any, expected: int) -> Any:
-    """Turn data into arrays; a sequence is several arrays where the model expects several."""
-    if isinstance(data, dict):
-        return {key: _array(f"{name}[{key!r}]", value) for key, value in data.items()}
-    if isinstance(data, list | tuple):
-        alone = len(data) == 1 and np.ndim(data[0]) > 1
-        if expected > 1 or alone or (not expected and all(hasattr(d, "shape") for d in data)):
-            found = [_array(f"{name}[{i}]", value) for i, value in enumerate(data)]
-            return found[0] if alone and expected == 1 else found
-    return _array(name, data)
+def _as_computed(array: np.ndarray) -> np.ndarray:
+    wanted = keras.config.floatx() if array.dtype.kind == "f" else np.int32
+    return array.astype(wanted, copy=False)
 
 
-def _array(name: str, data: Any) -> np.ndarray:
-    array = np.asarray(keras.ops.convert_to_numpy(data) if keras.ops.is_tensor(data) else data)
-    if array.dtype.kind not in "biuf":
-        raise InvalidTypeError(
-            f"{name} must be an array of numbers. Received: {type(data).__name__} of dtype "
-            f"{array.dtype}"
-        )
-    if not array.ndim:
-        raise InvalidInputError(f"{name} must hold samples along its first axis. Received: {data}")
-    if array.dtype.kind == "f":
-        if not np.isfinite(array).all():
-            bad = int(array.size - np.isfinite(array).sum())
-            raise InvalidInputError(
-                f"{name} must be finite. Received: {bad} values of NaN or infinity"
-            )
-        return array.astype(keras.config.floatx(), copy=False)
-    return array.astype(np.int32, copy=False)
+def _shape_of_values(label: np.ndarray) -> tuple[int, ...]:
+    """Return the shape of a loss for labels that are numbers of classes."""
+    return label.shape[:-1] if label.ndim > 1 and label.shape[-1] == 1 else label.shape
+
+
+def _leave_out(
+    weights: np.ndarray | None, used: np.ndarray | None, reduction: str | None
+) -> np.ndarray | None:
+    """Return weights that are 0 for what is not used, and make up for it as a loss of Keras does."""
+    if used is not None:
+        share = 1.0 if reduction in ("sum", "mean_with_sample_weight") else max(used.mean(), 1e-30)
+        factor = (used / share).astype(keras.config.floatx())
+        if weights is None:
+            weights = factor
+        else:
+            weights = weights.reshape(weights.shape + (1,) * (factor.ndim - weights.ndim)) * factor
+    if weights is not None and reduction == "mean_with_sample_weight":
+        weights = weights / max(weights.mean(), 1e-30)
+    return weights

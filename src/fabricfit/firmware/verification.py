@@ -56,6 +56,7 @@ from fabricfit.network.configuration import open_configuration
 from fabricfit.network.describe import describe_for_hls4ml, describe_network
 from fabricfit.network.estimation import estimate
 from fabricfit.network.reader import Network, as_network
+from fabricfit.samples import inputs_of
 from fabricfit.synthesis.comparison import Comparison, compare
 from fabricfit.synthesis.tools import find_tool, synthesize
 
@@ -150,7 +151,7 @@ def verify(
     _check_options(backend, samples, compile, synthesis)
     hls_config = open_configuration(hls_config, network)
     io_type = _resolve_io_type(hls_config, io_type)
-    arrays = _prepare_inputs(network.model, X, samples)
+    arrays = _prepare_inputs(network, X, samples)
     if y is not None and X is None:
         raise InvalidInputError("y holds the targets of X. Received: y without X")
     compared = [array[:samples] for array in arrays]
@@ -289,18 +290,13 @@ def _resolve_io_type(hls_config: Mapping[str, Any], io_type: str | None) -> str:
     return read_io_type(hls_config) if io_type is None else check_io_type(io_type)
 
 
-def _prepare_inputs(model: Any, X: Any, samples: int) -> Sequence[np.ndarray]:
+def _prepare_inputs(network: Network, X: Any, samples: int) -> Sequence[np.ndarray]:
     """Return one float64 array for each input of the model; random numbers where there is no data."""
-    shapes = [tuple(tensor.shape[1:]) for tensor in model.inputs]
+    shapes = network.ends.inputs.shapes
     if X is None:
         rng = np.random.default_rng(0)
         return [rng.normal(size=(samples, *(n or 1 for n in shape))) for shape in shapes]
-    given = list(X) if isinstance(X, (list, tuple)) and len(shapes) > 1 else [X]
-    if len(given) != len(shapes):
-        raise InvalidInputError(
-            f"X must hold one array for each of the model's {len(shapes)} inputs. "
-            f"Received: {len(given)}"
-        )
+    given = inputs_of(network.ends, X)
     arrays: list[np.ndarray] = []
     for x, shape in zip(given, shapes, strict=True):
         try:

@@ -8,17 +8,16 @@ from typing import Any
 import keras
 
 from fabricfit.description.attributes import LayerAttributes
+from fabricfit.losses import ModelLoss, ModelMetric
 from fabricfit.network.cloning import copy_model
-from fabricfit.network.losses import resolve_loss
 from fabricfit.network.reader import read
 from fabricfit.run.defaults import REGULARIZATION_RANGE as DEFAULT_REGULARIZATION_RANGE
 from fabricfit.run.files import DEFAULT_DIRECTORY
+from fabricfit.samples import Door, open_data
 from fabricfit.training import (
     Penalty,
-    fresh_metric,
     fresh_optimizer,
     make_engine,
-    open_data,
 )
 from fabricfit.tuning.attach import attach_regularizers, remove_custom_regularizers
 from fabricfit.tuning.search import check_range, check_tuner, tune
@@ -72,7 +71,8 @@ def build_optimizable_model(
     increasing
         Whether a larger metric is better.
     train_dataset, validation_dataset
-        Pairs ``(X, y)``, or anything that yields such pairs batch by batch.
+        ``(X, y)`` or ``(X, y, weights)``, each part in any structure that Keras takes, or anything that
+        yields such batch by batch: see :func:`fabricfit.samples.open_data`.
     batch_size, epochs
         Samples in a step, and at most how many passes over the data a trial gets.
     verbose
@@ -106,11 +106,12 @@ def build_optimizable_model(
     model = read(model).model
     strengths = check_range(regularization_range)
     check_tuner(tuner)
-    train, validation = open_data(train_dataset, "train"), open_data(validation_dataset, "val")
-    few = validation.head(2)
-    metric = fresh_metric(validation_metric, model(few.X, training=False), few.y)
     network = read(copy_model(model, seed))
-    engine = make_engine(network, loss_fn, optimizer, {}, seed, Penalty(network, attributes))
+    outputs, door = network.ends.outputs, Door(network.ends)
+    loss, metric = ModelLoss(loss_fn, outputs=outputs), ModelMetric(validation_metric, outputs)
+    train = open_data(train_dataset, "train", door)
+    validation = open_data(validation_dataset, "val", door)
+    engine = make_engine(network, loss, optimizer, {}, seed, Penalty(network, attributes))
     tuned = tune(
         engine,
         attributes,
@@ -128,5 +129,6 @@ def build_optimizable_model(
     )
     engine.set_weights(tuned.weights)
     copy = attach_regularizers(network.model, attributes, tuned.strengths)
-    copy.compile(fresh_optimizer(optimizer), resolve_loss(loss_fn), metrics=[metric])
+    optimizer = fresh_optimizer(optimizer)
+    copy.compile(optimizer, **loss.for_compile(), metrics=metric.for_compile())
     return copy

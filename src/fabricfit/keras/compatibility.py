@@ -17,7 +17,6 @@ from fabricfit.optimization.setup import set_up
 from fabricfit.run import defaults
 from fabricfit.run.files import DEFAULT_DIRECTORY
 from fabricfit.scheduler import OptimizationScheduler
-from fabricfit.training import Data
 
 __all__ = ["optimize_keras_model_for_hls4ml", "optimize_model"]
 
@@ -72,8 +71,8 @@ def optimize_model(
         The sparsity levels: fractions of the resources of the optimizable layers to save
         (:func:`fabricfit.optimize` counts all layers). A copy is used.
     X_train, y_train, X_val, y_val
-        Inputs and targets, samples along the first axis; lists or dicts of arrays where the model has
-        several inputs or outputs.
+        Inputs and targets, samples along the first axis; lists or dicts by name of arrays where the model
+        has several inputs or outputs.
     batch_size
         Samples in a training step.
     epochs
@@ -155,7 +154,7 @@ def optimize_model(
         objective,
         sparsity_target(settings, of_whole_model=False),
         scheduler,
-        (Data(X_train, y_train, "train"), Data(X_val, y_val, "val")),
+        ((X_train, y_train), (X_val, y_val)),
         settings,
     )
     return run(setup).model

@@ -69,19 +69,23 @@ class MaskedBackprop:
         self._engine.project_weights()
         self._engine.reset_optimizer()
 
-    def __call__(self, X: Any, y: Any, s: float | None = None) -> float:
+    def __call__(
+        self, X: Any, y: Any, s: float | None = None, *, sample_weight: Any = None
+    ) -> float:
         """Train on one batch.
 
         Parameters
         ----------
         X, y
-            Inputs and targets of one batch.
+            Inputs and targets of one batch, in any structure that Keras takes.
         s
             The sparsity, which older code passes; it has no effect.
+        sample_weight
+            Weights of the samples, if any.
 
         Returns
         -------
         float
             The loss of the batch before the step, regularization included.
         """
-        return self._engine.step(X, y)
+        return self._engine.step(X, y, sample_weight)

@@ -15,7 +15,7 @@ import keras
 
 from fabricfit.layers.calls import Call, Tensor
 
-__all__ = ["Graph", "is_readable", "read_graph"]
+__all__ = ["Graph", "find_functional", "is_readable", "read_graph"]
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def is_readable(model: Any) -> bool:
     own_call = owner.__module__.split(".")[0] != "keras"
     if own_call or not isinstance(model, (keras.Sequential, keras.Function)):
         return False
-    return not isinstance(model, keras.Sequential) or _find_functional(model) is not None
+    return not isinstance(model, keras.Sequential) or find_functional(model) is not None
 
 
 def read_graph(model: keras.Model) -> Graph:
@@ -93,7 +93,7 @@ def read_graph(model: keras.Model) -> Graph:
     model
         A model that :func:`is_readable`; :func:`fabricfit.network.reader.read` checks that.
     """
-    function = _find_functional(model)
+    function = find_functional(model)
     depths = sorted(function._nodes_by_depth, reverse=True)
     nodes = [node for depth in depths for node in function._nodes_by_depth[depth]]
     uses = Counter(id(node.operation) for node in nodes)
@@ -126,7 +126,8 @@ def read_graph(model: keras.Model) -> Graph:
     return Graph(calls, tuple(tensors.values()), inputs, outputs, nested)
 
 
-def _find_functional(model: Any) -> Any:
+def find_functional(model: Any) -> Any:
+    """Return the functional model that runs a Sequential one, None before it is built; others as they are."""
     return model._functional if isinstance(model, keras.Sequential) else model
 
 

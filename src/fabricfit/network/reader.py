@@ -15,6 +15,7 @@ from fabricfit.description.attributes import LayerAttributes, OptimizationAttrib
 from fabricfit.errors import InvalidInputError, InvalidTypeError
 from fabricfit.layers import Kernel, family_of
 from fabricfit.network.connections import output_layers
+from fabricfit.network.ends import Ends, read_ends
 from fabricfit.network.graph import Graph, is_readable, read_graph
 from fabricfit.network.node_names import NodeNames
 from fabricfit.network.tracing import traced
@@ -57,6 +58,8 @@ class Network:
         ``'<layer>/<kernel>'``.
     grouped
         Names of the kernels of known layer families, which can be divided into groups.
+    ends
+        Names, order, structure and shapes of the model's inputs and outputs.
     """
 
     model: keras.Model
@@ -64,6 +67,7 @@ class Network:
     layers: Mapping[str, keras.layers.Layer]
     kernels: Mapping[str, Kernel]
     grouped: frozenset[str]
+    ends: Ends
 
     @cached_property
     def names(self) -> dict[int, str]:
@@ -89,6 +93,11 @@ class Network:
     def output_layers(self) -> frozenset[str]:
         """Names of the layers whose units are outputs of the model."""
         return frozenset(self.names[layer] for layer in output_layers(self.graph))
+
+    @property
+    def has_masked_outputs(self) -> bool:
+        """Whether some outputs say which of their values count."""
+        return any(self.graph.tensors[place].masked for place in self.graph.outputs)
 
     def kernel_arrays(self) -> dict[str, np.ndarray]:
         """Return the kernels as NumPy arrays, as the layers multiply by them now."""
@@ -192,6 +201,7 @@ def read(model: keras.Model, argument: str = "model") -> Network:
         layers,
         {name: kernel for name, (kernel, _) in kernels.items()},
         grouped,
+        read_ends(model),
     )
 
 

@@ -72,7 +72,8 @@ def fit(
     budget
         What the design may use.
     train_data, validation_data
-        Pairs ``(X, y)``, or anything that yields such pairs batch by batch.
+        ``(X, y)`` or ``(X, y, weights)``, each part in any structure that Keras takes, or anything that
+        yields such batch by batch: see :func:`fabricfit.samples.open_data`.
     settings
         How it is done. With ``rtol=None`` the budget is met whatever it costs; with a number, levels
         whose metric is worse than that are not accepted, and the model comes as near to the budget as

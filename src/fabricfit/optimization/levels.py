@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import keras
 import numpy as np
 
 from fabricfit.choices import Treatment
@@ -13,9 +12,11 @@ from fabricfit.choices.ranking import get_criterion
 from fabricfit.curvature import Curvature, HessianDiagonal
 from fabricfit.description.attributes import LayerAttributes
 from fabricfit.errors import InfeasibleError
+from fabricfit.losses import ModelLoss, ModelMetric
 from fabricfit.network.reader import Network
+from fabricfit.samples import Data, Dataset
 from fabricfit.selection.targets import Chosen, Target
-from fabricfit.training import Data, Dataset, Engine
+from fabricfit.training import Engine
 from fabricfit.training.data_ranges import DataRanges
 
 __all__ = ["LevelSelector"]
@@ -70,7 +71,7 @@ class LevelSelector:
         self,
         target: Target,
         attributes: Mapping[str, LayerAttributes],
-        loss_fn: Any,
+        loss_fn: ModelLoss | Any,
         criterion: Any,
         data: Dataset,
         before_pruning: Callable[[Mapping[str, Treatment]], None] | None = None,
@@ -143,7 +144,7 @@ class LevelSelector:
         return self.target.objective.model_usage(self._attributes, kernels)
 
     def make_evaluator(
-        self, level: float, validation: Dataset, metric: keras.metrics.Metric
+        self, level: float, validation: Dataset, metric: ModelMetric
     ) -> Callable[[Engine], float]:
         """Return an evaluator of an engine's present weights after pruning: a mean of the metric.
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import keras
 
 from fabricfit.errors import RunDirectoryError
+from fabricfit.losses import is_builtin
 from fabricfit.network.copying import names_in, unregistered_names
-from fabricfit.network.losses import resolve_loss
 from fabricfit.optimization.result import OptimizationResult
 from fabricfit.optimization.reuse import Start
 from fabricfit.optimization.savings import Account, deliver, weight_maps
@@ -19,7 +19,7 @@ from fabricfit.optimization.state import RunState
 from fabricfit.reporting.report import OptimizationReport
 from fabricfit.run import Recorder
 from fabricfit.run.files import GROUPS, MODEL, REPORT
-from fabricfit.training import fresh_metric, fresh_optimizer, is_builtin
+from fabricfit.training import fresh_optimizer
 
 __all__ = ["make_result"]
 
@@ -150,7 +150,9 @@ def _warn_of_remaining_units(setup: RunSetup, account: Account, sparsity: float)
 
 def _compile(model: keras.Model, setup: RunSetup) -> None:
     """Compile with Keras' own objects only: others would have to be there to load the model."""
-    settings = setup.settings
-    optimizer, loss = fresh_optimizer(settings.optimizer), resolve_loss(settings.loss_fn)
-    if all(map(is_builtin, (optimizer, loss, settings.validation_metric))):
-        model.compile(optimizer, loss, metrics=[fresh_metric(setup.metric)])
+    optimizer, loss = fresh_optimizer(setup.settings.optimizer), setup.engine.hard_loss
+    losses = [each for each in loss.losses if each is not None]
+    functions = [getattr(each, "fn", each) for each in losses]
+    metrics = [each for _, each in setup.metric.every()]
+    if all(map(is_builtin, (optimizer, *losses, *functions, *metrics))):
+        model.compile(optimizer, **loss.for_compile(), metrics=setup.metric.for_compile())

@@ -14,9 +14,10 @@ import numpy as np
 
 from fabricfit.description.attributes import LayerAttributes
 from fabricfit.errors import InvalidInputError
+from fabricfit.losses import is_builtin
 from fabricfit.network.copying import every_layer, stand_ins
 from fabricfit.optimization.settings import OptimizationSettings
-from fabricfit.training import Data, Dataset, is_builtin
+from fabricfit.samples import Data, Dataset
 from fabricfit.training.strengths import TunedStrengths, regularized_layers
 
 __all__ = ["Start", "fingerprint", "plain_setting"]
@@ -26,6 +27,8 @@ _DECISIVE_FOR_TUNING = (
     "epochs",
     "optimizer",
     "loss_fn",
+    "loss_weights",
+    "class_weight",
     "validation_metric",
     "increasing",
     "tuner",
@@ -134,9 +137,16 @@ def _compute_checksum(arrays: list[np.ndarray]) -> int:
 
 def plain_setting(value: Any) -> Any:
     """Turn a setting into something that is equal for equal settings."""
+    if isinstance(value, Mapping):
+        return {str(key): plain_setting(value[key]) for key in sorted(value, key=str)}
+    if isinstance(value, list | tuple):
+        return [plain_setting(each) for each in value]
     if hasattr(value, "get_config") and is_builtin(value):
         config = {key: each for key, each in value.get_config().items() if key != "name"}
         return type(value).__name__, str(config)
-    if callable(value):
-        return getattr(value, "__qualname__", repr(value))
-    return str(value)
+    if isinstance(value, np.ndarray):
+        return value.shape, _compute_checksum([value])
+    own = callable(value) or isinstance(value, keras.losses.Loss | keras.metrics.Metric)
+    if own and not isinstance(value, type):
+        return _name_object(value)
+    return getattr(value, "__qualname__", str(value))

@@ -13,9 +13,10 @@ from fabricfit.checks import optional_whole_number, whole_number
 from fabricfit.choices.ranking import get_criterion
 from fabricfit.errors import InvalidInputError, InvalidTypeError, require, unknown_name
 from fabricfit.knapsack import Options, implementations
-from fabricfit.network.losses import resolve_loss
+from fabricfit.losses import check_losses
 from fabricfit.run import defaults
 from fabricfit.run.files import DEFAULT_DIRECTORY
+from fabricfit.samples import check_class_weight
 from fabricfit.training import fresh_optimizer
 from fabricfit.tuning.search import check_range, check_tuner
 
@@ -33,8 +34,12 @@ class OptimizationSettings:
     epochs
         At most how many epochs a sparsity level is trained, ``rewinding_epochs`` of them unmasked.
     optimizer, loss_fn, validation_metric
-        Keras objects, their names, or what Keras' ``serialize`` returns (a loss also as a function). They are
-        copied, never changed.
+        Keras objects, their names, or what Keras' ``serialize`` returns (losses and metrics also as
+        functions), as ``model.compile`` takes them. They are never changed. Of a model with several
+        outputs, a loss or metric serves each by itself, or there is one for each, in a dict by output
+        name or a list: see :class:`fabricfit.losses.ModelLoss` and
+        :class:`fabricfit.losses.ModelMetric`. Several metrics count by their mean; ``'loss'`` is the
+        loss, as Keras' ``evaluate`` returns it.
     increasing
         Whether a larger metric is better.
     rtol
@@ -97,6 +102,12 @@ class OptimizationSettings:
         the run's own folder, or the one in which runs make theirs.
     checkpoint_seconds
         Seconds between two checkpoints of a stretch of training; they are written between two epochs.
+    loss_weights
+        What the losses of outputs are multiplied by: a dict by output name, a list, or a number for a single
+        output; None for 1.
+    class_weight
+        Class -> weight of the training samples that belong to it, for a model of one output; it
+        multiplies weights of samples. None for 1.
     """
 
     batch_size: int
@@ -129,6 +140,8 @@ class OptimizationSettings:
     temperature: float = defaults.TEMPERATURE
     resume: bool = False
     checkpoint_seconds: float = defaults.CHECKPOINT_SECONDS
+    loss_weights: Any = None
+    class_weight: Mapping[int, float] | None = None
 
     def __post_init__(self) -> None:
         for name, least in (
@@ -172,7 +185,8 @@ class OptimizationSettings:
         check_range(self.regularization_range)
         if check_tuner(self.tuner) in ("Bayesian", "Hyperband"):
             require("keras_tuner", "tuner", f"tuner={self.tuner!r}")
-        resolve_loss(self.loss_fn)
+        check_losses(self.loss_fn, self.loss_weights)
+        check_class_weight(self.class_weight)
         fresh_optimizer(self.optimizer)
         for callback in self.callbacks or ():
             if not isinstance(callback, keras.callbacks.Callback):

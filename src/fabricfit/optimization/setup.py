@@ -13,6 +13,7 @@ import numpy as np
 
 from fabricfit.description.attributes import LayerAttributes
 from fabricfit.errors import InvalidInputError, InvalidTypeError
+from fabricfit.losses import ModelLoss, ModelMetric
 from fabricfit.network.cloning import copy_model
 from fabricfit.network.reader import Arrays, Network, read
 from fabricfit.objectives import Objective, ObjectiveLike, as_objective
@@ -24,18 +25,16 @@ from fabricfit.optimization.savings import GivenDesign
 from fabricfit.optimization.settings import OptimizationSettings
 from fabricfit.optimization.state import describe_run
 from fabricfit.run import digest
+from fabricfit.samples import Dataset, Door, check_class_weight, open_data
 from fabricfit.scheduler import OptimizationScheduler
 from fabricfit.selection.targets import Target
 from fabricfit.training import (
-    Dataset,
     DistillationLoss,
     Engine,
     Penalty,
     add_teacher_outputs,
     check_against_model,
-    fresh_metric,
     make_engine,
-    open_data,
 )
 from fabricfit.training.data_ranges import DataRanges
 from fabricfit.training.recalibration import Recalibration
@@ -91,7 +90,7 @@ class RunSetup:
     training: Dataset
     validation: Dataset
     engine: Engine
-    metric: keras.metrics.Metric
+    metric: ModelMetric
     baseline: float
     target: Target
     levels: LevelSelector
@@ -166,7 +165,7 @@ class RunSetup:
         shapes = [[tuple(v.shape) for v in each.variables] for each in (model, self.engine.model)]
         if shapes[0] == shapes[1]:
             return self.evaluate_weights([keras.ops.convert_to_numpy(v) for v in model.variables])
-        other = make_engine(model, self.settings.loss_fn, "sgd")
+        other = make_engine(model, self.engine.hard_loss, "sgd")
         return other.evaluate(self.validation, self.metric)
 
 
@@ -208,13 +207,14 @@ def set_up(
     """
     core = as_objective(objective)
     scheduler = copy.deepcopy(_check_scheduler(scheduler))
-    samples, validation = open_data(data[0], "train"), open_data(data[1], "val")
+    loss = ModelLoss(settings.loss_fn, settings.loss_weights, network.ends.outputs)
+    metric = ModelMetric(settings.validation_metric, network.ends.outputs)
+    samples, validation = _open_both(network, data, settings, (loss, metric))
     decisions = decide(network, attributes, core)
-    engine = _make_engine(network, decisions, settings)
+    engine = _make_engine(network, decisions, settings, loss)
     check_against_model(engine, samples)
-    training = _add_teacher(network.model, samples, settings)
-    outputs = check_against_model(engine, validation)
-    metric = fresh_metric(settings.validation_metric, outputs, validation.head(8).y)
+    training = _add_teacher(network.model, samples, engine.hard_loss, settings)
+    check_against_model(engine, validation)
     target = make_target(decisions, network.counted_kernels(decisions.attributes))
     ranges = DataRanges(engine, samples)
     levels = _make_levels(target, decisions, engine, samples, settings, ranges)
@@ -249,20 +249,42 @@ def _check_scheduler(scheduler: Any) -> OptimizationScheduler:
     )
 
 
-def _make_engine(network: Network, decisions: Decisions, settings: OptimizationSettings) -> Engine:
-    attributes, loss = decisions.attributes, settings.loss_fn
+def _open_both(
+    network: Network,
+    data: tuple[Any, Any],
+    settings: OptimizationSettings,
+    compared: tuple[ModelLoss, ModelMetric],
+) -> tuple[Dataset, Dataset]:
+    """Return the samples to train on and to validate with; weights of classes are for training alone."""
+    needed = tuple(sorted({place for each in compared for place in each.needed}))
+    class_weight = check_class_weight(settings.class_weight)
+    doors = (Door(network.ends, needed, class_weight), Door(network.ends, needed))
+    train, validation = (
+        open_data(dataset, name, door)
+        for dataset, name, door in zip(data, ("train", "val"), doors, strict=True)
+    )
+    return train, validation
+
+
+def _make_engine(
+    network: Network, decisions: Decisions, settings: OptimizationSettings, hard_loss: ModelLoss
+) -> Engine:
+    attributes = decisions.attributes
+    loss: ModelLoss | DistillationLoss = hard_loss
     copied = read(copy_model(network.model, settings.seed))
     if settings.distillation:
-        loss = DistillationLoss(loss, settings.distillation, settings.temperature)
+        loss = DistillationLoss(hard_loss, settings.distillation, settings.temperature)
     penalty = Penalty(copied, attributes)
     return make_engine(copied, loss, settings.optimizer, attributes, settings.seed, penalty)
 
 
-def _add_teacher(model: keras.Model, samples: Dataset, settings: OptimizationSettings) -> Dataset:
+def _add_teacher(
+    model: keras.Model, samples: Dataset, loss: ModelLoss, settings: OptimizationSettings
+) -> Dataset:
     """Return samples with what the model says of them, where the run distills it."""
     if not settings.distillation:
         return samples
-    teacher = make_engine(copy_model(model), settings.loss_fn, "sgd")
+    teacher = make_engine(copy_model(model), loss, "sgd")
     return add_teacher_outputs(samples, teacher.predict)
 
 
@@ -277,7 +299,7 @@ def _make_levels(
     return LevelSelector(
         target,
         decisions.attributes,
-        settings.loss_fn,
+        engine.hard_loss,
         settings.ranking_metric or "l1",
         samples,
         OptimalBrainSurgeonUpdate(
@@ -301,7 +323,7 @@ def _check_start(reuse: OptimizationResult | None, identity: Mapping[str, Any]) 
     return reuse.start
 
 
-def _evaluate_baseline(engine: Engine, validation: Dataset, metric: keras.metrics.Metric) -> float:
+def _evaluate_baseline(engine: Engine, validation: Dataset, metric: ModelMetric) -> float:
     baseline = engine.evaluate(validation, metric)
     if not np.isfinite(baseline):
         raise InvalidInputError(

@@ -16,6 +16,7 @@ import numpy as np
 from fabricfit.errors import InfeasibleError, InvalidInputError, InvalidTypeError, unknown_name
 from fabricfit.hardware.budget import Budget
 from fabricfit.hls4ml.plain import ConfigurationLike
+from fabricfit.losses import is_builtin
 from fabricfit.network.configuration import open_configuration
 from fabricfit.network.copying import names_in, stand_ins
 from fabricfit.network.reader import as_network
@@ -27,7 +28,6 @@ from fabricfit.optimization.settings import OptimizationSettings
 from fabricfit.reporting.report import OptimizationReport, frame, is_better
 from fabricfit.run import RunDirectory, resolve_directory
 from fabricfit.run.files import MODEL
-from fabricfit.training import is_builtin
 
 __all__ = ["SweepPoint", "SweepResult", "sweep"]
 
@@ -307,7 +307,7 @@ class _Task:
         plain = {each.name: getattr(settings, each.name) for each in fields(settings)}
         for name in _SERIALIZED:
             # What is not Keras' own is sent as it is: by its code.
-            if not isinstance(plain[name], str) and is_builtin(plain[name]):
+            if all(map(is_builtin, _flatten(plain[name]))):
                 plain[name] = keras.saving.serialize_keras_object(plain[name])
         plain["callbacks"] = None
         model = as_network(model).model
@@ -331,9 +331,17 @@ class _Task:
             variable.assign(value)
         values = dict(self.settings)
         for name in _SERIALIZED:
-            if isinstance(values[name], dict):
+            if isinstance(values[name], dict | list):
                 values[name] = keras.saving.deserialize_keras_object(values[name])
         return model, OptimizationSettings(**values)
+
+
+def _flatten(value: Any) -> list[Any]:
+    """Return what a setting holds, where it holds something for each output."""
+    if isinstance(value, Mapping | list | tuple):
+        parts = value.values() if isinstance(value, Mapping) else value
+        return [each for part in parts for each in _flatten(part)]
+    return [] if value is None else [value]
 
 
 def _do_job(task: _Task, job: _Job) -> _Outcome:

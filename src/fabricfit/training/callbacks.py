@@ -10,7 +10,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from fabricfit.training.data import Data, Dataset, samples_in
+from fabricfit.losses import ModelMetric
+from fabricfit.samples import Data, Dataset, samples_in
 from fabricfit.training.engine import Engine
 
 __all__ = ["Watchers"]
@@ -41,7 +42,7 @@ class Watchers:
         self,
         callbacks: Sequence[keras.callbacks.Callback],
         engine: Engine,
-        metric: keras.metrics.Metric,
+        metric: ModelMetric,
         *,
         increasing: bool,
         data: Dataset,

@@ -8,7 +8,9 @@ import keras
 import numpy as np
 
 from fabricfit.errors import InvalidInputError
-from fabricfit.training.data import Data, Dataset
+from fabricfit.losses import ModelLoss, function_of, is_sparse, options_of
+from fabricfit.losses.resolve import Crossentropy
+from fabricfit.samples import Data, Dataset
 from fabricfit.training.engine import Engine
 
 __all__ = ["check_against_model"]
@@ -35,8 +37,7 @@ def check_against_model(engine: Engine, data: Dataset) -> Any:
     expected = [tuple(tensor.shape[1:]) for tensor in inputs]
     received = [array.shape[1:] for array in arrays]
     fits = len(expected) == len(received) and all(
-        len(want) == len(got) and all(w is None or w == g for w, g in zip(want, got, strict=True))
-        for want, got in zip(expected, received, strict=True)
+        _fits(want, got) for want, got in zip(expected, received, strict=True)
     )
     if not fits:
         raise InvalidInputError(
@@ -44,7 +45,7 @@ def check_against_model(engine: Engine, data: Dataset) -> Any:
             f"{expected}. Received: {received}"
         )
     predictions = engine.outputs_of(few.X)
-    _check_labels(data if isinstance(data, Data) else few, predictions)
+    _check_labels(data if isinstance(data, Data) else few, predictions, engine.hard_loss)
     try:
         value = engine.loss_of(few.y, predictions)
     except FloatingPointError:  # pragma: no cover
@@ -53,7 +54,7 @@ def check_against_model(engine: Engine, data: Dataset) -> Any:
         shapes = [p.shape[1:] for p in keras.tree.flatten(predictions)]
         raise InvalidInputError(
             f"the loss cannot be computed from y_{data.name} "
-            f"{[a.shape[1:] for a in keras.tree.flatten(few.y)]} and the model's outputs "
+            f"{[a.shape[1:] for a in keras.tree.flatten(few.y.labels)]} and the model's outputs "
             f"{shapes} (shapes of one sample): {error}"
         ) from error
     if not np.isfinite(value):
@@ -64,15 +65,31 @@ def check_against_model(engine: Engine, data: Dataset) -> Any:
     return predictions
 
 
-def _check_labels(data: Data, predictions: Any) -> None:
-    """Whole-number labels with one column less than the outputs are classes: check their range."""
-    for y, outputs in zip(
-        keras.tree.flatten(data.y), keras.tree.flatten(predictions), strict=False
-    ):
+def _fits(want: tuple[int | None, ...], got: tuple[int, ...]) -> bool:
+    """Whether inputs of a shape are taken: Keras adds a last axis of one, or takes it away."""
+    if len(got) == len(want) - 1 and want[-1] == 1:
+        got = (*got, 1)
+    if len(got) == len(want) + 1 and got[-1] == 1:
+        got = got[:-1]
+    return len(want) == len(got) and all(
+        w is None or w == g for w, g in zip(want, got, strict=True)
+    )
+
+
+def _check_labels(data: Data, predictions: Any, losses: ModelLoss) -> None:
+    """Check the range of labels that a loss takes for numbers of classes, but for those that it ignores."""
+    for loss, _, y, outputs, _ in losses.matched(data.y, predictions):
+        of_classes = function_of(loss) is keras.losses.sparse_categorical_crossentropy or (
+            isinstance(loss, Crossentropy) and is_sparse(y, outputs)
+        )
         classes = outputs.shape[-1]
-        sparse = outputs.ndim > y.ndim or (y.ndim == outputs.ndim and y.shape[-1] == 1 < classes)
-        if sparse and classes > 1 and (y.min() < 0 or y.max() >= classes):
+        if not of_classes or classes < 2:
+            continue
+        ignored = options_of(loss).get("ignore_class")
+        used = y if ignored is None else y[y != ignored]
+        if used.size and (used.min() < 0 or used.max() >= classes):
+            also = "" if ignored is None else f", or {ignored}, which the loss ignores"
             raise InvalidInputError(
-                f"y_{data.name} must hold class labels from 0 to {classes - 1}, since the model has "
-                f"{classes} outputs. Received: labels from {y.min()} to {y.max()}"
+                f"y_{data.name} must hold class labels from 0 to {classes - 1}{also}, since the model has "
+                f"{classes} outputs. Received: labels from {used.min()} to {used.max()}"
             )

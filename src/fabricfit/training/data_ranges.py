@@ -17,7 +17,7 @@ from typing import Any
 import keras
 
 from fabricfit.network.cloning import every_layer
-from fabricfit.training.data import Dataset, tensors
+from fabricfit.samples import Dataset, tensors
 from fabricfit.training.engine import Engine, assign_all, changes_state_in_loops
 
 __all__ = ["DataRanges"]

@@ -26,9 +26,10 @@ import numpy as np
 from keras import ops
 
 from fabricfit.deprecation import serve_old_names
-from fabricfit.network.losses import resolve_loss
-from fabricfit.training.data import Data, Dataset
-from fabricfit.training.resolve import mean_loss
+from fabricfit.losses import ModelLoss, function_of, options_of
+from fabricfit.losses.resolve import Crossentropy
+from fabricfit.network.ends import Targets
+from fabricfit.samples import Data, Dataset
 
 __all__ = ["DistillationLoss", "add_teacher_outputs"]
 
@@ -36,8 +37,11 @@ __getattr__ = serve_old_names(
     __name__, {"Distilled": "DistillationLoss", "taught": "add_teacher_outputs"}
 )
 
-_CLASSES = ("categorical_crossentropy", "sparse_categorical_crossentropy")
-_OUTCOMES = ("binary_crossentropy",)
+_CLASSES = (
+    keras.losses.categorical_crossentropy,
+    keras.losses.sparse_categorical_crossentropy,
+)
+_OUTCOMES = (keras.losses.binary_crossentropy,)
 _SMALLEST_PROBABILITY = 1e-7
 
 
@@ -47,7 +51,7 @@ class DistillationLoss:
     Parameters
     ----------
     loss_fn
-        The loss of the targets: a loss, its name, or a function of (y_true, y_pred).
+        The loss of the targets: a :class:`~fabricfit.losses.ModelLoss`, or a loss for every output.
     weight
         Weight of the teacher's outputs, between 0 and 1; the targets have the rest.
     temperature
@@ -55,38 +59,42 @@ class DistillationLoss:
     """
 
     def __init__(self, loss_fn: Any, weight: float, temperature: float) -> None:
-        self.plain = resolve_loss(loss_fn)
-        self._hard = mean_loss(self.plain)
+        self.plain = loss_fn if isinstance(loss_fn, ModelLoss) else ModelLoss(loss_fn)
         self._weight = weight
         self._temperature = temperature
-        self._soft = self._choose_divergence()
 
-    def __call__(self, y: Any, outputs: Any) -> Any:
-        """Return the loss, a scalar; ``y`` holds targets as :func:`add_teacher_outputs` returns them."""
-        pairs = zip(keras.tree.flatten(y["teacher"]), keras.tree.flatten(outputs), strict=True)
-        soft = sum(self._soft(teacher, student) for teacher, student in pairs)
-        hard = self._hard(y["targets"], outputs)
+    def __call__(self, y: Targets, outputs: Any) -> Any:
+        """Return the loss, a scalar; targets are those that :func:`add_teacher_outputs` returns."""
+        hard = self.plain(y, outputs)
+        taught = y._replace(labels=y.teacher)
+        soft = sum(
+            factor * self._divergence_for(loss)(teacher, student, samples)
+            for loss, factor, teacher, student, samples in self.plain.matched(taught, outputs)
+        )
         return (1 - self._weight) * hard + self._weight * soft
 
-    def _choose_divergence(self) -> Callable[[Any, Any], Any]:
-        """Return the comparison of outputs that suits the loss: of classes, of two outcomes, or of values."""
-        name = _to_snake_case(getattr(self.plain, "__name__", type(self.plain).__name__))
-        logits = bool(getattr(self.plain, "_fn_kwargs", {}).get("from_logits", False))
-        if name in _CLASSES:
-            return lambda t, s: self._compute_divergence(
-                *(self._log_probabilities(each, logits) for each in (t, s))
+    def _divergence_for(self, loss: keras.losses.Loss) -> _Divergence:
+        """Return the comparison of outputs that suits a loss: of classes, of two outcomes, or of values."""
+        logits = bool(options_of(loss).get("from_logits", False))
+        function = function_of(loss)
+        if function in _CLASSES or isinstance(loss, Crossentropy):
+            return _Divergence(
+                lambda t, s: self._compute_divergence(
+                    *(self._log_probabilities(each, logits) for each in (t, s))
+                )
             )
-        if name in _OUTCOMES:
-            return lambda t, s: self._compute_divergence(
-                *(self._log_outcomes(each, logits) for each in (t, s))
+        if function in _OUTCOMES:
+            return _Divergence(
+                lambda t, s: self._compute_divergence(
+                    *(self._log_outcomes(each, logits) for each in (t, s))
+                )
             )
-        return lambda t, s: ops.mean(ops.square(ops.cast(t, s.dtype) - s))
+        return _Divergence(lambda t, s: ops.mean(ops.square(t - s), axis=-1))
 
     def _compute_divergence(self, teacher: Any, student: Any) -> Any:
-        """Return T² times the mean divergence of logarithms of probabilities on the last axis."""
-        teacher = ops.cast(teacher, student.dtype)
+        """Return T² times the divergence of logarithms of probabilities on the last axis."""
         each = ops.sum(ops.exp(teacher) * (teacher - student), axis=-1)
-        return self._temperature**2 * ops.mean(each)
+        return self._temperature**2 * each
 
     def _log_probabilities(self, results: Any, logits: bool) -> Any:
         if not logits:
@@ -101,6 +109,17 @@ class DistillationLoss:
         return ops.stack([ops.log_sigmoid(scaled), ops.log_sigmoid(-scaled)], axis=-1)
 
 
+class _Divergence(keras.losses.Loss):
+    """A comparison with a teacher as a loss, so that weights and masks of samples count as in Keras."""
+
+    def __init__(self, compare: Callable[[Any, Any], Any]) -> None:
+        super().__init__(name="divergence")
+        self._compare = compare
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        return self._compare(y_true, y_pred)
+
+
 def add_teacher_outputs(data: Dataset, predict: Callable[[Any], Any]) -> Dataset:
     """Return data whose targets come with a teacher's outputs for each sample.
 
@@ -112,9 +131,12 @@ def add_teacher_outputs(data: Dataset, predict: Callable[[Any], Any]) -> Dataset
         Returns the teacher's outputs for inputs; called once for arrays, for a stream batch by batch.
     """
     if isinstance(data, Data):
-        targets = {"targets": data.y, "teacher": predict(data.X)}
-        return Data(data.X, targets, data.name, data.resident_limit)
+        return Data(data.X, _teach(data.X, data.y, predict), data.name, data.resident_limit)
     return _StreamWithTeacher(data, predict)
+
+
+def _teach(X: Any, y: Targets, predict: Callable[[Any], Any]) -> Targets:
+    return y._replace(teacher=tuple(keras.tree.flatten(predict(X))))
 
 
 class _StreamWithTeacher(Dataset):
@@ -128,14 +150,10 @@ class _StreamWithTeacher(Dataset):
 
     def batches(
         self, batch_size: int, order: np.ndarray | None = None
-    ) -> Iterator[tuple[Any, Any]]:
+    ) -> Iterator[tuple[Any, Targets]]:
         for X, y in self._data.batches(batch_size, order):
-            yield X, {"targets": y, "teacher": self._predict(X)}
+            yield X, _teach(X, y, self._predict)
 
     def head(self, samples: int) -> Data:
         few = self._data.head(samples)
-        return Data(few.X, {"targets": few.y, "teacher": self._predict(few.X)}, self.name)
-
-
-def _to_snake_case(name: str) -> str:
-    return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")
+        return Data(few.X, _teach(few.X, few.y, self._predict), self.name)

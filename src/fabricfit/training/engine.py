@@ -12,6 +12,7 @@ import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -20,19 +21,20 @@ import numpy as np
 
 from fabricfit.description.attributes import LayerAttributes
 from fabricfit.errors import InvalidInputError
+from fabricfit.losses import ModelLoss, ModelMetric
 from fabricfit.network.cloning import own_steps
 from fabricfit.network.copying import every_layer
-from fabricfit.network.losses import resolve_loss
+from fabricfit.network.ends import Ends, Targets, read_ends
+from fabricfit.network.graph import is_readable
 from fabricfit.network.reader import Network, as_network, model_of
-from fabricfit.training.data import Data, Dataset, samples_in, tensors
+from fabricfit.samples import Data, Dataset, Door, samples_in, tensors
 from fabricfit.training.distillation import DistillationLoss
-from fabricfit.training.evaluation import MetricEvaluator
+from fabricfit.training.evaluation import MetricEvaluator, to_floatx
 from fabricfit.training.flattening import Parameters
-from fabricfit.training.loss_evaluation import LossEvaluator, to_floatx
 from fabricfit.training.loss_scaling import LossScaling, with_loss_scaling
 from fabricfit.training.penalty import Penalty
 from fabricfit.training.projection import Projection
-from fabricfit.training.resolve import fresh_optimizer, mean_loss
+from fabricfit.training.resolve import fresh_optimizer
 from fabricfit.training.strengths import Strengths
 
 __all__ = ["Engine", "EngineState", "assign_all", "make_engine"]
@@ -58,7 +60,7 @@ class Engine(ABC):
     model
         The model to train, or what was read of it. Its weights are what the engine reads and writes.
     loss_fn
-        As for :func:`fabricfit.network.losses.resolve_loss`; or a distillation loss.
+        A :class:`~fabricfit.losses.ModelLoss`, or what describes one; or a distillation loss.
     optimizer
         An optimizer or its name; the engine works with a copy of its own.
     attributes
@@ -85,10 +87,10 @@ class Engine(ABC):
         self.model = model_of(model)
         self.penalty = penalty or Penalty(self.model, {})
         self.seed = seed
-        distilled = isinstance(loss_fn, DistillationLoss)
-        self.plain_loss = loss_fn.plain if distilled else resolve_loss(loss_fn)
-        self.hard_loss = mean_loss(self.plain_loss)
-        self.loss = loss_fn if distilled else self.hard_loss
+        self.loss = loss_fn
+        if not isinstance(loss_fn, ModelLoss | DistillationLoss):
+            outputs = None if self.ends is None else self.ends.outputs
+            self.loss = ModelLoss(loss_fn, outputs=outputs)
         fresh = with_loss_scaling(fresh_optimizer(optimizer), self.model)
         self.optimizer = self._adapt_optimizer(fresh)
         self.parameters = Parameters(self.model.trainable_variables, self.optimizer, self.flattens)
@@ -97,10 +99,8 @@ class Engine(ABC):
         self.projection = Projection(self.network if attributes else self.model, attributes or {})
         self._fresh = self.values_of(self.optimizer.variables)
         self._on_device: WeakKeyDictionary[Data, tuple[Any, Any]] = WeakKeyDictionary()
-        self._evaluators: WeakKeyDictionary[keras.metrics.Metric, MetricEvaluator] = (
-            WeakKeyDictionary()
-        )
-        self._loss_evaluator: LossEvaluator | None = None
+        self._evaluators: WeakKeyDictionary[Any, MetricEvaluator] = WeakKeyDictionary()
+        self._loss_metric = ModelMetric("loss")
         self._predict = self.compiled(self.forward, batches=1)
 
     def _adapt_optimizer(self, optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
@@ -114,8 +114,35 @@ class Engine(ABC):
             self._read = as_network(self.model)
         return self._read
 
+    @cached_property
+    def ends(self) -> Ends | None:
+        """The model's inputs and outputs; None where its graph cannot be read."""
+        if self._read is not None:
+            return self._read.ends
+        return read_ends(self.model) if is_readable(self.model) else None
+
+    @property
+    def hard_loss(self) -> ModelLoss:
+        """The loss of the data's own targets, without what is distilled."""
+        return self.loss.plain if isinstance(self.loss, DistillationLoss) else self.loss
+
+    def step(self, X: Any, y: Any, weights: Any = None) -> float:
+        """Train on one batch, in any structure that Keras takes.
+
+        Parameters
+        ----------
+        X, y, weights
+            Inputs, targets, and weights of samples, if any.
+
+        Returns
+        -------
+        float
+            Its loss, the model's own penalties included.
+        """
+        return self._train_on_batch(*Door(self.ends)((X, y, weights), "batch"))
+
     @abstractmethod
-    def step(self, X: Any, y: Any) -> float:
+    def _train_on_batch(self, X: Any, y: Targets) -> float:
         """Train on one batch; return its loss, the model's own penalties included."""
 
     @property
@@ -133,7 +160,7 @@ class Engine(ABC):
             Inputs and targets.
         order
             The samples' indices in the order in which they are used, shape ``(n,)``: what
-            :meth:`~fabricfit.training.data.Dataset.order` returns.
+            :meth:`~fabricfit.samples.Dataset.order` returns.
         batch_size
             Samples in a step; the last one may have fewer.
 
@@ -192,6 +219,10 @@ class Engine(ABC):
         """Return the model's outputs, as a pure function."""
 
     @abstractmethod
+    def forward_with_penalties(self, state: Any, X: Any) -> tuple[Any, Any]:
+        """Return the model's outputs, and the sum of its own penalties, as a pure function."""
+
+    @abstractmethod
     def compiled(self, function: Callable[..., Any], batches: int = 0) -> Callable[..., Any]:
         """Return a pure function of nested tensors, compiled once for each way these are shaped.
 
@@ -224,22 +255,20 @@ class Engine(ABC):
         found = self.compiled_for_once(self.forward)(self.forward_state(), tensors(X))
         return keras.tree.map_structure(_to_array, found)
 
-    def loss_of(self, y: Any, outputs: Any) -> float:
+    def loss_of(self, y: Targets, outputs: Any) -> float:
         """Return the targets' loss of a few predictions, both as arrays, without compiling for long."""
         found = self.compiled_for_once(self.hard_loss)(*tensors((y, outputs)))
         return float(keras.ops.convert_to_numpy(found))
 
-    def evaluate(self, data: Dataset, metric: keras.metrics.Metric) -> float:
-        """Return a metric over all samples; with several outputs, its mean over the outputs."""
+    def evaluate(self, data: Dataset, metric: ModelMetric | keras.metrics.Metric) -> float:
+        """Return a metric over all samples; of several outputs or metrics, the mean."""
         if metric not in self._evaluators:
             self._evaluators[metric] = MetricEvaluator(self, metric)
         return self._evaluators[metric](self._iterate_tensors(data))
 
     def evaluate_loss(self, data: Dataset) -> float:
         """Return the mean loss over all samples, the model's own penalties included."""
-        if self._loss_evaluator is None:
-            self._loss_evaluator = LossEvaluator(self, self.hard_loss)
-        return self._loss_evaluator(self._iterate_tensors(data))
+        return self.evaluate(data, self._loss_metric)
 
     def _iterate_tensors(self, data: Dataset) -> Iterator[tuple[Any, Any]]:
         if isinstance(data, Data) and data.resident:

@@ -10,9 +10,10 @@ import keras
 import numpy as np
 
 from fabricfit.errors import FabricFitError
+from fabricfit.losses import ModelMetric
 from fabricfit.run import Checkpointer
+from fabricfit.samples import Dataset
 from fabricfit.training.callbacks import Watchers
-from fabricfit.training.data import Dataset
 from fabricfit.training.engine import Engine, EngineState
 
 __all__ = ["StretchOutcome", "TrainingDivergedError", "better", "train"]
@@ -51,7 +52,7 @@ def train(
     engine: Engine,
     data: Dataset,
     validation: Dataset,
-    metric: keras.metrics.Metric,
+    metric: ModelMetric,
     *,
     increasing: bool,
     epochs: int,

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+import numpy as np
 
 from fabricfit.errors import InvalidInputError
-from fabricfit.training.data import Data, Dataset, samples_in
+from fabricfit.network.ends import Targets
+from fabricfit.samples import Data, Dataset, samples_in
 from fabricfit.training.engine import Engine
+from fabricfit.training.evaluation import add_up
 
 __all__ = ["BackendEngine"]
 
@@ -32,18 +35,27 @@ class BackendEngine(Engine):
         """How often a training step has been compiled."""
         return self._compiled
 
-    def step(self, X: Any, y: Any) -> float:
-        """Train on one batch."""
+    def _train_on_batch(self, X: Any, y: Targets) -> float:
         self._prepare()
-        return self._fit(X, y, batch_size=samples_in(X))
+        return self._fit(*self._parts(X, y), batch_size=samples_in(X))
 
     def train_epoch(self, data: Dataset, order: Any, batch_size: int) -> float:
         """Train on all samples once."""
         self._prepare()
         if isinstance(data, Data):
             part = data if order is None else data.take(order)
-            return self._fit(part.X, part.y, batch_size=batch_size)
-        return self._fit(data.batches(batch_size))
+            return self._fit(*self._parts(part.X, part.y), batch_size=batch_size)
+        return self._fit(self._parts(*batch) for batch in data.batches(batch_size))
+
+    def _parts(self, X: Any, y: Targets) -> tuple[Any, ...]:
+        """Return a batch as Keras takes it, in the structure of the model's outputs."""
+        ends = self.ends
+        assert ends is not None, "a model with a train_step of its own is never traced"
+        every = range(len(ends.outputs))
+        labels = ends.outputs.pack([y.labels_of(place) for place in every])
+        if not y.weights:
+            return X, labels
+        return X, labels, ends.outputs.pack([_weights(y, place) for place in every])
 
     def forward_state(self) -> tuple[()]:
         """Return nothing: weights are read by Keras."""
@@ -52,6 +64,10 @@ class BackendEngine(Engine):
     def forward(self, state: tuple[()], X: Any) -> Any:
         """Return the model's outputs."""
         return self.model(X, training=False)
+
+    def forward_with_penalties(self, state: tuple[()], X: Any) -> tuple[Any, Any]:
+        """Return the model's outputs, and the sum of its own penalties."""
+        return self.model(X, training=False), add_up(self.model.losses)
 
     def compiled(self, function: Any, batches: int = 0) -> Any:
         """Return a function without compiling it."""
@@ -70,15 +86,16 @@ class BackendEngine(Engine):
         ):
             self.model.compile(
                 optimizer=self.optimizer,
-                loss=_repeat_for_outputs(self.model, self.plain_loss),
+                **self.hard_loss.for_compile(),
                 jit_compile=keras.backend.backend() == "jax",
             )
             self._compiled += 1
         self._strengths = strengths
 
     def _fit(self, *data: Any, **options: Any) -> float:
+        given = dict(zip(("x", "y", "sample_weight"), data, strict=False))
         history = self.model.fit(
-            *data, shuffle=False, verbose=0, callbacks=[_ProjectionCallback(self)], **options
+            **given, shuffle=False, verbose=0, callbacks=[_ProjectionCallback(self)], **options
         ).history
         if "loss" not in history:
             raise InvalidInputError(
@@ -100,6 +117,7 @@ class _ProjectionCallback(keras.callbacks.Callback):
         self._engine.project_weights()
 
 
-def _repeat_for_outputs(model: keras.Model, loss: Any) -> Any:
-    outputs = len(keras.tree.flatten(model.outputs))
-    return loss if outputs == 1 else [loss] * outputs
+def _weights(y: Targets, place: int) -> Any:
+    """Return the weights of samples at an output: Keras wants some for each, where there are any."""
+    found = y.weights_of(place)
+    return np.ones(len(y.labels_of(place)), "float32") if found is None else found

@@ -12,8 +12,8 @@ from typing import Any
 import keras
 from keras import ops
 
+from fabricfit.losses import is_builtin
 from fabricfit.training.loss_scaling import inner_optimizer
-from fabricfit.training.resolve import is_builtin
 
 __all__ = ["Parameters"]
 

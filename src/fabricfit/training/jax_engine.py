@@ -10,8 +10,9 @@ import jax
 import keras
 import numpy as np
 
-from fabricfit.training.data import samples_in
+from fabricfit.samples import samples_in
 from fabricfit.training.engine import assign_all
+from fabricfit.training.evaluation import add_up
 from fabricfit.training.pure_engine import PureEngine, State
 
 __all__ = ["BackendEngine"]
@@ -94,6 +95,13 @@ class BackendEngine(PureEngine):
     def forward(self, state: tuple[list[Any], list[Any]], X: Any) -> Any:
         """Return the model's outputs."""
         return self.model.stateless_call(*state, X, training=False)[0]
+
+    def forward_with_penalties(self, state: Any, X: Any) -> tuple[Any, Any]:
+        """Return the model's outputs, and the sum of its own penalties."""
+        outputs, _, penalties = self.model.stateless_call(
+            *state, X, training=False, return_losses=True
+        )
+        return outputs, add_up(penalties)
 
     def compiled(self, function: Callable[..., Any], batches: int = 0) -> Callable[..., Any]:
         """Return a jitted function: of those besides the step, none runs often."""

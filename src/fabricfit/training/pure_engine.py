@@ -15,9 +15,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from fabricfit.training.data import Data, Dataset
+from fabricfit.network.ends import Targets
+from fabricfit.samples import Data, Dataset
 from fabricfit.training.engine import Engine, EngineState
-from fabricfit.training.loss_evaluation import to_floatx
+from fabricfit.training.evaluation import to_floatx
 from fabricfit.training.projection import project
 from fabricfit.training.strengths import Strengths
 
@@ -56,8 +57,7 @@ class PureEngine(Engine):
     ) -> int:
         """Return how many calls of :meth:`_train_on_held` may run at once, with the same results."""
 
-    def step(self, X: Any, y: Any) -> float:
-        """Train on one batch; return its loss, the model's own penalties included."""
+    def _train_on_batch(self, X: Any, y: Targets) -> float:
         return self._write_back(*self._train_on_batches(*self._read_state(), [(X, y)]))
 
     def train_epoch(self, data: Dataset, order: np.ndarray | None, batch_size: int) -> float:
@@ -131,7 +131,7 @@ class PureEngine(Engine):
         inputs
             See :meth:`inputs`.
         X, y
-            A batch.
+            A batch of inputs and targets.
 
         Returns
         -------
@@ -142,7 +142,7 @@ class PureEngine(Engine):
         outputs, updated, penalties = self.model.stateless_call(
             weights, other, X, training=True, return_losses=True
         )
-        loss = self.loss(y, keras.tree.map_structure(to_floatx, outputs))
+        loss = self.loss(y, outputs)  # in full precision, and by the masks that outputs carry
         for penalty in (*penalties, self.penalty(weights, strengths)):
             loss = loss + (penalty if isinstance(penalty, float) else to_floatx(penalty))
         return loss, updated

@@ -17,8 +17,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from fabricfit.training import Dataset, Engine
-from fabricfit.training.data import samples_in, tensors
+from fabricfit.samples import Dataset, samples_in, tensors
+from fabricfit.training.engine import Engine
 
 __all__ = ["Recalibration"]
 

@@ -10,7 +10,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from fabricfit.training.data import Dataset, Stream, samples_in
+from fabricfit.samples import Dataset, Stream, samples_in
+from fabricfit.training.evaluation import add_up
 from fabricfit.training.pure_engine import PureEngine, State, cores
 from fabricfit.training.tensorflow_optimizer import without_distribution
 
@@ -41,7 +42,7 @@ class BackendEngine(PureEngine):
     def train_epoch(self, data: Dataset, order: np.ndarray | None, batch_size: int) -> float:
         """Train on all samples once; a ``tf.data.Dataset`` is iterated within the graph."""
         if isinstance(data, Stream) and isinstance(data.source, tf.data.Dataset):
-            state, loss = self._compiled_stream(*self._read_state(), data.source)
+            state, loss = self._compiled_stream(*self._read_state(), data.source, data)
             return self._write_back(state, float(loss))
         return super().train_epoch(data, order, batch_size)
 
@@ -85,6 +86,10 @@ class BackendEngine(PureEngine):
     def forward(self, state: tuple[()], X: Any) -> Any:
         """Return the model's outputs."""
         return self.model(X, training=False)
+
+    def forward_with_penalties(self, state: tuple[()], X: Any) -> tuple[Any, Any]:
+        """Return the model's outputs, and the sum of its own penalties."""
+        return self.model(X, training=False), add_up(self.model.losses)
 
     def compiled(self, function: Callable[..., Any], batches: int = 0) -> Any:
         """Return a function as a graph, one for any number of samples."""
@@ -133,12 +138,13 @@ class BackendEngine(PureEngine):
         return self._unpack_state(state), total / tf.cast(count, tf.float32)
 
     def _train_stream(
-        self, state: State, inputs: Any, dataset: tf.data.Dataset
+        self, state: State, inputs: Any, dataset: tf.data.Dataset, stream: Stream
     ) -> tuple[State, tf.Tensor]:
         state, inputs = self._pack_state(state), self.packed_inputs(*inputs)
 
-        def batch(sums: tuple[Any, ...], pair: Any) -> tuple[Any, ...]:
+        def batch(sums: tuple[Any, ...], made: Any) -> tuple[Any, ...]:
             total, count, *leaves = sums
+            pair = stream.arrange(made)
             samples = tf.cast(tf.shape(tf.nest.flatten(pair)[0])[0], tf.float32)
             updated, loss = self._step(tf.nest.pack_sequence_as(state, leaves), inputs, *pair)
             return total + loss * samples, count + samples, *tf.nest.flatten(updated)

@@ -8,8 +8,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from fabricfit.losses import is_builtin
 from fabricfit.training.loss_scaling import inner_optimizer
-from fabricfit.training.resolve import copy_optimizer, is_builtin
+from fabricfit.training.resolve import copy_optimizer
 
 __all__ = ["is_pure", "without_distribution"]
 

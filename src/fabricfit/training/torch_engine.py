@@ -18,8 +18,9 @@ import keras
 import numpy as np
 import torch
 
-from fabricfit.training.data import tensors
+from fabricfit.samples import tensors
 from fabricfit.training.engine import assign_all
+from fabricfit.training.evaluation import add_up
 from fabricfit.training.loss_scaling import inner_optimizer
 from fabricfit.training.pure_engine import PureEngine, State, cores
 from fabricfit.training.torch_tracing import Flat, Traced, nested, tensors_in, threads
@@ -132,6 +133,13 @@ class BackendEngine(PureEngine):
     def forward(self, state: Any, X: Any) -> Any:
         """Return the model's outputs."""
         return self.model.stateless_call(*state, X, training=False)[0]
+
+    def forward_with_penalties(self, state: Any, X: Any) -> tuple[Any, Any]:
+        """Return the model's outputs, and the sum of its own penalties."""
+        outputs, _, penalties = self.model.stateless_call(
+            *state, X, training=False, return_losses=True
+        )
+        return outputs, add_up(penalties)
 
     def compiled(self, function: Callable[..., Any], batches: int = 0) -> Callable[..., Any]:
         """Return a function that is traced, where that is possible."""

@@ -33,8 +33,7 @@ from fabricfit.deprecation import serve_old_names
 from fabricfit.layers import Kernel, family_of
 from fabricfit.layers.matrix_form import MatrixForm
 from fabricfit.network.reader import Network
-from fabricfit.training import Data, Dataset
-from fabricfit.training.data import tensors
+from fabricfit.samples import Data, Dataset, tensors
 
 __all__ = ["OptimalBrainSurgeonUpdate", "surviving_weights"]
 

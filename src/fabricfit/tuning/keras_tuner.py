@@ -13,10 +13,12 @@ import numpy as np
 
 from fabricfit.description.attributes import LayerAttributes
 from fabricfit.errors import InvalidInputError, require
+from fabricfit.losses import ModelLoss, ModelMetric
 from fabricfit.network.cloning import copy_model
-from fabricfit.network.losses import resolve_loss
+from fabricfit.network.ends import read_ends
 from fabricfit.run import defaults
-from fabricfit.training import Dataset, Engine, better, fresh_metric, fresh_optimizer
+from fabricfit.samples import Dataset
+from fabricfit.training import Engine, better, fresh_optimizer
 from fabricfit.training.strengths import Strengths, Trial, TunedStrengths, regularized_layers
 from fabricfit.tuning.attach import attach_regularizers
 
@@ -77,10 +79,11 @@ class HyperOptimizationModel(keras_tuner.HyperModel):  # type: ignore[name-defin
         """Return a compiled copy of the model with the strengths that ``hp`` chooses."""
         strengths = self.strengths(hp)
         model = attach_regularizers(copy_model(self.model), self.attributes, strengths)
-        metric = self.validation_metric
-        if not isinstance(metric, str):
-            metric = fresh_metric(metric)
-        model.compile(fresh_optimizer(self.optimizer), resolve_loss(self.loss_fn), metrics=[metric])
+        outputs, loss, metric = read_ends(model).outputs, self.loss_fn, self.validation_metric
+        loss = loss if isinstance(loss, ModelLoss) else ModelLoss(loss, outputs=outputs)
+        metric = metric if isinstance(metric, ModelMetric) else ModelMetric(metric, outputs)
+        optimizer = fresh_optimizer(self.optimizer)
+        model.compile(optimizer, **loss.for_compile(), metrics=metric.for_compile())
         return model
 
 
@@ -88,7 +91,7 @@ def search(
     tuner: str,
     engine: Engine,
     hypermodel: HyperOptimizationModel,
-    metric: keras.metrics.Metric,
+    metric: ModelMetric,
     evaluate: Callable[[Engine], float],
     data: Dataset,
     *,
@@ -146,7 +149,7 @@ class _Trials:
         self,
         engine: Engine,
         hypermodel: HyperOptimizationModel,
-        metric: keras.metrics.Metric,
+        metric: ModelMetric,
         evaluate: Callable[[Engine], float],
         increasing: bool,
         data: Dataset,

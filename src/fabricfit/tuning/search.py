@@ -6,15 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import keras
-
 from fabricfit.description.attributes import LayerAttributes
 from fabricfit.errors import InvalidInputError, unknown_name
+from fabricfit.losses import ModelMetric
 from fabricfit.run import Checkpointer, RunDirectory, defaults, resolve_directory
-from fabricfit.training import (
-    Dataset,
-    Engine,
-)
+from fabricfit.samples import Dataset
+from fabricfit.training import Engine
 from fabricfit.training.strengths import TunedStrengths, uniform_strengths
 from fabricfit.tuning.successive_halving import candidates, halve
 
@@ -27,7 +24,7 @@ TUNERS = ("halving", "Bayesian", "Hyperband", "Manual", None)
 def tune(
     engine: Engine,
     attributes: Mapping[str, LayerAttributes],
-    metric: keras.metrics.Metric,
+    metric: ModelMetric,
     evaluate: Callable[[Engine], float],
     data: Dataset,
     *,
@@ -79,7 +76,7 @@ def tune(
             engine.model,
             attributes,
             engine.optimizer,
-            engine.plain_loss,
+            engine.hard_loss,
             metric,
             regularization_range,
         )

@@ -23,7 +23,8 @@ from scipy.stats import qmc
 from fabricfit.description.attributes import LayerAttributes
 from fabricfit.errors import InvalidInputError
 from fabricfit.run import Checkpointer
-from fabricfit.training import Dataset, Engine, EngineState, TrainingDivergedError, better
+from fabricfit.samples import Dataset
+from fabricfit.training import Engine, EngineState, TrainingDivergedError, better
 from fabricfit.training.strengths import Strengths, Trial, TunedStrengths, regularized_layers
 
 __all__ = ["candidates", "halve", "rungs"]

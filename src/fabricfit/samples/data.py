@@ -7,14 +7,16 @@ they go, are streamed (:class:`Stream`, or a :class:`Data` that is not resident)
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras
 import numpy as np
 
 from fabricfit.errors import InvalidInputError, InvalidTypeError
+from fabricfit.network.ends import Targets
+from fabricfit.samples.door import Door, to_numpy
 
 __all__ = ["Data", "Dataset", "Stream", "open_data", "samples_in", "tensors"]
 
@@ -22,11 +24,12 @@ RESIDENT_LIMIT = 2**30
 """Most bytes of a data set that are held on the device; larger ones are sent there batch by batch."""
 
 _NUMBERS_CHECKED_AT_ONCE = 2**22
-_Pair = tuple[Any, Any]
+_Pair = tuple[Any, Targets]
+_PARTS = {"X": 0, "x": 0, "y": 1, "w": 2, "sample_weight": 2}
 
 
 class Dataset(ABC):
-    """Inputs and targets that can be iterated any number of times.
+    """Inputs and :class:`~fabricfit.network.ends.Targets` that can be iterated any number of times.
 
     ``name`` is what to call them in an error: ``'train'`` or ``'val'``.
     """
@@ -44,7 +47,7 @@ class Dataset(ABC):
 
     @abstractmethod
     def batches(self, batch_size: int, order: np.ndarray | None = None) -> Iterator[_Pair]:
-        """Iterate over all samples once: pairs of arrays, or of whatever the source makes.
+        """Iterate over all samples once: pairs of inputs and targets, of arrays or tensors.
 
         Parameters
         ----------
@@ -69,9 +72,11 @@ class Data(Dataset):
 
     Parameters
     ----------
-    X, y
-        Arrays with the samples along their first axis, or nested lists, tuples or dicts of such, for
-        models with several inputs or outputs. Arrays on disk (``numpy.memmap``) stay there.
+    X
+        Arrays with the samples along their first axis, in the structure in which the model takes them. Arrays
+        on disk (``numpy.memmap``) stay there.
+    y
+        Targets; an array, or a list of arrays in the order of the model's outputs, becomes such.
     name
         What to call them in an error: ``'train'`` or ``'val'``.
     resident_limit
@@ -84,15 +89,25 @@ class Data(Dataset):
     resident_limit: int = RESIDENT_LIMIT
 
     def __post_init__(self) -> None:
-        for side in ("X", "y"):
-            arrays = keras.tree.map_structure(np.asarray, _convert_tree(getattr(self, side)))
-            object.__setattr__(self, side, arrays)
-            for array in keras.tree.flatten(arrays):
-                _check_array(array, f"{side}_{self.name}")
-        lengths = {len(array) for array in keras.tree.flatten((self.X, self.y))}
+        X, y = Door()((self.X, self.y), self.name)
+        arrays = keras.tree.map_structure(_as_plain, (X, y))
+        object.__setattr__(self, "X", arrays[0])
+        object.__setattr__(self, "y", arrays[1])
+        suffix = f"_{self.name}" if self.name else ""
+        for side, part in zip(
+            ("X", "y", "weights", "teacher"), (arrays[0], *arrays[1]), strict=True
+        ):
+            for array in keras.tree.flatten(part):
+                _check_array(array, f"{side}{suffix}")
+        for array in keras.tree.flatten(arrays[1].weights):
+            if (array < 0).any():
+                raise InvalidInputError(
+                    f"weights{suffix} must not be negative. Received: {float(array.min()):g}"
+                )
+        lengths = {len(array) for array in keras.tree.flatten(arrays)}
         if len(lengths) != 1:
             raise InvalidInputError(
-                f"X_{self.name} and y_{self.name} must hold equally many samples. "
+                f"X{suffix} and y{suffix}, and weights if any, must hold equally many samples. "
                 f"Received: {sorted(lengths)}"
             )
 
@@ -138,14 +153,17 @@ class Stream(Dataset):
     ----------
     source
         A ``tf.data.Dataset``, a PyTorch ``DataLoader``, a ``keras.utils.PyDataset``, any other iterable
-        of pairs ``(X, y)``, or a function without arguments that returns an iterator of such. What it
-        shuffles and augments, it does on every pass.
+        of ``(X, y)`` or ``(X, y, weights)``, or a function without arguments that returns an iterator
+        of such. What it shuffles and augments, it does on every pass.
     name
         What to call it in an error.
+    door
+        Maps each batch.
     """
 
     source: Any
     name: str = "train"
+    door: Door = field(default_factory=Door)
 
     def order(self, rng: np.random.Generator) -> None:
         """Return None: the source has an order of its own."""
@@ -155,10 +173,14 @@ class Stream(Dataset):
         """Iterate over the source once, in the batches that it makes."""
         empty = True
         for batch in self._iterate_source():
-            yield keras.tree.map_structure(_to_numpy, _check_pair(batch, self.name))
+            yield keras.tree.map_structure(to_numpy, self.arrange(batch))
             empty = False
         if empty:
             raise _make_no_pair_error(self.name)
+
+    def arrange(self, batch: Any) -> _Pair:
+        """Map a batch as the source makes it, of arrays, tensors or symbols of a graph."""
+        return self.door(_check_batch(batch, self.name), self.name)
 
     def head(self, samples: int) -> Data:
         """Return the first samples that the source makes."""
@@ -181,34 +203,40 @@ class Stream(Dataset):
             yield from self.source()
 
 
-def open_data(dataset: Any, name: str) -> Dataset:
+def open_data(dataset: Any, name: str, door: Door | None = None) -> Dataset:
     """Make a data set of what callers pass as one.
 
     Parameters
     ----------
     dataset
-        A pair ``(X, y)`` of arrays (a tuple is always one), a list of pairs, or anything that
-        :class:`Stream` can iterate over. A generator, which runs but once, is read into memory.
+        ``(X, y)`` or ``(X, y, weights)`` of arrays (a tuple is always that), a dict of these, a list of
+        such batches, or anything that :class:`Stream` can iterate over. Each part may have any structure that
+        Keras takes: an array, a list, a tuple, or a dict by the names of inputs or outputs. A
+        generator, which runs but once, is read into memory.
     name
         What to call it in an error.
+    door
+        Maps it to a model's inputs and outputs.
 
     Raises
     ------
     InvalidTypeError
         It is none of these.
     InvalidInputError
-        It yields no pair, sample weights too, or never ends.
+        It yields something else, does not fit the model's inputs and outputs, or never ends.
     """
+    door = door or Door()
     if isinstance(dataset, Dataset):
         return dataset
-    batches_of_pairs = isinstance(dataset, list) and all(map(_is_pair, dataset))
-    if isinstance(dataset, tuple | list) and len(dataset) == 2 and not batches_of_pairs:
-        return Data(dataset[0], dataset[1], name)
-    if isinstance(dataset, tuple):
-        _check_pair(dataset, name)  # says that weights are not supported
-    if isinstance(dataset, list) or (hasattr(dataset, "__next__") and hasattr(dataset, "__iter__")):
-        pairs = [_check_pair(batch, name) for batch in dataset]
-        return _join_pairs(keras.tree.map_structure(_to_numpy, pairs), name)
+    if isinstance(dataset, Mapping):
+        return _hold(_read_parts(dataset, name), name, door)
+    is_list = isinstance(dataset, list)
+    batches_of_pairs = is_list and all(map(_is_batch, dataset))
+    if isinstance(dataset, tuple) or (is_list and len(dataset) in (2, 3) and not batches_of_pairs):
+        return _hold(_check_batch(dataset, name), name, door)
+    if is_list or (hasattr(dataset, "__next__") and hasattr(dataset, "__iter__")):
+        pairs = [door(_check_batch(batch, name), name) for batch in dataset]
+        return _join_pairs(keras.tree.map_structure(to_numpy, pairs), name)
     if _is_endless(dataset):
         raise InvalidInputError(
             f"the {name} data set must end, since an epoch is one pass over it. Give it an end, for "
@@ -216,11 +244,35 @@ def open_data(dataset: Any, name: str) -> Dataset:
         )
     is_source = isinstance(dataset, keras.utils.PyDataset) or hasattr(dataset, "__iter__")
     if is_source or callable(dataset):
-        return Stream(dataset, name)
+        return Stream(dataset, name, door)
     raise InvalidTypeError(
-        f"the {name} data set must be a pair (X, y) or yield such pairs. "
+        f"the {name} data set must be a pair (X, y), or (X, y, weights), or yield such. "
         f"Received: {type(dataset)!r}"
     )
+
+
+def _hold(parts: Sequence[Any], name: str, door: Door) -> Data:
+    found = Data(*door(parts, name), name)
+    for array in keras.tree.flatten(found.y.weights):
+        if not array.any():
+            raise InvalidInputError(
+                f"weights_{name} must be above 0 for some sample.".replace("_ ", " ")
+            )
+    return found
+
+
+def _read_parts(dataset: Mapping[Any, Any], name: str) -> Sequence[Any]:
+    """Return the parts of a data set that names them."""
+    parts = [None, None, None]
+    for key, value in dataset.items():
+        if key not in _PARTS or parts[_PARTS[key]] is not None:
+            raise InvalidInputError(
+                f"the {name} data set may be a dict with the keys 'X', 'y' and 'w'. Received: {key!r}; "
+                f"a dict "
+                "by the names of inputs goes into a pair, ({'input': array, …}, y)."
+            )
+        parts[_PARTS[key]] = value
+    return _check_batch(parts if parts[0] is not None and parts[1] is not None else (), name)
 
 
 def _check_array(array: np.ndarray, name: str) -> None:
@@ -245,10 +297,6 @@ def samples_in(X: Any) -> int:
     return len(keras.tree.flatten(X)[0])
 
 
-def _to_numpy(array: Any) -> np.ndarray:
-    return array.numpy() if hasattr(array, "numpy") else np.asarray(array)
-
-
 def _join_pairs(pairs: list[_Pair], name: str) -> Data:
     if not pairs:
         raise _make_no_pair_error(name)
@@ -256,24 +304,21 @@ def _join_pairs(pairs: list[_Pair], name: str) -> Data:
     return Data(X, y, name)
 
 
-def _check_pair(batch: Any, name: str) -> _Pair:
-    """Return inputs and targets of a batch."""
-    if not isinstance(batch, tuple | list) or len(batch) < 2:
+def _check_batch(batch: Any, name: str) -> Sequence[Any]:
+    """Return inputs, targets and perhaps weights of a batch."""
+    if not _is_batch(batch):
         raise _make_no_pair_error(name)
-    if len(batch) > 2:
-        raise InvalidInputError(
-            f"the {name} data set must yield pairs (X, y). Received: {len(batch)} parts. Sample weights "
-            "are not supported: put them into the loss function, or sample by them."
-        )
-    return batch[0], batch[1]
+    return batch
+
+
+def _is_batch(batch: Any) -> bool:
+    return isinstance(batch, tuple | list) and len(batch) in (2, 3)
 
 
 def _make_no_pair_error(name: str) -> InvalidInputError:
-    return InvalidInputError(f"the {name} data set must yield at least one pair (X, y).")
-
-
-def _is_pair(batch: Any) -> bool:
-    return isinstance(batch, tuple | list) and len(batch) >= 2
+    return InvalidInputError(
+        f"the {name} data set must yield at least one pair (X, y), or (X, y, weights), and nothing else."
+    )
 
 
 def _is_endless(dataset: Any) -> bool:
@@ -283,10 +328,18 @@ def _is_endless(dataset: Any) -> bool:
     return callable(cardinality) and int(cardinality()) == -1
 
 
-def _convert_tree(value: Any) -> Any:
-    """Turn tensors of any backend, and data frames, into arrays; leave containers as they are."""
-    if isinstance(value, list) and value and np.isscalar(value[0]):
-        return np.asarray(value)
-    if isinstance(value, dict | list | tuple):
-        return value
-    return _to_numpy(value)
+def _as_plain(value: Any) -> np.ndarray:
+    """Return an array of numbers that are no finer than the backend's, unless it stays on disk."""
+    array = to_numpy(value)
+    floatx = np.dtype(keras.config.floatx())
+    if (
+        array.dtype.kind == "f"
+        and array.dtype.itemsize > floatx.itemsize
+        and not _is_on_disk(array)
+    ):
+        return array.astype(floatx)
+    return array
+
+
+def _is_on_disk(array: Any) -> bool:
+    return isinstance(array, np.memmap) or isinstance(getattr(array, "base", None), np.memmap)

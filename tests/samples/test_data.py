@@ -7,14 +7,10 @@ import numpy as np
 import pytest
 
 from fabricfit.errors import FabricFitError, InvalidInputError, InvalidTypeError
-from fabricfit.training import (
-    Data,
-    Stream,
-    check_against_model,
-    fresh_metric,
-    make_engine,
-    open_data,
-)
+from fabricfit.losses import ModelMetric
+from fabricfit.network.ends import read_ends
+from fabricfit.samples import Data, Door, Stream, open_data
+from fabricfit.training import check_against_model, make_engine
 from tests.common import blobs, mlp, weights_of
 
 pytestmark = pytest.mark.keras
@@ -36,11 +32,11 @@ def test_data_sets_of_all_kinds_are_opened():
     for dataset in ((X, y), [X, y], Data(X, y), [(X[:4], y[:4]), (X[4:], y[4:])]):
         found = open_data(dataset, "train")
         np.testing.assert_array_equal(found.X, X)
-        np.testing.assert_array_equal(found.y, y)
+        np.testing.assert_array_equal(found.y.labels[0], y)
     # A tuple is a pair, also where the model has two inputs and two outputs.
     pair = open_data(([X, X + 1], [y, y]), "train")
     np.testing.assert_array_equal(pair.X[1], X + 1)
-    np.testing.assert_array_equal(pair.y[1], y)
+    np.testing.assert_array_equal(pair.y.labels[1], y)
     generator = ((X[i : i + 5], y[i : i + 5]) for i in (0, 5))  # runs but once: read into memory
     np.testing.assert_array_equal(open_data(generator, "train").X, X)
     assert isinstance(open_data(Batches(), "val"), Stream)
@@ -52,8 +48,8 @@ def test_data_sets_of_all_kinds_are_opened():
 @pytest.mark.parametrize(
     "dataset, message",
     [
-        ([(np.ones((2, 6)), np.ones(2), np.ones(2))], "3 parts. Sample weights"),
-        ((np.ones((2, 6)), np.ones(2), np.ones(2)), "3 parts. Sample weights"),
+        ([(np.ones((2, 6)), np.ones(2), np.ones(2), np.ones(2))], "at least one pair"),
+        ((np.ones((2, 6)), np.ones(2), np.ones(2), np.ones(2)), "at least one pair"),
         ([], "at least one pair"),
         ((batch for batch in ()), "at least one pair"),
         ([np.ones((2, 6))], "at least one pair"),
@@ -100,7 +96,7 @@ def test_streams_train_and_are_evaluated_as_arrays_are():
         *(open_data(source, "train") for source in streams(X, y, 32)),
     ):
         engine = make_engine(mlp(), LOSS, "adam")
-        metric = fresh_metric("accuracy", engine.predict(X[:2]), y[:2])
+        metric = ModelMetric("accuracy")
         order = np.arange(100) if isinstance(dataset, Data) else dataset.order(None)
         losses = [engine.train_epoch(dataset, order, 32) for _ in range(2)]
         assert len(dataset.head(50)) == 50
@@ -161,3 +157,36 @@ def test_data_that_cannot_be_trained_on_are_refused(X, y, message):
 def test_data_that_do_not_suit_the_model_are_refused(X, y, loss, message):
     with pytest.raises(InvalidInputError, match=message):
         check_against_model(make_engine(mlp(), loss, "sgd"), Data(X, y))
+
+
+def weighted_streams(X, y, w, batch):
+    """The same weighted samples from sources of all kinds."""
+    starts = range(0, len(X), batch)
+    found = [lambda: ((X[i : i + batch], y[i : i + batch], w[i : i + batch]) for i in starts)]
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        found.append(tf.data.Dataset.from_tensor_slices((X, y, w)).batch(batch))
+    if keras.backend.backend() == "torch":
+        import torch
+
+        parts = torch.utils.data.TensorDataset(*map(torch.from_numpy, (X, y, w)))
+        found.append(torch.utils.data.DataLoader(parts, batch_size=batch))
+    return found
+
+
+@pytest.mark.parametrize("class_weight", [None, {0: 3.0, 2: 0.25}])
+def test_weights_of_streams_count_as_those_of_arrays(class_weight):
+    X, y = blobs(100)
+    w = np.random.default_rng(0).random(100).astype("float32")
+    model = mlp()
+    door = Door(read_ends(model), class_weight=class_weight)
+    losses = []
+    for source in ((X, y, w), *weighted_streams(X, y, w, 32), (X, y)):
+        engine = make_engine(mlp(), LOSS, "adam")
+        data = open_data(source, "train", door)
+        order = np.arange(100) if isinstance(data, Data) else None
+        losses.append([engine.train_epoch(data, order, 32) for _ in range(2)])
+    for other in losses[1:-1]:
+        np.testing.assert_allclose(other, losses[0], rtol=1e-5)
+    assert not np.allclose(losses[-1], losses[0], rtol=1e-2)

@@ -1,0 +1,24 @@
+"""Losses and metrics of models: what Keras would make of their descriptions, one output at a time."""
+
+from fabricfit.losses.metric import ModelMetric, fresh_metric, is_builtin
+from fabricfit.losses.model_loss import ModelLoss, check_losses
+from fabricfit.losses.resolve import (
+    function_of,
+    is_sparse,
+    options_of,
+    resolve_loss,
+    separate_samples,
+)
+
+__all__ = [
+    "ModelLoss",
+    "ModelMetric",
+    "check_losses",
+    "fresh_metric",
+    "function_of",
+    "is_builtin",
+    "is_sparse",
+    "options_of",
+    "resolve_loss",
+    "separate_samples",
+]
