@@ -23,6 +23,7 @@ if sys.argv[2] == "spread":
 import jax
 import fabricfit
 from fabricfit.attributes import get_attributes_from_keras_model
+from fabricfit.network.ends import Targets
 from fabricfit.training import make_engine
 from fabricfit.objectives import ParameterEstimator
 from fabricfit.scheduler import ConstantScheduler
@@ -45,7 +46,7 @@ result = fabricfit.optimize(
 )
 engine = make_engine(result.model, "sparse_categorical_crossentropy", "adam")
 begun = engine._read_state()
-program = jax.jit(engine._step).lower(*begun, X[:32], y[:32]).compile().as_text()
+program = jax.jit(engine._step).lower(*begun, X[:32], Targets((y[:32],))).compile().as_text()
 print(json.dumps({
     "devices": len(jax.devices()), "reduces": "all-reduce" in program,
     "weights": [np.asarray(v).tolist() for v in result.model.get_weights()],

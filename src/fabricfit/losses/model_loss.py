@@ -108,15 +108,19 @@ class ModelLoss:
 
     def for_compile(self) -> dict[str, Any]:
         """Return the arguments ``loss`` and ``loss_weights`` of ``model.compile``."""
-        if len(self.described) == 1:
+        losses = [
+            loss if isinstance(described, Mapping) else described
+            for described, loss in zip(self.described, self.losses, strict=True)
+        ]
+        if len(losses) == 1:
             weight = self.weights[0]
             return {
-                "loss": self.described[0],
+                "loss": losses[0],
                 "loss_weights": None if weight == 1 else float(weight),
             }
         plain = all(weight == 1 for weight in self.weights)
         return {
-            "loss": list(self.described),
+            "loss": losses,
             "loss_weights": None if plain else list(self.weights),
         }
 
