@@ -15,7 +15,8 @@ from fabricfit.objectives import ParameterEstimator
 from fabricfit.objectives.fpga_luts import BitOperations
 from fabricfit.scheduler import ConstantScheduler
 from fabricfit.surgery.reduction import plan_reduction, reduce_model
-from fabricfit.training import Data, make_engine
+from fabricfit.samples import Data
+from fabricfit.training import make_engine
 from tests.common import blobs, outputs_of, weights_of
 
 pytestmark = [pytest.mark.keras, pytest.mark.hgq]

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from fabricfit.network.cloning import copy_model
-from fabricfit.training import Data, make_engine
+from fabricfit.samples import Data
+from fabricfit.training import make_engine
 from fabricfit.training.data_ranges import DataRanges
 from tests.common import blobs, mlp, outputs_of, weights_of
 
