@@ -13,9 +13,9 @@ from fabricfit.network.describe import get_attributes_from_keras_model
 from fabricfit.network.reader import read
 from fabricfit.objectives import ParameterEstimator
 from fabricfit.objectives.fpga_luts import BitOperations
+from fabricfit.samples import Data
 from fabricfit.scheduler import ConstantScheduler
 from fabricfit.surgery.reduction import plan_reduction, reduce_model
-from fabricfit.samples import Data
 from fabricfit.training import make_engine
 from tests.common import blobs, outputs_of, weights_of
 

@@ -8,8 +8,10 @@ import keras
 import numpy as np
 import pytest
 
+from fabricfit.losses import ModelMetric
 from fabricfit.network.cloning import copy_model
-from fabricfit.training import Data, fresh_metric, make_engine, train
+from fabricfit.samples import Data
+from fabricfit.training import make_engine, train
 from tests.common import L, described, weights_of
 
 pytestmark = pytest.mark.keras
@@ -91,7 +93,7 @@ def by_engine(callbacks, epochs=6, metric="mse", optimizer=None, model=None, **o
         engine,
         DATA,
         VALIDATION,
-        fresh_metric(metric),
+        ModelMetric(metric),
         increasing=False,
         epochs=epochs,
         batch_size=20,
@@ -158,7 +160,7 @@ def test_early_stopping_stops_where_it_does_in_keras(monitor, restore):
     for first, second in zip(weights_of(engine.model), weights_of(theirs), strict=True):
         np.testing.assert_allclose(first, second, rtol=2e-2, atol=2e-3)
     assert outcome.metric == pytest.approx(
-        engine.evaluate(VALIDATION, fresh_metric("mse")), rel=1e-6
+        engine.evaluate(VALIDATION, ModelMetric("mse")), rel=1e-6
     )
 
 
@@ -248,7 +250,7 @@ def test_weights_that_a_callback_sets_are_honoured(keep_best):
     mask = np.ones((6, 8))
     mask[:, :3] = 0
     engine.projection.update({"fc": mask})
-    metric = fresh_metric("mse")
+    metric = ModelMetric("mse")
     outcome = train(
         engine,
         DATA,
