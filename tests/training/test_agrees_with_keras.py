@@ -256,9 +256,10 @@ def test_masks_and_weights_of_steps_count_as_in_keras(weighted):
     X = rng.normal(size=(SAMPLES, 4, 1)).astype("float32")
     X[rng.random((SAMPLES, 4)) < 0.3] = 0
     y, steps = X * 2 - 1, rng.random((SAMPLES, 4)).astype("float32")
-    # Keras multiplies the values of steps by (n,) along the wrong axis; (n, 1) is what is meant.
-    forms = {"no": (None, None), "samples": (steps[:, 0], steps[:, :1]), "steps": (steps, steps)}
-    ours, theirs = forms[weighted]
+    # Keras multiplies the values of steps by (n,) along the wrong axis, and on PyTorch in place.
+    every = np.repeat(steps[:, :1], 4, axis=1)
+    forms = {"no": (None, None), "samples": (steps[:, 0], every), "steps": (steps, steps)}
+    ours, theirs = (None if each is None else each.copy() for each in forms[weighted])
     reference, model = steps_model(), steps_model()
     reference.compile(keras.optimizers.SGD(0.05), "mse", metrics=["mae"])
     expected = reference.fit(X, y, sample_weight=theirs, batch_size=BATCH, shuffle=False, verbose=0)
@@ -269,6 +270,7 @@ def test_masks_and_weights_of_steps_count_as_in_keras(weighted):
     data = open_data(parts, "train", Door(network.ends))
     found = engine.train_epoch(data, np.arange(SAMPLES), BATCH)
     assert found == pytest.approx(expected.history["loss"][0], rel=1e-5)
+    theirs = None if weighted == "no" else {"samples": every, "steps": steps}[weighted].copy()
     scores = reference.evaluate(
         X, y, sample_weight=theirs, batch_size=SAMPLES, verbose=0, return_dict=True
     )

@@ -71,6 +71,10 @@ class ModelLoss:
         return sum(values[1:], start=values[0])
 
     def _reduce(self, loss: Any, weight: float, label: Any, output: Any, samples: Any) -> Any:
+        mask = getattr(output, "_keras_mask", None)
+        if samples is not None and mask is not None:
+            # A new tensor of the mask's shape: on PyTorch, Keras multiplies weights by masks in place.
+            samples = samples * ops.ones_like(mask, dtype=samples.dtype)
         value = ops.cast(loss(label, output, samples), keras.config.floatx())
         if len(value.shape):  # a loss without a reduction
             value = ops.mean(value)
