@@ -10,9 +10,10 @@ import numpy as np
 
 from fabricfit.errors import InvalidInputError
 from fabricfit.firmware.verification_result import QuantizedMetric
+from fabricfit.losses import ModelMetric, fresh_metric
 from fabricfit.network.reader import Network
 from fabricfit.network.replay import replay
-from fabricfit.training import fresh_metric
+from fabricfit.samples import to_numpy
 
 __all__ = ["compare_metric", "default_metric"]
 
@@ -44,11 +45,17 @@ def compare_metric(
     hardware
         What the generated code computed of them, an array for each output.
     y
-        Their targets, an array for each output.
+        Their targets, in any structure that Keras takes.
     metric
         As for :class:`fabricfit.OptimizationSettings`; :func:`default_metric` without.
     """
-    targets = [np.asarray(each) for each in keras.tree.flatten(y)]
+    outputs = network.ends.outputs
+    targets = [to_numpy(each) for each in outputs.arrange(y, "y")]
+    chosen = ModelMetric(default_metric(targets) if metric is None else metric, outputs)
+    if chosen.is_loss:
+        raise InvalidInputError(
+            "metric must be a metric of outputs, for example 'accuracy'. Received: metric='loss'"
+        )
     count = len(arrays[0])
     if len(targets) != len(hardware) or any(len(each) != count for each in targets):
         raise InvalidInputError(
@@ -59,15 +66,13 @@ def compare_metric(
     exact = [replay(network.graph, [x[batch] for x in arrays]) for batch in batches]
     wanted = [np.concatenate(parts) for parts in zip(*exact, strict=True)]
     seen = [h.reshape(w.shape) for h, w in zip(hardware, wanted, strict=True)]
-    chosen = default_metric(y) if metric is None else metric
     values: list[float] = []
-    name = ""
-    for outputs in (wanted, seen):
+    for results in (wanted, seen):
         means = []
-        for target, output in zip(targets, outputs, strict=True):
-            evaluated = fresh_metric(chosen, output[:8], target[:8])
-            evaluated.update_state(target, output.astype("float32"))
-            means.append(float(keras.ops.convert_to_numpy(evaluated.result())))
-            name = str(evaluated.name)
+        for place, each in chosen.every():
+            output, target = results[place].astype("float32"), targets[place]
+            evaluated = fresh_metric(each, outputs=output, labels=target)
+            evaluated.update_state(target, output)
+            means.append(float(np.mean(keras.ops.convert_to_numpy(evaluated.result()))))
         values.append(float(np.mean(means)))
-    return QuantizedMetric(name, values[0], values[1], count)
+    return QuantizedMetric(chosen.name, values[0], values[1], count)
