@@ -89,6 +89,23 @@ def test_two_tasks_are_trained_together(form, tmp_path):
         assert scores["kind_accuracy"] == pytest.approx(accuracy)
 
 
+def test_one_metric_is_measured_where_it_can_be(tmp_path, caplog):
+    y = [VALUES.argmax(axis=1), VALUES[:, :1]]
+    options = {**NUMBERS, "loss_fn": FORMS["dict"]}  # no mean square of the numbers of classes
+    found = run(two_tasks(), ((X, y), (X, y)), tmp_path, **options)
+    assert found.report.metric_name == "energy_mse"
+    assert "'mse' cannot be computed for 'kind': it is measured as energy_mse" in caplog.text
+    with pytest.raises(
+        InvalidInputError, match="validation_metric 'kind_mse' cannot be computed for 'kind'"
+    ):
+        run(
+            two_tasks(),
+            ((X, y), (X, y)),
+            tmp_path,
+            **{**options, "validation_metric": {"kind": "mse"}},
+        )
+
+
 @pytest.mark.parametrize("ranking", ["oracle", "saliency"])
 def test_an_own_class_of_loss_trains_with_its_parameters(tmp_path, ranking):
     kernels = []

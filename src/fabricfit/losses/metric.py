@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
 from types import FunctionType
 from typing import Any
 
 import keras
+import numpy as np
 
 from fabricfit.errors import InvalidInputError, InvalidTypeError
 from fabricfit.losses.resolve import align_ranks, choose_crossentropy, is_sparse
 from fabricfit.network.copying import copy_object
-from fabricfit.network.ends import Side
+from fabricfit.network.ends import Side, Targets
 
 __all__ = ["ModelMetric", "fresh_metric", "is_builtin"]
+
+logger = logging.getLogger(__name__)
 
 ACCURACIES = ("accuracy", "acc")
 CROSSENTROPIES = ("crossentropy", "ce")
@@ -40,6 +44,7 @@ class ModelMetric:
     """
 
     def __init__(self, metric: Any, outputs: Side | None = None) -> None:
+        self._given, self._outputs = metric, outputs
         self.is_loss = isinstance(metric, str) and metric == "loss"
         names = ("",) if outputs is None else outputs.names
         self.described = ((),) * len(names) if self.is_loss else _describe(metric, outputs)
@@ -60,10 +65,49 @@ class ModelMetric:
         """Places of the outputs that are measured, and so need labels."""
         return tuple(place for place, part in enumerate(self.described) if part)
 
+    def suited(self, y: Targets, outputs: Any) -> ModelMetric:
+        """Return the metric for the outputs that it suits: one for all of them may not suit each.
+
+        Parameters
+        ----------
+        y, outputs
+            Targets and predictions of a few samples.
+
+        Raises
+        ------
+        InvalidInputError
+            It suits no output, or not the one that it is given for.
+        """
+        predictions = [] if self.is_loss else keras.tree.flatten(outputs)
+        tried = {
+            place: _try(each, y.labels_of(place), predictions[place])
+            for place, each in self.every()
+        }
+        errors = {place: error for place, error in tried.items() if error is not None}
+        if not errors:
+            return self
+        place, names = next(iter(errors)), () if self._outputs is None else self._outputs.names
+        unsuited = ", ".join(repr(names[each]) for each in errors) if names else "the output"
+        if not _is_by_output(self._given) and len(errors) < len(predictions):
+            rest = [None if each in errors else self._given for each in tried]
+            found = ModelMetric(rest, self._outputs)
+            logger.warning(
+                "validation_metric=%r cannot be computed for %s: it is measured as %s",
+                self.name, unsuited, found.name,
+            )  # fmt: skip
+            return found
+        raise InvalidInputError(
+            f"validation_metric {self.name!r} cannot be computed for {unsuited}, whose labels have the shape "
+            f"{tuple(y.labels_of(place).shape[1:])} and whose outputs have the shape "
+            f"{tuple(predictions[place].shape[1:])} (of one sample). Give a metric for each output, in "
+            f"a dict by "
+            f"output name. It says: {errors[place]}"
+        ) from errors[place]
+
     def _make_name(self, metric: Any, names: tuple[str, ...]) -> str:
         if self.is_loss:
             return "loss"
-        if not isinstance(metric, (Mapping, list, tuple)) or _is_serialized(metric):
+        if not _is_by_output(metric):
             return _name_of(metric)
         prefixed = [
             f"{names[place]}_{_name_of(each)}" if len(names) > 1 else _name_of(each)
@@ -81,9 +125,28 @@ def _is_serialized(metric: Any) -> bool:
     return isinstance(metric, Mapping) and "class_name" in metric
 
 
+def _is_by_output(metric: Any) -> bool:
+    return isinstance(metric, (Mapping, list, tuple)) and not _is_serialized(metric)
+
+
 def _argument(metric: Any, name: str) -> str:
-    several = isinstance(metric, (Mapping, list, tuple)) and not _is_serialized(metric)
-    return f"validation_metric[{name!r}]" if several else "validation_metric"
+    return f"validation_metric[{name!r}]" if _is_by_output(metric) else "validation_metric"
+
+
+def _try(metric: Any, labels: Any, outputs: Any) -> Exception | None:
+    """Return the error of a metric on labels and outputs of these shapes; None if there is none."""
+    count = (
+        int(np.max(outputs.shape[1:], initial=1)) + 1
+    )  # as many as no other axis: nothing is broadcast
+    try:
+        given = [
+            keras.ops.convert_to_tensor(np.resize(each, (count, *each.shape[1:])))
+            for each in (labels, outputs)
+        ]
+        fresh_metric(metric, outputs=given[1], labels=given[0]).update_state(*given)
+    except Exception as error:  # whatever a metric may raise
+        return error
+    return None
 
 
 def _describe(metric: Any, outputs: Side | None) -> tuple[tuple[Any, ...], ...]:
