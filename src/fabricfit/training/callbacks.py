@@ -96,8 +96,8 @@ class Watchers:
         if not self._callbacks:
             return self._engine.evaluate(validation, self._metric)
         self._list.on_test_begin()
-        value = self._engine.evaluate(validation, self._metric)
-        found = {"loss": self._engine.evaluate_loss(validation), self._metric.name: value}
+        value, loss = self._engine.evaluate_with_loss(validation, self._metric)
+        found = {"loss": loss, self._metric.name: value}
         self._list.on_test_end(found)
         self._logs = {f"val_{name}": each for name, each in found.items()}
         return value

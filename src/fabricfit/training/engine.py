@@ -100,6 +100,7 @@ class Engine(ABC):
         self._fresh = self.values_of(self.optimizer.variables)
         self._on_device: WeakKeyDictionary[Data, tuple[Any, Any]] = WeakKeyDictionary()
         self._evaluators: WeakKeyDictionary[Any, MetricEvaluator] = WeakKeyDictionary()
+        self._with_loss: WeakKeyDictionary[Any, MetricEvaluator] = WeakKeyDictionary()
         self._loss_metric = ModelMetric("loss")
         self._predict = self.compiled(self.forward, batches=1)
 
@@ -265,6 +266,12 @@ class Engine(ABC):
         if metric not in self._evaluators:
             self._evaluators[metric] = MetricEvaluator(self, metric)
         return self._evaluators[metric](self._iterate_tensors(data))
+
+    def evaluate_with_loss(self, data: Dataset, metric: ModelMetric) -> tuple[float, float]:
+        """Return a metric as :meth:`evaluate` does, and what :meth:`evaluate_loss` returns, from one pass."""
+        if metric not in self._with_loss:
+            self._with_loss[metric] = MetricEvaluator(self, metric, with_loss=True)
+        return self._with_loss[metric].with_loss(self._iterate_tensors(data))
 
     def evaluate_loss(self, data: Dataset) -> float:
         """Return the mean loss over all samples, the model's own penalties included."""

@@ -61,13 +61,22 @@ class MetricEvaluator:
         Whose weights are evaluated.
     metric
         The metric of the model; or a metric of Keras, for each output by itself.
+    with_loss
+        Whether :meth:`with_loss` is called, which computes the loss in the same pass.
     """
 
-    def __init__(self, engine: Predictor, metric: ModelMetric | keras.metrics.Metric) -> None:
+    def __init__(
+        self,
+        engine: Predictor,
+        metric: ModelMetric | keras.metrics.Metric,
+        *,
+        with_loss: bool = False,
+    ) -> None:
         self._engine = engine
         if not isinstance(metric, ModelMetric):
             metric = ModelMetric(metric, None if engine.ends is None else engine.ends.outputs)
         self._metric = metric
+        self._needs_loss = with_loss or metric.is_loss
         # Outputs carry their masks only as long as no compiled step hands them out.
         masks = [getattr(each, "_keras_mask", None) for each in engine.model.outputs or ()]
         self._has_masks = any(mask is not None for mask in masks)
@@ -79,6 +88,14 @@ class MetricEvaluator:
 
     def __call__(self, batches: Iterable[tuple[Any, Targets]]) -> float:
         """Return the metric over batches of inputs and targets; of several, the mean."""
+        return float(np.mean(self._evaluate(batches)))
+
+    def with_loss(self, batches: Iterable[tuple[Any, Targets]]) -> tuple[float, float]:
+        """Return the metric as a call does, and the loss with the model's own penalties, from one pass."""
+        *results, loss = self._evaluate(batches)
+        return (float(np.mean(results)) if results else loss), loss
+
+    def _evaluate(self, batches: Iterable[tuple[Any, Targets]]) -> list[float]:
         values, results = self._fresh, None
         for X, y in batches:
             if self._compiles is None:
@@ -90,21 +107,25 @@ class MetricEvaluator:
         if results is None:
             results = [each.result() for _, each in self._measured]
             self._reset_metrics()
-        return float(np.mean([np.mean(keras.ops.convert_to_numpy(each)) for each in results]))
+        return [float(np.mean(keras.ops.convert_to_numpy(each))) for each in results]
 
     def _measure(self, X: Any, y: Targets) -> list[_Measured]:
         """Return new metrics for data of these shapes."""
+        loss: list[_Measured] = (
+            [(None, keras.metrics.Mean(name="loss"))] if self._needs_loss else []
+        )
         if self._metric.is_loss:
-            return [(None, keras.metrics.Mean(name="loss"))]
+            return loss
         ends = self._engine.ends
         if ends is None:
             predictions = keras.tree.flatten(self._engine.predict_batch(X))
         else:
             predictions = [keras.KerasTensor((None, *shape)) for shape in ends.outputs.shapes]
-        return [
+        measured: list[_Measured] = [
             (place, fresh_metric(each, outputs=predictions[place], labels=y.labels_of(place)))
             for place, each in self._metric.every()
         ]
+        return measured + loss
 
     def _try_compiling(self, X: Any, y: Targets) -> list[list[Any]]:
         """Find out whether the metric can be compiled; return the initial values of its variables."""
@@ -131,18 +152,21 @@ class MetricEvaluator:
             each.reset_state()
 
     def _forward(self, state: Any, X: Any) -> tuple[Any, Any]:
-        if self._metric.is_loss:
+        if self._needs_loss:
             return self._engine.forward_with_penalties(state, X)
         return self._engine.forward(state, X), 0
 
     def _arguments(self, y: Targets, outputs: Any, penalties: Any) -> list[tuple[Any, ...]]:
         """Return what each metric is updated with."""
-        if self._metric.is_loss:
+        predictions = keras.tree.flatten(outputs)
+        given: list[tuple[Any, ...]] = [
+            (y.labels_of(place), predictions[place]) for place, _ in self._metric.every()
+        ]
+        if self._needs_loss:
             count = keras.ops.shape(keras.tree.flatten(y.labels)[0])[0]
             loss = self._engine.hard_loss(y, outputs)
-            return [(loss + keras.ops.cast(penalties, loss.dtype), count)]
-        predictions = keras.tree.flatten(outputs)
-        return [(y.labels_of(place), predictions[place]) for place, _ in self._metric.every()]
+            given.append((loss + keras.ops.cast(penalties, loss.dtype), count))
+        return given
 
     def _update_compiled(
         self, state: Any, values: list[list[Any]], X: Any, y: Targets
@@ -156,7 +180,7 @@ class MetricEvaluator:
         return updated, [each.stateless_result(own) for (_, each), own in pairs]
 
     def _update_eagerly(self, X: Any, y: Targets) -> None:
-        if self._metric.is_loss or self._has_masks:
+        if self._needs_loss or self._has_masks:
             found = self._forward(self._engine.forward_state(), tensors(X))
         else:
             found = self._engine.predict_batch(X), 0
