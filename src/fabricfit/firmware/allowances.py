@@ -137,6 +137,17 @@ def _activation(node: Any, largest: float, exact_weights: bool) -> Allowance:
     return Allowance(error, reach=reach)
 
 
+def _hard_activation(node: Any, largest: float, exact_weights: bool) -> Allowance:
+    """Bound a line between two constants: its slope and its shift are rounded."""
+    off = {}
+    for name in ("slope", "shift"):
+        number = float(node.get_attr(name))
+        off[name] = abs(
+            FixedTensor.from_float(number, format_of(node, f"{name}_t")).to_float() - number
+        )
+    return Allowance(largest * float(off["slope"]) + float(off["shift"]))
+
+
 def _softmax(node: Any, largest: float, exact_weights: bool) -> Allowance:
     """Bound a stable softmax: exponentials of at most 1, one of them 1, and the reciprocal of their sum.
 
@@ -193,6 +204,7 @@ _RULES: dict[str, _Rule] = {
     **dict.fromkeys(("BatchNormalization", "ApplyAlpha"), _scale),
     **dict.fromkeys(("Activation", "ParametrizedActivation", "PReLU", "ELU"), _activation),
     **dict.fromkeys(("Pooling1D", "Pooling2D", "GlobalPooling1D", "GlobalPooling2D"), _pooling),
+    "HardActivation": _hard_activation,
     "Softmax": _softmax,
 }
 """Node class -> what is known of its error."""
