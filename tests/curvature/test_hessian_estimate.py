@@ -134,7 +134,7 @@ def test_a_layer_that_is_called_twice_is_probed_in_its_weights():
 
 def test_more_probes_leave_less_error():
     curvature, X, y = smooth_convnet("gelu")
-    curvature = Curvature(curvature.model, {"a": curvature.kernels["a"]}, curvature.loss_fn)
+    curvature = Curvature(curvature.model, {"a": curvature.kernels["a"]}, curvature.loss)
     few, many = (curvature.hessians(X, y, method="estimate", probes=probes) for probes in (4, 32))
     assert 2 < few.errors["a"] / many.errors["a"] < 4
 
@@ -152,7 +152,7 @@ def test_the_seed_decides_and_batches_do_not():
     options = {"method": "estimate", "probes": 3}
 
     def found(batch_size=None, **more):
-        whole = Curvature(curvature.model, kernels, curvature.loss_fn, batch_size)
+        whole = Curvature(curvature.model, kernels, curvature.loss, batch_size)
         return whole.hessians(X, y, **options, **more)
 
     first = found()

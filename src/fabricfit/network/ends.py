@@ -164,9 +164,9 @@ class Side:
                 return self.by_name(given, argument, surplus=surplus)  # says which one
             return found
         if not is_sequence(given):
-            given = [given]
-        elif len(self) == 1:
-            given = given if len(given) == 1 and hasattr(given[0], "shape") else [given]
+            given = [np.asarray(given) if isinstance(given, (list, tuple)) else given]
+        elif len(self) == 1 and not any(hasattr(each, "shape") for each in given):
+            given = [np.asarray(given)] if self._is_flat else [given]
         if not self._is_flat and any(isinstance(each, (Mapping, list, tuple)) for each in given):
             return self._unnest(given, argument)
         if not self.ordered:
