@@ -25,7 +25,7 @@ from fabricfit.network.configuration import (
 )
 from fabricfit.network.describe import describe_for_hls4ml
 from fabricfit.network.estimation import describe_as_built
-from fabricfit.network.reader import Network, as_network, read
+from fabricfit.network.reader import Network, as_network
 from fabricfit.network.scalings import replace_scalings
 from fabricfit.network.unknown_layers import describe_matrices
 from fabricfit.objectives.fpga import FPGAResources
@@ -33,7 +33,7 @@ from fabricfit.optimization.eligible_layers import Decisions
 from fabricfit.optimization.optimize import OptimizationResult, run
 from fabricfit.optimization.savings import GivenDesign
 from fabricfit.optimization.settings import OptimizationSettings
-from fabricfit.optimization.setup import set_up
+from fabricfit.optimization.setup import RunSetup, set_up
 from fabricfit.run import RunDirectory, defaults
 from fabricfit.run.files import HLS_CONFIG
 from fabricfit.scheduler import OptimizationScheduler, PolynomialScheduler
@@ -164,7 +164,7 @@ def fit(
         given=given,
     )
     result = run(setup)
-    realized = _realize_result(result, attributes, config, counted)
+    realized = _realize_result(setup, attributes, config, counted)
     text = _to_text(realized.config)
     RunDirectory.existing(result.directory).write(HLS_CONFIG, lambda path: path.write_text(text))
     return replace(result, hls_config=realized.config)
@@ -181,7 +181,7 @@ def _count_given(
 
 
 def _realize_result(
-    result: OptimizationResult,
+    setup: RunSetup,
     attributes: Mapping[str, LayerAttributes],
     config: Mapping[str, Any],
     objective: FPGAResources,
@@ -189,7 +189,7 @@ def _realize_result(
     """Return the configuration that builds every layer of the result as it was counted."""
     if objective.removes_units:
         return realize_configuration(attributes, config, objective.family)
-    kernels = read(result.model).kernel_arrays()
+    kernels = setup.engine.network.kernel_arrays()  # as they were handed out
     as_asked = {
         name for name in kernels if objective.builds_as_asked(attributes[name], kernels[name])
     }
