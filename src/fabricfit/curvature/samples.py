@@ -19,7 +19,7 @@ __all__ = ["Batch", "Samples"]
 class Batch(NamedTuple):
     """A batch of a data set.
 
-    ``x`` is structured as the model takes it, ``y`` holds the targets, ``weights`` is 1 for a real
+    ``x`` is structured as the model expects it, ``y`` holds the targets, ``weights`` is 1 for a real
     sample and 0 for padding, shape ``(batch,)``.
     """
 
@@ -34,7 +34,7 @@ class Samples:
     Parameters
     ----------
     data
-        The samples, as the model takes them.
+        The samples, as the model expects them.
     losses
         The loss of each output. Labels that it ignores get the weight 0; and where it divides by the
         weights of samples rather than by their number, they are divided by their mean.

@@ -89,9 +89,9 @@ def _product(node: Any, largest: float, exact_weights: bool) -> Allowance:
     accum = format_of(node, "accum_t")
     kernel, *others = node.weights
     terms = _count_terms(node, node.weights[kernel])
-    taken = Format.of(node.get_input_variable().type.precision).fractional
-    taken += Format.of(node.weights[kernel].type.precision).fractional
-    error = (terms if taken > accum.fractional else 0) * last_bit(accum) + last_bit(accum)
+    fractional = Format.of(node.get_input_variable().type.precision).fractional
+    fractional += Format.of(node.weights[kernel].type.precision).fractional
+    error = (terms if fractional > accum.fractional else 0) * last_bit(accum) + last_bit(accum)
     if not exact_weights:
         error += terms * largest * _rounding_of(node.weights[kernel])
         error += sum(_rounding_of(node.weights[name]) for name in others)

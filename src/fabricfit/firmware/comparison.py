@@ -238,14 +238,14 @@ class _Comparison:
             )
         rest = ~over
         if known.error is not None:
-            beyond = (off > known.error + slack) & rest
+            beyond = (off > allowed) & rest
             if beyond.any():
                 found.differences.append(
                     LayerDifference(
-                        name, int(beyond.sum()), beyond.size, float(off[beyond].max()), known.error + slack
+                        name, int(beyond.sum()), beyond.size, float(off[beyond].max()), allowed
                     )
                 )  # fmt: skip
-            return known.error + slack
+            return allowed
         unit = last_bit(known.held[0][0]) if known.held else 0.0
         allowed = _ANOTHER_FUNCTION * float(expected[rest].std()) if rest.any() else 0.0
         allowed += 4 * unit + slack + 0.02 * float(np.abs(expected).max(initial=0.0))

@@ -45,7 +45,7 @@ def compare_metric(
     hardware
         What the generated code computed of them, an array for each output.
     y
-        Their targets, in any structure that Keras takes.
+        Their targets, in any structure that Keras accepts.
     metric
         As for :class:`fabricfit.OptimizationSettings`; :func:`default_metric` without.
     """

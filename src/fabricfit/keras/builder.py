@@ -71,7 +71,7 @@ def build_optimizable_model(
     increasing
         Whether a larger metric is better.
     train_dataset, validation_dataset
-        ``(X, y)`` or ``(X, y, weights)``, each part in any structure that Keras takes, or anything that
+        ``(X, y)`` or ``(X, y, weights)``, each part in any structure that Keras accepts, or anything that
         yields such batch by batch: see :func:`fabricfit.samples.open_data`.
     batch_size, epochs
         Samples in a step, and at most how many passes over the data a trial gets.

@@ -77,7 +77,7 @@ class MaskedBackprop:
         Parameters
         ----------
         X, y
-            Inputs and targets of one batch, in any structure that Keras takes.
+            Inputs and targets of one batch, in any structure that Keras accepts.
         s
             The sparsity, which older code passes; it has no effect.
         sample_weight

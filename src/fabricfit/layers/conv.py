@@ -18,15 +18,9 @@ from fabricfit.layers.family import register_layer, shape_at
 from fabricfit.layers.generated_code import GeneratedProduct, product_of_node
 from fabricfit.layers.kernels import Kernel
 from fabricfit.layers.matrix_form import MatrixForm, Tensor
-from fabricfit.layers.product import ProductFamily, why_kernel_is_rewritten
+from fabricfit.layers.product import ProductFamily
 from fabricfit.layers.regularizers import Conv2DRegularizer
-from fabricfit.layers.scaling import (
-    channel_axis,
-    is_linear,
-    meets_border,
-    scale_columns,
-    scale_rows,
-)
+from fabricfit.layers.scaling import meets_border, scale_columns, scale_rows
 from fabricfit.layers.units import Constants, Replacement, only_zero
 
 __all__ = ["Conv2DFamily", "ConvFamily", "ConvForm", "TransposedConvFamily", "layout_by_channel"]
@@ -53,14 +47,14 @@ class ConvFamily(ProductFamily):
     def scaled_results(
         self, layer: Any, axis: int, scale: np.ndarray, offset: np.ndarray
     ) -> Replacement | None:
-        return _scale_filters(self, layer, axis, scale, offset)
+        return scale_columns(layer, self.kernels(layer)[0].axes, axis, scale, offset)
 
     def scaled_inputs(
         self, layer: Any, axis: int, scale: np.ndarray, offset: np.ndarray
     ) -> Replacement | None:
         if layer.groups != 1 or (meets_border(layer) and offset.any()):
             return None
-        return _scale_channels(self, layer, axis, scale, offset)
+        return scale_rows(layer, self.kernels(layer)[0].axes, axis, scale, offset)
 
     def generated_products(
         self, node: Any, structs: Mapping[str, str]
@@ -109,36 +103,20 @@ class TransposedConvFamily(ProductFamily):
     def scaled_results(
         self, layer: Any, axis: int, scale: np.ndarray, offset: np.ndarray
     ) -> Replacement | None:
-        return _scale_filters(self, layer, axis, scale, offset)
+        return scale_columns(layer, self.kernels(layer)[0].axes, axis, scale, offset)
 
     def scaled_inputs(
         self, layer: Any, axis: int, scale: np.ndarray, offset: np.ndarray
     ) -> Replacement | None:
         if offset.any():
             return None
-        return _scale_channels(self, layer, axis, scale, offset)
+        return scale_rows(layer, self.kernels(layer)[0].axes, axis, scale, offset)
 
     def why_constants_matter(self, call: Call) -> str:
         return f"{call.name!r} adds up fewer inputs near the border than inside"
 
     def _known_inputs(self, call: Call, constants: Constants) -> Constants:
         return only_zero(constants)
-
-
-def _scale_filters(
-    family: ProductFamily, layer: Any, axis: int, scale: np.ndarray, offset: np.ndarray
-) -> Replacement | None:
-    if axis != channel_axis(layer) or not is_linear(layer):
-        return None
-    return scale_columns(layer, family.kernels(layer)[0].axes, scale, offset)
-
-
-def _scale_channels(
-    family: ProductFamily, layer: Any, axis: int, scale: np.ndarray, offset: np.ndarray
-) -> Replacement | None:
-    if axis != channel_axis(layer) or why_kernel_is_rewritten(layer, "") is not None:
-        return None
-    return scale_rows(layer, family.kernels(layer)[0].axes, scale, offset)
 
 
 class ConvForm(MatrixForm):

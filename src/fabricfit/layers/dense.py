@@ -12,9 +12,9 @@ import numpy as np
 from fabricfit.layers.family import register_layer
 from fabricfit.layers.generated_code import GeneratedProduct, product_of_node
 from fabricfit.layers.matrix_form import LastAxisForm, MatrixForm
-from fabricfit.layers.product import ProductFamily, why_kernel_is_rewritten
+from fabricfit.layers.product import ProductFamily
 from fabricfit.layers.regularizers import DenseRegularizer
-from fabricfit.layers.scaling import is_linear, scale_columns, scale_rows
+from fabricfit.layers.scaling import scale_columns, scale_rows
 from fabricfit.layers.units import Replacement
 
 __all__ = ["DenseFamily"]
@@ -35,16 +35,12 @@ class DenseFamily(ProductFamily):
     def scaled_results(
         self, layer: Any, axis: int, scale: np.ndarray, offset: np.ndarray
     ) -> Replacement | None:
-        if axis != -1 or not is_linear(layer):
-            return None
-        return scale_columns(layer, self.kernels(layer)[0].axes, scale, offset)
+        return scale_columns(layer, self.kernels(layer)[0].axes, axis, scale, offset)
 
     def scaled_inputs(
         self, layer: Any, axis: int, scale: np.ndarray, offset: np.ndarray
     ) -> Replacement | None:
-        if axis != -1 or why_kernel_is_rewritten(layer, "") is not None:
-            return None
-        return scale_rows(layer, self.kernels(layer)[0].axes, scale, offset)
+        return scale_rows(layer, self.kernels(layer)[0].axes, axis, scale, offset)
 
     def generated_products(
         self, node: Any, structs: Mapping[str, str]

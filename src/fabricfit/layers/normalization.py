@@ -13,7 +13,7 @@ from fabricfit.layers.calls import Call
 from fabricfit.layers.family import LayerFamily, register_layer, shape_at
 from fabricfit.layers.units import Constants, Cut, Replacement, to_numpy
 
-__all__ = ["BatchNormFamily", "PReLUFamily", "ScalingFamily"]
+__all__ = ["BatchNormFamily", "PReLUFamily", "ScalingFamily", "read_scaling"]
 
 
 class _PerUnit(LayerFamily):
@@ -112,22 +112,39 @@ class ScalingFamily(LayerFamily):
 
     def scale_and_offset(self, layer: Any) -> tuple[np.ndarray, np.ndarray] | None:
         shape = shape_at(layer, "input")
-        if not shape or shape[-1] is None:
-            return None
-        units = (shape[-1],)
-        if isinstance(layer, keras.layers.Rescaling):
-            parts = [np.asarray(part, np.float64) for part in (layer.scale, layer.offset)]
-        else:
-            mean, deviation = to_numpy(layer.mean), np.sqrt(to_numpy(layer.variance))
-            deviation = np.maximum(deviation, keras.config.epsilon())
-            parts = [deviation, mean] if layer.invert else [1 / deviation, -mean / deviation]
-        if any(
-            part.size not in (1, units[0]) or part.shape[-1:] not in ((), (1,), units)
-            for part in parts
-        ):
-            return None
-        scale, offset = (np.broadcast_to(part.reshape(-1), units) for part in parts)
-        return scale, offset
+        return read_scaling(layer, shape[-1] if shape else None)
+
+
+def read_scaling(layer: Any, units: int | None) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return what a Rescaling or Normalization multiplies entries of the last axis by and adds to them.
+
+    Parameters
+    ----------
+    layer
+        The layer, built.
+    units
+        Length of the last axis of its inputs; None where it is not known.
+
+    Returns
+    -------
+    scale, offset : array of shape ``(units,)``, float64
+        None where entries of the last axis are not scaled alike.
+    """
+    if units is None:
+        return None
+    if isinstance(layer, keras.layers.Rescaling):
+        parts = [np.asarray(part, np.float64) for part in (layer.scale, layer.offset)]
+    else:
+        mean, deviation = to_numpy(layer.mean), np.sqrt(to_numpy(layer.variance))
+        deviation = np.maximum(deviation, keras.config.epsilon())
+        parts = [deviation, mean] if layer.invert else [1 / deviation, -mean / deviation]
+    # One number for all, or one for each entry of the last axis.
+    if any(
+        part.size not in (1, units) or part.shape[-1:] not in ((), (1,), (units,)) for part in parts
+    ):
+        return None
+    scale, offset = (np.broadcast_to(part.reshape(-1), (units,)) for part in parts)
+    return scale, offset
 
 
 def _single(axis: Any) -> int | None:

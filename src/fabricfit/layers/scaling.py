@@ -34,9 +34,9 @@ def meets_border(layer: Any) -> bool:
 
 
 def scale_columns(
-    layer: Any, layout: Layout, scale: np.ndarray, offset: np.ndarray
+    layer: Any, layout: Layout, axis: int, scale: np.ndarray, offset: np.ndarray
 ) -> Replacement | None:
-    """Return a layer of one kernel with its results multiplied and shifted.
+    """Return a layer of one kernel with its results multiplied and shifted; None where it cannot be.
 
     Parameters
     ----------
@@ -44,9 +44,13 @@ def scale_columns(
         The layer; its results are on the only column axis of the kernel.
     layout
         That of the kernel.
+    axis
+        The axis of the results that the numbers are for, from the end.
     scale, offset
         For each unit.
     """
+    if axis != channel_axis(layer) or not is_linear(layer):
+        return None
     kernel = to_numpy(layer.kernel)
     scaled = kernel * _along(scale, layout.columns[0], kernel.ndim)
     bias = to_numpy(layer.bias) if layer.bias is not None else 0.0
@@ -54,17 +58,19 @@ def scale_columns(
 
 
 def scale_rows(
-    layer: Any, layout: Layout, scale: np.ndarray, offset: np.ndarray
+    layer: Any, layout: Layout, axis: int, scale: np.ndarray, offset: np.ndarray
 ) -> Replacement | None:
     """Return a layer of one kernel for inputs before they are multiplied and shifted.
 
     The parameters are those of :func:`scale_columns`; input units are on the last row axis.
     """
-    kernel, axis = to_numpy(layer.kernel), layout.rows[-1]
+    if axis != channel_axis(layer) or why_kernel_is_rewritten(layer, "") is not None:
+        return None
+    kernel, row = to_numpy(layer.kernel), layout.rows[-1]
     others = tuple(each for each in range(kernel.ndim) if each != layout.columns[0])
-    added = (kernel * _along(offset, axis, kernel.ndim)).sum(axis=others)
+    added = (kernel * _along(offset, row, kernel.ndim)).sum(axis=others)
     bias = to_numpy(layer.bias) if layer.bias is not None else 0.0
-    return with_bias(layer, [kernel * _along(scale, axis, kernel.ndim)], bias + added)
+    return with_bias(layer, [kernel * _along(scale, row, kernel.ndim)], bias + added)
 
 
 def with_bias(layer: Any, kernels: list[np.ndarray], bias: np.ndarray) -> Replacement:

@@ -100,8 +100,7 @@ class ModelMetric:
             f"validation_metric {self.name!r} cannot be computed for {unsuited}, whose labels have the shape "
             f"{tuple(y.labels_of(place).shape[1:])} and whose outputs have the shape "
             f"{tuple(predictions[place].shape[1:])} (of one sample). Give a metric for each output, in "
-            f"a dict by "
-            f"output name. It says: {errors[place]}"
+            f"a dict by output name. It says: {errors[place]}"
         ) from errors[place]
 
     def _make_name(self, metric: Any, names: tuple[str, ...]) -> str:
@@ -262,8 +261,7 @@ def _copy_metric(metric: keras.metrics.Metric, argument: str) -> keras.metrics.M
     except InvalidInputError as error:
         raise InvalidInputError(
             f"{argument} must be a metric that can be made again from its configuration, since it is "
-            f"measured "
-            f"on copies: {type(metric).__name__}.get_config must return what its __init__ takes. It "
+            f"measured on copies: {type(metric).__name__}.get_config must return what its __init__ takes. It "
             f"says: {error}"
         ) from error
     return copied

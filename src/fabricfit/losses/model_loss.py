@@ -1,4 +1,4 @@
-"""Loss of a model: a loss and a weight for each output, as ``model.compile`` takes them."""
+"""Loss of a model: a loss and a weight for each output, as ``model.compile`` accepts them."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ def open_configuration(
 ) -> dict[str, Any]:
     """Return a configuration as plain data in hls4ml's own spelling, after every key of it was checked.
 
-    Every function that takes a configuration takes it through here, and hands on what comes out.
+    Every function that is given a configuration reads it through here, and hands on what comes out.
 
     Parameters
     ----------

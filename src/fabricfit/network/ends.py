@@ -65,7 +65,7 @@ class Side:
     shapes
         Shapes of one sample; None for a size that is not fixed.
     structure
-        The structure in which the model takes or returns them; each is its place.
+        The structure in which the model receives or returns them; each is its place.
     ordered
         Whether a list can be in their order: not for a dict of inputs that Keras sorts.
     """
@@ -135,7 +135,7 @@ class Side:
         needed: Sequence[int] | None = None,
         surplus: bool = False,
     ) -> list[Any]:
-        """Return arrays that come in any structure Keras takes, in order.
+        """Return arrays that come in any structure Keras accepts, in order.
 
         Parameters
         ----------
@@ -205,7 +205,7 @@ class Side:
         return isinstance(self.structure, int) or all(isinstance(part, int) for part in parts)
 
     def pack(self, leaves: Sequence[Any]) -> Any:
-        """Return arrays, one for each place, in the structure in which the model takes or returns them."""
+        """Return arrays, one for each place, in the structure in which the model receives or returns them."""
         return keras.tree.map_structure(lambda place: leaves[place], self.structure)
 
 

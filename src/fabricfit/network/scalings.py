@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from fabricfit.layers.normalization import read_scaling
 from fabricfit.network.cloning import copy_graph
 from fabricfit.network.copying import copy_layer
 from fabricfit.network.reader import Network, read
@@ -66,27 +67,9 @@ def replace_scalings(network: Network) -> Network:
 
 def _read_scaling(layer: Any, shape: tuple[int | None, ...]) -> Scaling | None:
     """Return what each entry of the last axis is multiplied by and what is added to it."""
-    units = shape[-1] if len(shape) > 1 else None
-    if units is None or not keras.backend.is_float_dtype(layer.compute_dtype):
+    known = isinstance(layer, keras.layers.Rescaling) or (
+        isinstance(layer, keras.layers.Normalization) and layer.built
+    )
+    if not known or not keras.backend.is_float_dtype(layer.compute_dtype):
         return None
-    if isinstance(layer, keras.layers.Rescaling):
-        parts = [layer.scale, layer.offset]
-    elif isinstance(layer, keras.layers.Normalization) and layer.built:
-        mean, variance = (_to_numpy(part) for part in (layer.mean, layer.variance))
-        spread = np.maximum(np.sqrt(variance), keras.config.epsilon())
-        parts = [spread, mean] if layer.invert else [1 / spread, -mean / spread]
-    else:
-        return None
-    arrays = [np.asarray(part, np.float64) for part in parts]
-    # One number for all, or one for each entry of the last axis.
-    if any(
-        array.size not in (1, units) or array.shape[-1:] not in ((), (1,), (units,))
-        for array in arrays
-    ):
-        return None
-    scale, offset = (np.broadcast_to(array.reshape(-1), (units,)) for array in arrays)
-    return np.array(scale), np.array(offset)
-
-
-def _to_numpy(part: Any) -> np.ndarray:
-    return np.asarray(keras.ops.convert_to_numpy(part), np.float64)
+    return read_scaling(layer, shape[-1] if len(shape) > 1 else None)

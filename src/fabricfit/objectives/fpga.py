@@ -350,20 +350,21 @@ class FPGAResources(FormerNames, Objective):
         prices = weight_costs(product, self.family)
         integers = quantize(kernel, hls4ml_attributes(layer).weight_precision, as_built=True)
         digits = layer.grouping.to_groups(csd_digits(integers))[:, 0]
-        names = self.resources
-        most = max(int(digits.max(initial=0)), 1)
-        other = [prices.kept.get(n, 0.0) + prices.distinct.get(n, 0.0) for n in names]
-        table = np.array(
-            [np.zeros(len(names))]
-            + [
-                [prices.settled[d].get(n, 0.0) for n in names] if d in prices.settled else other
-                for d in range(1, most + 1)
-            ]
-        )
-        saved = table[digits]
+        amounts = [np.zeros(len(self.resources))]
+        for count in range(1, int(digits.max(initial=0)) + 1):
+            settled = prices.settled.get(count)
+            parts = [prices.kept, prices.distinct] if settled is None else [settled]
+            amounts.append(self._sum_amounts(parts))
+        saved = np.array(amounts)[digits]
         in_all = saved.sum(axis=0)
         used = self.usage(layer, kernel) - empty
         return saved * np.where(in_all > 0, used / np.maximum(in_all, 1e-12), 0.0)
+
+    def _sum_amounts(self, several: Iterable[Mapping[str, float]]) -> np.ndarray:
+        """Return sums of amounts by resource, in the order of the objective's own, shape ``(M,)``."""
+        rows = [[one.get(name, 0.0) for name in self.resources] for one in several]
+        total: np.ndarray = np.sum(rows, axis=0)
+        return total
 
     def lut_scale(self, layer: LayerAttributes, kernel: np.ndarray) -> float:
         """Return what the prices of single weights in LUTs are multiplied by, in a layer of constants."""
@@ -377,8 +378,7 @@ class FPGAResources(FormerNames, Objective):
         scales = [lut_scale if name == "lut" else 1.0 for name in self.resources]
 
         def vector(several: Iterable[Mapping[str, float]]) -> np.ndarray:
-            rows = [[one.get(name, 0.0) for name in self.resources] for one in several]
-            return np.multiply(scales, np.sum(rows, axis=0))
+            return np.multiply(scales, self._sum_amounts(several))
 
         levels = [ConstantLevel(np.zeros(1), np.zeros(len(self.resources)))]
         for digits in costs[0].settled:

@@ -72,7 +72,7 @@ def fit(
     budget
         What the design may use.
     train_data, validation_data
-        ``(X, y)`` or ``(X, y, weights)``, each part in any structure that Keras takes, or anything that
+        ``(X, y)`` or ``(X, y, weights)``, each part in any structure that Keras accepts, or anything that
         yields such batch by batch: see :func:`fabricfit.samples.open_data`.
     settings
         How it is done. With ``rtol=None`` the budget is met whatever it costs; with a number, levels

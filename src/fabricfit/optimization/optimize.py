@@ -55,7 +55,7 @@ def optimize(
     scheduler
         The sparsity levels. A copy is used.
     train_data, validation_data
-        ``(X, y)`` or ``(X, y, weights)``, each part in any structure that Keras takes, or anything that
+        ``(X, y)`` or ``(X, y, weights)``, each part in any structure that Keras accepts, or anything that
         yields such batch by batch: see :func:`fabricfit.samples.open_data`.
     settings
         How it is done.

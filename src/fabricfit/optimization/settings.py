@@ -35,7 +35,7 @@ class OptimizationSettings:
         At most how many epochs a sparsity level is trained, ``rewinding_epochs`` of them unmasked.
     optimizer, loss_fn, validation_metric
         Keras objects, their names, or what Keras' ``serialize`` returns (losses and metrics also as
-        functions), as ``model.compile`` takes them. They are never changed. Of a model with several
+        functions), as ``model.compile`` accepts them. They are never changed. Of a model with several
         outputs, a loss or metric serves each by itself, or there is one for each, in a dict by output
         name or a list: see :class:`fabricfit.losses.ModelLoss` and
         :class:`fabricfit.losses.ModelMetric`. Several metrics count by their mean; ``'loss'`` is the

@@ -32,8 +32,7 @@ def check_class_weight(class_weight: Any) -> dict[int, float] | None:
     if not found or not whole or not all(0 <= each < math.inf for each in found.values()):
         raise InvalidInputError(
             "class_weight must be a dict from the number of a class to its weight, a finite number of "
-            "at least "
-            f"0, for example {{0: 1.0, 1: 5.0}}. Received: class_weight={class_weight!r}"
+            f"at least 0, for example {{0: 1.0, 1: 5.0}}. Received: class_weight={class_weight!r}"
         )
     return dict(sorted(found.items()))
 

@@ -268,8 +268,7 @@ def _read_parts(dataset: Mapping[Any, Any], name: str) -> Sequence[Any]:
         if key not in _PARTS or parts[_PARTS[key]] is not None:
             raise InvalidInputError(
                 f"the {name} data set may be a dict with the keys 'X', 'y' and 'w'. Received: {key!r}; "
-                f"a dict "
-                "by the names of inputs goes into a pair, ({'input': array, …}, y)."
+                "a dict by the names of inputs goes into a pair, ({'input': array, …}, y)."
             )
         parts[_PARTS[key]] = value
     return _check_batch(parts if parts[0] is not None and parts[1] is not None else (), name)

@@ -1,4 +1,4 @@
-"""The one door for data: from any structure that Keras takes to a model's own inputs and targets."""
+"""The one door for data: from any structure that Keras accepts to a model's own inputs and targets."""
 
 from __future__ import annotations
 
@@ -41,8 +41,7 @@ class Door:
         if self.class_weight is not None and outputs > 1:
             raise InvalidInputError(
                 f"class_weight is for models of one output. This one has {outputs}: give weights of "
-                f"samples for "
-                "each output instead, (X, y, weights)."
+                "samples for each output instead, (X, y, weights)."
             )
 
     def __call__(self, parts: Sequence[Any], name: str = "") -> tuple[Any, Targets]:
@@ -93,7 +92,7 @@ class Door:
 
 
 def inputs_of(ends: Ends, X: Any, argument: str = "X") -> list[np.ndarray]:
-    """Return inputs in any structure that Keras takes as one array for each input of a model, in order.
+    """Return inputs in any structure that Keras accepts as one array for each input of a model, in order.
 
     Parameters
     ----------
@@ -158,7 +157,7 @@ def _arrange_weights(
         if outputs is None:
             raise InvalidInputError(
                 f"{argument} cannot be a dict, since the names of the model's outputs are not known. "
-                f"Give a list."
+                "Give a list."
             )
         found = outputs.by_name(weights, argument, partial=True)
     elif is_sequence(weights) and (count > 1 or hasattr(weights[0], "shape") or weights[0] is None):

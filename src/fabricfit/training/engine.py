@@ -128,7 +128,7 @@ class Engine(ABC):
         return self.loss.plain if isinstance(self.loss, DistillationLoss) else self.loss
 
     def step(self, X: Any, y: Any, weights: Any = None) -> float:
-        """Train on one batch, in any structure that Keras takes.
+        """Train on one batch, in any structure that Keras accepts.
 
         Parameters
         ----------
