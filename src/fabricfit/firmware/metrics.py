@@ -67,12 +67,16 @@ def compare_metric(
     wanted = [np.concatenate(parts) for parts in zip(*exact, strict=True)]
     seen = [h.reshape(w.shape) for h, w in zip(hardware, wanted, strict=True)]
     values: list[float] = []
+    names: list[str] = []
     for results in (wanted, seen):
         means = []
         for place, each in chosen.every():
             output, target = results[place].astype("float32"), targets[place]
             evaluated = fresh_metric(each, outputs=output, labels=target)
             evaluated.update_state(target, output)
+            names.append(evaluated.name)
             means.append(float(np.mean(keras.ops.convert_to_numpy(evaluated.result()))))
         values.append(float(np.mean(means)))
-    return QuantizedMetric(chosen.name, values[0], values[1], count)
+    # A single metric goes by the name that Keras gives it, as in a table of Keras' own.
+    name = names[0] if len(targets) == 1 and len(set(names)) == 1 else chosen.name
+    return QuantizedMetric(name, values[0], values[1], count)
