@@ -41,7 +41,7 @@ DATA = {
     "one sample": _npz(X=X[:1], y=Y[:1]),
     "unequal": _npz(X=X, y=Y[:-1]),
     "too few features": _npz(X=X[:, :5], y=Y),
-    "too many axes": _npz(X=X[:, :, None], y=Y),
+    "too many axes": _npz(X=np.stack([X, X], -1), y=Y),
     "NaN": _npz(X=np.full_like(X, np.nan), y=Y),
     "infinite": _npz(X=np.full_like(X, np.inf), y=Y),
     "classes too high": _npz(X=X, y=Y + 5),

@@ -89,14 +89,12 @@ def data():
     return (X[:96], y[:96]), (X[96:], y[96:])
 
 
-def test_fit_works_with_them(data, tmp_path, caplog):
+def test_runs_work_with_them(data, tmp_path, caplog):
     model = own_model()
     model.compile("adam", "sparse_categorical_crossentropy")
     before, optimizer = weights_of(model), model.optimizer
     with caplog.at_level(logging.WARNING, "fabricfit"):
-        result = fabricfit.fit(
-            model, CONFIG, Budget.relative(dsp=0.6), *data, quick_settings(tmp_path)
-        )
+        result = run(model, data, tmp_path, rtol=None, epochs=2)
     for old, new in zip(before, weights_of(model), strict=True):
         np.testing.assert_array_equal(old, new)
     assert model.compiled and model.optimizer is optimizer
@@ -112,6 +110,37 @@ def test_fit_works_with_them(data, tmp_path, caplog):
         compile=False,
     )
     np.testing.assert_allclose(outputs_of(again, data[1][0]), outputs_of(made, data[1][0]))
+
+
+def test_fit_names_those_that_hls4ml_does_not_convert(data, tmp_path):
+    with pytest.raises(InvalidInputError) as raised:
+        fabricfit.fit(
+            own_model(), CONFIG, Budget.relative(dsp=0.6), *data, quick_settings(tmp_path)
+        )
+    said = str(raised.value)
+    assert all(f"layer '{name}'" in said for name in ("fc1", "scale", "fc2", "shift"))
+    assert "layer 'out'" not in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_fit_works_with_those_that_it_converts(data, tmp_path):
+    class Smoothed(keras.losses.Loss):
+        def call(self, y_true, y_pred):
+            return -ops.log(ops.take_along_axis(y_pred, ops.cast(y_true, "int32"), axis=-1) + 1e-3)
+
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            keras.Input((6,)),
+            L.Dense(8, activation=keras.activations.relu, kernel_regularizer=Ridge(1e-3), name="fc1"),
+            L.BatchNormalization(name="norm"),
+            L.Dense(3, "softmax", kernel_initializer=lambda shape, dtype: ops.ones(shape, dtype)),
+        ]
+    )
+    settings = quick_settings(tmp_path, loss_fn=Smoothed())
+    result = fabricfit.fit(model, CONFIG, Budget.relative(dsp=0.6), *data, settings)
+    assert isinstance(result.model.get_layer("fc1").kernel_regularizer, Ridge)
+    assert result.report.fits
 
 
 def test_a_file_that_cannot_be_loaded_is_said_to_be_none(data, tmp_path, caplog):
@@ -133,14 +162,8 @@ def test_units_are_removed_around_them(data, tmp_path):
 
 def test_what_cannot_be_copied_is_refused_before_anything_is_written(data, tmp_path):
     model = own_model(Silent(gate, name="own"))
-    for work in (
-        lambda: fabricfit.fit(
-            model, CONFIG, Budget.relative(dsp=0.6), *data, quick_settings(tmp_path)
-        ),
-        lambda: run(model, data, tmp_path),
-    ):
-        with pytest.raises(InvalidInputError, match=r"layer 'own' \(Silent\).*get_config"):
-            work()
+    with pytest.raises(InvalidInputError, match=r"layer 'own' \(Silent\).*get_config"):
+        run(model, data, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
