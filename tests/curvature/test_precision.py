@@ -8,6 +8,7 @@ import pytest
 
 from fabricfit.curvature import Curvature
 from tests.common import L, blobs
+from tests.marks import first_quick
 
 pytestmark = pytest.mark.keras
 
@@ -27,7 +28,7 @@ def network(policy):
     )
 
 
-@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "float16"])
+@pytest.mark.parametrize("policy", first_quick(["mixed_float16", "mixed_bfloat16", "float16"]))
 @pytest.mark.parametrize("method", ["auto", "gauss-newton", "estimate"])
 def test_derivatives_are_computed_in_full_precision(policy, method):
     model, whole = network(policy), network("float32")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from fabricfit.curvature import Curvature, get_model_gradients, model_hessian
+from tests.marks import first_quick
 
 pytestmark = pytest.mark.keras
 
@@ -99,7 +100,7 @@ def test_gradients_are_those_that_keras_trains_with(case):
 
 
 @pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("method", ["auto", "exact"])
+@pytest.mark.parametrize("method", first_quick(["auto", "exact"]))
 def test_second_derivatives_are_those_of_the_gradients(case, method):
     make, loss, loss_weights, X, y, weights = CASES[case]
     model, name = make(), "energy" if make is two_heads else "kind"

@@ -11,7 +11,7 @@ hls4ml = pytest.importorskip("hls4ml")
 from fabricfit.errors import InvalidInputError
 from fabricfit.firmware import Outcome, verify
 from tests.firmware import firmware_models as models
-from tests.marks import ON_ONE_BACKEND
+from tests.marks import ON_ONE_BACKEND, first_quick
 
 layers = models.layers
 
@@ -112,7 +112,7 @@ def test_wrong_functions_are_seen_in_coarse_numbers_too():
     assert {difference.layer for difference in found.differences} == {"dilated", "backward"}
 
 
-@pytest.mark.parametrize("io_type", ["io_parallel", "io_stream"])
+@pytest.mark.parametrize("io_type", first_quick(["io_parallel", "io_stream"]))
 def test_shared_layers_and_branches_are_compared_call_by_call(io_type):
     one, other = keras.Input((6,), name="one"), keras.Input((6,), name="other")
     shared = layers.Dense(6, activation="relu", name="shared")

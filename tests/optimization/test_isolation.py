@@ -8,7 +8,7 @@ import textwrap
 
 import pytest
 
-from tests.marks import WAIT_ELSEWHERE
+from tests.marks import WAIT_ELSEWHERE, first_quick
 
 pytestmark = WAIT_ELSEWHERE
 
@@ -106,7 +106,9 @@ def test_importing_changes_no_global_state():
 
 
 @pytest.mark.keras
-@pytest.mark.parametrize("installed", [True, False], ids=["with hls4ml", "without hls4ml"])
+@pytest.mark.parametrize(
+    "installed", first_quick([True, False]), ids=["with hls4ml", "without hls4ml"]
+)
 def test_scripts_for_the_older_system_run_unchanged(installed):
     hide = """
         import sys

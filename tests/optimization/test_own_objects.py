@@ -133,7 +133,9 @@ def test_fit_works_with_those_that_it_converts(data, tmp_path):
     model = keras.Sequential(
         [
             keras.Input((6,)),
-            L.Dense(8, activation=keras.activations.relu, kernel_regularizer=Ridge(1e-3), name="fc1"),
+            L.Dense(
+                8, activation=keras.activations.relu, kernel_regularizer=Ridge(1e-3), name="fc1"
+            ),
             L.BatchNormalization(name="norm"),
             L.Dense(3, "softmax", kernel_initializer=lambda shape, dtype: ops.ones(shape, dtype)),
         ]

@@ -21,7 +21,7 @@ from fabricfit.scheduler import ConstantScheduler
 from fabricfit.selection.groups import select_groups
 from fabricfit.surgery.coupling import couple_units
 from tests.common import L, outputs_of
-from tests.marks import ON_ONE_BACKEND
+from tests.marks import ON_ONE_BACKEND, first_quick
 
 pytestmark = ON_ONE_BACKEND
 
@@ -97,7 +97,7 @@ def prune(
     )
 
 
-@pytest.mark.parametrize("make", [resnet8, mobilenet])
+@pytest.mark.parametrize("make", first_quick([resnet8, mobilenet]))
 def test_half_of_the_flops_of_a_network_go(make, tmp_path):
     shape = (8, 8, 3)
     model = make(shape, 4, 4)
@@ -212,7 +212,7 @@ def test_ties_and_choices_layer_by_layer_exclude_each_other(tmp_path):
         pytest.param(("dsp",), {"Strategy": "Resource", "ReuseFactor": 1}, marks=ON_ONE_BACKEND),
     ],
 )
-@pytest.mark.parametrize("make", [resnet8, mobilenet])
+@pytest.mark.parametrize("make", first_quick([resnet8, mobilenet]))
 def test_half_of_the_hardware_of_a_network_goes_with_its_units(make, resources, section, tmp_path):
     if make is mobilenet and section["Strategy"] == "Resource":
         pytest.skip("hls4ml builds depthwise convolutions with Latency")

@@ -84,6 +84,7 @@ def test_a_budget_that_cannot_be_met_is_a_point_without_a_model(tmp_path):
     assert found.front == (found.points[0],) and found.knee is found.points[0]
 
 
+@pytest.mark.slow
 def test_an_interrupted_sweep_goes_on(tmp_path, monkeypatch):
     from fabricfit.optimization import sweep as sweeping
 

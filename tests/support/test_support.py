@@ -24,6 +24,7 @@ def _marked(family: str) -> list[pytest.MarkDecorator]:
     return marks if keras.backend.backend() == "tensorflow" else [*marks, pytest.mark.slow]
 
 
+QUICK = ("Dense", "Conv2D", "LSTM", "QKeras QDense", "HGQ2 QDense", "HGQ2 QConv2D")
 every_case = pytest.mark.parametrize(
     "case", [pytest.param(case, id=case.name, marks=_marked(case.family)) for case in CASES]
 )
@@ -42,12 +43,23 @@ def _need(family: str) -> None:
         if name not in ("save", "convert")
     ],
 )
-@every_case
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(
+            case,
+            id=case.name,
+            marks=[*_marked(case.family), *([] if case.name in QUICK else [pytest.mark.slow])],
+        )
+        for case in CASES
+    ],
+)
 def test_what_the_table_says_is_true(case, check, tmp_path):
     _need(case.family)
     assert CHECKS[check](case, tmp_path) == TOLD[case.name][check]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "family",
     [

@@ -229,14 +229,29 @@ def _loss_by_batches(engine, data, outputs):
     return sum(engine.evaluate(each, metric) * len(each) for each in cut) / SAMPLES
 
 
-@settings(
-    max_examples=25,
-    deadline=None,
-    suppress_health_check=list(HealthCheck),
-    phases=[Phase.explicit, Phase.generate],  # to make an example smaller would last minutes
-)
+def examples(count):
+    return settings(
+        max_examples=count,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        phases=[Phase.explicit, Phase.generate],  # to make an example smaller would last minutes
+    )
+
+
+@examples(8)
 @given(cases())
 def test_an_engine_trains_as_keras_does(case):
+    check_that_an_engine_trains_as_keras_does(case)
+
+
+@pytest.mark.slow
+@examples(40)
+@given(cases())
+def test_an_engine_trains_as_keras_does_on_many_models(case):
+    check_that_an_engine_trains_as_keras_does(case)
+
+
+def check_that_an_engine_trains_as_keras_does(case):
     expected, found = trained_by_keras(case), trained_by_an_engine(case)
     for number, name in enumerate(("loss", "metric", "loss after")):
         assert found[number] == pytest.approx(expected[number], rel=2e-5, abs=1e-6), name

@@ -13,6 +13,7 @@ from fabricfit.network.cloning import copy_model
 from fabricfit.samples import Data
 from fabricfit.training import make_engine, train
 from tests.common import L, described, weights_of
+from tests.marks import first_quick
 
 pytestmark = pytest.mark.keras
 
@@ -118,7 +119,8 @@ def without_metrics_of_training(seen):
 
 @pytest.mark.parametrize("hooks", [(), BATCHES], ids=["epochs", "batches"])
 @pytest.mark.parametrize(
-    "metric", ["mse", "mean_absolute_error", keras.metrics.RootMeanSquaredError(name="own")]
+    "metric",
+    first_quick(["mse", "mean_absolute_error", keras.metrics.RootMeanSquaredError(name="own")]),
 )
 def test_they_see_what_keras_shows_them(hooks, metric):
     theirs, ours = Diary(*hooks), Diary(*hooks)
@@ -145,7 +147,7 @@ def test_watching_batches_changes_nothing():
 
 
 @pytest.mark.parametrize("monitor", ["val_loss", "val_mse", "loss"])
-@pytest.mark.parametrize("restore", [True, False])
+@pytest.mark.parametrize("restore", first_quick([True, False]))
 def test_early_stopping_stops_where_it_does_in_keras(monitor, restore):
     made = [
         keras.callbacks.EarlyStopping(monitor, patience=1, restore_best_weights=restore)

@@ -11,6 +11,7 @@ from fabricfit.network.cloning import copy_model
 from fabricfit.samples import Data
 from fabricfit.training import Penalty, make_engine
 from tests.common import L, described, weights_of
+from tests.marks import first_quick
 
 pytestmark = pytest.mark.keras
 
@@ -69,7 +70,7 @@ def by_product(model):
     return reference
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", first_quick(OPTIMIZERS, 5))
 def test_epochs_are_those_of_keras_fit(optimizer):
     """Keras itself squares the parts of a sparse gradient before it adds them up, on TensorFlow."""
     model = network()
@@ -86,7 +87,7 @@ def test_epochs_are_those_of_keras_fit(optimizer):
 
 
 @pytest.mark.parametrize("options", [{}, {"mask_zero": True}, {"trainable": False}])
-@pytest.mark.parametrize("dtype", ["int64", "int32", "float32"])
+@pytest.mark.parametrize("dtype", first_quick(["int64", "int32", "float32"]))
 def test_masks_and_penalties_act_on_tables(dtype, options):
     model = network(dtype, **options)
     attributes = described(model)

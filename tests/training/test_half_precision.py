@@ -10,6 +10,7 @@ from fabricfit.network.cloning import copy_model
 from fabricfit.samples import Data
 from fabricfit.training import Penalty, make_engine
 from tests.common import L, blobs, described, outputs_of, weights_of
+from tests.marks import first_quick
 
 pytestmark = pytest.mark.keras
 
@@ -55,7 +56,9 @@ OPTIMIZERS = {
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
-@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "float32", "float64"])
+@pytest.mark.parametrize(
+    "policy", first_quick(["mixed_float16", "mixed_bfloat16", "float32", "float64"])
+)
 def test_epochs_are_those_of_keras_fit(policy, optimizer):
     # On TensorFlow, Keras cannot add a penalty in double precision to a loss in single precision.
     penalized = {} if policy == "float64" else {"kernel_regularizer": keras.regularizers.L2(0.01)}

@@ -83,6 +83,7 @@ def test_a_model_without_them_is_left_alone():
     assert not Recalibration(engine, Data(X, y), 32, 32).does_something
 
 
+@pytest.mark.slow
 def test_a_run_takes_them_anew_at_every_level(tmp_path):
     shape = (8, 8, 3)
     data = (textures(192, shape, 4, 0), textures(128, shape, 4, 1))
