@@ -29,7 +29,9 @@ def network(policy):
 
 
 @pytest.mark.parametrize("policy", first_quick(["mixed_float16", "mixed_bfloat16", "float16"]))
-@pytest.mark.parametrize("method", ["auto", "gauss-newton", "estimate"])
+@pytest.mark.parametrize(
+    "method", first_quick(["auto", "gauss-newton", "estimate"], 3, elsewhere=1)
+)
 def test_derivatives_are_computed_in_full_precision(policy, method):
     model, whole = network(policy), network("float32")
     whole.set_weights([np.asarray(w, "float32") for w in model.get_weights()])

@@ -11,8 +11,9 @@ from fabricfit.network.batch_norm import find_folds, fold_normalizations
 from fabricfit.network.cloning import copy_model
 from fabricfit.network.reader import read
 from tests.common import L, outputs_of, weights_of
+from tests.marks import ON_ONE_BACKEND
 
-pytestmark = pytest.mark.keras
+pytestmark = ON_ONE_BACKEND
 
 
 def moved(model, seed=0):

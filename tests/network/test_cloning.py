@@ -14,6 +14,7 @@ from fabricfit.network.reader import read
 from fabricfit.network.tracing import traced
 from fabricfit.surgery.reduction import reduce_model
 from tests.common import L, outputs_of, weights_of
+from tests.marks import first_quick
 from tests.network.own_models import (
     Around,
     Scale,
@@ -71,7 +72,7 @@ def shaken(model):
     return model
 
 
-@pytest.mark.parametrize("make", MODELS)
+@pytest.mark.parametrize("make", first_quick(MODELS, 10, elsewhere=3))
 def test_a_copy_computes_the_same_and_shares_no_weights(make):
     model = make() if make is adapted else shaken(make())
     X, before = samples_for(model), weights_of(model)

@@ -10,8 +10,9 @@ import fabricfit
 from fabricfit.network.reader import read
 from fabricfit.network.scalings import replace_scalings
 from tests.common import L, outputs_of, quick_settings
+from tests.marks import ON_ONE_BACKEND
 
-pytestmark = pytest.mark.keras
+pytestmark = ON_ONE_BACKEND
 
 RNG = np.random.default_rng(0)
 

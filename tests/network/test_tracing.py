@@ -16,8 +16,9 @@ from fabricfit.objectives import ParameterEstimator
 from fabricfit.scheduler import ConstantScheduler
 from fabricfit.surgery.reduction import plan_reduction, reduce_model
 from tests.common import L, blobs, outputs_of, weights_of
+from tests.marks import ON_ONE_BACKEND
 
-pytestmark = pytest.mark.keras
+pytestmark = ON_ONE_BACKEND
 
 
 class Block(keras.Model):

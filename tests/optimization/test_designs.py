@@ -12,8 +12,9 @@ from fabricfit.description.skip_reasons import SkipReason
 from fabricfit.reporting.report import OptimizationReport
 from fabricfit.run.files import HLS_CONFIG
 from tests.common import L, blobs, quick_settings
+from tests.marks import ON_ONE_BACKEND
 
-pytestmark = pytest.mark.keras
+pytestmark = ON_ONE_BACKEND
 
 
 @pytest.fixture(scope="module")

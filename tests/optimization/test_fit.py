@@ -60,8 +60,14 @@ def trained(data):
         (config("Latency", 1), Budget(dsp=40)),
         (config("Latency", 1), Budget(dsp=60, lut=6000)),
         (config("Resource", 2), Budget(dsp=80)),
-        (config("Resource", 3), Budget.relative(dsp=0.4, lut=0.6)),
-        (config("Latency", 1, "fixed<8,3>"), Budget.relative(dsp=0.3, lut=0.7)),
+        pytest.param(
+            config("Resource", 3), Budget.relative(dsp=0.4, lut=0.6), marks=pytest.mark.slow
+        ),
+        pytest.param(
+            config("Latency", 1, "fixed<8,3>"),
+            Budget.relative(dsp=0.3, lut=0.7),
+            marks=pytest.mark.slow,
+        ),
         (config("distributed_arithmetic", 1, "fixed<10,4>"), Budget.relative(lut=0.4)),
     ],
 )

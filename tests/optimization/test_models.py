@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import keras
 import numpy as np
-import pytest
 
 from fabricfit.description import SkipReason
 from fabricfit.keras import optimize_model
@@ -13,9 +12,10 @@ from fabricfit.objectives import ParameterEstimator
 from fabricfit.objectives.gpu_objectives import GPUFLOPEstimator
 from fabricfit.scheduler import ConstantScheduler
 from tests.common import L, estimator, kernel_of, lenet
+from tests.marks import ON_ONE_BACKEND
 from tests.optimization.runs import run
 
-pytestmark = pytest.mark.keras
+pytestmark = ON_ONE_BACKEND
 
 
 class Scale(keras.layers.Layer):

@@ -21,6 +21,7 @@ from fabricfit.optimization.run import Run, open_recorder
 from fabricfit.optimization.setup import set_up
 from fabricfit.scheduler import ConstantScheduler, PolynomialScheduler
 from tests.common import L, estimator, kernel_of, mlp, outputs_of, weights_of
+from tests.marks import on_one_backend
 from tests.optimization.runs import LOSS, run, settings
 
 pytestmark = pytest.mark.keras
@@ -56,6 +57,7 @@ def test_one_compilation_serves_the_search_and_all_levels(trained, data, tmp_pat
     assert setup.engine.compilations == (1 if keras.backend.backend() == "tensorflow" else shapes)
 
 
+@on_one_backend
 def test_nothing_of_the_callers_is_changed(trained, data, tmp_path):
     optimizer, loss = keras.optimizers.Adam(0.01), keras.losses.get(LOSS)
     metric = keras.metrics.SparseCategoricalAccuracy(name="mine")
@@ -105,6 +107,7 @@ def test_the_same_seed_gives_the_same_result(data, tmp_path):
     )
 
 
+@on_one_backend
 def test_the_tuners_are_seeded_too(trained, data, tmp_path):
     strengths = [1e-6, 1e-4, 1e-2]
     for tuner in ("Bayesian", "Hyperband"):
@@ -116,6 +119,7 @@ def test_the_tuners_are_seeded_too(trained, data, tmp_path):
             np.testing.assert_array_equal(a, b)
 
 
+@on_one_backend
 def test_a_metric_that_decreases_is_compared_the_other_way(trained, data, tmp_path):
     result = run(
         trained,
@@ -137,6 +141,7 @@ def test_a_metric_that_decreases_is_compared_the_other_way(trained, data, tmp_pa
     ).report.sparsity == 0  # fmt: skip
 
 
+@on_one_backend
 @pytest.mark.parametrize("tuner", [None, "Bayesian"])
 def test_metrics_of_any_kind_and_name_serve(tmp_path, tuner):
     rng = np.random.default_rng(0)
@@ -165,6 +170,7 @@ def test_metrics_of_any_kind_and_name_serve(tmp_path, tuner):
     assert result.report.metric_name == "area under" and result.report.sparsity == 0.3
 
 
+@on_one_backend
 @pytest.mark.parametrize("tuner", [None, "Bayesian"])
 def test_a_function_serves_as_metric_and_as_loss(trained, data, tmp_path, tuner):
     def confidence(y_true, y_pred):
@@ -188,6 +194,7 @@ def test_a_function_serves_as_metric_and_as_loss(trained, data, tmp_path, tuner)
     assert result.report.metric_after == pytest.approx(expected, rel=1e-4)
 
 
+@on_one_backend
 def test_regularizers_of_the_caller_stay(data, tmp_path):
     keras.utils.set_random_seed(0)
     model = keras.Sequential(
@@ -205,6 +212,7 @@ def test_regularizers_of_the_caller_stay(data, tmp_path):
     assert result.model.layers[1].kernel_regularizer is None
 
 
+@on_one_backend
 def test_removed_units_are_really_removed_for_flops(trained, data, tmp_path):
     result = run(trained, data, tmp_path, GPUFLOPEstimator, rtol=0.5)
     assert result.report.sparsity == 0.5
@@ -218,6 +226,7 @@ def test_removed_units_are_really_removed_for_flops(trained, data, tmp_path):
     assert result.report.metric_after == pytest.approx(correct.mean())
 
 
+@on_one_backend
 def test_flops_that_cannot_be_removed_are_not_claimed(tmp_path, caplog):
     # Behind a sigmoid a zero filter is a constant that is not zero, which a padded convolution does not
     # let be folded: it is not pruned in the first place, and the report says so.
@@ -249,6 +258,7 @@ def test_flops_that_cannot_be_removed_are_not_claimed(tmp_path, caplog):
     assert not caplog.text
 
 
+@on_one_backend
 def test_an_uncompiled_model_serves(data, tmp_path):
     model = mlp()
     assert getattr(model, "optimizer", None) is None

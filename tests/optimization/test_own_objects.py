@@ -17,9 +17,10 @@ from fabricfit.optimization.reuse import fingerprint
 from fabricfit.optimization.sweep import _Task
 from fabricfit.samples import Data
 from tests.common import L, blobs, outputs_of, quick_settings, weights_of
+from tests.marks import ON_ONE_BACKEND
 from tests.optimization.runs import run
 
-pytestmark = pytest.mark.keras
+pytestmark = ON_ONE_BACKEND
 
 CONFIG = {"Model": {"Precision": "fixed<16,6>", "ReuseFactor": 1, "Strategy": "Latency"}}
 

@@ -12,9 +12,10 @@ from fabricfit.firmware.quantization import quantize_to_grid
 from fabricfit.network.describe import get_attributes_from_keras_model_and_hls4ml_config
 from fabricfit.objectives.gpu_objectives import GPUFLOPEstimator
 from tests.common import L, blobs, outputs_of, quick_settings, weights_of
+from tests.marks import ON_ONE_BACKEND
 from tests.optimization.runs import run
 
-pytestmark = pytest.mark.keras
+pytestmark = ON_ONE_BACKEND
 
 CONFIG = {"Model": {"Precision": "fixed<16,6>", "ReuseFactor": 1, "Strategy": "Latency"}}
 POLICIES = ("mixed_float16", "mixed_bfloat16", "float64")

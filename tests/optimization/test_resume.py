@@ -232,7 +232,7 @@ def test_results_of_resumed_runs_can_be_reused(data, unbroken, tmp_path):
 
 @pytest.mark.parametrize(
     "trials",
-    [pytest.param(2, marks=ON_ONE_BACKEND), pytest.param(80, marks=pytest.mark.slow)],
+    [pytest.param(4, marks=pytest.mark.slow), pytest.param(80, marks=pytest.mark.slow)],
     ids=["some", "many"],
 )
 def test_runs_that_are_killed_at_any_moment_end_as_unbroken_ones(trials):

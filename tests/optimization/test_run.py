@@ -17,9 +17,10 @@ from fabricfit.optimization.run import Run, open_recorder
 from fabricfit.optimization.setup import set_up
 from fabricfit.scheduler import ConstantScheduler
 from tests.common import kernel_of, weights_of
+from tests.marks import ON_ONE_BACKEND
 from tests.optimization.runs import run, settings
 
-pytestmark = pytest.mark.keras
+pytestmark = ON_ONE_BACKEND
 
 
 class Watched(Run):

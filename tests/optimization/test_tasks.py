@@ -9,10 +9,11 @@ import pytest
 import fabricfit
 from fabricfit.errors import InvalidInputError
 from tests.common import L
+from tests.marks import ON_ONE_BACKEND, first_quick
 
 from .runs import run
 
-pytestmark = pytest.mark.keras
+pytestmark = ON_ONE_BACKEND
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(192, 6)).astype("float32")
@@ -116,7 +117,9 @@ def test_an_own_class_of_loss_trains_with_its_parameters(tmp_path, ranking):
     np.testing.assert_allclose(*kernels, rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize("loss", ["hinge", "binary_crossentropy", Weighted(1.0)])
+@pytest.mark.parametrize(
+    "loss", first_quick([Weighted(1.0), "hinge", "binary_crossentropy"], 3, elsewhere=1)
+)
 def test_labels_without_the_last_axis_and_of_other_types_train_alike(loss, tmp_path):
     y = (VALUES[:, :1] > 0).astype("float32")
     options = {**NUMBERS, "loss_fn": loss, "ranking_metric": "saliency"}
@@ -131,7 +134,7 @@ def test_ignored_labels_are_ignored(tmp_path):
     labels = VALUES.argmax(axis=1)
     some = np.where(RNG.random(len(X)) < 0.2, 255, labels)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, ignore_class=255)
-    options = {"loss_fn": loss, "rtol": None, "ranking_metric": "saliency"}
+    options = {"loss_fn": loss, "rtol": None, "ranking_metric": "saliency", "epochs": 8}
     found = run(small(3), ((X, some), (X, labels)), tmp_path, **options)
     assert found.report.metric_after > 0.5
     with pytest.raises(InvalidInputError, match="class labels from 0 to 2, or 255, which the loss"):

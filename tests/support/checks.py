@@ -32,6 +32,9 @@ from .cases import Case, build
 
 __all__ = ["CHECKS", "compute", "load_all", "refuse"]
 
+_COARSEST = 0.1
+"""How far results may be from Keras', which tables of sigmoid and tanh and formats of 8 bits account for."""
+
 CONFIG = {"Model": {"Precision": "fixed<16,6>", "ReuseFactor": 1, "Strategy": "Latency"}}
 
 
@@ -234,17 +237,18 @@ def convert(case: Case, directory: Path) -> str:
 
 
 def compute(case: Case, directory: Path) -> str:
-    """Compile what hls4ml makes of the pruned model, and compare its outputs with Keras'."""
+    """Compile what hls4ml makes of the pruned model, and compare its outputs with Keras'.
+
+    The model ends in front of the softmax, whose tables are coarser than any layer.
+    """
     model = build(case)
     if case.family == "keras":
         _zero_units(model)
-    X = case.samples(16)
+    model = keras.Model(model.input, model.get_layer("out").output)
     config = {"Model": {"Precision": "fixed<24,10>", "ReuseFactor": 1, "Strategy": "Latency"}}
-    section = {"Precision": {"result": "fixed<18,6>"}}  # a softmax looks at the upper ten bits
-    config["LayerName"] = {"out": {**config["Model"], **section}}
-    found = fabricfit.verify(model, config, X)
+    found = fabricfit.verify(model, config, case.samples(16))
     (output,) = found.outputs
-    if found.differences or found.mismatches or output.largest > 0.1:
+    if found.differences or found.mismatches or output.largest > _COARSEST:
         return f"no: hls4ml builds another function ({found.outcome}, {output.largest:.2g} off)"
     return "yes"
 

@@ -6,10 +6,11 @@ import pytest
 from keras import layers
 
 from fabricfit.surgery.reduction import plan_reduction, reduce_model
+from tests.marks import ON_ONE_BACKEND
 
 from .cases import assert_same_function, mlp, randomize, reduced_and_checked, widths, zero
 
-pytestmark = pytest.mark.keras
+pytestmark = ON_ONE_BACKEND
 
 
 def test_concatenation_of_branches_and_several_inputs_and_outputs():

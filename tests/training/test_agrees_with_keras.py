@@ -18,6 +18,7 @@ from fabricfit.losses import ModelLoss, ModelMetric
 from fabricfit.network.reader import read
 from fabricfit.samples import Door, check_class_weight, open_data
 from fabricfit.training import make_engine
+from tests.marks import WAIT_ELSEWHERE
 
 pytestmark = pytest.mark.keras
 
@@ -238,7 +239,7 @@ def examples(count):
     )
 
 
-@examples(8)
+@examples(3 if WAIT_ELSEWHERE else 8)
 @given(cases())
 def test_an_engine_trains_as_keras_does(case):
     check_that_an_engine_trains_as_keras_does(case)

@@ -146,7 +146,7 @@ def test_watching_batches_changes_nothing():
         np.testing.assert_allclose(first, second, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("monitor", ["val_loss", "val_mse", "loss"])
+@pytest.mark.parametrize("monitor", first_quick(["val_loss", "val_mse", "loss"], 3, elsewhere=1))
 @pytest.mark.parametrize("restore", first_quick([True, False]))
 def test_early_stopping_stops_where_it_does_in_keras(monitor, restore):
     made = [
@@ -167,7 +167,7 @@ def test_early_stopping_stops_where_it_does_in_keras(monitor, restore):
 
 
 @pytest.mark.parametrize("scaled", [False, True], ids=["plain", "scaled"])
-@pytest.mark.parametrize("name", ["plateau", "schedule"])
+@pytest.mark.parametrize("name", first_quick(["plateau", "schedule"], 2, elsewhere=1))
 def test_learning_rates_are_those_of_keras(name, scaled):
     def make():
         if name == "schedule":

@@ -67,6 +67,7 @@ def run(folder, how):
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.slow
 def test_batches_are_spread_over_devices_and_the_result_is_the_same(tmp_path):
     if keras.backend.backend() != "jax":
         pytest.skip("Keras distributes on JAX")

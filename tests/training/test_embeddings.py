@@ -70,7 +70,7 @@ def by_product(model):
     return reference
 
 
-@pytest.mark.parametrize("optimizer", first_quick(OPTIMIZERS, 5))
+@pytest.mark.parametrize("optimizer", first_quick(OPTIMIZERS, 5, elsewhere=2))
 def test_epochs_are_those_of_keras_fit(optimizer):
     """Keras itself squares the parts of a sparse gradient before it adds them up, on TensorFlow."""
     model = network()

@@ -19,6 +19,7 @@ from fabricfit.training import (
     make_engine,
 )
 from tests.common import L, blobs, kernel_of, mlp, outputs_of, weights_of
+from tests.marks import first_quick
 
 pytestmark = pytest.mark.keras
 
@@ -54,7 +55,7 @@ OPTIMIZERS = {
 }
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", first_quick(OPTIMIZERS, 13, elsewhere=4))
 def test_an_epoch_is_that_of_keras_fit(optimizer):
     make, optimizer = OPTIMIZERS[optimizer], OPTIMIZERS[optimizer]()
     X, y = blobs(100)
@@ -277,7 +278,9 @@ def test_resetting_the_optimizer_forgets_everything():
             np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "clipped in all", "lamb"])
+@pytest.mark.parametrize(
+    "optimizer", first_quick(["adam", "clipped in all", "lamb"], 3, elsewhere=1)
+)
 def test_group_penalties_are_those_of_regularizers_in_fit(optimizer):
     """Also where the weights are one vector, and the norms' optimizer_gradients are added to it."""
     make = OPTIMIZERS[optimizer]

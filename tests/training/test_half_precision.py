@@ -55,7 +55,7 @@ OPTIMIZERS = {
 }
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", first_quick(OPTIMIZERS, 5, elsewhere=2))
 @pytest.mark.parametrize(
     "policy", first_quick(["mixed_float16", "mixed_bfloat16", "float32", "float64"])
 )
