@@ -22,6 +22,9 @@ export OMP_NUM_THREADS ?= 1
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 export NO_MKDOCS_2_WARNING ?= 1
 
+# XLA compiles longer than the tests' models run.
+test-jax test-hgq-jax: export XLA_FLAGS ?= --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true
+
 .PHONY: demo test test-all test-core test-backends test-qkeras test-hgq test-install lint types docs docs-check bench format clean
 .DELETE_ON_ERROR:
 
