@@ -18,6 +18,7 @@ from fabricfit.scheduler import ConstantScheduler
 from fabricfit.surgery.reduction import plan_reduction, reduce_model
 from fabricfit.training import make_engine
 from tests.common import blobs, outputs_of, weights_of
+from tests.marks import first_quick
 
 pytestmark = [pytest.mark.keras, pytest.mark.hgq]
 
@@ -213,6 +214,7 @@ def test_quantized_layers_are_listed_once_hgq_is_there():
     assert QDense in config.SUPPORTED_LAYERS and QConv2D in config.SUPPORTED_LAYERS
 
 
+@pytest.mark.slow
 def test_quantizers_inside_adder_graphs_are_computed_too():
     pytest.importorskip("hls4ml")
     if keras.backend.backend() != "tensorflow":
@@ -231,7 +233,9 @@ def test_quantizers_inside_adder_graphs_are_computed_too():
     assert found.passed and not found.mismatches and not found.not_modelled, str(found)
 
 
-@pytest.mark.parametrize(("strategy", "reuse_factor"), [("Resource", 4), ("Latency", 1)])
+@pytest.mark.parametrize(
+    ("strategy", "reuse_factor"), first_quick([("Latency", 1), ("Resource", 4)])
+)
 def test_a_budget_is_met_in_the_generated_code(tmp_path, strategy, reuse_factor):
     pytest.importorskip("hls4ml")
     if keras.backend.backend() != "tensorflow":

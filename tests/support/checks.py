@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import numpy as np
 import fabricfit
 from fabricfit.description.attributes import OptimizationAttributes
 from fabricfit.description.layout import standard_layout
-from fabricfit.errors import InvalidInputError
+from fabricfit.errors import FabricFitError, InvalidInputError
 from fabricfit.network.buildable import list_limits
 from fabricfit.network.describe import (
     get_attributes_from_keras_model,
@@ -210,7 +211,15 @@ for folder in sys.argv[2:]:
 
 
 def convert(case: Case, directory: Path) -> str:
-    """Let hls4ml read the pruned model."""
+    """Let hls4ml read the pruned model, and say where it is known to build something else."""
+    said = _convert(case, directory)
+    (refused, *_) = [*_find_limits(case), None]
+    if said != "yes" or refused is None:
+        return said
+    return f"no: hls4ml {refused.limit.effect.format(kind=refused.kind)}"
+
+
+def _convert(case: Case, directory: Path) -> str:
     import hls4ml
 
     model = build(case)
@@ -237,7 +246,7 @@ def convert(case: Case, directory: Path) -> str:
 
 
 def compute(case: Case, directory: Path) -> str:
-    """Compile what hls4ml makes of the pruned model, and compare its outputs with Keras'.
+    """Compile what hls4ml makes of the model, and compare its outputs with Keras'.
 
     The model ends in front of the softmax, whose tables are coarser than any layer.
     """
@@ -246,7 +255,12 @@ def compute(case: Case, directory: Path) -> str:
         _zero_units(model)
     model = keras.Model(model.input, model.get_layer("out").output)
     config = {"Model": {"Precision": "fixed<24,10>", "ReuseFactor": 1, "Strategy": "Latency"}}
-    found = fabricfit.verify(model, config, case.samples(16))
+    if case.family == "hgq":
+        importlib.import_module("hgq.utils").trace_minmax(model, case.samples(64), verbose=False)
+    try:
+        found = fabricfit.verify(model, config, case.samples(16))
+    except FabricFitError as error:
+        return f"no: {error}"
     (output,) = found.outputs
     if found.differences or found.mismatches or output.largest > _COARSEST:
         return f"no: hls4ml builds another function ({found.outcome}, {output.largest:.2g} off)"
@@ -255,11 +269,14 @@ def compute(case: Case, directory: Path) -> str:
 
 def refuse(case: Case, directory: Path) -> str:
     """Ask fabricfit.fit for what hls4ml cannot build."""
+    return "\n".join(map(str, _find_limits(case)))
+
+
+def _find_limits(case: Case) -> list[Any]:
     model = build(case)
     network = read(model)
     attributes = get_attributes_from_keras_model_and_hls4ml_config(model, CONFIG)
-    found = [each for each in list_limits(network, attributes, CONFIG) if each.limit.is_wrong]
-    return "\n".join(map(str, found))
+    return [each for each in list_limits(network, attributes, CONFIG) if each.limit.is_wrong]
 
 
 def _has_code(node: Any) -> bool:

@@ -25,9 +25,11 @@ def _marked(family: str) -> list[pytest.MarkDecorator]:
 
 
 QUICK = ("Dense", "Conv2D", "LSTM", "QKeras QDense", "HGQ2 QDense", "HGQ2 QConv2D")
-every_case = pytest.mark.parametrize(
-    "case", [pytest.param(case, id=case.name, marks=_marked(case.family)) for case in CASES]
-)
+WRONG = ("QKeras QLSTM", "QKeras QGRU", "HGQ2 QGRU", "HGQ2 QMultiHeadAttention")
+"""Layers that hls4ml converts without a word, and builds as something else."""
+
+LONG = ("HGQ2 QConv3D",)
+"""Layers that hls4ml converts for minutes."""
 
 
 def _need(family: str) -> None:
@@ -78,7 +80,17 @@ def test_results_load_without_fabricfit(family, tmp_path):
     load_all(folders, family)
 
 
-@every_case
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(
+            case,
+            id=case.name,
+            marks=[*_marked(case.family), *([pytest.mark.slow] if case.name in LONG else [])],
+        )
+        for case in CASES
+    ],
+)
 def test_hls4ml_converts_what_the_table_says(case, tmp_path):
     _need(case.family)
     if keras.backend.backend() != "tensorflow":
@@ -101,6 +113,23 @@ def test_what_hls4ml_converts_computes_the_same(case, tmp_path):
         pytest.skip("the converter is the same on all backends, and is tried on one")
     assert compute(case, tmp_path) == "yes"
     assert refuse(case, tmp_path) == ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, id=case.name, marks=_marked(case.family))
+        for case in CASES
+        if case.name in WRONG
+    ],
+)
+def test_what_hls4ml_converts_to_something_else_is_in_the_table(case, tmp_path):
+    _need(case.family)
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("the converter is the same on all backends, and is tried on one")
+    assert compute(case, tmp_path) != "yes"
+    assert TOLD[case.name]["convert"].startswith("no: hls4ml ")
 
 
 @pytest.mark.parametrize(

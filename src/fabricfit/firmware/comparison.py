@@ -299,15 +299,12 @@ def _find_overflows(exact: np.ndarray, known: Allowance) -> tuple[np.ndarray, st
 def _replay_absolutes(own: Call, absolute: Mapping[int, np.ndarray]) -> np.ndarray:
     """Return what a call makes of absolute inputs by absolute weights: no partial sum is larger."""
     layer = own.layer
-    present, activation = layer.get_weights(), getattr(layer, "activation", None)
+    present = layer.get_weights()
     try:
         for variable in layer.weights:
             sign = -1 if variable.name == "moving_mean" else 1  # a mean is subtracted
             variable.assign(sign * keras.ops.abs(variable.value))
-        if activation is not None:
-            layer.activation = keras.activations.linear
-        return replay_call(own, absolute)[0]
+        with split_activation(layer):
+            return replay_call(own, absolute)[0]
     finally:
         layer.set_weights(present)
-        if activation is not None:
-            layer.activation = activation

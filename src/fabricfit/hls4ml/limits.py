@@ -24,6 +24,7 @@ from fabricfit.hls4ml.recognition import (
     has_no_converter,
     has_other_activation,
     has_other_gates,
+    has_recurrent_quantizers,
     has_unknown_size,
     has_wide_dense,
     is_model,
@@ -155,6 +156,24 @@ LIMITS: tuple[Limit, ...] = (
         lambda site: site.kind in ("SimpleRNN", "QSimpleRNN"),
         "reads SimpleRNN and writes no code for it",
         "Use GRU or LSTM.",
+    ),
+    Limit(
+        "recurrent quantizers",
+        has_recurrent_quantizers,
+        "ignores the quantizers of {kind}, applies its activation twice, and builds another function",
+        "Use LSTM or GRU, and state the number formats in the configuration.",
+    ),
+    Limit(
+        "HGQ2 recurrent layer",
+        lambda site: site.package == "hgq" and site.kind == "QGRU",
+        "writes code for {kind} that does not compile",
+        "Use GRU, and state the number formats in the configuration.",
+    ),
+    Limit(
+        "HGQ2 attention",
+        lambda site: site.package == "hgq" and site.kind == "QMultiHeadAttention",
+        "builds {kind} as another function",
+        "Build it of QEinsumDense, QDense and QSoftmax.",
     ),
     Limit(
         "backwards",

@@ -61,10 +61,12 @@ def replay_call(call: Call, results: Mapping[int, np.ndarray]) -> tuple[np.ndarr
 def split_activation(layer: Any) -> Iterator[Any]:
     """Let a layer that nobody else uses return what its activation receives; the activation is yielded.
 
-    ``None`` is yielded, and nothing changed, where the layer has no activation that could be split off.
+    ``None`` is yielded, and nothing changed, where the layer does not end in an activation
+    that could be split off.
     """
     activation = getattr(layer, "activation", None)
-    if not callable(activation) or activation is keras.activations.linear:
+    is_inside = isinstance(getattr(type(layer), "activation", None), property)  # that of a cell
+    if is_inside or not callable(activation) or activation is keras.activations.linear:
         yield None
         return
     layer.activation = keras.activations.linear
