@@ -9,7 +9,8 @@ keras = pytest.importorskip("keras")
 hls4ml = pytest.importorskip("hls4ml")
 
 from fabricfit.errors import InvalidInputError
-from fabricfit.firmware import Outcome, verify
+from fabricfit.firmware import Outcome, quantize_to_grid, verify
+from fabricfit.network.describe import get_attributes_from_keras_model_and_hls4ml_config
 from tests.firmware import firmware_models as models
 from tests.marks import ON_ONE_BACKEND, first_quick
 
@@ -89,6 +90,8 @@ def test_an_honest_design_passes_however_coarse(precision, io_type):
     x = layers.Flatten(name="flat")(x)
     x = layers.Dense(6, activation="tanh", name="hidden")(x)
     model = models.seeded(image, layers.Dense(3, name="out")(x))
+    attributes = get_attributes_from_keras_model_and_hls4ml_config(model, config(precision))
+    model, _ = quantize_to_grid(model, attributes)
     found = verify(model, config(precision), models.samples(model), io_type=io_type)
     assert found.passed, str(found)
     (output,) = found.outputs
