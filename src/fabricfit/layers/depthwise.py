@@ -63,6 +63,7 @@ class DepthwiseFamily(LayerFamily):
                 layout=layout_by_channel(variable),
                 regularizer="depthwise_regularizer",
                 strategies=CONSTANTS_ONLY,
+                input_axis=len(variable.shape) - 2,
             ),
         )
 

@@ -103,6 +103,12 @@ class EinsumFamily(ProductFamily):
             return f"no axis of its kernel makes results by itself (equation {layer.equation!r})"
         return super().refusal(layer)
 
+    def why_precision_stays(self, layer: Any) -> str:
+        einsum = read_equation(layer.equation)
+        if einsum.inputs[-1] not in einsum.kernel:
+            return "the last axis of its input is none of its kernel's"
+        return super().why_precision_stays(layer)
+
     def matrix_form(self, layer: Any) -> MatrixForm | None:
         return EinsumForm() if read_equation(layer.equation).is_matrix_product else None
 
@@ -206,6 +212,7 @@ def einsum_kernel(layer: Any, part: str = "", units: int | None = None) -> Kerne
         dense=True,
         strategies=CONSTANTS_ONLY,
         positions=positions,
+        input_axis=place if (place := einsum.kernel.find(einsum.inputs[-1])) >= 0 else None,
     )
 
 

@@ -108,6 +108,9 @@ class IdentityFamily(ElementwiseFamily):
     def hands_on(self, layer: Any) -> bool:
         return True
 
+    def keeps_grid(self, layer: Any) -> bool:
+        return False  # in training, some scale what they keep
+
     def obstacle(self, call: Call) -> str | None:
         if getattr(call.layer, "noise_shape", None) is not None:
             return f"{call.name!r} has a noise_shape of its own"

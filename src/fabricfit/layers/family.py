@@ -87,6 +87,17 @@ class LayerFamily(UnitFlow):
         """Return why this very layer cannot be optimized, or ``''``."""
         return ""
 
+    def why_precision_stays(self, layer: Any) -> str:
+        """Return why bit widths of this very layer, which has kernels, cannot be trained, or ``''``."""
+        kernels = self.kernels(layer)
+        if any(kernel.quantizer is not None or kernel.bits for kernel in kernels):
+            return "it quantizes its own weights"
+        if not all(kernel.multiplies for kernel in kernels):
+            return "nothing is multiplied by its weights"
+        if len(kernels) != 1 or kernels[0].inner:
+            return "it rounds nothing between the products inside it"
+        return ""
+
     def matrix_form(self, layer: Any) -> MatrixForm | None:
         """Return how this very layer is a matrix product with its ``activation`` behind it, if it is one."""
         return None
@@ -113,6 +124,10 @@ class LayerFamily(UnitFlow):
     def hands_on(self, layer: Any) -> bool:
         """Return whether at inference the layer hands on the very numbers that it receives, in order."""
         return False
+
+    def keeps_grid(self, layer: Any) -> bool:
+        """Return whether each result is one of the numbers received, or zero, in the same channel."""
+        return self.hands_on(layer)
 
     def scaled_results(
         self, layer: Any, axis: int, scale: np.ndarray, offset: np.ndarray

@@ -69,6 +69,9 @@ class Kernel:
         How often they are applied to one sample; None where it follows from the shape of the results.
     inner
         Whether their results stay inside the layer.
+    input_axis
+        The axis of the layout along which the last axis of the input goes; None where it is the last of
+        the rows.
     """
 
     variable: keras.Variable
@@ -90,6 +93,7 @@ class Kernel:
     strategies: tuple[str, ...] = ()
     positions: int | None = None
     inner: bool = False
+    input_axis: int | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -108,6 +112,11 @@ class Kernel:
     def axes(self) -> Layout:
         """Which axes are rows, columns and units: :attr:`layout`, or the standard one."""
         return self.layout or standard_layout(self.shape)
+
+    @property
+    def channel_axis(self) -> int:
+        """The axis of :attr:`axes` along which the last axis of the input goes."""
+        return self.axes.rows[-1] if self.input_axis is None else self.input_axis
 
     def zero_units(self) -> np.ndarray:
         """Return which units have no weight other than zero, shape (n_units,)."""

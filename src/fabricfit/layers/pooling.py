@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fabricfit.description.elementwise import ElementwiseWork
 from fabricfit.layers.calls import Call
 from fabricfit.layers.family import LayerFamily, register_layer
@@ -19,10 +21,9 @@ class _ChannelsLast(LayerFamily):
     multiplies = False
 
     def obstacle(self, call: Call) -> str | None:
-        data_format = getattr(call.layer, "data_format", None)
-        if data_format in (None, "channels_last"):
+        if _is_last(call.layer):
             return None
-        return f"{call.name!r} has data_format={data_format!r}"
+        return f"{call.name!r} has data_format={call.layer.data_format!r}"
 
 
 @register_layer
@@ -36,6 +37,9 @@ class PoolingFamily(_ChannelsLast):
         for n in (1, 2, 3)
     )
 
+    def keeps_grid(self, layer: Any) -> bool:
+        return "Max" in type(layer).__name__ and _is_last(layer)
+
 
 @register_layer
 class ResizingFamily(_ChannelsLast):
@@ -44,6 +48,9 @@ class ResizingFamily(_ChannelsLast):
     own_work = ElementwiseWork.FREE
 
     handles = public_layers(f"{kind}{n}D" for kind in ("Cropping", "UpSampling") for n in (1, 2, 3))
+
+    def keeps_grid(self, layer: Any) -> bool:
+        return getattr(layer, "interpolation", "nearest") == "nearest" and _is_last(layer)
 
 
 @register_layer
@@ -54,5 +61,13 @@ class ZeroPaddingFamily(_ChannelsLast):
 
     handles = public_layers(f"ZeroPadding{n}D" for n in (1, 2, 3))
 
+    def keeps_grid(self, layer: Any) -> bool:
+        return _is_last(layer)
+
     def constants(self, call: Call, inputs: tuple[Constants, ...]) -> Constants:
         return only_zero(inputs[0])
+
+
+def _is_last(layer: Any) -> bool:
+    """Return whether channels are the last axis."""
+    return getattr(layer, "data_format", None) in (None, "channels_last")

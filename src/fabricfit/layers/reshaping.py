@@ -10,7 +10,7 @@ import numpy as np
 
 from fabricfit.description.elementwise import ElementwiseWork
 from fabricfit.layers.calls import Call
-from fabricfit.layers.family import LayerFamily, register_layer
+from fabricfit.layers.family import LayerFamily, register_layer, shape_at
 from fabricfit.layers.units import Constants, Cut, Link, Replacement
 
 __all__ = ["FlattenFamily", "PermuteFamily", "ReshapeFamily"]
@@ -30,6 +30,10 @@ class _RowMajor(LayerFamily):
 
     def hands_on(self, layer: Any) -> bool:
         return getattr(layer, "data_format", None) in (None, "channels_last")
+
+    def keeps_grid(self, layer: Any) -> bool:
+        before, after = ((*shape_at(layer, side), None)[-2:][0] for side in ("input", "output"))
+        return bool(before and after and after % before == 0) and self.hands_on(layer)
 
     def obstacle(self, call: Call) -> str | None:
         before, after = call.inputs[0].units, call.output.units

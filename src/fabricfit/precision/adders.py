@@ -1,0 +1,103 @@
+"""The LUTs of a finished network, counted in the graph of adders that its constants make.
+
+Each layer with its own formats: the adders of its products, the sums with its bias, a rectifier, and the
+rounding behind it with its saturation. Equal parts of sums are built once (Sun et al., "da4ml: Distributed
+Arithmetic for Real-time Neural Networks on FPGAs", 2025, arXiv:2507.04535). What else stands between products
+(pooling, sums of branches, tables) is not counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import keras
+import numpy as np
+
+from fabricfit.errors import require
+from fabricfit.layers.kernels import Kernel
+from fabricfit.precision.formats import TensorFormat, rounded_bias, rounded_weights
+from fabricfit.precision.layers import TrainedWeights
+from fabricfit.precision.model import PrecisionModel
+
+__all__ = ["count_adders"]
+
+
+def count_adders(
+    made: PrecisionModel, formats: Mapping[str, tuple[TensorFormat, ...]]
+) -> dict[str, float]:
+    """Return the cost of each layer's adder graph, about a LUT for each bit of each adder.
+
+    Parameters
+    ----------
+    made
+        A model that trained its precision, with the weights that count.
+    formats
+        Name of each rounding -> the format of each channel, or one for all.
+
+    Raises
+    ------
+    MissingExtraError
+        ``alkaid`` is not installed.
+    """
+    behind = {
+        made.network.names[id(call.layer)]: formats[name]
+        for name, call in made.makers.items()
+        if call is not None and id(call.layer) in made.network.names
+    }
+    return {
+        name: _count_layer(wrapper, formats[wrapper.source.name], behind.get(name))
+        for name, wrapper in made.weights.items()
+    }
+
+
+def _count_layer(
+    wrapper: TrainedWeights,
+    inputs: tuple[TensorFormat, ...],
+    behind: tuple[TensorFormat, ...] | None,
+) -> float:
+    trace = require("alkaid.trace", "adders", "An adder graph")
+    (kernel, *_), (weights, *_) = wrapper.kernels, rounded_weights(wrapper)
+    rectifies = getattr(wrapper.layer, "activation", None) is keras.activations.relu
+    bias = rounded_bias(wrapper, inputs)
+    total = 0.0
+    for matrix, channels, columns in _list_matrices(kernel, weights):
+        formats = _Formats.of([inputs[channel % len(inputs)] for channel in channels])
+        received = trace.FVArray.from_kif(*formats.kif)
+        results = received @ matrix
+        if bias is not None:
+            results = results + bias.ravel()[columns % bias.size]
+        if rectifies:
+            results = results.relu()
+        if behind is not None:
+            made = _Formats.of([behind[column % len(behind)] for column in columns])
+            results = results.quantize(*made.kif, overflow_mode="SAT", round_mode="RND")
+        total += float(trace.trace(received, results).cost)
+    return total * wrapper.instances
+
+
+class _Formats:
+    """Formats as arrays: whether signed, bits before the point without the sign, bits after it."""
+
+    def __init__(self, kif: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+        self.kif = kif
+
+    @classmethod
+    def of(cls, formats: list[TensorFormat]) -> _Formats:
+        signed = np.array([each.signed for each in formats], int)
+        integer = np.array([each.integer for each in formats], int) - signed
+        return cls((signed, integer, np.array([each.fractional for each in formats], int)))
+
+
+def _list_matrices(
+    kernel: Kernel, weights: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Yield the matrices of a layer, with the channel of each row and the result of each column."""
+    axes, channel_axis = kernel.axes, kernel.channel_axis
+    places = np.indices(axes.axes)[channel_axis]
+    channels, matrix = axes.matrix(places), axes.matrix(weights)
+    columns = np.arange(axes.n_columns)
+    if channel_axis in axes.rows:
+        yield matrix, channels[:, 0], columns
+        return
+    for column in columns:  # each result has inputs of one channel only
+        yield matrix[:, [column]], channels[:, column], columns[[column]]

@@ -1,0 +1,168 @@
+"""Number formats of a finished training: from trained fractional bits, and from the numbers that occur."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from fabricfit.precision.layers import TrainedWeights
+from fabricfit.precision.model import PrecisionModel
+
+__all__ = [
+    "Extremes",
+    "TensorFormat",
+    "find_extremes",
+    "find_tensor_formats",
+    "rounded_bias",
+    "rounded_weights",
+    "trailing_bits",
+    "weight_format",
+]
+
+_BATCH = 4096
+_MOST_BITS = 64
+
+
+@dataclass(frozen=True)
+class TensorFormat:
+    """The format of one tensor of one width: a fixed-point number that is rounded half up and saturates.
+
+    Parameters
+    ----------
+    fractional
+        Bits after the binary point; may be negative.
+    integer
+        Bits before it, the sign included; may be negative.
+    signed
+        Whether one of the bits is a sign.
+    """
+
+    fractional: int
+    integer: int
+    signed: bool
+
+    @property
+    def width(self) -> int:
+        """Bits in all, at least one: a tensor of nothing but zeros has one, too."""
+        return max(self.fractional + self.integer, 1)
+
+    def __str__(self) -> str:
+        sign = "" if self.signed else "u"
+        return f"{sign}fixed<{self.width},{self.width - self.fractional},RND,SAT>"
+
+    @classmethod
+    def covering(cls, fractional: int, least: float, largest: float) -> TensorFormat:
+        """Return the narrowest format that holds all numbers between two, both on its grid."""
+        high = _bits_below(math.ldexp(largest, fractional) + 1)
+        if least >= 0:
+            return cls(fractional, high - fractional, False)
+        low = _bits_below(math.ldexp(-least, fractional))
+        return cls(fractional, max(high, low) + 1 - fractional, True)
+
+
+def _bits_below(count: float) -> int:
+    """Return the bits that count so many numbers, from 0 on."""
+    return max(math.ceil(count) - 1, 0).bit_length()
+
+
+Extremes = tuple[np.ndarray, np.ndarray]
+"""The least and the largest number of each channel."""
+
+
+def find_extremes(made: PrecisionModel, inputs: list[np.ndarray]) -> dict[str, Extremes]:
+    """Return the extremes of every rounded tensor, by the names of its rounding.
+
+    Parameters
+    ----------
+    made
+        A model that trains its precision, with the weights that count.
+    inputs
+        An array for each input.
+    """
+    symbols = {
+        f"{name}/{n}": each for name, all in made.rounded.items() for n, each in enumerate(all)
+    }
+    tap = keras.Model(made.model.inputs, symbols)
+    found: dict[str, Extremes] = {}
+    for start in range(0, len(inputs[0]), _BATCH):
+        batch = [array[start : start + _BATCH] for array in inputs]
+        results = tap(batch, training=False)
+        for key, tensor in results.items():
+            name = key.rpartition("/")[0]
+            channels = len(keras.ops.convert_to_numpy(made.model.get_layer(name).bits))
+            values = np.asarray(keras.ops.convert_to_numpy(tensor), np.float64).reshape(
+                -1, channels
+            )
+            least, largest = found.get(name, (np.inf, -np.inf))
+            found[name] = (np.minimum(least, values.min(0)), np.maximum(largest, values.max(0)))
+    return found
+
+
+def find_tensor_formats(
+    made: PrecisionModel, extremes: Mapping[str, Extremes]
+) -> dict[str, tuple[TensorFormat, ...]]:
+    """Return the format of each channel of every rounded tensor."""
+    found = {}
+    for name, (least, largest) in extremes.items():
+        bits = np.round(_to_array(made.model.get_layer(name).bits)).astype(int)
+        triples = zip(bits, least, largest, strict=True)
+        found[name] = tuple(TensorFormat.covering(int(f), low, high) for f, low, high in triples)
+    return found
+
+
+def rounded_weights(wrapper: TrainedWeights) -> list[np.ndarray]:
+    """Return the rounded weights of each kernel, exactly."""
+    pairs = zip(wrapper.integers(), wrapper.bits, strict=True)
+    return [
+        np.ldexp(each.astype(float), -np.round(_to_array(bits)).astype(int)) for each, bits in pairs
+    ]
+
+
+def rounded_bias(wrapper: TrainedWeights, inputs: Sequence[TensorFormat]) -> np.ndarray | None:
+    """Return the bias of a layer rounded to the last bit of the sums that it is added to, if there is one.
+
+    Parameters
+    ----------
+    wrapper
+        The layer.
+    inputs
+        The formats of its input's channels.
+    """
+    (kernel, *_), (weights, *_) = wrapper.kernels, rounded_weights(wrapper)
+    if kernel.bias is None:
+        return None
+    axes = kernel.axes
+    channels = axes.matrix(np.indices(axes.axes)[kernel.channel_axis]) % len(inputs)
+    tensors = np.array([each.fractional for each in inputs])[channels]
+    bits = np.max(trailing_bits(axes.matrix(weights)) + tensors, axis=0, initial=-_MOST_BITS)
+    bias = _to_array(kernel.bias)
+    fractional = np.resize(bits, bias.size).reshape(bias.shape).astype(int)
+    rounded: np.ndarray = np.ldexp(np.round(np.ldexp(bias, fractional)), -fractional)
+    return rounded
+
+
+def trailing_bits(numbers: np.ndarray) -> np.ndarray:
+    """Return the fractional bits that hold each number exactly; few for zero, which needs none."""
+    mantissas, exponents = np.frexp(np.where(numbers == 0, 1.0, np.abs(numbers)))
+    integers = np.ldexp(mantissas, 53).astype(np.int64)
+    trailing = np.log2((integers & -integers).astype(float)).astype(int)
+    return np.where(numbers == 0, -_MOST_BITS, 53 - trailing - exponents)
+
+
+def weight_format(weights: np.ndarray) -> TensorFormat:
+    """Return the narrowest signed format that holds numbers exactly."""
+    if not np.any(weights):
+        return TensorFormat(0, 1, True)
+    fractional = int(trailing_bits(weights).max())
+    found = TensorFormat.covering(fractional, float(weights.min()), float(weights.max()))
+    return found if found.signed else TensorFormat(fractional, found.integer + 1, True)
+
+
+def _to_array(variable: Any) -> np.ndarray:
+    array: np.ndarray = np.asarray(keras.ops.convert_to_numpy(variable), np.float64)
+    return array

@@ -1,0 +1,240 @@
+"""Keras layers that train number formats: of a tensor, and of the weights of the layer that they wrap.
+
+A model of them is an ordinary Keras model, so that every engine, optimizer and Keras' own ``fit`` trains it.
+What training needs of a batch, the widths of tensors and the price of a bit, are variables that do not train.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from fabricfit.layers.family import family_of
+from fabricfit.layers.kernels import Kernel
+from fabricfit.precision.rounding import (
+    LEAST_BITS,
+    MOST_BITS,
+    leading_bits,
+    power_of_two,
+    round_held,
+    round_trained,
+    whole_bits,
+)
+
+__all__ = ["Price", "TrainedFormat", "TrainedWeights", "sum_by_channel"]
+
+_MARGIN = 0.99
+"""Part of the last bit that is added before a width is found, so that a power of two needs a bit more."""
+
+
+class Price(keras.layers.Layer):
+    """The price of a bit of a weight times a bit of an input, which is added to the loss."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.value = self.add_weight(
+            shape=(), initializer="zeros", trainable=False, name="value", dtype="float32"
+        )
+        self.built = True
+
+
+class TrainedFormat(keras.layers.Layer):
+    """Rounds a tensor to fractional bits that are trained, one number of them for each channel.
+
+    Parameters
+    ----------
+    channels
+        Channels with bits of their own: entries of the last axis, number n being of channel n modulo
+        channels; 1 where the whole tensor shares them.
+    start
+        Fractional bits to start with.
+    limits
+        Size at which each channel saturates, shape (channels,): only for a tensor that is rounded before
+        the network, where saturation costs nothing.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        start: float,
+        limits: Sequence[float] | np.ndarray | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        self.channels, self.start = channels, start
+        self.limits = None if limits is None else np.asarray(limits, "float32")
+
+    def build(self, shape: tuple[int | None, ...]) -> None:
+        """Make the variables."""
+        self.bits = self.add_weight(
+            shape=(self.channels,),
+            initializer=keras.initializers.Constant(self.start),
+            name="bits",
+        )
+        self.widths = self.add_weight(
+            shape=(self.channels,), initializer="zeros", trainable=False, name="widths"
+        )
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        """Round; in training, note the widths that the batch needs."""
+        shape = ops.shape(x)
+        split = 1 < self.channels < shape[-1]
+        if split:
+            x = ops.reshape(x, (*shape[:-1], shape[-1] // self.channels, self.channels))
+        if self.limits is not None:
+            step = power_of_two(-whole_bits(self.bits))
+            limits = ops.convert_to_tensor(self.limits)
+            x = ops.clip(x, -limits, ops.maximum(limits - step, 0.0))
+        rounded = round_trained(x, self.bits)
+        if training:
+            self.widths.assign(self._find_widths(ops.stop_gradient(rounded)))
+        return ops.reshape(rounded, shape) if split else rounded
+
+    @property
+    def trained_bits(self) -> list[keras.Variable]:
+        """The fractional bits."""
+        return [self.bits]
+
+    @property
+    def priced_widths(self) -> Any:
+        """The widths of the last batch, with the gradient of the fractional bits in them."""
+        widths, bits = ops.convert_to_tensor(self.widths), ops.convert_to_tensor(self.bits)
+        return widths + (bits - ops.stop_gradient(bits)) * ops.cast(widths > 0, bits.dtype)
+
+    def _find_widths(self, rounded: Any) -> Any:
+        fractional = whole_bits(self.bits)
+        axes = tuple(range(len(rounded.shape) - (self.channels > 1)))
+        largest, least = ops.max(rounded, axis=axes), ops.min(rounded, axis=axes)
+        size = ops.reshape(ops.maximum(largest, -least), (self.channels,))
+        signed = ops.cast(ops.reshape(least, (self.channels,)) < 0, size.dtype)
+        top = ops.maximum(size + _MARGIN * power_of_two(-fractional), 1e-9)
+        found = ops.ceil(ops.log2(top)) + fractional + signed
+        return ops.where((size > 0) & (found > 0), found, ops.zeros_like(found))
+
+
+class TrainedWeights(keras.layers.Layer):
+    """A layer whose weights are rounded to fractional bits that are trained, one number for each weight.
+
+    The loss gets the price of its products: bits of a weight times bits of the input that it multiplies,
+    times the price of one such pair.
+
+    Parameters
+    ----------
+    layer
+        The layer, of a family that has kernels.
+    source
+        What rounds its input.
+    price
+        The price of a bit of a weight times a bit of an input.
+    start
+        Fractional bits to start with.
+    instances
+        How often the hardware holds the products: once for each position and call that has its own.
+    """
+
+    def __init__(
+        self,
+        layer: keras.layers.Layer,
+        source: TrainedFormat,
+        price: Price,
+        *,
+        start: float,
+        instances: int = 1,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        self.layer = layer
+        self.source, self.price = source, price
+        self.start, self.instances = start, instances
+
+    def build(self, shape: tuple[int | None, ...]) -> None:
+        """Make the variables."""
+        if not self.layer.built:
+            self.layer.build(shape)
+        family = family_of(self.layer)
+        assert family is not None
+        self.kernels = family.kernels(self.layer)
+        self.bits = [
+            self.add_weight(
+                shape=kernel.shape,
+                initializer=keras.initializers.Constant(self.start),
+                name=f"{kernel.part or 'kernel'}_bits",
+            )
+            for kernel in self.kernels
+        ]
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        """Compute the layer's results with rounded weights; in training, add the price of its bits."""
+        values = {
+            id(variable): ops.convert_to_tensor(variable) for variable in self.layer.variables
+        }
+        total: Any = 0.0
+        for kernel, bits in zip(self.kernels, self.bits, strict=True):
+            values[id(kernel.variable)], integers = round_held(values[id(kernel.variable)], bits)
+            if training:
+                total = total + self._count_bits(kernel, bits, integers)
+        mapping = [(variable, values[id(variable)]) for variable in self.layer.variables]
+        with keras.StatelessScope(mapping) as scope:
+            results = self.layer(x, training=training) if _trains(self.layer) else self.layer(x)
+        for variable in self.layer.non_trainable_variables:
+            variable.assign(scope.get_current_value(variable))
+        if training:
+            self.add_loss(ops.convert_to_tensor(self.price.value) * (self.instances * total))
+        return results
+
+    @property
+    def trained_bits(self) -> list[keras.Variable]:
+        """The fractional bits of each kernel."""
+        return list(self.bits)
+
+    def integers(self) -> list[np.ndarray]:
+        """Return the rounded weights of each kernel in units of each one's last bit, as integers."""
+        found = []
+        for kernel, bits in zip(self.kernels, self.bits, strict=True):
+            fractional = np.round(np.clip(_to_array(bits), LEAST_BITS, MOST_BITS))
+            scaled = np.ldexp(_to_array(kernel.variable), fractional.astype(int))
+            found.append(np.floor(scaled + 0.5).astype(np.int64))
+        return found
+
+    def _count_bits(self, kernel: Kernel, bits: Any, integers: Any) -> Any:
+        """Return bits of weights times those of their inputs, summed, for one position."""
+        found = leading_bits(integers)
+        bits = ops.convert_to_tensor(bits)
+        found = found + (bits - ops.stop_gradient(bits)) * ops.cast(integers > 0, bits.dtype)
+        widths = self.source.priced_widths
+        by_channel = sum_by_channel(kernel, found, widths.shape[0])
+        return ops.sum(by_channel * widths)
+
+
+def sum_by_channel(kernel: Kernel, values: Any, channels: int, xp: Any = ops) -> Any:
+    """Return the sums of what there is for each weight over all that multiply a channel of the input.
+
+    Parameters
+    ----------
+    kernel
+        The kernel.
+    values
+        A number for each weight, in the kernel's shape.
+    channels
+        Channels of the input, or 1.
+    xp
+        The array namespace that computes: ``numpy`` or ``keras.ops``.
+    """
+    axes, axis = kernel.axes.axes, kernel.channel_axis
+    values = xp.reshape(values, axes)
+    by_entry = xp.sum(values, axis=tuple(place for place in range(len(axes)) if place != axis))
+    return xp.sum(xp.reshape(by_entry, (-1, channels)), axis=0)
+
+
+def _to_array(variable: Any) -> np.ndarray:
+    array: np.ndarray = np.asarray(keras.ops.convert_to_numpy(variable), np.float64)
+    return array
+
+
+def _trains(layer: Any) -> bool:
+    return bool(getattr(layer, "_call_has_training_arg", False))

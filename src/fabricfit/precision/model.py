@@ -1,0 +1,221 @@
+"""The model that trains its precision: a copy with a rounding at every tensor that feeds a product."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+import numpy as np
+
+from fabricfit.layers.calls import Call
+from fabricfit.layers.family import family_of
+from fabricfit.network.graph import Graph
+from fabricfit.network.reader import Network
+from fabricfit.network.rewiring import rewire
+from fabricfit.precision.layers import Price, TrainedFormat, TrainedWeights
+
+__all__ = ["PrecisionModel", "build_precision_model"]
+
+
+@dataclass(eq=False)
+class PrecisionModel:
+    """A model that trains its precision, and its parts.
+
+    Parameters
+    ----------
+    network
+        What was read of the model that it was made of.
+    model
+        The model, of the same inputs and outputs.
+    price
+        The price of a bit of a weight times a bit of an input.
+    weights
+        Layer -> the layer that rounds its weights.
+    formats
+        Layer -> the rounding of its input.
+    rounded
+        Name of each rounding -> the rounded tensors of the model, one for each call.
+    makers
+        Name of each rounding -> the call of the given model whose results it rounds; None where that is
+        inside another model.
+    skipped
+        Layer -> why its weights are not rounded.
+    """
+
+    network: Network
+    model: keras.Model
+    price: Price
+    weights: Mapping[str, TrainedWeights]
+    formats: Mapping[str, TrainedFormat]
+    rounded: Mapping[str, list[Any]]
+    makers: Mapping[str, Call | None]
+    skipped: Mapping[str, str]
+
+
+@dataclass(eq=False)
+class _Builder:
+    """What is known while the graph of the copy is made.
+
+    A tensor is rounded where it is made, so that all who receive it receive the same numbers. Layers that
+    only hand numbers on are passed on the way back from a product: what they hand on is on the grid then.
+    """
+
+    network: Network
+    weight_bits: float
+    tensor_bits: float
+    by_channel: bool
+    limits: Mapping[int, np.ndarray]
+    price: Price = field(default_factory=Price)
+    wanted: set[int] = field(default_factory=set)
+    sources: dict[int, TrainedFormat] = field(default_factory=dict)
+    kept: list[Any] = field(default_factory=list)
+    rounded: dict[str, list[Any]] = field(default_factory=dict)
+    makers: dict[str, Call | None] = field(default_factory=dict)
+    by_layer: dict[int, TrainedFormat] = field(default_factory=dict)
+    weights: dict[str, TrainedWeights] = field(default_factory=dict)
+    formats: dict[str, TrainedFormat] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+
+    def find_wanted(self, graph: Graph) -> None:
+        """Note the tensors that are to be rounded, by the ids of Keras' own."""
+        made_by = {id(tensor): call for call in graph.calls for tensor in call.node.output_tensors}
+        for call in graph.calls:
+            if nested := graph.nested.get(call.name):
+                self.find_wanted(nested)
+            elif self._trains(call):
+                source = call.node.input_tensors[0]
+                while (maker := made_by.get(id(source))) and _keeps_grid(maker):
+                    source = maker.node.input_tensors[0]
+                self.wanted.add(id(source))
+
+    def begin(self, place: int, symbol: Any) -> Any:
+        call = self.network.graph.producer(self.network.graph.inputs[place])
+        if id(call.node.output_tensors[0]) not in self.wanted:
+            return symbol
+        return self._round(symbol, call.name, call, self.limits.get(place))
+
+    def apply(self, call: Call, layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        results = self._call(call, layer, args, kwargs)
+        (single, *others) = call.node.output_tensors
+        if others or id(single) not in self.wanted:
+            return results
+        name = self.network.names.get(id(call.layer), call.name).replace("/", "_")
+        return self._round(results, name, call)
+
+    def _call(self, call: Call, layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if self._trains(call):
+            return self._call_rounded(call, layer, args, kwargs)
+        results = layer(*args, **kwargs)
+        if _keeps_grid(call) and (source := self.sources.get(id(args[0]))):
+            self._remember(results, source)
+        return results
+
+    def _call_rounded(
+        self, call: Call, layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        name = self.network.names.get(id(call.layer), call.name)
+        symbol = args[0]
+        if id(symbol) not in self.sources:  # it comes out of a nested model, or goes into one
+            symbol = self._round(symbol, f"{layer.name}_input", None)
+        if name not in self.weights:
+            self.formats[name] = self.sources[id(symbol)]
+            self.weights[name] = TrainedWeights(
+                layer,
+                self.formats[name],
+                self.price,
+                start=self.weight_bits,
+                instances=self.network.times_called[name] * _count_positions(call),
+                name=f"{layer.name}_weights",
+            )
+        return self.weights[name](symbol, *args[1:], **kwargs)
+
+    def _trains(self, call: Call) -> bool:
+        family = family_of(call.layer)
+        if family is None or not family.has_kernels:
+            return False
+        if reason := family.why_precision_stays(call.layer):
+            self.skipped[self.network.names.get(id(call.layer), call.name)] = reason
+        return not reason
+
+    def _round(
+        self, symbol: Any, name: str, call: Call | None, limits: np.ndarray | None = None
+    ) -> Any:
+        """Return a tensor rounded; those of a layer's several calls are rounded alike."""
+        layer = None if call is None else self.by_layer.get(id(call.layer))
+        if layer is None:
+            channels = symbol.shape[-1] if self.by_channel else 1
+            layer = TrainedFormat(
+                channels, start=self.tensor_bits, limits=limits, name=f"{name}_format"
+            )
+            self.makers[layer.name] = call
+        if call is not None:
+            self.by_layer[id(call.layer)] = layer
+        made = layer(symbol)
+        self.rounded.setdefault(layer.name, []).append(made)
+        self._remember(made, layer)
+        return made
+
+    def _remember(self, symbol: Any, source: TrainedFormat) -> None:
+        self.kept.append(symbol)  # so that its id stays its own
+        self.sources[id(symbol)] = source
+
+
+def build_precision_model(
+    network: Network,
+    *,
+    weight_bits: float = 4.0,
+    tensor_bits: float = 3.0,
+    by_channel: bool = True,
+    limits: Mapping[int, np.ndarray] | None = None,
+) -> PrecisionModel:
+    """Return a copy of a network's model that trains its precision.
+
+    Parameters
+    ----------
+    network
+        What was read of the model; its batch normalizations are folded.
+    weight_bits, tensor_bits
+        Fractional bits to start with.
+    by_channel
+        Whether each channel of a tensor has bits of its own.
+    limits
+        Place of an input -> the sizes at which its channels saturate, shape (channels,).
+
+    Raises
+    ------
+    InvalidInputError
+        A layer cannot be copied.
+    """
+    builder = _Builder(network, weight_bits, tensor_bits, by_channel, limits or {})
+    builder.find_wanted(network.graph)
+    model = rewire(network, builder.apply, builder.begin)
+    return PrecisionModel(
+        network,
+        model,
+        builder.price,
+        builder.weights,
+        builder.formats,
+        builder.rounded,
+        builder.makers,
+        builder.skipped,
+    )
+
+
+def _keeps_grid(call: Call) -> bool:
+    family = family_of(call.layer)
+    return (
+        family is not None
+        and len(call.inputs) == 1 == len(call.outputs)
+        and family.keeps_grid(call.layer)
+    )
+
+
+def _count_positions(call: Call) -> int:
+    """Return how often a call's kernel is applied to a sample: in parallel, as each result has its adders."""
+    (kernel,) = family_of(call.layer).kernels(call.layer)[:1]  # type: ignore[union-attr]
+    if kernel.positions is not None:
+        return kernel.positions
+    results = int(np.prod([size or 1 for size in call.output.shape[1:]]))
+    return max(results // kernel.axes.n_columns, 1)

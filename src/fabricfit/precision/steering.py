@@ -1,0 +1,119 @@
+"""The price of a bit, steered so that the cost follows a path from the start to the budget.
+
+Nobody has to find the strength of a regularization: it rises while the network costs more than the path
+allows for, and falls while it costs less.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from fabricfit.errors import InvalidInputError
+
+__all__ = ["CostPath", "RateCycles", "first_price", "next_price"]
+
+_FIRST_SHARE = 0.02
+"""What all bits cost at first, as a part of the loss."""
+
+_GAIN, _LARGEST_STEP = 0.15, 0.2
+"""Of the logarithm of the price in an epoch: for each unit of the logarithm of the cost, and at most."""
+
+_WHOLE_TRAINING, _FASTEST = 450, 5.0
+"""Epochs for which these hold; a shorter training steers faster, up to so many times."""
+
+
+@dataclass(frozen=True)
+class CostPath:
+    """The cost that a network should have at each epoch: falling by equal factors, then level.
+
+    Parameters
+    ----------
+    start, end
+        Cost of the first and of the last epochs.
+    epochs
+        All epochs.
+    before, after
+        Parts of the epochs that stay at the start and at the end.
+    """
+
+    start: float
+    end: float
+    epochs: int
+    before: float = 0.05
+    after: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or not 0 < self.end <= self.start < math.inf:
+            raise InvalidInputError(
+                "the cost falls from its start to an end above 0, in one epoch or more. Received: "
+                f"start={self.start}, end={self.end}, epochs={self.epochs}"
+            )
+        if min(self.before, self.after) < 0 or self.before + self.after >= 1:
+            raise InvalidInputError(
+                "some of the epochs must be left for the way from start to end. Received: "
+                f"before={self.before}, after={self.after}"
+            )
+
+    def target(self, epoch: int) -> float:
+        """Return the cost that the network should have at an epoch, counted from 0."""
+        way = (epoch / self.epochs - self.before) / (1 - self.before - self.after)
+        return self.start * (self.end / self.start) ** min(max(way, 0.0), 1.0)
+
+
+@dataclass(frozen=True)
+class RateCycles:
+    """The learning rate of each epoch: falling by a cosine, again and again.
+
+    What is found at a high rate is of use only after a low one, so that the epochs should be a multiple of a
+    cycle.
+
+    Parameters
+    ----------
+    length
+        Epochs in a cycle.
+    high, low
+        The learning rate at its beginning and at its end.
+    """
+
+    length: int = 40
+    high: float = 5e-3
+    low: float = 5e-4
+
+    def rate(self, epoch: int) -> float:
+        """Return the learning rate of an epoch, counted from 0."""
+        turn = math.pi * (epoch % self.length) / self.length
+        return self.low + (self.high - self.low) * (1 + math.cos(turn)) / 2
+
+
+def first_price(loss: float, bits: float) -> float:
+    """Return a price to begin with, at which all bits together cost a small part of the loss.
+
+    Parameters
+    ----------
+    loss
+        The loss of the first epoch, without a price.
+    bits
+        Bits of weights times bits of inputs, all together.
+    """
+    return _FIRST_SHARE * max(abs(loss), 1e-6) / max(bits, 1.0)
+
+
+def next_price(price: float, cost: float, target: float, epochs: int = _WHOLE_TRAINING) -> float:
+    """Return the price for the next epoch: higher where the cost is above its target, else lower.
+
+    Parameters
+    ----------
+    price
+        The present price.
+    cost
+        What the network costs.
+    target
+        What it should cost.
+    epochs
+        Epochs of the whole training.
+    """
+    pace = min(max(_WHOLE_TRAINING / epochs, 1.0), _FASTEST)
+    error = math.log(max(cost, 1.0) / max(target, 1.0))
+    step = min(max(_GAIN * error, -_LARGEST_STEP), _LARGEST_STEP)
+    return price * math.exp(pace * step)

@@ -1,0 +1,160 @@
+"""Training of weights and precision together, along a path of costs; what comes out is a Pareto front."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+import numpy as np
+
+from fabricfit.losses import ModelMetric
+from fabricfit.precision.cost import estimate_luts, total_bits
+from fabricfit.precision.front import Front, Point
+from fabricfit.precision.layers import TrainedFormat, TrainedWeights
+from fabricfit.precision.model import PrecisionModel
+from fabricfit.precision.steering import CostPath, RateCycles, first_price, next_price
+from fabricfit.run import Checkpointer
+from fabricfit.samples import Dataset
+from fabricfit.training import TrainingDivergedError
+from fabricfit.training.engine import Engine, EngineState
+
+__all__ = ["PrecisionTraining", "train_precision"]
+
+_BITS_BELOW, _BITS_ABOVE = 8, 6
+"""How far trained bits may go from where they started."""
+
+
+@dataclass(frozen=True)
+class PrecisionTraining:
+    """How precision is trained.
+
+    Parameters
+    ----------
+    path
+        The cost of each epoch.
+    rates
+        The learning rate of each epoch.
+    batch_size
+        Samples in a step.
+    first_kept
+        Epochs before the first point of the front.
+    """
+
+    path: CostPath
+    rates: RateCycles = field(default_factory=RateCycles)
+    batch_size: int = 1024
+    first_kept: int = 8
+
+
+def train_precision(
+    made: PrecisionModel,
+    engine: Engine,
+    data: Dataset,
+    validation: Dataset,
+    metric: ModelMetric,
+    settings: PrecisionTraining,
+    *,
+    increasing: bool,
+    rng: np.random.Generator,
+    checkpointer: Checkpointer | None = None,
+) -> Front:
+    """Train weights and their precision, and keep the Pareto front of all epochs.
+
+    Parameters
+    ----------
+    made
+        The model that trains its precision.
+    engine
+        What trains it.
+    data, validation
+        Samples to train on, and to evaluate the quantized network on.
+    metric
+        The validation metric.
+    settings
+        Path of costs, learning rates and batches.
+    increasing
+        Whether a larger metric is better.
+    rng
+        Shuffles the samples.
+    checkpointer
+        Saves the training between two epochs, every so many seconds, and holds the state to resume from.
+
+    Raises
+    ------
+    TrainingDivergedError
+        The loss or the metric is no longer finite.
+    """
+    path, loss = settings.path, 0.0
+    front, price, cost, first = Front(increasing), 0.0, 0.0, 0
+    if checkpointer is not None and checkpointer.state is not None:
+        front, price, cost, loss, first = _restore_state(
+            engine, rng, increasing, checkpointer.state
+        )
+    for epoch in range(first, path.epochs):
+        if epoch:
+            price = price or first_price(loss, total_bits(made))
+            price = next_price(price, cost, path.target(epoch), path.epochs)
+        made.price.value.assign(price)
+        engine.optimizer.learning_rate.assign(settings.rates.rate(epoch))
+        loss = engine.train_epoch(data, data.order(rng), settings.batch_size)
+        _keep_in_range(made)
+        value, cost = engine.evaluate(validation, metric), estimate_luts(made)
+        if not (np.isfinite(loss) and np.isfinite(value)):
+            raise TrainingDivergedError(
+                f"in epoch {epoch + 1} the loss became {loss} and {metric.name} {value}"
+            )
+        if epoch >= settings.first_kept or epoch == path.epochs - 1:
+            front.offer(value, cost, epoch, engine.get_weights)
+        if checkpointer is not None:
+            checkpointer.mark("epoch", epoch=epoch, loss=loss, metric=value)
+            if checkpointer.is_due:
+                checkpointer.save(_pack_state(engine, rng, front, price, cost, loss, epoch + 1))
+    return front
+
+
+def _keep_in_range(made: PrecisionModel) -> None:
+    """Bring trained bits back to a range around their start: far from it they would be slow to return."""
+    layers: tuple[TrainedWeights | TrainedFormat, ...]
+    layers = (*made.weights.values(), *made.formats.values())
+    for layer in {id(each): each for each in layers}.values():
+        least, most = layer.start - _BITS_BELOW, layer.start + _BITS_ABOVE
+        for bits in layer.trained_bits:
+            values = keras.ops.convert_to_numpy(bits)
+            if values.min() < least or values.max() > most:
+                bits.assign(np.clip(values, least, most))
+
+
+def _pack_state(
+    engine: Engine,
+    rng: np.random.Generator,
+    front: Front,
+    price: float,
+    cost: float,
+    loss: float,
+    epoch: int,
+) -> dict[str, Any]:
+    state = engine.get_state()
+    return {
+        "weights": state.weights,
+        "optimizer": state.optimizer,
+        "random": engine.get_random(),
+        "order": rng.bit_generator.state,
+        "front": [[p.metric, p.cost, p.epoch, p.weights] for p in front.points],
+        "price": price,
+        "cost": cost,
+        "loss": loss,
+        "epoch": epoch,
+    }
+
+
+def _restore_state(
+    engine: Engine, rng: np.random.Generator, increasing: bool, state: dict[str, Any]
+) -> tuple[Front, float, float, float, int]:
+    """Put engine and generator where :func:`_pack_state` found them; return the rest."""
+    engine.set_state(EngineState(state["weights"], state["optimizer"]))
+    engine.set_random(state["random"])
+    rng.bit_generator.state = state["order"]
+    points = [Point(*point) for point in state["front"]]
+    known = (state[name] for name in ("price", "cost", "loss", "epoch"))
+    return Front(increasing, points), *known

@@ -1,0 +1,114 @@
+"""LUTs of a finished network, against adder graphs that are traced otherwise."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+
+from fabricfit.network.reader import read
+from fabricfit.precision.adders import count_adders
+from fabricfit.precision.formats import (
+    find_extremes,
+    find_tensor_formats,
+    rounded_bias,
+    rounded_weights,
+)
+from fabricfit.precision.model import build_precision_model
+from tests.common import L
+from tests.marks import ON_ONE_BACKEND
+from tests.precision.test_delivery import dense, inputs_for, trained_bits
+
+pytestmark = ON_ONE_BACKEND
+
+trace = pytest.importorskip("alkaid.trace")
+
+
+def finished(made):
+    trained_bits(made)
+    return find_tensor_formats(made, find_extremes(made, [inputs_for(made)]))
+
+
+def received(formats):
+    signed, integer, fractional = (
+        np.array([getattr(each, name) for each in formats], int)
+        for name in ("signed", "integer", "fractional")
+    )
+    return signed, integer - signed, fractional
+
+
+def single(make, shape, **options):
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input(shape, name="start"), make()])
+    return build_precision_model(read(model), **options)
+
+
+@pytest.mark.parametrize("by_channel", [True, False])
+def test_a_whole_network_costs_what_its_layers_cost(by_channel):
+    """Traced as one, the widths of sums are those that the layers before them can make."""
+    keras.utils.set_random_seed(0)
+    sizes = {"a": 12, "b": 8, "out": 3}
+    layers = [
+        L.Dense(size, None if name == "out" else "relu", bias_initializer="normal", name=name)
+        for name, size in sizes.items()
+    ]
+    model = keras.Sequential([keras.Input((6,), name="start"), *layers])
+    made = build_precision_model(read(model), by_channel=by_channel)
+    formats = finished(made)
+    x = start = trace.FVArray.from_kif(
+        *received(formats["start_format"] * (1 if by_channel else 6))
+    )
+    for name, size in sizes.items():
+        wrapper = made.weights[name]
+        own = formats[wrapper.source.name]
+        x = x @ rounded_weights(wrapper)[0] + rounded_bias(wrapper, own)
+        if name != "out":
+            behind = formats[f"{name}_format"] * (1 if by_channel else size)
+            x = x.relu().quantize(*received(behind), overflow_mode="SAT", round_mode="RND")
+    whole = float(trace.trace(start, x).cost)
+    assert sum(count_adders(made, formats).values()) == pytest.approx(whole, rel=0.06)
+
+
+def test_each_position_of_a_convolution_has_its_adders():
+    made = single(lambda: L.Conv2D(3, 2, name="layer"), (4, 5, 2))
+    formats = finished(made)
+    (wrapper,) = made.weights.values()
+    own = formats["start_format"]
+    weights, bias = rounded_weights(wrapper)[0], rounded_bias(wrapper, own)
+    patch = trace.FVArray.from_kif(*received(own * 4))
+    results = patch @ weights.reshape(8, 3) + bias
+    one = float(trace.trace(patch, results).cost)
+    assert count_adders(made, formats)["layer"] == pytest.approx(one * 3 * 4)
+
+
+def test_channels_of_a_depthwise_convolution_are_counted_by_themselves():
+    made = single(lambda: L.DepthwiseConv2D(2, depth_multiplier=2, name="layer"), (3, 3, 2))
+    formats = finished(made)
+    (wrapper,) = made.weights.values()
+    own = formats["start_format"]
+    weights, bias = rounded_weights(wrapper)[0], rounded_bias(wrapper, own)
+    total = 0.0
+    for channel in range(2):
+        for multiple in range(2):
+            patch = trace.FVArray.from_kif(*received([own[channel]] * 4))
+            results = patch @ weights[:, :, channel, multiple].reshape(4, 1)
+            results = results + bias[2 * channel + multiple]
+            total += float(trace.trace(patch, results).cost)
+    assert count_adders(made, formats)["layer"] == pytest.approx(4 * total)
+
+
+def test_a_bias_is_on_the_grid_of_its_sum():
+    made = dense(by_channel=True)
+    formats = finished(made)
+    wrapper = made.weights["a"]
+    own = formats[made.formats["a"].name]
+    weights, bias = rounded_weights(wrapper)[0], rounded_bias(wrapper, own)
+    given = keras.ops.convert_to_numpy(wrapper.layer.bias)
+    for column in range(8):
+        bits = [
+            next(b for b in range(-20, 40) if (weights[row, column] * 2.0**b).is_integer())
+            + own[row].fractional
+            for row in np.flatnonzero(weights[:, column])
+        ]
+        unit = 2.0 ** -max(bits)
+        assert (bias[column] / unit).is_integer() and abs(bias[column] - given[column]) <= unit / 2

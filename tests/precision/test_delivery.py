@@ -1,0 +1,170 @@
+"""Formats of a finished training, and the network that hls4ml builds of them."""
+
+from __future__ import annotations
+
+import math
+import shutil
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+import fabricfit
+from fabricfit.description.precision import dequantize, parse_precision, quantize
+from fabricfit.errors import InvalidInputError
+from fabricfit.firmware.simulation import CapturedOutput, compile_project, convert, run_project
+from fabricfit.network.reader import read
+from fabricfit.precision.delivery import deliver_by_tensor
+from fabricfit.precision.formats import (
+    TensorFormat,
+    find_extremes,
+    find_tensor_formats,
+    weight_format,
+)
+from fabricfit.precision.model import build_precision_model
+from tests.common import L, outputs_of
+from tests.marks import ON_ONE_BACKEND
+
+pytestmark = ON_ONE_BACKEND
+
+
+def holds(width, integer, signed, number):
+    unit = math.ldexp(1.0, integer - width)
+    least = -math.ldexp(1.0, integer - 1) if signed else 0.0
+    largest = (math.ldexp(1.0, integer - 1) if signed else math.ldexp(1.0, integer)) - unit
+    return least <= number <= largest and (number / unit).is_integer()
+
+
+@given(st.integers(-4, 8), st.integers(-300, 300), st.integers(-300, 300))
+def test_a_format_is_the_narrowest_that_holds_both_ends(fractional, first, second):
+    least, largest = sorted((math.ldexp(first, -fractional), math.ldexp(second, -fractional)))
+    found = TensorFormat.covering(fractional, least, largest)
+    width, integer = found.width, found.width - fractional
+    assert found.signed == (least < 0)
+    assert holds(width, integer, found.signed, least)
+    assert holds(width, integer, found.signed, max(largest, 0.0))
+    if width > 1:
+        narrower = [holds(width - 1, integer - 1, found.signed, n) for n in (least, largest)]
+        assert not all(narrower)
+
+
+@given(st.lists(st.tuples(st.integers(-31, 31), st.integers(-6, 9)), min_size=1, max_size=12))
+def test_formats_of_weights_hold_them_exactly(parts):
+    weights = np.array([math.ldexp(integer, -bits) for integer, bits in parts])
+    assume(weights.any())
+    found = weight_format(weights)
+    precision = parse_precision(f"fixed<{found.width},{found.width - found.fractional}>")
+    np.testing.assert_array_equal(dequantize(quantize(weights, precision), precision), weights)
+    coarser = weights * 2.0 ** (found.fractional - 1)
+    assert (coarser != np.round(coarser)).any()
+
+
+def trained_bits(made, seed=0):
+    """Bits as a training may leave them: different ones, a few weights at zero."""
+    rng = np.random.default_rng(seed)
+    for wrapper in made.weights.values():
+        for bits in wrapper.bits:
+            bits.assign(rng.uniform(0.6, 4.4, bits.shape))
+    for source in set(made.formats.values()):
+        source.bits.assign(rng.uniform(1.6, 4.4, source.bits.shape))
+
+
+def dense(by_channel=False):
+    keras.utils.set_random_seed(0)
+    x = start = keras.Input((6,), name="start")
+    x = L.Dense(8, "relu", bias_initializer="normal", name="a")(x)
+    y = L.Dense(8, "relu", bias_initializer="normal", name="b")(x)
+    x = L.Concatenate(name="both")([x, y])
+    x = L.Dense(8, bias_initializer="normal", name="c")(x)
+    x = L.ReLU(name="rectified")(x)
+    x = L.Dense(3, bias_initializer="normal", name="out")(x)
+    return build_precision_model(read(keras.Model(start, x)), by_channel=by_channel)
+
+
+def image():
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 2), name="start"),
+            L.Conv2D(4, 3, activation="relu", bias_initializer="normal", name="conv"),
+            L.MaxPooling2D(2, name="pool"),
+            L.Flatten(name="flat"),
+            L.Dense(6, "relu", bias_initializer="normal", name="hidden"),
+            L.Dense(3, bias_initializer="normal", name="out"),
+        ]
+    )
+    return build_precision_model(read(model), by_channel=False)
+
+
+def inputs_for(made, count=300):
+    shape = made.model.inputs[0].shape[1:]
+    return np.random.default_rng(1).normal(size=(count, *shape)).astype("float32")
+
+
+def test_extremes_are_those_of_the_rounded_numbers():
+    made = dense(by_channel=True)
+    trained_bits(made)
+    X = inputs_for(made)
+    extremes = find_extremes(made, [X])
+    bits = keras.ops.convert_to_numpy(made.formats["a"].bits)
+    scale = np.exp2(np.round(bits))
+    rounded = np.floor(X * scale + 0.5) / scale
+    least, largest = extremes["start_format"]
+    np.testing.assert_array_equal(least, rounded.min(0))
+    np.testing.assert_array_equal(largest, rounded.max(0))
+    formats = find_tensor_formats(made, extremes)["start_format"]
+    assert len(formats) == 6 and all(each.signed for each in formats)
+    with pytest.raises(InvalidInputError, match="one for each channel"):
+        deliver_by_tensor(made, [X])
+
+
+@pytest.mark.parametrize("make", [dense, image])
+def test_the_delivered_model_has_the_rounded_weights_and_formats(make):
+    made = make()
+    trained_bits(made)
+    X = inputs_for(made)
+    delivered = deliver_by_tensor(made, [X])
+    assert "start" in delivered.formats
+    for name, wrapper in made.weights.items():
+        kernel = keras.ops.convert_to_numpy(delivered.model.get_layer(name).kernel)
+        expected = wrapper.integers()[0] * np.exp2(
+            -np.round(keras.ops.convert_to_numpy(wrapper.bits[0]))
+        )
+        np.testing.assert_array_equal(kernel, expected)
+        section = delivered.hls_config["LayerName"][name]["Precision"]
+        precision = parse_precision(section["weight"])
+        np.testing.assert_array_equal(dequantize(quantize(kernel, precision), precision), kernel)
+
+
+@pytest.mark.parametrize(
+    ("make", "strategy"),
+    [
+        (dense, "distributed_arithmetic"),
+        pytest.param(dense, "Latency", marks=pytest.mark.slow),
+        pytest.param(image, "distributed_arithmetic", marks=pytest.mark.slow),
+        pytest.param(image, "Latency", marks=pytest.mark.slow),
+    ],
+)
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
+def test_hardware_computes_what_was_trained(make, strategy, tmp_path):
+    """hls4ml's compiled code against the model that trained, whose biases alone are not on a grid."""
+    pytest.importorskip("hls4ml")
+    made = make()
+    trained_bits(made)
+    X = inputs_for(made)
+    delivered = deliver_by_tensor(made, [X], strategy)
+    for name, wrapper in made.weights.items():  # so that nothing is left to tell them apart
+        bias = delivered.model.get_layer(name).bias
+        wrapper.layer.bias.assign(keras.ops.convert_to_numpy(bias))
+    found = fabricfit.verify(delivered.model, delivered.hls_config, X[:50], samples=50)
+    assert not found.mismatches and not found.not_modelled, str(found)
+
+    output = CapturedOutput()
+    options = {"backend": "Vitis", "io_type": "io_parallel", "part": None}
+    project = convert(delivered.model, delivered.hls_config, tmp_path, output, **options)
+    results = run_project(project, compile_project(project, output), [X[:50]], traced=False)
+    np.testing.assert_allclose(
+        results.outputs[0].reshape(50, -1), outputs_of(made.model, X[:50]), atol=1e-5
+    )

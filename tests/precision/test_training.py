@@ -1,0 +1,176 @@
+"""Training along a path of costs: steering, the Pareto front, and a training that is interrupted."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fabricfit.errors import InvalidInputError
+from fabricfit.losses import ModelMetric
+from fabricfit.network.reader import read
+from fabricfit.precision.cost import estimate_costs, estimate_luts
+from fabricfit.precision.front import Front
+from fabricfit.precision.model import build_precision_model
+from fabricfit.precision.steering import CostPath, RateCycles, next_price
+from fabricfit.precision.training import PrecisionTraining, train_precision
+from fabricfit.samples import Data
+from fabricfit.training import make_engine
+from tests.common import L, weights_of
+
+pytestmark = pytest.mark.keras
+
+
+def test_the_cost_falls_by_equal_factors_from_its_start_to_its_end():
+    path = CostPath(1000, 10, epochs=100, before=0.1, after=0.2)
+    targets = [path.target(epoch) for epoch in range(100)]
+    assert targets[:11] == [1000] * 11 and targets[80:] == [10.0] * 20
+    factors = np.divide(targets[11:80], targets[10:79])
+    np.testing.assert_allclose(factors, factors[0])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"start": 10, "end": 20}, {"end": 0}, {"epochs": 0}, {"before": 0.6, "after": 0.4}],
+)
+def test_paths_that_lead_nowhere_are_refused(options):
+    with pytest.raises(InvalidInputError):
+        CostPath(**{"start": 100.0, "end": 10.0, "epochs": 5, **options})
+
+
+@given(st.floats(1e-8, 1e-2), st.floats(1, 1e6), st.floats(1, 1e6))
+def test_the_price_rises_where_the_cost_is_too_high(price, cost, target):
+    found = next_price(price, cost, target)
+    assert (found > price) == (cost > target) or cost == pytest.approx(target)
+    assert 0.8 < found / price < 1.25
+    assert (next_price(price, cost, target, 50) > found) == (found > price)
+
+
+def test_rates_fall_in_each_cycle_and_begin_anew():
+    rates = [RateCycles(10, 1.0, 0.1).rate(epoch) for epoch in range(20)]
+    assert rates[0] == rates[10] == 1.0 and rates[:10] == sorted(rates[:10], reverse=True)
+    assert 0.1 < rates[9] < 0.15
+
+
+@given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=12), st.booleans())
+def test_the_front_holds_what_no_other_point_beats(offered, increasing):
+    front = Front(increasing)
+    for epoch, (metric, cost) in enumerate(offered):
+        front.offer(metric, cost, epoch, list)
+    sign = 1 if increasing else -1
+    best = {
+        (metric, cost)
+        for metric, cost in offered
+        if not any(
+            (sign * m >= sign * metric and c <= cost) and (m, c) != (metric, cost)
+            for m, c in offered
+        )
+    }
+    assert {(point.metric, point.cost) for point in front} == best
+    assert len(front) == len(best)
+    costs = [point.cost for point in front]
+    assert costs == sorted(costs)
+    within = [point.metric for point in front.within(3)]
+    assert within == sorted(within, reverse=increasing)
+
+
+def prepared(seed=0):
+    keras.utils.set_random_seed(seed)
+    model = keras.Sequential(
+        [keras.Input((6,)), L.Dense(12, "relu", name="a"), L.Dense(3, name="b")]
+    )
+    made = build_precision_model(read(model))
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    return made, make_engine(made.model, loss, keras.optimizers.Adam(0.005))
+
+
+def samples(seed=0):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(640, 6)).astype("float32")
+    y = (X @ rng.normal(size=(6, 3))).argmax(1).astype("int32")
+    return Data(X[:512], y[:512]), Data(X[512:], y[512:])
+
+
+def trained(made, engine, checkpointer=None, epochs=60, end=60.0):
+    data, validation = samples()
+    settings = PrecisionTraining(
+        CostPath(2000.0, end, epochs, after=0.2), RateCycles(20), batch_size=64, first_kept=4
+    )
+    return train_precision(
+        made,
+        engine,
+        data,
+        validation,
+        ModelMetric(keras.metrics.SparseCategoricalAccuracy()),
+        settings,
+        increasing=True,
+        rng=np.random.default_rng(0),
+        checkpointer=checkpointer,
+    )
+
+
+def test_the_cost_comes_to_its_end_and_the_front_reaches_from_good_to_cheap():
+    made, engine = prepared()
+    front = trained(made, engine, epochs=240)
+    assert estimate_luts(made) < 1.5 * 60
+    points = list(front)
+    assert points[-1].metric > 0.85 and points[-1].cost > 4 * points[0].cost
+    engine.set_weights(points[-1].weights)
+    _, validation = samples()
+    metric = ModelMetric(keras.metrics.SparseCategoricalAccuracy())
+    assert engine.evaluate(validation, metric) == pytest.approx(points[-1].metric)
+    assert estimate_luts(made) == pytest.approx(points[-1].cost)
+
+
+def test_costs_are_those_of_digits_times_widths():
+    made, engine = prepared()
+    trained(made, engine, epochs=3, end=500.0)
+    for name, cost in estimate_costs(made).items():
+        wrapper = made.weights[name]
+        widths = keras.ops.convert_to_numpy(wrapper.source.widths)
+        total = digits = bits = 0
+        for (row, _), m in np.ndenumerate(wrapper.integers()[0]):
+            m = abs(int(m))
+            found = bin(m ^ (3 * m)).count("1")
+            digits += found
+            total += found * widths[row]
+            bits += m.bit_length() * widths[row]
+        assert cost.luts == pytest.approx(1.09 * total) and cost.digits == digits
+        assert cost.bits == pytest.approx(bits)
+        assert cost.nonzeros == np.count_nonzero(wrapper.integers()[0])
+
+
+class Recorder:
+    """Stands for a checkpointer: saves after every epoch, and stops the training at one."""
+
+    def __init__(self, state=None, stop=None):
+        self.state, self.stop, self.saved, self.is_due = state, stop, None, True
+
+    def mark(self, kind, **values):
+        self.epoch = values["epoch"]
+
+    def save(self, state):
+        self.saved = state
+        if self.epoch == self.stop:
+            raise KeyboardInterrupt
+
+
+def test_a_training_that_goes_on_is_the_unbroken_one_bit_for_bit(tmp_path):
+    from fabricfit.run.checkpoints import load_state, save_state
+
+    unbroken, engine = prepared()
+    expected = trained(unbroken, engine, epochs=12)
+    broken, engine = prepared()
+    recorder = Recorder(stop=6)
+    with pytest.raises(KeyboardInterrupt):
+        trained(broken, engine, recorder, epochs=12)
+    save_state(tmp_path / "state.npz", recorder.saved)
+    resumed, engine = prepared(seed=5)
+    found = trained(resumed, engine, Recorder(load_state(tmp_path / "state.npz")), epochs=12)
+    for ours, theirs in zip(weights_of(resumed.model), weights_of(unbroken.model), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert [(p.metric, p.cost, p.epoch) for p in found] == [
+        (p.metric, p.cost, p.epoch) for p in expected
+    ]
