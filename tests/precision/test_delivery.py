@@ -16,7 +16,7 @@ from fabricfit.description.precision import dequantize, parse_precision, quantiz
 from fabricfit.errors import InvalidInputError
 from fabricfit.firmware.simulation import CapturedOutput, compile_project, convert, run_project
 from fabricfit.network.reader import read
-from fabricfit.precision.delivery import deliver_by_tensor
+from fabricfit.precision.delivery import deliver
 from fabricfit.precision.formats import (
     TensorFormat,
     find_extremes,
@@ -83,7 +83,7 @@ def dense(by_channel=False):
     return build_precision_model(read(keras.Model(start, x)), by_channel=by_channel)
 
 
-def image():
+def image(by_channel=False):
     keras.utils.set_random_seed(0)
     model = keras.Sequential(
         [
@@ -95,12 +95,19 @@ def image():
             L.Dense(3, bias_initializer="normal", name="out"),
         ]
     )
-    return build_precision_model(read(model), by_channel=False)
+    return build_precision_model(read(model), by_channel=by_channel)
 
 
 def inputs_for(made, count=300):
     shape = made.model.inputs[0].shape[1:]
     return np.random.default_rng(1).normal(size=(count, *shape)).astype("float32")
+
+
+def take_biases(made, delivered):
+    """Give the model that trained the rounded biases, so that nothing is left to tell the two apart."""
+    for name, wrapper in made.weights.items():
+        bias = delivered.model.get_layer(name).bias
+        wrapper.layer.bias.assign(keras.ops.convert_to_numpy(bias))
 
 
 def test_extremes_are_those_of_the_rounded_numbers():
@@ -116,8 +123,15 @@ def test_extremes_are_those_of_the_rounded_numbers():
     np.testing.assert_array_equal(largest, rounded.max(0))
     formats = find_tensor_formats(made, extremes)["start_format"]
     assert len(formats) == 6 and all(each.signed for each in formats)
-    with pytest.raises(InvalidInputError, match="one for each channel"):
-        deliver_by_tensor(made, [X])
+
+
+def test_what_comes_out_of_a_nested_model_is_refused():
+    inner = keras.Sequential([keras.Input((4,)), L.Dense(4, "relu", name="inside")], name="block")
+    start = keras.Input((6,))
+    model = keras.Model(start, L.Dense(2, name="out")(inner(L.Dense(4, name="first")(start))))
+    made = build_precision_model(read(model), by_channel=False)
+    with pytest.raises(InvalidInputError, match="nested model"):
+        deliver(made, [inputs_for(made)])
 
 
 @pytest.mark.parametrize("make", [dense, image])
@@ -125,7 +139,7 @@ def test_the_delivered_model_has_the_rounded_weights_and_formats(make):
     made = make()
     trained_bits(made)
     X = inputs_for(made)
-    delivered = deliver_by_tensor(made, [X])
+    delivered = deliver(made, [X])
     assert "start" in delivered.formats
     for name, wrapper in made.weights.items():
         kernel = keras.ops.convert_to_numpy(delivered.model.get_layer(name).kernel)
@@ -154,10 +168,8 @@ def test_hardware_computes_what_was_trained(make, strategy, tmp_path):
     made = make()
     trained_bits(made)
     X = inputs_for(made)
-    delivered = deliver_by_tensor(made, [X], strategy)
-    for name, wrapper in made.weights.items():  # so that nothing is left to tell them apart
-        bias = delivered.model.get_layer(name).bias
-        wrapper.layer.bias.assign(keras.ops.convert_to_numpy(bias))
+    delivered = deliver(made, [X], strategy)
+    take_biases(made, delivered)
     found = fabricfit.verify(delivered.model, delivered.hls_config, X[:50], samples=50)
     assert not found.mismatches and not found.not_modelled, str(found)
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from fabricfit.firmware.simulation import Results
+from fabricfit.layers.hgq import is_quantizer
 from fabricfit.network.graph import Graph
 from fabricfit.network.replay import tensor_names
 
@@ -101,6 +102,8 @@ def _follow(graph: Graph, index: int, claims: Mapping[str, Any], known: set[str]
         (name,) = tensor_names(call)
         there = name in claims or f"{name}_activation" in claims
         if there or any(n == call.name or n.startswith(f"{call.name}_") for n in known):
+            break
+        if is_quantizer(call.layer):  # it becomes part of what is behind it
             break
         index = call.output.index
     return index

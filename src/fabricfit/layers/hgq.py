@@ -38,7 +38,7 @@ from fabricfit.layers.quantized import LayerView, QuantizedFamily, without_const
 from fabricfit.layers.recurrent import RecurrentFamily
 from fabricfit.layers.units import Cut, Replacement
 
-__all__ = ["HGQFamily", "HGQUnitsFamily"]
+__all__ = ["HGQFamily", "HGQUnitsFamily", "is_quantizer"]
 
 
 class HGQFamily(QuantizedFamily):
@@ -155,6 +155,11 @@ class HGQUnitsFamily(HGQFamily):
                 part = value
             made.append(part.astype(value.dtype))
         return Replacement(cut_out(own).config, made)
+
+
+def is_quantizer(layer: Any) -> bool:
+    """Return whether a layer is a quantizer of HGQ2 that stands by itself."""
+    return f"{type(layer).__module__}.{type(layer).__name__}" == "hgq.quantizer.quantizer.Quantizer"
 
 
 def _quantizer_of(kernel: Kernel) -> Any:

@@ -1,18 +1,24 @@
-"""What a training of precision by tensor delivers: a plain Keras model, and hls4ml's configuration of it."""
+"""What a training of precision delivers: a model with its weights on their grids, and hls4ml's configuration.
+
+With one format a tensor it is a plain Keras model, and the formats are in the configuration. With one a
+channel, for which hls4ml's configuration has no words, quantizer layers of HGQ2 stand behind the layers whose
+results are rounded; hls4ml converts them as they are.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
 
-from fabricfit.errors import InvalidInputError
-from fabricfit.layers.family import hands_on
+from fabricfit.errors import InvalidInputError, require
+from fabricfit.layers.calls import Call
 from fabricfit.network.cloning import copy_model
-from fabricfit.network.node_names import NamedCall
-from fabricfit.network.reader import read
+from fabricfit.network.reader import Network, read
+from fabricfit.network.rewiring import rewire
 from fabricfit.precision.formats import (
     TensorFormat,
     find_extremes,
@@ -23,7 +29,9 @@ from fabricfit.precision.formats import (
 )
 from fabricfit.precision.model import PrecisionModel
 
-__all__ = ["Delivery", "deliver_by_tensor"]
+__all__ = ["Delivery", "deliver"]
+
+Formats = Mapping[str, tuple[TensorFormat, ...]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,25 +43,25 @@ class Delivery:
     model
         The model, its weights on their grids.
     hls_config
-        hls4ml's configuration, with the formats of weights and tensors.
+        hls4ml's configuration, with the formats of weights, and of tensors that have one each.
     formats
-        Name of a layer -> the format of its results, of those that are rounded.
+        Name of a layer whose results are rounded -> the format of each channel, or one for all.
     """
 
     model: keras.Model
     hls_config: dict[str, Any]
-    formats: dict[str, TensorFormat]
+    formats: dict[str, tuple[TensorFormat, ...]]
 
 
-def deliver_by_tensor(
+def deliver(
     made: PrecisionModel, inputs: list[np.ndarray], strategy: str = "distributed_arithmetic"
 ) -> Delivery:
-    """Return the network that a model with one format a tensor has come to.
+    """Return the network that a model that trained its precision has come to.
 
     Parameters
     ----------
     made
-        A model that trained its precision, with the weights that count.
+        The model, with the weights that count.
     inputs
         An array for each input: what occurs in them is what the formats hold, and beyond that they saturate.
     strategy
@@ -62,57 +70,109 @@ def deliver_by_tensor(
     Raises
     ------
     InvalidInputError
-        A tensor has a format for each channel, or is rounded where hls4ml has no layer.
+        What comes out of a nested model is rounded, where hls4ml has no layer.
+    MissingExtraError
+        A tensor has a format for each channel, and HGQ2 is not installed.
     """
-    formats = find_tensor_formats(made, find_extremes(made, inputs))
-    wide = [name for name, each in formats.items() if len(each) > 1]
-    if wide:
+    inside = [name for name, call in made.makers.items() if call is None]
+    if inside:
         raise InvalidInputError(
-            f"hls4ml has one number format for a layer's results. These have one for each channel: {wide}. "
-            "Train with granularity 'tensor', or deliver quantizer layers of HGQ2."
+            f"what comes out of a nested model is rounded ({inside[0]!r}), where hls4ml has no layer of its "
+            "own. Build the model without nesting."
         )
-    network = read(copy_model(made.network.model))
+    formats = find_tensor_formats(made, find_extremes(made, inputs))
+    by_channel = any(len(each) > 1 for each in formats.values())
+    model = _add_quantizers(made, formats) if by_channel else copy_model(made.network.model)
+    network = read(model)
     for name, wrapper in made.weights.items():
         kernel = network.kernels[name]
-        (weights,) = rounded_weights(wrapper)
-        kernel.variable.assign(weights)
+        kernel.variable.assign(rounded_weights(wrapper)[0])
         if kernel.bias is not None:
             kernel.bias.assign(rounded_bias(wrapper, formats[wrapper.source.name]))
-    return Delivery(
-        network.model, _make_config(made, network, formats, strategy), _by_layer(made, formats)
+    results = {call.name: formats[name] for name, call in made.makers.items() if call is not None}
+    config = _make_config(made, network, {} if by_channel else results, strategy)
+    return Delivery(model, config, results)
+
+
+def _add_quantizers(made: PrecisionModel, formats: Formats) -> keras.Model:
+    """Return a copy of the model with HGQ2's quantizers where tensors are rounded."""
+    require("hgq", "hgq", "A number format for each channel")
+    layers = {
+        id(call.layer): _make_quantizer(formats[name], name)
+        for name, call in made.makers.items()
+        if call is not None
+    }
+
+    def apply(call: Call, layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        results = _plain_rectifier(layer)(*args, **kwargs)
+        quantizer = layers.get(id(call.layer))
+        return results if quantizer is None else quantizer(results)
+
+    def begin(place: int, symbol: Any) -> Any:
+        graph = made.network.graph
+        quantizer = layers.get(id(graph.producer(graph.inputs[place]).layer))
+        return symbol if quantizer is None else quantizer(symbol)
+
+    model = rewire(made.network, apply, begin)
+    for name, call in made.makers.items():
+        if call is not None:
+            _set_formats(layers[id(call.layer)].quantizer, formats[name])
+    return model
+
+
+def _plain_rectifier(layer: Any) -> Any:
+    """Return a ReLU layer without options as an activation, which hls4ml builds rightly beside quantizers."""
+    plain = type(layer) is keras.layers.ReLU and layer.max_value is None
+    if plain and not layer.negative_slope and not layer.threshold:
+        return keras.layers.Activation("relu", name=layer.name)
+    return layer
+
+
+def _make_quantizer(formats: tuple[TensorFormat, ...], name: str) -> Any:
+    """Return a quantizer layer of HGQ2 with formats along the last axis, or one for all."""
+    quantizers = require("hgq.quantizer", "hgq", "A number format for each channel")
+    return quantizers.Quantizer(
+        "kif",
+        "datalane",
+        k0=1,
+        i0=1,
+        f0=1,
+        ic=None,
+        fc=None,
+        ir=None,
+        fr=None,
+        round_mode="RND",
+        overflow_mode="SAT",
+        homogeneous_axis=None,
+        heterogeneous_axis=(-1,) if len(formats) > 1 else (),
+        trainable=False,
+        name=name,
     )
 
 
-def _by_layer(
-    made: PrecisionModel, formats: dict[str, tuple[TensorFormat, ...]]
-) -> dict[str, TensorFormat]:
-    found = {}
-    for name, call in made.makers.items():
-        if call is None:
-            raise InvalidInputError(
-                f"{name!r} rounds what comes out of a nested model, where hls4ml has no layer of its own. "
-                "Build the model without nesting."
-            )
-        found[call.name] = formats[name][0]
-    return found
+def _set_formats(quantizer: Any, formats: tuple[TensorFormat, ...]) -> None:
+    """Set the sign, the bits before the point without it, and those after it."""
+    signed = np.array([each.signed for each in formats], int)
+    integer = np.array([each.integer for each in formats], int) - signed
+    fractional = np.array([each.fractional for each in formats], int)
+    for variable, values in (
+        (quantizer._k, signed),
+        (quantizer._i, integer),
+        (quantizer._f, fractional),
+    ):
+        variable.assign(values.reshape(variable.shape))
 
 
 def _make_config(
-    made: PrecisionModel,
-    network: Any,
-    formats: dict[str, tuple[TensorFormat, ...]],
-    strategy: str,
+    made: PrecisionModel, network: Network, results: Formats, strategy: str
 ) -> dict[str, Any]:
-    results = {
-        call.name: formats[name][0] for name, call in made.makers.items() if call is not None
-    }
+    """Return hls4ml's configuration: formats of weights, and of the results of layers that are given."""
     layers: dict[str, Any] = {}
     for named in network.node_names.calls:
         precision = layers.setdefault(named.node, {})["Precision"] = {"result": "auto"}
-        wrapper = made.weights.get(network.names.get(id(named.call.layer), ""))
-        if wrapper is not None:
-            (weights,) = rounded_weights(wrapper)
-            kernel = network.kernels[network.names[id(named.call.layer)]]
+        name = network.names.get(id(named.call.layer), "")
+        if name in made.weights:
+            (weights, *_), kernel = rounded_weights(made.weights[name]), network.kernels[name]
             precision[kernel.weight_name] = _plain(weight_format(weights))
             if kernel.bias is not None:
                 bias = np.asarray(keras.ops.convert_to_numpy(kernel.bias), np.float64)
@@ -121,19 +181,13 @@ def _make_config(
             layers[named.node] |= {"Strategy": strategy, "ReuseFactor": 1}
         if named.activation:
             layers[named.activation] = {"Precision": {"result": "auto"}}
-        for node in _nodes_of(named, results):
-            layers[node]["Precision"]["result"] = str(results[named.call.name])
+        if named.call.name in results:
+            node = named.activation or named.node
+            layers[node]["Precision"]["result"] = str(results[named.call.name][0])
     return {
         "Model": {"Precision": "fixed<16,6>", "ReuseFactor": 1, "Strategy": strategy},
         "LayerName": layers,
     }
-
-
-def _nodes_of(named: NamedCall, results: dict[str, TensorFormat]) -> list[str]:
-    """Return the layer of hls4ml that makes a call's results, if they are rounded."""
-    if named.call.name not in results or hands_on(named.call.layer):
-        return []
-    return [named.activation or named.node]
 
 
 def _plain(format: TensorFormat) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 
 from fabricfit.firmware.emulation.fixed import FixedTensor, Format, NotModelledError
 from fabricfit.layers import hands_on, scale_and_offset_of
+from fabricfit.layers.hgq import is_quantizer
 from fabricfit.layers.scaling import is_linear
 from fabricfit.network.reader import Network
 
@@ -84,14 +85,23 @@ class KerasWeights:
     def inputs(self, node: Any, received: FixedTensor) -> FixedTensor:
         """Return a layer's inputs after its own quantizer, where hls4ml computes it inside the layer.
 
-        That is so for HGQ2's layers with distributed arithmetic; elsewhere the quantizer is a layer of
-        hls4ml's graph.
+        That is so for HGQ2's quantizers with distributed arithmetic, those of a layer and those in front of
+        one; elsewhere the quantizer is a layer of hls4ml's graph.
         """
-        layer = self.layer(node)
-        inside = getattr(layer, "enable_iq", False) and f"{layer.name}_iq" not in self.present
-        if not inside or node.get_attr("strategy") != "distributed_arithmetic":
+        quantizer = self._find_quantizer_inside(node)
+        if quantizer is None or node.get_attr("strategy") != "distributed_arithmetic":
             return received
-        return exactly(_to_numpy(layer.iq(received.to_float().astype("float32"))), "input")
+        return exactly(_to_numpy(quantizer(received.to_float().astype("float32"))), "input")
+
+    def _find_quantizer_inside(self, node: Any) -> Any:
+        layer = self.layer(node)
+        if getattr(layer, "enable_iq", False):
+            return None if f"{layer.name}_iq" in self.present else layer.iq
+        named = self.network.node_names.by_node.get(node.name)
+        makers = () if named is None else named.makers
+        if len(makers) != 1 or not is_quantizer(makers[0].layer):
+            return None
+        return None if makers[0].name in self.present else makers[0].layer
 
     def scale_and_offset(self, node: Any) -> tuple[FixedTensor, FixedTensor]:
         """Return what a batch normalization multiplies by and adds, per channel."""
@@ -127,7 +137,9 @@ class KerasWeights:
         calls = self.network.node_names.calls
         kernels = [c.node for c in calls if hasattr(c.call.layer, "kernel")]
         folded = {id(f) for n in kernels if n in self.present for f in self.folded_into(n)}
-        there = {id(c.call.layer) for c in calls if c.node in self.present}
+        there = {
+            id(c.call.layer) for c in calls if c.node in self.present or is_quantizer(c.call.layer)
+        }
         return [
             name
             for name, layer in self.layers.items()
