@@ -18,7 +18,6 @@ from fabricfit.scheduler import ConstantScheduler
 from fabricfit.surgery.reduction import plan_reduction, reduce_model
 from fabricfit.training import make_engine
 from tests.common import blobs, outputs_of, weights_of
-from tests.marks import first_quick
 
 pytestmark = [pytest.mark.keras, pytest.mark.hgq]
 
@@ -234,7 +233,8 @@ def test_quantizers_inside_adder_graphs_are_computed_too():
 
 
 @pytest.mark.parametrize(
-    ("strategy", "reuse_factor"), first_quick([("Latency", 1), ("Resource", 4)])
+    ("strategy", "reuse_factor"),
+    [("Latency", 1), pytest.param("Resource", 4, marks=pytest.mark.slow)],
 )
 def test_a_budget_is_met_in_the_generated_code(tmp_path, strategy, reuse_factor):
     pytest.importorskip("hls4ml")
