@@ -20,6 +20,7 @@ from fabricfit.precision.delivery import deliver
 from fabricfit.precision.formats import (
     TensorFormat,
     find_extremes,
+    find_input_limits,
     find_tensor_formats,
     weight_format,
 )
@@ -123,6 +124,24 @@ def test_extremes_are_those_of_the_rounded_numbers():
     np.testing.assert_array_equal(largest, rounded.max(0))
     formats = find_tensor_formats(made, extremes)["start_format"]
     assert len(formats) == 6 and all(each.signed for each in formats)
+
+
+@given(st.floats(0.5, 1.0), st.booleans())
+def test_inputs_saturate_where_few_numbers_are(part, by_channel):
+    X = np.random.default_rng(0).normal(size=(400, 3)) * [0.1, 1.0, 30.0]
+    (limits,) = find_input_limits([X], part, by_channel=by_channel).values()
+    assert limits.shape == ((3,) if by_channel else (1,))
+    np.testing.assert_array_equal(np.log2(limits), np.round(np.log2(limits)))
+    columns = np.abs(X) if by_channel else np.abs(X).reshape(-1, 1)
+    within = (columns <= limits).mean(0)
+    assert (within >= part - 1 / len(X)).all()
+    assert ((columns <= limits / 2).mean(0) <= part + 1 / len(X)).all()
+
+
+def test_a_part_that_is_none_is_refused():
+    for part in (0.0, 1.5):
+        with pytest.raises(InvalidInputError, match="part must be"):
+            find_input_limits([np.ones((3, 2))], part)
 
 
 def test_what_comes_out_of_a_nested_model_is_refused():

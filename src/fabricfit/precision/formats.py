@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from fabricfit.errors import InvalidInputError
 from fabricfit.precision.layers import TrainedWeights
 from fabricfit.precision.model import PrecisionModel
 
@@ -17,6 +18,7 @@ __all__ = [
     "Extremes",
     "TensorFormat",
     "find_extremes",
+    "find_input_limits",
     "find_tensor_formats",
     "rounded_bias",
     "rounded_weights",
@@ -112,6 +114,45 @@ def find_tensor_formats(
         bits = np.round(_to_array(made.model.get_layer(name).bits)).astype(int)
         triples = zip(bits, least, largest, strict=True)
         found[name] = tuple(TensorFormat.covering(int(f), low, high) for f, low, high in triples)
+    return found
+
+
+def find_input_limits(
+    inputs: Sequence[np.ndarray], part: float = 0.98, *, by_channel: bool = True
+) -> dict[int, np.ndarray]:
+    """Return sizes at which the channels of each input may saturate: powers of two.
+
+    Inputs arrive in hardware in their number formats, so that they saturate in front of the network, where it
+    costs nothing. Rare large numbers then need no bits.
+
+    Parameters
+    ----------
+    inputs
+        An array for each input, samples first, channels last.
+    part
+        The part of the numbers that is within the sizes, at least; 1 for all of them.
+    by_channel
+        Whether each channel has a size of its own.
+
+    Returns
+    -------
+    dict
+        Place of the input -> sizes, shape (channels,), or (1,) for one for all.
+
+    Raises
+    ------
+    InvalidInputError
+        The part is not between 0 and 1.
+    """
+    if not 0 < part <= 1:
+        raise InvalidInputError(f"part must be above 0, and at most 1. Received: part={part}")
+    found = {}
+    for place, array in enumerate(inputs):
+        sizes = np.abs(np.asarray(array, np.float64))
+        columns = sizes.reshape(-1, sizes.shape[-1] if by_channel else 1)
+        reached = np.quantile(columns, part, axis=0)
+        exponents = np.ceil(np.log2(np.maximum(reached, 2.0**-_MOST_BITS)))
+        found[place] = np.exp2(exponents)
     return found
 
 
