@@ -99,6 +99,17 @@ def image(by_channel=False):
     return build_precision_model(read(model), by_channel=by_channel)
 
 
+in_hardware = pytest.mark.parametrize(
+    ("make", "strategy"),
+    [
+        (dense, "distributed_arithmetic"),
+        pytest.param(dense, "Latency", marks=pytest.mark.slow),
+        pytest.param(image, "distributed_arithmetic", marks=pytest.mark.slow),
+        pytest.param(image, "Latency", marks=pytest.mark.slow),
+    ],
+)
+
+
 def inputs_for(made, count=300):
     shape = made.model.inputs[0].shape[1:]
     return np.random.default_rng(1).normal(size=(count, *shape)).astype("float32")
@@ -171,15 +182,7 @@ def test_the_delivered_model_has_the_rounded_weights_and_formats(make):
         np.testing.assert_array_equal(dequantize(quantize(kernel, precision), precision), kernel)
 
 
-@pytest.mark.parametrize(
-    ("make", "strategy"),
-    [
-        (dense, "distributed_arithmetic"),
-        pytest.param(dense, "Latency", marks=pytest.mark.slow),
-        pytest.param(image, "distributed_arithmetic", marks=pytest.mark.slow),
-        pytest.param(image, "Latency", marks=pytest.mark.slow),
-    ],
-)
+@in_hardware
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
 def test_hardware_computes_what_was_trained(make, strategy, tmp_path):
     """hls4ml's compiled code against the model that trained, whose biases alone are not on a grid."""

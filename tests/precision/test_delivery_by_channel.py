@@ -11,7 +11,14 @@ from fabricfit.network.reader import read
 from fabricfit.precision.delivery import deliver
 from fabricfit.precision.model import build_precision_model
 from tests.common import L, outputs_of
-from tests.precision.test_delivery import dense, image, inputs_for, take_biases, trained_bits
+from tests.precision.test_delivery import (
+    dense,
+    image,
+    in_hardware,
+    inputs_for,
+    take_biases,
+    trained_bits,
+)
 
 pytestmark = pytest.mark.hgq
 
@@ -51,15 +58,7 @@ def test_several_inputs_and_layers_that_hand_on_are_delivered():
     np.testing.assert_array_equal(outputs_of(delivered.model, X), outputs_of(made.model, X))
 
 
-@pytest.mark.parametrize(
-    ("make", "strategy"),
-    [
-        (dense, "distributed_arithmetic"),
-        pytest.param(dense, "Latency", marks=pytest.mark.slow),
-        pytest.param(image, "distributed_arithmetic", marks=pytest.mark.slow),
-        pytest.param(image, "Latency", marks=pytest.mark.slow),
-    ],
-)
+@in_hardware
 def test_hardware_computes_what_was_trained(make, strategy):
     pytest.importorskip("hls4ml")
     if keras.backend.backend() != "tensorflow":

@@ -37,6 +37,27 @@ def _need(family: str) -> None:
         pytest.skip(f"{family} is not installed")
 
 
+def _need_converter(family: str) -> None:
+    _need(family)
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("the converter is the same on all backends, and is tried on one")
+
+
+def _each(cases, waits=lambda case: False):
+    """Run a test for each case; some wait for all tests."""
+    return pytest.mark.parametrize(
+        "case",
+        [
+            pytest.param(
+                case,
+                id=case.name,
+                marks=[*_marked(case.family), *([pytest.mark.slow] if waits(case) else [])],
+            )
+            for case in cases
+        ],
+    )
+
+
 @pytest.mark.parametrize(
     "check",
     [
@@ -45,17 +66,7 @@ def _need(family: str) -> None:
         if name not in ("save", "convert")
     ],
 )
-@pytest.mark.parametrize(
-    "case",
-    [
-        pytest.param(
-            case,
-            id=case.name,
-            marks=[*_marked(case.family), *([] if case.name in QUICK else [pytest.mark.slow])],
-        )
-        for case in CASES
-    ],
-)
+@_each(CASES, waits=lambda case: case.name not in QUICK)
 def test_what_the_table_says_is_true(case, check, tmp_path):
     _need(case.family)
     assert CHECKS[check](case, tmp_path) == TOLD[case.name][check]
@@ -80,70 +91,35 @@ def test_results_load_without_fabricfit(family, tmp_path):
     load_all(folders, family)
 
 
-@pytest.mark.parametrize(
-    "case",
-    [
-        pytest.param(
-            case,
-            id=case.name,
-            marks=[*_marked(case.family), *([pytest.mark.slow] if case.name in LONG else [])],
-        )
-        for case in CASES
-    ],
-)
+@_each(CASES, waits=lambda case: case.name in LONG)
 def test_hls4ml_converts_what_the_table_says(case, tmp_path):
-    _need(case.family)
-    if keras.backend.backend() != "tensorflow":
-        pytest.skip("the converter is the same on all backends, and is tried on one")
+    _need_converter(case.family)
     assert CHECKS["convert"](case, tmp_path) == TOLD[case.name]["convert"]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "case",
-    [
-        pytest.param(case, id=case.name, marks=_marked(case.family))
-        for case in (*CASES, *VARIANTS)
-        if TOLD.get(case.name, {"convert": "yes"})["convert"] == "yes"
-    ],
+@_each(
+    case
+    for case in (*CASES, *VARIANTS)
+    if TOLD.get(case.name, {"convert": "yes"})["convert"] == "yes"
 )
 def test_what_hls4ml_converts_computes_the_same(case, tmp_path):
-    _need(case.family)
-    if keras.backend.backend() != "tensorflow":
-        pytest.skip("the converter is the same on all backends, and is tried on one")
+    _need_converter(case.family)
     assert compute(case, tmp_path) == "yes"
     assert refuse(case, tmp_path) == ""
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "case",
-    [
-        pytest.param(case, id=case.name, marks=_marked(case.family))
-        for case in CASES
-        if case.name in WRONG
-    ],
-)
+@_each(case for case in CASES if case.name in WRONG)
 def test_what_hls4ml_converts_to_something_else_is_in_the_table(case, tmp_path):
-    _need(case.family)
-    if keras.backend.backend() != "tensorflow":
-        pytest.skip("the converter is the same on all backends, and is tried on one")
+    _need_converter(case.family)
     assert compute(case, tmp_path) != "yes"
     assert TOLD[case.name]["convert"].startswith("no: hls4ml ")
 
 
-@pytest.mark.parametrize(
-    "case",
-    [
-        pytest.param(case, id=case.name, marks=_marked(case.family))
-        for case in CASES
-        if TOLD[case.name]["convert"] != "yes"
-    ],
-)
+@_each(case for case in CASES if TOLD[case.name]["convert"] != "yes")
 def test_what_hls4ml_does_not_convert_is_refused(case, tmp_path):
-    _need(case.family)
-    if keras.backend.backend() != "tensorflow":
-        pytest.skip("the converter is the same on all backends, and is tried on one")
+    _need_converter(case.family)
     assert "hls4ml" in refuse(case, tmp_path)
 
 

@@ -24,7 +24,6 @@ from fabricfit.hls4ml.recognition import (
     has_no_converter,
     has_other_activation,
     has_other_gates,
-    has_recurrent_quantizers,
     has_unknown_size,
     has_wide_dense,
     is_model,
@@ -159,7 +158,7 @@ LIMITS: tuple[Limit, ...] = (
     ),
     Limit(
         "recurrent quantizers",
-        has_recurrent_quantizers,
+        lambda site: site.package == "qkeras" and site.kind in ("QLSTM", "QGRU"),
         "ignores the quantizers of {kind}, applies its activation twice, and builds another function",
         "Use LSTM or GRU, and state the number formats in the configuration.",
     ),

@@ -20,7 +20,6 @@ __all__ = [
     "has_no_converter",
     "has_other_activation",
     "has_other_gates",
-    "has_recurrent_quantizers",
     "has_unknown_size",
     "has_wide_dense",
     "is_model",
@@ -72,11 +71,6 @@ def has_no_converter(site: Site) -> bool:
         is_operation(site) or is_model(site) or site.kind in (*NOISE, "Rescaling", "Normalization")
     )
     return site.is_keras and not known and site.kind not in CONVERTED
-
-
-def has_recurrent_quantizers(site: Site) -> bool:
-    """Return whether it is a recurrent layer of QKeras that hls4ml writes code for."""
-    return site.package == "qkeras" and site.kind in ("QLSTM", "QGRU")
 
 
 def has_channels_first(site: Site) -> bool:

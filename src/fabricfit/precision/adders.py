@@ -15,7 +15,7 @@ import numpy as np
 
 from fabricfit.errors import require
 from fabricfit.layers.kernels import Kernel
-from fabricfit.precision.formats import TensorFormat, rounded_bias, rounded_weights
+from fabricfit.precision.formats import TensorFormat, kif_of, rounded_bias, rounded_weights
 from fabricfit.precision.layers import TrainedWeights
 from fabricfit.precision.model import PrecisionModel
 
@@ -61,31 +61,19 @@ def _count_layer(
     bias = rounded_bias(wrapper, inputs)
     total = 0.0
     for matrix, channels, columns in _list_matrices(kernel, weights):
-        formats = _Formats.of([inputs[channel % len(inputs)] for channel in channels])
-        received = trace.FVArray.from_kif(*formats.kif)
+        received = trace.FVArray.from_kif(
+            *kif_of([inputs[channel % len(inputs)] for channel in channels])
+        )
         results = received @ matrix
         if bias is not None:
             results = results + bias.ravel()[columns % bias.size]
         if rectifies:
             results = results.relu()
         if behind is not None:
-            made = _Formats.of([behind[column % len(behind)] for column in columns])
-            results = results.quantize(*made.kif, overflow_mode="SAT", round_mode="RND")
+            made = kif_of([behind[column % len(behind)] for column in columns])
+            results = results.quantize(*made, overflow_mode="SAT", round_mode="RND")
         total += float(trace.trace(received, results).cost)
     return total * wrapper.instances
-
-
-class _Formats:
-    """Formats as arrays: whether signed, bits before the point without the sign, bits after it."""
-
-    def __init__(self, kif: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
-        self.kif = kif
-
-    @classmethod
-    def of(cls, formats: list[TensorFormat]) -> _Formats:
-        signed = np.array([each.signed for each in formats], int)
-        integer = np.array([each.integer for each in formats], int) - signed
-        return cls((signed, integer, np.array([each.fractional for each in formats], int)))
 
 
 def _list_matrices(

@@ -1,4 +1,4 @@
-"""Which point of a Pareto front to take within a budget: the best one whose adders, counted exactly, fit."""
+"""Which point of a Pareto front to choose within a budget: the best one whose counted adders fit."""
 
 from __future__ import annotations
 
@@ -85,7 +85,5 @@ def choose_point(
 
 def _list_candidates(front: Front, luts: float) -> Iterator[Point]:
     """Yield points whose estimate is within reach of a budget, the best first, then the others by cost."""
-    sign = -1 if front.increasing else 1
-    near = front.within(_SLACK * luts)
-    yield from sorted(near, key=lambda point: (sign * point.metric, point.cost))
+    yield from front.within(_SLACK * luts)
     yield from (point for point in front if point.cost > _SLACK * luts)

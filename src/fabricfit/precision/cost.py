@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import keras
 import numpy as np
 
 from fabricfit.hardware.product import csd_digits
+from fabricfit.layers.units import to_numpy
 from fabricfit.precision.layers import TrainedWeights, sum_by_channel
 from fabricfit.precision.model import PrecisionModel
 
@@ -59,11 +59,11 @@ def total_bits(made: PrecisionModel) -> float:
 
 
 def _estimate_layer(wrapper: TrainedWeights) -> LayerCost:
-    widths = _to_array(wrapper.source.widths)
+    widths = to_numpy(wrapper.source.widths)
     luts = bits = 0.0
     nonzeros = digits = 0
-    for integers in wrapper.integers():
-        kernel, sizes = wrapper.kernels[0], np.abs(integers)
+    for kernel, integers in zip(wrapper.kernels, wrapper.integers(), strict=True):
+        sizes = np.abs(integers)
         found = csd_digits(sizes)
         leading = np.frexp(sizes.astype(np.float64))[1]
         channels = len(widths)
@@ -72,8 +72,3 @@ def _estimate_layer(wrapper: TrainedWeights) -> LayerCost:
         nonzeros += int(np.count_nonzero(sizes))
         digits += int(found.sum())
     return LayerCost(luts * wrapper.instances, nonzeros, digits, bits * wrapper.instances)
-
-
-def _to_array(variable: keras.Variable) -> np.ndarray:
-    array: np.ndarray = np.asarray(keras.ops.convert_to_numpy(variable), np.float64)
-    return array

@@ -16,6 +16,7 @@ import numpy as np
 
 from fabricfit.errors import InvalidInputError, require
 from fabricfit.layers.calls import Call
+from fabricfit.layers.units import to_numpy
 from fabricfit.network.cloning import copy_model
 from fabricfit.network.reader import Network, read
 from fabricfit.network.rewiring import rewire
@@ -23,6 +24,7 @@ from fabricfit.precision.formats import (
     TensorFormat,
     find_extremes,
     find_tensor_formats,
+    kif_of,
     rounded_bias,
     rounded_weights,
     weight_format,
@@ -96,7 +98,6 @@ def deliver(
 
 def _add_quantizers(made: PrecisionModel, formats: Formats) -> keras.Model:
     """Return a copy of the model with HGQ2's quantizers where tensors are rounded."""
-    require("hgq", "hgq", "A number format for each channel")
     layers = {
         id(call.layer): _make_quantizer(formats[name], name)
         for name, call in made.makers.items()
@@ -152,14 +153,8 @@ def _make_quantizer(formats: tuple[TensorFormat, ...], name: str) -> Any:
 
 def _set_formats(quantizer: Any, formats: tuple[TensorFormat, ...]) -> None:
     """Set the sign, the bits before the point without it, and those after it."""
-    signed = np.array([each.signed for each in formats], int)
-    integer = np.array([each.integer for each in formats], int) - signed
-    fractional = np.array([each.fractional for each in formats], int)
-    for variable, values in (
-        (quantizer._k, signed),
-        (quantizer._i, integer),
-        (quantizer._f, fractional),
-    ):
+    variables = (quantizer._k, quantizer._i, quantizer._f)
+    for variable, values in zip(variables, kif_of(formats), strict=True):
         variable.assign(values.reshape(variable.shape))
 
 
@@ -173,10 +168,9 @@ def _make_config(
         name = network.names.get(id(named.call.layer), "")
         if name in made.weights:
             (weights, *_), kernel = rounded_weights(made.weights[name]), network.kernels[name]
-            precision[kernel.weight_name] = _plain(weight_format(weights))
+            precision[kernel.weight_name] = str(weight_format(weights).plain)
             if kernel.bias is not None:
-                bias = np.asarray(keras.ops.convert_to_numpy(kernel.bias), np.float64)
-                precision["bias"] = _plain(weight_format(bias))
+                precision["bias"] = str(weight_format(to_numpy(kernel.bias)).plain)
             precision["accum"] = "auto"
             layers[named.node] |= {"Strategy": strategy, "ReuseFactor": 1}
         if named.activation:
@@ -188,9 +182,3 @@ def _make_config(
         "Model": {"Precision": "fixed<16,6>", "ReuseFactor": 1, "Strategy": strategy},
         "LayerName": layers,
     }
-
-
-def _plain(format: TensorFormat) -> str:
-    """Return a format that holds its numbers exactly, so that it neither rounds nor saturates."""
-    sign = "" if format.signed else "u"
-    return f"{sign}fixed<{format.width},{format.width - format.fractional}>"

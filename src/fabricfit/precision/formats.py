@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import keras
 import numpy as np
 
+from fabricfit.description.precision import FixedPrecision
 from fabricfit.errors import InvalidInputError
+from fabricfit.layers.units import to_numpy
 from fabricfit.precision.layers import TrainedWeights
 from fabricfit.precision.model import PrecisionModel
+from fabricfit.precision.rounding import whole_bits
 
 __all__ = [
     "Extremes",
@@ -20,6 +21,7 @@ __all__ = [
     "find_extremes",
     "find_input_limits",
     "find_tensor_formats",
+    "kif_of",
     "rounded_bias",
     "rounded_weights",
     "trailing_bits",
@@ -53,9 +55,13 @@ class TensorFormat:
         """Bits in all, at least one: a tensor of nothing but zeros has one, too."""
         return max(self.fractional + self.integer, 1)
 
+    @property
+    def plain(self) -> FixedPrecision:
+        """The format without its modes, for numbers that it holds exactly."""
+        return FixedPrecision(self.width, self.width - self.fractional, self.signed)
+
     def __str__(self) -> str:
-        sign = "" if self.signed else "u"
-        return f"{sign}fixed<{self.width},{self.width - self.fractional},RND,SAT>"
+        return f"{str(self.plain)[:-1]},RND,SAT>"
 
     @classmethod
     def covering(cls, fractional: int, least: float, largest: float) -> TensorFormat:
@@ -68,8 +74,17 @@ class TensorFormat:
 
 
 def _bits_below(count: float) -> int:
-    """Return the bits that count so many numbers, from 0 on."""
+    """Return the bits of the largest whole number below a count."""
     return max(math.ceil(count) - 1, 0).bit_length()
+
+
+def kif_of(formats: Sequence[TensorFormat]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return formats as arrays: whether signed, bits before the point without the sign, bits after it."""
+    signed, integer, fractional = (
+        np.array([getattr(each, name) for each in formats], int)
+        for name in ("signed", "integer", "fractional")
+    )
+    return signed, integer - signed, fractional
 
 
 Extremes = tuple[np.ndarray, np.ndarray]
@@ -86,22 +101,15 @@ def find_extremes(made: PrecisionModel, inputs: list[np.ndarray]) -> dict[str, E
     inputs
         An array for each input.
     """
-    symbols = {
-        f"{name}/{n}": each for name, all in made.rounded.items() for n, each in enumerate(all)
-    }
-    tap = keras.Model(made.model.inputs, symbols)
     found: dict[str, Extremes] = {}
     for start in range(0, len(inputs[0]), _BATCH):
         batch = [array[start : start + _BATCH] for array in inputs]
-        results = tap(batch, training=False)
-        for key, tensor in results.items():
-            name = key.rpartition("/")[0]
-            channels = len(keras.ops.convert_to_numpy(made.model.get_layer(name).bits))
-            values = np.asarray(keras.ops.convert_to_numpy(tensor), np.float64).reshape(
-                -1, channels
-            )
-            least, largest = found.get(name, (np.inf, -np.inf))
-            found[name] = (np.minimum(least, values.min(0)), np.maximum(largest, values.max(0)))
+        for name, tensors in made.observed(batch, training=False).items():
+            channels = made.model.get_layer(name).channels
+            for tensor in tensors:
+                values = to_numpy(tensor).reshape(-1, channels)
+                least, largest = found.get(name, (np.inf, -np.inf))
+                found[name] = (np.minimum(least, values.min(0)), np.maximum(largest, values.max(0)))
     return found
 
 
@@ -111,7 +119,7 @@ def find_tensor_formats(
     """Return the format of each channel of every rounded tensor."""
     found = {}
     for name, (least, largest) in extremes.items():
-        bits = np.round(_to_array(made.model.get_layer(name).bits)).astype(int)
+        bits = to_numpy(whole_bits(made.model.get_layer(name).bits))
         triples = zip(bits, least, largest, strict=True)
         found[name] = tuple(TensorFormat.covering(int(f), low, high) for f, low, high in triples)
     return found
@@ -160,7 +168,8 @@ def rounded_weights(wrapper: TrainedWeights) -> list[np.ndarray]:
     """Return the rounded weights of each kernel, exactly."""
     pairs = zip(wrapper.integers(), wrapper.bits, strict=True)
     return [
-        np.ldexp(each.astype(float), -np.round(_to_array(bits)).astype(int)) for each, bits in pairs
+        np.ldexp(each.astype(float), -to_numpy(whole_bits(bits)).astype(int))
+        for each, bits in pairs
     ]
 
 
@@ -181,7 +190,7 @@ def rounded_bias(wrapper: TrainedWeights, inputs: Sequence[TensorFormat]) -> np.
     channels = axes.matrix(np.indices(axes.axes)[kernel.channel_axis]) % len(inputs)
     tensors = np.array([each.fractional for each in inputs])[channels]
     bits = np.max(trailing_bits(axes.matrix(weights)) + tensors, axis=0, initial=-_MOST_BITS)
-    bias = _to_array(kernel.bias)
+    bias = to_numpy(kernel.bias)
     fractional = np.resize(bits, bias.size).reshape(bias.shape).astype(int)
     rounded: np.ndarray = np.ldexp(np.round(np.ldexp(bias, fractional)), -fractional)
     return rounded
@@ -202,8 +211,3 @@ def weight_format(weights: np.ndarray) -> TensorFormat:
     fractional = int(trailing_bits(weights).max())
     found = TensorFormat.covering(fractional, float(weights.min()), float(weights.max()))
     return found if found.signed else TensorFormat(fractional, found.integer + 1, True)
-
-
-def _to_array(variable: Any) -> np.ndarray:
-    array: np.ndarray = np.asarray(keras.ops.convert_to_numpy(variable), np.float64)
-    return array

@@ -15,14 +15,14 @@ from keras import ops
 
 from fabricfit.layers.family import family_of
 from fabricfit.layers.kernels import Kernel
+from fabricfit.layers.units import to_numpy
 from fabricfit.precision.rounding import (
-    LEAST_BITS,
-    MOST_BITS,
     leading_bits,
     power_of_two,
     round_held,
     round_trained,
     whole_bits,
+    with_gradient,
 )
 
 __all__ = ["Price", "TrainedFormat", "TrainedWeights", "sum_by_channel"]
@@ -48,8 +48,7 @@ class TrainedFormat(keras.layers.Layer):
     Parameters
     ----------
     channels
-        Channels with bits of their own: entries of the last axis, number n being of channel n modulo
-        channels; 1 where the whole tensor shares them.
+        Entries of the last axis, each with bits of its own; 1 where the whole tensor shares them.
     start
         Fractional bits to start with.
     limits
@@ -82,10 +81,6 @@ class TrainedFormat(keras.layers.Layer):
 
     def call(self, x: Any, training: bool = False) -> Any:
         """Round; in training, note the widths that the batch needs."""
-        shape = ops.shape(x)
-        split = 1 < self.channels < shape[-1]
-        if split:
-            x = ops.reshape(x, (*shape[:-1], shape[-1] // self.channels, self.channels))
         if self.limits is not None:
             step = power_of_two(-whole_bits(self.bits))
             limits = ops.convert_to_tensor(self.limits)
@@ -93,7 +88,7 @@ class TrainedFormat(keras.layers.Layer):
         rounded = round_trained(x, self.bits)
         if training:
             self.widths.assign(self._find_widths(ops.stop_gradient(rounded)))
-        return ops.reshape(rounded, shape) if split else rounded
+        return rounded
 
     @property
     def trained_bits(self) -> list[keras.Variable]:
@@ -103,8 +98,8 @@ class TrainedFormat(keras.layers.Layer):
     @property
     def priced_widths(self) -> Any:
         """The widths of the last batch, with the gradient of the fractional bits in them."""
-        widths, bits = ops.convert_to_tensor(self.widths), ops.convert_to_tensor(self.bits)
-        return widths + (bits - ops.stop_gradient(bits)) * ops.cast(widths > 0, bits.dtype)
+        widths = ops.convert_to_tensor(self.widths)
+        return with_gradient(widths, self.bits, ops.cast(widths > 0, widths.dtype))
 
     def _find_widths(self, rounded: Any) -> Any:
         fractional = whole_bits(self.bits)
@@ -196,16 +191,14 @@ class TrainedWeights(keras.layers.Layer):
         """Return the rounded weights of each kernel in units of each one's last bit, as integers."""
         found = []
         for kernel, bits in zip(self.kernels, self.bits, strict=True):
-            fractional = np.round(np.clip(_to_array(bits), LEAST_BITS, MOST_BITS))
-            scaled = np.ldexp(_to_array(kernel.variable), fractional.astype(int))
+            scaled = np.ldexp(to_numpy(kernel.variable), to_numpy(whole_bits(bits)).astype(int))
             found.append(np.floor(scaled + 0.5).astype(np.int64))
         return found
 
     def _count_bits(self, kernel: Kernel, bits: Any, integers: Any) -> Any:
         """Return bits of weights times those of their inputs, summed, for one position."""
-        found = leading_bits(integers)
-        bits = ops.convert_to_tensor(bits)
-        found = found + (bits - ops.stop_gradient(bits)) * ops.cast(integers > 0, bits.dtype)
+        used = ops.cast(integers > 0, integers.dtype)
+        found = with_gradient(leading_bits(integers), bits, used)
         widths = self.source.priced_widths
         by_channel = sum_by_channel(kernel, found, widths.shape[0])
         return ops.sum(by_channel * widths)
@@ -229,11 +222,6 @@ def sum_by_channel(kernel: Kernel, values: Any, channels: int, xp: Any = ops) ->
     values = xp.reshape(values, axes)
     by_entry = xp.sum(values, axis=tuple(place for place in range(len(axes)) if place != axis))
     return xp.sum(xp.reshape(by_entry, (-1, channels)), axis=0)
-
-
-def _to_array(variable: Any) -> np.ndarray:
-    array: np.ndarray = np.asarray(keras.ops.convert_to_numpy(variable), np.float64)
-    return array
 
 
 def _trains(layer: Any) -> bool:

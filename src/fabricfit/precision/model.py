@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import keras
@@ -52,6 +53,11 @@ class PrecisionModel:
     rounded: Mapping[str, list[Any]]
     makers: Mapping[str, Call | None]
     skipped: Mapping[str, str]
+
+    @cached_property
+    def observed(self) -> keras.Model:
+        """A model of the same inputs and weights that returns :attr:`rounded`."""
+        return keras.Model(self.model.inputs, dict(self.rounded))
 
 
 @dataclass(eq=False)

@@ -24,6 +24,7 @@ __all__ = [
     "round_trained",
     "straight_through",
     "whole_bits",
+    "with_gradient",
 ]
 
 LEAST_BITS, MOST_BITS = -16, 16
@@ -56,9 +57,14 @@ def straight_through(value: Any, x: Any, bits: Any) -> Any:
     bits
         Trained fractional bits, of a shape that broadcasts against x.
     """
-    error = ops.stop_gradient(x - value)
-    passed = (x - ops.stop_gradient(x)) + (bits - ops.stop_gradient(bits)) * (_LN2 * error)
-    return ops.stop_gradient(value) + passed
+    value, error = ops.stop_gradient(value), ops.stop_gradient(x - value)
+    return with_gradient(value + (x - ops.stop_gradient(x)), bits, _LN2 * error)
+
+
+def with_gradient(value: Any, bits: Any, slope: Any) -> Any:
+    """Return exactly ``value``, with ``slope`` as its derivative by trained bits besides its own."""
+    bits = ops.convert_to_tensor(bits)
+    return value + (bits - ops.stop_gradient(bits)) * slope
 
 
 def round_trained(x: Any, bits: Any) -> Any:
@@ -94,12 +100,8 @@ def round_held(weights: Any, bits: Any) -> tuple[Any, Any]:
     """
     scale = power_of_two(whole_bits(bits))
     integers = ops.floor(ops.stop_gradient(weights) * scale + 0.5)
-    rounded = integers / scale
-    moving = ops.cast(integers != 0, weights.dtype)
-    error = ops.stop_gradient(weights) - rounded
-    passed = (weights - ops.stop_gradient(weights)) * moving
-    passed = passed + (bits - ops.stop_gradient(bits)) * (_LN2 * error)
-    return ops.stop_gradient(rounded) + passed, ops.stop_gradient(ops.abs(integers))
+    held = ops.where(integers != 0, weights, ops.stop_gradient(weights))
+    return straight_through(integers / scale, held, bits), ops.stop_gradient(ops.abs(integers))
 
 
 def leading_bits(integers: Any) -> Any:

@@ -20,7 +20,7 @@ _GAIN, _LARGEST_STEP = 0.15, 0.2
 """Of the logarithm of the price in an epoch: for each unit of the logarithm of the cost, and at most."""
 
 _WHOLE_TRAINING, _FASTEST = 450, 5.0
-"""Epochs for which these hold; a shorter training steers faster, up to so many times."""
+"""Epochs for which these hold; a shorter training steers faster, by this factor at most."""
 
 
 @dataclass(frozen=True)

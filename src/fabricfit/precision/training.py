@@ -16,8 +16,8 @@ from fabricfit.precision.model import PrecisionModel
 from fabricfit.precision.steering import CostPath, RateCycles, first_price, next_price
 from fabricfit.run import Checkpointer
 from fabricfit.samples import Dataset
-from fabricfit.training import TrainingDivergedError
-from fabricfit.training.engine import Engine, EngineState
+from fabricfit.training.engine import Engine
+from fabricfit.training.fine_tuning import check_finite, pack_training, restore_training
 
 __all__ = ["PrecisionTraining", "train_precision"]
 
@@ -78,7 +78,7 @@ def train_precision(
     rng
         Shuffles the samples.
     checkpointer
-        Saves the training between two epochs, every so many seconds, and holds the state to resume from.
+        Saves the training between two epochs, every N seconds, and holds the state to resume from.
 
     Raises
     ------
@@ -100,10 +100,7 @@ def train_precision(
         loss = engine.train_epoch(data, data.order(rng), settings.batch_size)
         _keep_in_range(made)
         value, cost = engine.evaluate(validation, metric), estimate_luts(made)
-        if not (np.isfinite(loss) and np.isfinite(value)):
-            raise TrainingDivergedError(
-                f"in epoch {epoch + 1} the loss became {loss} and {metric.name} {value}"
-            )
+        check_finite(epoch, loss, value, metric)
         if epoch >= settings.first_kept or epoch == path.epochs - 1:
             front.offer(value, cost, epoch, engine.get_weights)
         if checkpointer is not None:
@@ -134,12 +131,8 @@ def _pack_state(
     loss: float,
     epoch: int,
 ) -> dict[str, Any]:
-    state = engine.get_state()
     return {
-        "weights": state.weights,
-        "optimizer": state.optimizer,
-        "random": engine.get_random(),
-        "order": rng.bit_generator.state,
+        **pack_training(engine, rng),
         "front": [[p.metric, p.cost, p.epoch, p.weights] for p in front.points],
         "price": price,
         "cost": cost,
@@ -152,9 +145,7 @@ def _restore_state(
     engine: Engine, rng: np.random.Generator, increasing: bool, state: dict[str, Any]
 ) -> tuple[Front, float, float, float, int]:
     """Put engine and generator where :func:`_pack_state` found them; return the rest."""
-    engine.set_state(EngineState(state["weights"], state["optimizer"]))
-    engine.set_random(state["random"])
-    rng.bit_generator.state = state["order"]
+    restore_training(engine, rng, state)
     points = [Point(*point) for point in state["front"]]
     known = (state[name] for name in ("price", "cost", "loss", "epoch"))
     return Front(increasing, points), *known

@@ -211,7 +211,7 @@ class Recorder:
 
 
 class Checkpointer:
-    """Saves the states of a stretch of work, every so many seconds.
+    """Saves the states of a stretch of work, every N seconds.
 
     Parameters
     ----------

@@ -16,7 +16,15 @@ from fabricfit.samples import Dataset
 from fabricfit.training.callbacks import Watchers
 from fabricfit.training.engine import Engine, EngineState
 
-__all__ = ["StretchOutcome", "TrainingDivergedError", "better", "train"]
+__all__ = [
+    "StretchOutcome",
+    "TrainingDivergedError",
+    "better",
+    "check_finite",
+    "pack_training",
+    "restore_training",
+    "train",
+]
 
 
 _SETTLED_CHANGE = 1e-3
@@ -107,7 +115,7 @@ def train(
     after_epoch
         Called before the weights of an epoch are evaluated.
     checkpointer
-        Saves the training between two epochs, every so many seconds, and holds the state to resume from.
+        Saves the training between two epochs, every N seconds, and holds the state to resume from.
 
     Raises
     ------
@@ -140,10 +148,7 @@ def train(
         if after_epoch is not None:
             after_epoch()
         value = watchers.evaluate(validation)
-        if not (np.isfinite(loss) and np.isfinite(value)):
-            raise TrainingDivergedError(
-                f"in epoch {epoch + 1} the loss became {loss} and {metric.name} {value}"
-            )
+        check_finite(epoch, loss, value, metric)
         losses.append(loss)
         if watchers.end_epoch(epoch, loss):
             value = engine.evaluate(validation, metric)
@@ -173,6 +178,32 @@ def train(
     return StretchOutcome(float(best_metric), tuple(losses))
 
 
+def check_finite(epoch: int, loss: float, value: float, metric: ModelMetric) -> None:
+    """Raise a :class:`TrainingDivergedError` where the loss or the metric of an epoch is not finite."""
+    if not (np.isfinite(loss) and np.isfinite(value)):
+        raise TrainingDivergedError(
+            f"in epoch {epoch + 1} the loss became {loss} and {metric.name} {value}"
+        )
+
+
+def pack_training(engine: Engine, rng: np.random.Generator) -> dict[str, Any]:
+    """Return all that the next epoch depends on: the states of an engine, and what shuffles the samples."""
+    state = engine.get_state()
+    return {
+        "weights": state.weights,
+        "optimizer": state.optimizer,
+        "random": engine.get_random(),
+        "order": rng.bit_generator.state,
+    }
+
+
+def restore_training(engine: Engine, rng: np.random.Generator, state: dict[str, Any]) -> None:
+    """Put engine and generator where :func:`pack_training` found them."""
+    engine.set_state(EngineState(state["weights"], state["optimizer"]))
+    engine.set_random(state["random"])
+    rng.bit_generator.state = state["order"]
+
+
 def _pack_state(
     engine: Engine,
     rng: np.random.Generator,
@@ -183,12 +214,8 @@ def _pack_state(
     *,
     is_over: bool = False,
 ) -> dict[str, Any]:
-    state = engine.get_state()
     return {
-        "weights": state.weights,
-        "optimizer": state.optimizer,
-        "random": engine.get_random(),
-        "order": rng.bit_generator.state,
+        **pack_training(engine, rng),
         "best": [float(best_metric), best_weights],
         "losses": [float(loss) for loss in losses],
         "records": [float(record) for record in records],
@@ -200,9 +227,7 @@ def _restore_state(
     engine: Engine, rng: np.random.Generator, state: dict[str, Any]
 ) -> tuple[float, list[np.ndarray], list[float], list[float], bool]:
     """Put engine and generator where :func:`_pack_state` found them; return the rest."""
-    engine.set_state(EngineState(state["weights"], state["optimizer"]))
-    engine.set_random(state["random"])
-    rng.bit_generator.state = state["order"]
+    restore_training(engine, rng, state)
     return *state["best"], state["losses"], state["records"], state["is_over"]
 
 
