@@ -50,7 +50,7 @@ def test_one_compilation_serves_the_search_and_all_levels(trained, data, tmp_pat
         read(trained), get_attributes_from_keras_model(trained), ParameterEstimator, sparsity_target(chosen),
         ConstantScheduler(0, 0.8, 0.2), data, chosen,
     )  # fmt: skip
-    with open_recorder(setup) as recorder:
+    with open_recorder(setup.settings, setup.manifest, setup.documents) as recorder:
         result = make_result(setup, recorder, Run(setup, recorder).go())
     assert len(result.history) == 4 and len(result.report.trials) == 4
     shapes = 2  # of batches: whole ones, and what is left of 300 samples

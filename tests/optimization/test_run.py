@@ -47,7 +47,7 @@ def watched(model, data, tmp_path, spoil, **changes):
     chosen = settings(tmp_path, **changes)
     target = sparsity_target(chosen)
     setup = set_up(read(model), attributes, ParameterEstimator, target, scheduler, data, chosen)
-    with open_recorder(setup) as recorder:
+    with open_recorder(setup.settings, setup.manifest, setup.documents) as recorder:
         job = Watched(setup, recorder, spoil=spoil)
         return job, make_result(setup, recorder, job.go())
 

@@ -8,16 +8,12 @@ import pytest
 
 from fabricfit.network.reader import read
 from fabricfit.precision.adders import count_adders
-from fabricfit.precision.formats import (
-    find_extremes,
-    find_tensor_formats,
-    rounded_bias,
-    rounded_weights,
-)
+from fabricfit.precision.biases import rounded_bias
+from fabricfit.precision.formats import find_extremes, find_tensor_formats, rounded_weights
 from fabricfit.precision.model import build_precision_model
 from tests.common import L
 from tests.marks import ON_ONE_BACKEND
-from tests.precision.test_delivery import dense, inputs_for, trained_bits
+from tests.precision.test_delivery import inputs_for, trained_bits
 
 pytestmark = ON_ONE_BACKEND
 
@@ -61,9 +57,10 @@ def test_a_whole_network_costs_what_its_layers_cost(by_channel):
     for name, size in sizes.items():
         wrapper = made.weights[name]
         own = formats[wrapper.source.name]
-        x = x @ rounded_weights(wrapper)[0] + rounded_bias(wrapper, own)
-        if name != "out":
-            behind = formats[f"{name}_format"] * (1 if by_channel else size)
+        behind = formats.get(f"{name}_format")
+        x = x @ rounded_weights(wrapper)[0] + rounded_bias(wrapper, own, behind)
+        if behind is not None:
+            behind = behind * (1 if by_channel else size)
             x = x.relu().quantize(*received(behind), overflow_mode="SAT", round_mode="RND")
     whole = float(trace.trace(start, x).cost)
     assert sum(count_adders(made, formats).values()) == pytest.approx(whole, rel=0.06)
@@ -95,20 +92,3 @@ def test_channels_of_a_depthwise_convolution_are_counted_by_themselves():
             results = results + bias[2 * channel + multiple]
             total += float(trace.trace(patch, results).cost)
     assert count_adders(made, formats)["layer"] == pytest.approx(4 * total)
-
-
-def test_a_bias_is_on_the_grid_of_its_sum():
-    made = dense(by_channel=True)
-    formats = finished(made)
-    wrapper = made.weights["a"]
-    own = formats[made.formats["a"].name]
-    weights, bias = rounded_weights(wrapper)[0], rounded_bias(wrapper, own)
-    given = keras.ops.convert_to_numpy(wrapper.layer.bias)
-    for column in range(8):
-        bits = [
-            next(b for b in range(-20, 40) if (weights[row, column] * 2.0**b).is_integer())
-            + own[row].fractional
-            for row in np.flatnonzero(weights[:, column])
-        ]
-        unit = 2.0 ** -max(bits)
-        assert (bias[column] / unit).is_integer() and abs(bias[column] - given[column]) <= unit / 2

@@ -190,7 +190,7 @@ def test_hardware_computes_what_was_trained(make, strategy, tmp_path):
     made = make()
     trained_bits(made)
     X = inputs_for(made)
-    delivered = deliver(made, [X], strategy)
+    delivered = deliver(made, [X], dict.fromkeys(made.weights, strategy))
     take_biases(made, delivered)
     found = fabricfit.verify(delivered.model, delivered.hls_config, X[:50], samples=50)
     assert not found.mismatches and not found.not_modelled, str(found)

@@ -16,6 +16,7 @@ from fabricfit.deprecation import serve_old_names
 if TYPE_CHECKING:
     from fabricfit.firmware.configuration import Realized, realize
     from fabricfit.firmware.quantization import QuantizationChange, quantize_to_grid
+    from fabricfit.firmware.quantized_network import QuantizedNetwork, evaluate
     from fabricfit.firmware.verification import verify
     from fabricfit.firmware.verification_result import (
         LayerDifference,
@@ -38,6 +39,8 @@ _HOMES = {
     "Realized": "configuration",
     "Verification": "verification_result",
     "quantize_to_grid": "quantization",
+    "evaluate": "quantized_network",
+    "QuantizedNetwork": "quantized_network",
     "realize": "configuration",
     "verify": "verification",
 }
@@ -52,8 +55,10 @@ __all__ = [
     "OutputDifference",
     "QuantizationChange",
     "QuantizedMetric",
+    "QuantizedNetwork",
     "Realized",
     "Verification",
+    "evaluate",
     "quantize_to_grid",
     "realize",
     "verify",

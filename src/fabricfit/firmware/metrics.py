@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -10,14 +10,15 @@ import numpy as np
 
 from fabricfit.errors import InvalidInputError
 from fabricfit.firmware.verification_result import QuantizedMetric
-from fabricfit.losses import ModelMetric, fresh_metric
+from fabricfit.losses import ModelLoss, ModelMetric, fresh_metric
+from fabricfit.network.ends import Targets
 from fabricfit.network.reader import Network
 from fabricfit.network.replay import replay
-from fabricfit.samples import to_numpy
+from fabricfit.samples import Dataset, tensors, to_numpy
 
-__all__ = ["compare_metric", "default_metric"]
+__all__ = ["compare_metric", "default_metric", "evaluate_outputs", "measure"]
 
-_BATCH = 512
+_BATCH = 4096
 
 
 def default_metric(y: Any) -> str:
@@ -52,10 +53,6 @@ def compare_metric(
     outputs = network.ends.outputs
     targets = [to_numpy(each) for each in outputs.arrange(y, "y")]
     chosen = ModelMetric(default_metric(targets) if metric is None else metric, outputs)
-    if chosen.is_loss:
-        raise InvalidInputError(
-            "metric must be a metric of outputs, for example 'accuracy'. Received: metric='loss'"
-        )
     count = len(arrays[0])
     if len(targets) != len(hardware) or any(len(each) != count for each in targets):
         raise InvalidInputError(
@@ -66,17 +63,80 @@ def compare_metric(
     exact = [replay(network.graph, [x[batch] for x in arrays]) for batch in batches]
     wanted = [np.concatenate(parts) for parts in zip(*exact, strict=True)]
     seen = [h.reshape(w.shape) for h, w in zip(hardware, wanted, strict=True)]
-    values: list[float] = []
-    names: list[str] = []
-    for results in (wanted, seen):
-        means = []
-        for place, each in chosen.every():
-            output, target = results[place].astype("float32"), targets[place]
-            evaluated = fresh_metric(each, outputs=output, labels=target)
-            evaluated.update_state(target, output)
-            names.append(evaluated.name)
-            means.append(float(np.mean(keras.ops.convert_to_numpy(evaluated.result()))))
-        values.append(float(np.mean(means)))
+    given = Targets(tuple(targets))
+    float_values, hardware_values = (measure(chosen, given, each) for each in (wanted, seen))
     # A single metric goes by the name that Keras gives it, as in a table of Keras' own.
-    name = names[0] if len(targets) == 1 and len(set(names)) == 1 else chosen.name
-    return QuantizedMetric(name, values[0], values[1], count)
+    (name, *others) = float_values
+    means = [float(np.mean([*values.values()])) for values in (float_values, hardware_values)]
+    return QuantizedMetric(chosen.name if others else name, *means, count)
+
+
+def measure(
+    metric: ModelMetric,
+    y: Targets,
+    outputs: Sequence[np.ndarray],
+    loss: ModelLoss | None = None,
+) -> dict[str, float]:
+    """Return what a model's metric consists of, by name; names of outputs come first where there are several.
+
+    Parameters
+    ----------
+    metric
+        The metric.
+    y
+        Targets, and weights of samples, if any.
+    outputs
+        An array for each output.
+    loss
+        The loss, for a metric that is the loss.
+
+    Raises
+    ------
+    InvalidInputError
+        The metric is the loss, and there is none.
+    """
+    if metric.is_loss:
+        if loss is None:
+            raise InvalidInputError(
+                "metric must be a metric of outputs, for example 'accuracy'. Received: metric='loss'"
+            )
+        single = [output.astype("float32") for output in outputs]
+        found = loss(*tensors((y, single[0] if len(single) == 1 else tuple(single))))
+        return {"loss": float(keras.ops.convert_to_numpy(found))}
+    values: dict[str, float] = {}
+    for place, each in metric.every():
+        output, labels = outputs[place].astype("float32"), y.labels_of(place)
+        evaluated = fresh_metric(each, outputs=output, labels=labels)
+        evaluated.update_state(labels, output, y.weights_of(place))
+        name = evaluated.name if len(outputs) == 1 else f"{metric.outputs[place]}_{evaluated.name}"
+        values[name] = float(np.mean(keras.ops.convert_to_numpy(evaluated.result())))
+    return values
+
+
+def evaluate_outputs(
+    predict: Callable[[list[np.ndarray]], list[np.ndarray]],
+    data: Dataset,
+    metric: ModelMetric,
+    loss: ModelLoss | None = None,
+) -> dict[str, float]:
+    """Return what a metric consists of over all samples, by name.
+
+    Parameters
+    ----------
+    predict
+        From an array for each input to one for each output.
+    data
+        Inputs and targets.
+    metric, loss
+        As for :func:`measure`.
+    """
+    parts, targets = [], []
+    for X, y in data.batches(_BATCH):
+        parts.append(predict([to_numpy(each) for each in keras.tree.flatten(X)]))
+        targets.append(y)
+    outputs = [np.concatenate(each) for each in zip(*parts, strict=True)]
+    return measure(metric, keras.tree.map_structure(_join, *targets), outputs, loss)
+
+
+def _join(*arrays: Any) -> np.ndarray:
+    return np.concatenate([to_numpy(each) for each in arrays])

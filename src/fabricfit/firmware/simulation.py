@@ -91,8 +91,18 @@ def convert(
     backend: str,
     io_type: str,
     part: str | None,
+    written: bool = True,
 ) -> Any:
     """Convert a Keras model, with every layer's results traced, and write the project.
+
+    Parameters
+    ----------
+    model, hls_config, output_dir, backend, io_type, part
+        As for hls4ml's converter.
+    output
+        Captures what hls4ml says.
+    written
+        Whether the project is written; else it is only converted.
 
     Raises
     ------
@@ -102,7 +112,7 @@ def convert(
         hls4ml refuses the model or the configuration.
     """
     with output.capture():
-        hls4ml = require("hls4ml", "hls4ml", "verify")
+        hls4ml = require("hls4ml", "hls4ml", "What hls4ml builds of a model")
         options = {} if part is None else {"part": part}
         try:
             hls_model = hls4ml.converters.convert_from_keras_model(
@@ -113,10 +123,8 @@ def convert(
                 output_dir=str(output_dir),
                 **options,
             )
-            hls_model.config.trace_output = True
-            for node in traced_nodes(hls_model):
-                node.set_attr("trace", True)
-            hls_model.write()
+            if written:
+                _write_traced(hls_model)
         except ModuleNotFoundError as error:
             raise MissingExtraError(
                 f"hls4ml needs {error.name or error!r} to convert the model "
@@ -128,6 +136,13 @@ def convert(
                 f"hls4ml cannot convert the model {getattr(model, 'name', model)!r}: {error}"
             ) from error
     return hls_model
+
+
+def _write_traced(hls_model: Any) -> None:
+    hls_model.config.trace_output = True
+    for node in traced_nodes(hls_model):
+        node.set_attr("trace", True)
+    hls_model.write()
 
 
 def traced_nodes(hls_model: Any) -> list[Any]:

@@ -46,7 +46,7 @@ class ModelMetric:
     def __init__(self, metric: Any, outputs: Side | None = None) -> None:
         self._given, self._outputs = metric, outputs
         self.is_loss = isinstance(metric, str) and metric == "loss"
-        names = ("",) if outputs is None else outputs.names
+        names = self.outputs
         self.described = ((),) * len(names) if self.is_loss else _describe(metric, outputs)
         for place, each in self.every():
             fresh_metric(each, _argument(metric, names[place]), resolved=False)
@@ -59,6 +59,11 @@ class ModelMetric:
     def every(self) -> list[tuple[int, Any]]:
         """Return the place of an output and the description of a metric, for all of them."""
         return [(place, each) for place, part in enumerate(self.described) for each in part]
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the model's outputs; ``''`` for one of any name."""
+        return ("",) if self._outputs is None else self._outputs.names
 
     @property
     def needed(self) -> tuple[int, ...]:

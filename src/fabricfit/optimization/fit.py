@@ -34,6 +34,7 @@ from fabricfit.optimization.optimize import OptimizationResult, run
 from fabricfit.optimization.savings import GivenDesign
 from fabricfit.optimization.settings import OptimizationSettings
 from fabricfit.optimization.setup import RunSetup, set_up
+from fabricfit.optimization.trained_fit import choose_precision, fit_one, refuse_given_only
 from fabricfit.run import RunDirectory, defaults
 from fabricfit.run.files import HLS_CONFIG
 from fabricfit.scheduler import OptimizationScheduler, PolynomialScheduler
@@ -44,7 +45,7 @@ __all__ = ["fit"]
 
 def fit(
     model: keras.Model,
-    hls_config: ConfigurationLike,
+    hls_config: ConfigurationLike | None,
     budget: Budget,
     train_data: Any,
     validation_data: Any,
@@ -54,8 +55,15 @@ def fit(
     objective: type[FPGAResources] = FPGAResources,
     reuse: OptimizationResult | None = None,
     documents: Mapping[str, str] | None = None,
+    precision: str | None = None,
+    granularity: str = "tensor",
 ) -> OptimizationResult:
-    """Prune, share and round a model's weights until it fits a budget.
+    """Make a model fit a budget: prune, share and round its weights, or train its number formats.
+
+    With ``precision='trained'`` the bits of each weight and of each tensor are trained together with the
+    weights, at a price that follows the budget (:mod:`fabricfit.precision`): products become a few adders,
+    and the network that comes back uses no DSP for them. With ``'given'`` number formats are those of the
+    configuration, and groups of weights are chosen by a knapsack.
 
     Parameters
     ----------
@@ -68,7 +76,7 @@ def fit(
     hls_config
         How hls4ml is to build it: what ``hls4ml.utils.config_from_keras_model`` returns, or the part of
         it that matters, with an ``'IOType'`` if it is not ``'io_parallel'``; or a file of either, such as
-        the ``hls4ml_config.yml`` of a project.
+        the ``hls4ml_config.yml`` of a project. None where nothing is stated, with trained precision.
     budget
         What the design may use.
     train_data, validation_data
@@ -92,6 +100,16 @@ def fit(
         looser one ended.
     documents
         File name -> text: further files for the run's folder.
+    precision
+        ``'given'`` or ``'trained'``; by default ``'given'`` where the configuration states a precision, and
+        ``'trained'`` where it states none. Trained precision takes all ``epochs`` of the settings as one
+        training, some hundreds of them, in which the learning rate falls from 5 times the optimizer's own
+        to half of it, again and again. With ``rtol=None`` the best network within the budget is returned,
+        with a number the cheapest one that is as good. What concerns levels does not matter.
+    granularity
+        With trained precision: ``'tensor'``, one number format for a tensor; what comes back is a plain
+        Keras model. ``'channel'``, one for each channel, which is cheaper by a third to a half; then
+        quantizer layers of HGQ2 (extra ``hgq``) are part of the model.
 
     Returns
     -------
@@ -119,9 +137,15 @@ def fit(
             "budget must be a fabricfit.Budget, for example Budget.device('pynq-z2'). "
             f"Received: {budget!r}"
         )
-    settings = settings.ranked_by("saliency")
     whole = as_network(model)
-    config = open_configuration(hls_config, whole)
+    config = open_configuration({} if hls_config is None else hls_config, whole)
+    if choose_precision(precision, config) == "trained":
+        given_only = {"scheduler": scheduler, "reuse": reuse}
+        refuse_given_only(given_only)
+        return fit_one(
+            whole, config, budget, (train_data, validation_data), settings, granularity, documents
+        )
+    settings = settings.ranked_by("saliency")
     kind = _check_objective(objective)
     given = _count_given(whole, config, kind(budget.resources, family=budget.family))
     network = replace_scalings(fold_normalizations(whole))

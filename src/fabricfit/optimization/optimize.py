@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,17 +14,14 @@ from fabricfit.objectives import ObjectiveLike, as_objective
 from fabricfit.optimization.eligible_layers import Decisions
 from fabricfit.optimization.outcome import make_result
 from fabricfit.optimization.result import OptimizationResult
-from fabricfit.optimization.run import Run, open_recorder
+from fabricfit.optimization.run import Run, recorded
 from fabricfit.optimization.settings import OptimizationSettings
 from fabricfit.optimization.setup import MakeTarget, RunSetup, set_up
-from fabricfit.run import show_progress
 from fabricfit.scheduler import OptimizationScheduler
 from fabricfit.selection.choice_targets import ChoiceTarget
 from fabricfit.selection.targets import SparsityTarget, Target
 
 __all__ = ["OptimizationResult", "optimize", "run", "sparsity_target"]
-
-logger = logging.getLogger(__name__)
 
 
 def optimize(
@@ -136,10 +132,5 @@ def sparsity_target(settings: OptimizationSettings, *, of_whole_model: bool = Tr
 
 def run(setup: RunSetup) -> OptimizationResult:
     """Go level by level toward the target of a run that is set up, and return the outcome."""
-    shown = logging.getLogger("fabricfit") if setup.settings.verbose else None
-    with show_progress(shown) as observer, open_recorder(setup, observer) as recorder:
-        try:
-            return make_result(setup, recorder, Run(setup, recorder).go())
-        except KeyboardInterrupt:
-            logger.warning("interrupted; resume=True resumes the run in %s", recorder.folder.path)
-            raise
+    with recorded(setup.settings, setup.manifest, setup.documents) as recorder:
+        return make_result(setup, recorder, Run(setup, recorder).go())

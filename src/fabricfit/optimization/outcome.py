@@ -49,7 +49,7 @@ def make_result(setup: RunSetup, recorder: Recorder, state: RunState) -> Optimiz
     _compile(model, setup)
     report = _make_report(setup, state, account, setup.evaluate_model(model))
     recorder.write_json(REPORT, report.to_dict())
-    _save_model(recorder, model)
+    save_model(recorder, model)
     used = list(report.resources_after)
     recorder.mark("finished", durable=True, metric=report.metric_after, resources=used)
     return OptimizationResult(
@@ -60,6 +60,7 @@ def make_result(setup: RunSetup, recorder: Recorder, state: RunState) -> Optimiz
         if state.tuned is None
         else Start(setup.fingerprint, state.tuned, state.best, state.best_metric),
         increasing=setup.settings.increasing,
+        metric=setup.settings.validation_metric,
     )
 
 
@@ -97,7 +98,7 @@ def _make_report(
     )
 
 
-def _save_model(recorder: Recorder, model: keras.Model) -> None:
+def save_model(recorder: Recorder, model: keras.Model) -> None:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*includes a `lambda`")

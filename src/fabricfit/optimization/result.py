@@ -12,6 +12,7 @@ import keras
 
 from fabricfit.errors import InvalidInputError, unknown_name
 from fabricfit.optimization.reuse import Start
+from fabricfit.optimization.trained_design import ParetoPoint
 from fabricfit.reporting.report import Level, OptimizationReport, is_better
 from fabricfit.run import MANIFEST, RunDirectory
 from fabricfit.run.files import VERIFICATION
@@ -50,6 +51,12 @@ class OptimizationResult:
     increasing: bool = True
     """Whether a larger metric is better."""
 
+    metric: Any = field(default=None, repr=False, compare=False)
+    """The validation metric, as the settings describe it."""
+
+    networks: tuple[ParetoPoint, ...] = field(default=(), repr=False, compare=False)
+    """Networks of the Pareto front of a training of precision, the cheapest first."""
+
     @property
     def history(self) -> tuple[Level, ...]:
         """All levels in the order in which they were tried."""
@@ -62,8 +69,13 @@ class OptimizationResult:
         return max(good, key=lambda level: level.sparsity, default=None)
 
     @property
-    def pareto(self) -> tuple[Level, ...]:
-        """The levels that no other one beats in the metric and in every resource."""
+    def pareto(self) -> tuple[Level, ...] | tuple[ParetoPoint, ...]:
+        """The levels that no other one beats in the metric and in every resource.
+
+        Where precision was trained, they are networks: their ``load()`` returns a model.
+        """
+        if self.networks:
+            return self.networks
         trained = [each for each in self.history if each.utilization and each.metric == each.metric]
         sign = 1 if self.increasing else -1
         costs = [(-sign * each.metric, *each.utilization) for each in trained]
@@ -78,6 +90,41 @@ class OptimizationResult:
         """The run's manifest: settings, goal, versions, seeds, and checksums of model and data."""
         found: dict[str, Any] = json.loads((self.directory / MANIFEST).read_text(encoding="utf-8"))
         return found
+
+    def evaluate(
+        self, X: Any, y: Any, weights: Any = None, *, metric: Any = None
+    ) -> dict[str, float]:
+        """Return what the network that hls4ml builds is worth, bit for bit, and Keras' floats beside it.
+
+        Parameters
+        ----------
+        X, y, weights
+            Samples, targets, and weights of samples, in any structure that Keras accepts.
+        metric
+            As for :class:`fabricfit.OptimizationSettings`; the run's validation metric by default.
+
+        Returns
+        -------
+        dict
+            Name of a metric -> its value for the quantized network, and ``'float_'`` and that name -> its
+            value for the model as Keras computes it.
+
+        Raises
+        ------
+        InvalidInputError
+            The run was not for a budget, so that there is no configuration; or a layer is not emulated.
+        MissingExtraError
+            hls4ml is not installed.
+        """
+        from fabricfit.firmware import evaluate
+
+        if self.hls_config is None:
+            raise InvalidInputError(
+                "there is no hls4ml configuration, since the run was not for a budget. Use "
+                "fabricfit.firmware.evaluate(result.model, hls_config, X, y, metric)."
+            )
+        chosen = self.metric if metric is None else metric
+        return evaluate(self.model, self.hls_config, X, y, chosen, weights=weights)
 
     def verify(self, X: Any = None, **options: Any) -> Verification:
         """Verify the model with hls4ml, and keep the outcome for the report.

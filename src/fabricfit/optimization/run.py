@@ -5,23 +5,32 @@ from __future__ import annotations
 import copy
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from fabricfit.errors import InfeasibleError
+from fabricfit.optimization.settings import OptimizationSettings
 from fabricfit.optimization.setup import RunSetup
 from fabricfit.optimization.state import RunState
 from fabricfit.reporting.report import Level
-from fabricfit.run import Record, Recorder, RunDirectory, find_run, resolve_directory
+from fabricfit.run import (
+    Record,
+    Recorder,
+    RunDirectory,
+    find_run,
+    resolve_directory,
+    show_progress,
+)
 from fabricfit.run.files import BEST_WEIGHTS, LEVELS
 from fabricfit.training import StretchOutcome, TrainingDivergedError, better, train
 from fabricfit.training.strengths import TunedStrengths
 from fabricfit.tuning.search import tune
 
-__all__ = ["Run", "open_recorder"]
+__all__ = ["Run", "open_recorder", "recorded"]
 
 logger = logging.getLogger(__name__)
 
@@ -32,29 +41,54 @@ _MARGIN = 1.25
 """What is spared in addition each time, in parts of what is used too much."""
 
 
-def open_recorder(setup: RunSetup, observer: Callable[[Record], None] | None = None) -> Recorder:
+def open_recorder(
+    settings: OptimizationSettings,
+    manifest: Mapping[str, Any],
+    documents: Mapping[str, str],
+    observer: Callable[[Record], None] | None = None,
+) -> Recorder:
     """Return the recorder of a run: of a new folder, or of the one that is resumed.
 
     Parameters
     ----------
-    setup
-        The run.
+    settings
+        Where the folder is, and whether a run is resumed.
+    manifest
+        What the run is.
+    documents
+        File name -> text: further files for the folder.
     observer
         Called with everything that is written into the run's journal.
     """
-    settings, manifest = setup.settings, setup.manifest
     place = resolve_directory(settings.directory)
     found = find_run(place, manifest["fingerprint"]) if settings.resume else None
     folder = RunDirectory(place) if found is None else RunDirectory.existing(found)
     recorder = Recorder(folder, manifest, settings.checkpoint_seconds, observer)
     try:
-        for name, text in setup.documents.items():
+        for name, text in documents.items():
             if not (folder.path / name).exists():
                 recorder.write_text(name, text)
     except BaseException:
         recorder.close()
         raise
     return recorder
+
+
+@contextmanager
+def recorded(
+    settings: OptimizationSettings, manifest: Mapping[str, Any], documents: Mapping[str, str]
+) -> Iterator[Recorder]:
+    """Record a run in its folder and show its progress; the arguments are as for :func:`open_recorder`."""
+    shown = logging.getLogger("fabricfit") if settings.verbose else None
+    with (
+        show_progress(shown) as observer,
+        open_recorder(settings, manifest, documents, observer) as recorder,
+    ):
+        try:
+            yield recorder
+        except KeyboardInterrupt:
+            logger.warning("interrupted; resume=True resumes the run in %s", recorder.folder.path)
+            raise
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ from fabricfit.training.data_ranges import DataRanges
 from fabricfit.training.recalibration import Recalibration
 from fabricfit.training.weight_update import OptimalBrainSurgeonUpdate
 
-__all__ = ["Finish", "MakeTarget", "RunSetup", "set_up"]
+__all__ = ["Finish", "MakeTarget", "RunSetup", "evaluate_baseline", "open_both", "set_up"]
 
 MakeTarget = Callable[[Decisions, Arrays], Target]
 """From the layers that take part and all kernels to the target of a run."""
@@ -209,7 +209,7 @@ def set_up(
     scheduler = copy.deepcopy(_check_scheduler(scheduler))
     loss = ModelLoss(settings.loss_fn, settings.loss_weights, network.ends.outputs)
     metric = ModelMetric(settings.validation_metric, network.ends.outputs)
-    samples, validation = _open_both(network, data, settings, (loss, metric))
+    samples, validation = open_both(network, data, settings, (loss, metric))
     decisions = decide(network, attributes, core)
     engine = _make_engine(network, decisions, settings, loss)
     check_against_model(engine, samples)
@@ -234,7 +234,7 @@ def set_up(
         ranges=ranges,
         fingerprint=identity,
         start=_check_start(reuse, identity),
-        baseline=_evaluate_baseline(engine, validation, metric),
+        baseline=evaluate_baseline(engine, validation, metric),
         finish=finish,
         documents=dict(documents or {}),
         given=given,
@@ -250,7 +250,7 @@ def _check_scheduler(scheduler: Any) -> OptimizationScheduler:
     )
 
 
-def _open_both(
+def open_both(
     network: Network,
     data: tuple[Any, Any],
     settings: OptimizationSettings,
@@ -324,7 +324,8 @@ def _check_start(reuse: OptimizationResult | None, identity: Mapping[str, Any]) 
     return reuse.start
 
 
-def _evaluate_baseline(engine: Engine, validation: Dataset, metric: ModelMetric) -> float:
+def evaluate_baseline(engine: Engine, validation: Dataset, metric: ModelMetric) -> float:
+    """Return the metric of the model that came in; refuse one that is not finite."""
     baseline = engine.evaluate(validation, metric)
     if not np.isfinite(baseline):
         raise InvalidInputError(

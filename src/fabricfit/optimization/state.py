@@ -18,7 +18,7 @@ from fabricfit.scheduler import OptimizationScheduler
 from fabricfit.selection.targets import Target
 from fabricfit.training.strengths import TunedStrengths
 
-__all__ = ["RunState", "describe_run"]
+__all__ = ["RunState", "describe_run", "make_manifest"]
 
 _NOT_DECISIVE = ("callbacks", "checkpoint_seconds", "directory", "resume", "verbose")
 """Settings on which the result of a run does not depend."""
@@ -117,9 +117,6 @@ def describe_run(
     reused
         A checksum of the run that it begins with, if there is one.
     """
-    configuration = {
-        each.name: plain_setting(getattr(settings, each.name)) for each in fields(settings)
-    }
     objective = target.objective
     goal = {
         "target": type(target).__name__,
@@ -130,6 +127,29 @@ def describe_run(
         "budget": target.budget_name,
     }
     schedule = {"scheduler": type(scheduler).__qualname__, **_select_plain(vars(scheduler))}
+    return make_manifest(name, fingerprint, settings, goal, schedule, reused)
+
+
+def make_manifest(
+    name: str,
+    fingerprint: Mapping[str, Any],
+    settings: OptimizationSettings,
+    goal: Mapping[str, Any],
+    schedule: Mapping[str, Any],
+    reused: str | None = None,
+) -> dict[str, Any]:
+    """Return a manifest, without versions and the machine.
+
+    Parameters
+    ----------
+    name, fingerprint, settings, reused
+        As for :func:`describe_run`.
+    goal, schedule
+        Toward what, and on which way, in plain values.
+    """
+    configuration = {
+        each.name: plain_setting(getattr(settings, each.name)) for each in fields(settings)
+    }
     decisive = {name: value for name, value in configuration.items() if name not in _NOT_DECISIVE}
     return {
         "model": name,

@@ -15,7 +15,8 @@ import numpy as np
 
 from fabricfit.errors import require
 from fabricfit.layers.kernels import Kernel
-from fabricfit.precision.formats import TensorFormat, kif_of, rounded_bias, rounded_weights
+from fabricfit.precision.biases import formats_behind, rounded_bias
+from fabricfit.precision.formats import TensorFormat, kif_of, rounded_weights
 from fabricfit.precision.layers import TrainedWeights
 from fabricfit.precision.model import PrecisionModel
 
@@ -39,11 +40,7 @@ def count_adders(
     MissingExtraError
         ``alkaid`` is not installed.
     """
-    behind = {
-        made.network.names[id(call.layer)]: formats[name]
-        for name, call in made.makers.items()
-        if call is not None and id(call.layer) in made.network.names
-    }
+    behind = formats_behind(made, formats)
     return {
         name: _count_layer(wrapper, formats[wrapper.source.name], behind.get(name))
         for name, wrapper in made.weights.items()
@@ -58,7 +55,8 @@ def _count_layer(
     trace = require("alkaid.trace", "adders", "An adder graph")
     (kernel, *_), (weights, *_) = wrapper.kernels, rounded_weights(wrapper)
     rectifies = getattr(wrapper.layer, "activation", None) is keras.activations.relu
-    bias = rounded_bias(wrapper, inputs)
+    rectifies |= behind is not None and not any(each.signed for each in behind)
+    bias = rounded_bias(wrapper, inputs, behind)
     total = 0.0
     for matrix, channels, columns in _list_matrices(kernel, weights):
         received = trace.FVArray.from_kif(

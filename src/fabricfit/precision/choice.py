@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,8 +13,11 @@ from fabricfit.precision.formats import TensorFormat, find_extremes, find_tensor
 from fabricfit.precision.front import Front, Point
 from fabricfit.precision.model import PrecisionModel
 from fabricfit.training.engine import Engine
+from fabricfit.training.fine_tuning import better
 
-__all__ = ["Choice", "choose_point"]
+__all__ = ["Choice", "choose_point", "count_point"]
+
+Inputs = Sequence[np.ndarray]
 
 _SLACK = 1.1
 """How far an estimate may be above a budget so that its point is counted exactly."""
@@ -22,12 +25,12 @@ _SLACK = 1.1
 
 @dataclass(frozen=True, eq=False)
 class Choice:
-    """A point, and what it costs.
+    """A point of a Pareto front with its number formats, and what its adders cost.
 
     Parameters
     ----------
     point
-        The point of the front; its weights are in the model.
+        The point; its weights are in the model.
     formats
         Name of each rounding -> the format of each channel, or one for all.
     luts
@@ -44,10 +47,31 @@ class Choice:
         return sum(self.luts.values())
 
 
+def count_point(made: PrecisionModel, engine: Engine, point: Point, inputs: Inputs) -> Choice:
+    """Give the model a point's weights, find its formats, and count its adders.
+
+    Parameters
+    ----------
+    made, engine, inputs
+        As for :func:`choose_point`.
+    point
+        The point.
+    """
+    engine.set_weights(point.weights)
+    formats = find_tensor_formats(made, find_extremes(made, inputs))
+    return Choice(point, formats, count_adders(made, formats))
+
+
 def choose_point(
-    made: PrecisionModel, engine: Engine, front: Front, luts: float, inputs: list[np.ndarray]
+    made: PrecisionModel,
+    engine: Engine,
+    front: Front,
+    luts: float,
+    inputs: Inputs,
+    fits: Callable[[Choice], bool] | None = None,
+    enough: float | None = None,
 ) -> Choice:
-    """Return the best point of a front within a budget of LUTs; the model has its weights then.
+    """Return the best point of a front that is within a budget; the model has its weights then.
 
     Parameters
     ----------
@@ -58,9 +82,14 @@ def choose_point(
     front
         Its Pareto front, with estimated costs.
     luts
-        The budget.
+        The LUTs of adders that are allowed.
     inputs
         An array for each input: what occurs in them is what the formats hold.
+    fits
+        Whether a point is within the budget; by default, whether its adders are.
+    enough
+        A metric that is good enough: the cheapest point that reaches it is chosen, if one within the budget
+        does. None for the best one.
 
     Raises
     ------
@@ -70,20 +99,29 @@ def choose_point(
         ``alkaid`` is not installed.
     """
     least = np.inf
-    for point in _list_candidates(front, luts):
-        engine.set_weights(point.weights)
-        formats = find_tensor_formats(made, find_extremes(made, inputs))
-        choice = Choice(point, formats, count_adders(made, formats))
-        if choice.total <= luts:
+    for point in _list_candidates(front, luts, enough):
+        choice = count_point(made, engine, point, inputs)
+        if fits(choice) if fits is not None else choice.total <= luts:
             return choice
         least = min(least, choice.total)
     raise InfeasibleError(
-        f"no network of the Pareto front is within {luts:,.0f} LUTs; the cheapest has {least:,.0f}. Train "
-        "along a path that ends at a lower cost, or allow for more LUTs."
+        f"no network of the Pareto front is within {luts:,.0f} LUTs of adders; the cheapest has "
+        f"{least:,.0f}. Train for more epochs, or allow for more."
     )
 
 
-def _list_candidates(front: Front, luts: float) -> Iterator[Point]:
-    """Yield points whose estimate is within reach of a budget, the best first, then the others by cost."""
-    yield from front.within(_SLACK * luts)
+def _list_candidates(front: Front, luts: float, enough: float | None) -> Iterator[Point]:
+    """Yield points in the order in which they are tried.
+
+    First those that are good enough, by cost; then those whose estimate is within reach of the budget, the
+    best first; then the others, by cost.
+    """
+    within = front.within(_SLACK * luts)
+    good = [
+        point
+        for point in within
+        if enough is not None and not better(enough, point.metric, front.increasing)
+    ]
+    yield from sorted(good, key=lambda point: point.cost)
+    yield from (point for point in within if point not in good)
     yield from (point for point in front if point.cost > _SLACK * luts)

@@ -7,7 +7,7 @@ results are rounded; hls4ml converts them as they are.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,12 +20,12 @@ from fabricfit.layers.units import to_numpy
 from fabricfit.network.cloning import copy_model
 from fabricfit.network.reader import Network, read
 from fabricfit.network.rewiring import rewire
+from fabricfit.precision.biases import formats_behind, is_rectifier, rounded_bias
 from fabricfit.precision.formats import (
     TensorFormat,
     find_extremes,
     find_tensor_formats,
     kif_of,
-    rounded_bias,
     rounded_weights,
     weight_format,
 )
@@ -34,6 +34,8 @@ from fabricfit.precision.model import PrecisionModel
 __all__ = ["Delivery", "deliver"]
 
 Formats = Mapping[str, tuple[TensorFormat, ...]]
+
+_STRATEGY = "distributed_arithmetic"
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +58,10 @@ class Delivery:
 
 
 def deliver(
-    made: PrecisionModel, inputs: list[np.ndarray], strategy: str = "distributed_arithmetic"
+    made: PrecisionModel,
+    inputs: Sequence[np.ndarray],
+    strategies: Mapping[str, str] | None = None,
+    formats: Formats | None = None,
 ) -> Delivery:
     """Return the network that a model that trained its precision has come to.
 
@@ -66,8 +71,10 @@ def deliver(
         The model, with the weights that count.
     inputs
         An array for each input: what occurs in them is what the formats hold, and beyond that they saturate.
-    strategy
-        hls4ml's strategy for all layers.
+    strategies
+        Layer -> hls4ml's strategy, ``'distributed_arithmetic'`` by default.
+    formats
+        Name of each rounding -> the format of each channel, where they are known; else they are found.
 
     Raises
     ------
@@ -82,17 +89,19 @@ def deliver(
             f"what comes out of a nested model is rounded ({inside[0]!r}), where hls4ml has no layer of its "
             "own. Build the model without nesting."
         )
-    formats = find_tensor_formats(made, find_extremes(made, inputs))
+    if formats is None:
+        formats = find_tensor_formats(made, find_extremes(made, inputs))
     by_channel = any(len(each) > 1 for each in formats.values())
     model = _add_quantizers(made, formats) if by_channel else copy_model(made.network.model)
-    network = read(model)
+    network, behind = read(model), formats_behind(made, formats)
     for name, wrapper in made.weights.items():
         kernel = network.kernels[name]
         kernel.variable.assign(rounded_weights(wrapper)[0])
         if kernel.bias is not None:
-            kernel.bias.assign(rounded_bias(wrapper, formats[wrapper.source.name]))
+            bias = rounded_bias(wrapper, formats[wrapper.source.name], behind.get(name))
+            kernel.bias.assign(bias)
     results = {call.name: formats[name] for name, call in made.makers.items() if call is not None}
-    config = _make_config(made, network, {} if by_channel else results, strategy)
+    config = _make_config(made, network, {} if by_channel else results, strategies or {})
     return Delivery(model, config, results)
 
 
@@ -123,8 +132,7 @@ def _add_quantizers(made: PrecisionModel, formats: Formats) -> keras.Model:
 
 def _plain_rectifier(layer: Any) -> Any:
     """Return a ReLU layer without options as an activation, which hls4ml builds rightly beside quantizers."""
-    plain = type(layer) is keras.layers.ReLU and layer.max_value is None
-    if plain and not layer.negative_slope and not layer.threshold:
+    if isinstance(layer, keras.layers.ReLU) and is_rectifier(layer):
         return keras.layers.Activation("relu", name=layer.name)
     return layer
 
@@ -159,7 +167,7 @@ def _set_formats(quantizer: Any, formats: tuple[TensorFormat, ...]) -> None:
 
 
 def _make_config(
-    made: PrecisionModel, network: Network, results: Formats, strategy: str
+    made: PrecisionModel, network: Network, results: Formats, strategies: Mapping[str, str]
 ) -> dict[str, Any]:
     """Return hls4ml's configuration: formats of weights, and of the results of layers that are given."""
     layers: dict[str, Any] = {}
@@ -172,6 +180,7 @@ def _make_config(
             if kernel.bias is not None:
                 precision["bias"] = str(weight_format(to_numpy(kernel.bias)).plain)
             precision["accum"] = "auto"
+            strategy = strategies.get(name, _STRATEGY)
             layers[named.node] |= {"Strategy": strategy, "ReuseFactor": 1}
         if named.activation:
             layers[named.activation] = {"Precision": {"result": "auto"}}
@@ -179,6 +188,6 @@ def _make_config(
             node = named.activation or named.node
             layers[node]["Precision"]["result"] = str(results[named.call.name][0])
     return {
-        "Model": {"Precision": "fixed<16,6>", "ReuseFactor": 1, "Strategy": strategy},
+        "Model": {"Precision": "fixed<16,6>", "ReuseFactor": 1, "Strategy": _STRATEGY},
         "LayerName": layers,
     }

@@ -22,7 +22,6 @@ __all__ = [
     "find_input_limits",
     "find_tensor_formats",
     "kif_of",
-    "rounded_bias",
     "rounded_weights",
     "trailing_bits",
     "weight_format",
@@ -91,7 +90,7 @@ Extremes = tuple[np.ndarray, np.ndarray]
 """The least and the largest number of each channel."""
 
 
-def find_extremes(made: PrecisionModel, inputs: list[np.ndarray]) -> dict[str, Extremes]:
+def find_extremes(made: PrecisionModel, inputs: Sequence[np.ndarray]) -> dict[str, Extremes]:
     """Return the extremes of every rounded tensor, by the names of its rounding.
 
     Parameters
@@ -171,29 +170,6 @@ def rounded_weights(wrapper: TrainedWeights) -> list[np.ndarray]:
         np.ldexp(each.astype(float), -to_numpy(whole_bits(bits)).astype(int))
         for each, bits in pairs
     ]
-
-
-def rounded_bias(wrapper: TrainedWeights, inputs: Sequence[TensorFormat]) -> np.ndarray | None:
-    """Return the bias of a layer rounded to the last bit of the sums that it is added to, if there is one.
-
-    Parameters
-    ----------
-    wrapper
-        The layer.
-    inputs
-        The formats of its input's channels.
-    """
-    (kernel, *_), (weights, *_) = wrapper.kernels, rounded_weights(wrapper)
-    if kernel.bias is None:
-        return None
-    axes = kernel.axes
-    channels = axes.matrix(np.indices(axes.axes)[kernel.channel_axis]) % len(inputs)
-    tensors = np.array([each.fractional for each in inputs])[channels]
-    bits = np.max(trailing_bits(axes.matrix(weights)) + tensors, axis=0, initial=-_MOST_BITS)
-    bias = to_numpy(kernel.bias)
-    fractional = np.resize(bits, bias.size).reshape(bias.shape).astype(int)
-    rounded: np.ndarray = np.ldexp(np.round(np.ldexp(bias, fractional)), -fractional)
-    return rounded
 
 
 def trailing_bits(numbers: np.ndarray) -> np.ndarray:

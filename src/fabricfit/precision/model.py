@@ -72,6 +72,7 @@ class _Builder:
     weight_bits: float
     tensor_bits: float
     by_channel: bool
+    in_parallel: bool
     limits: Mapping[int, np.ndarray]
     price: Price = field(default_factory=Price)
     wanted: set[int] = field(default_factory=set)
@@ -132,7 +133,8 @@ class _Builder:
                 self.formats[name],
                 self.price,
                 start=self.weight_bits,
-                instances=self.network.times_called[name] * _count_positions(call),
+                instances=self.network.times_called[name]
+                * (_count_positions(call) if self.in_parallel else 1),
                 name=f"{layer.name}_weights",
             )
         return self.weights[name](symbol, *args[1:], **kwargs)
@@ -174,6 +176,7 @@ def build_precision_model(
     weight_bits: float = 4.0,
     tensor_bits: float = 3.0,
     by_channel: bool = True,
+    in_parallel: bool = True,
     limits: Mapping[int, np.ndarray] | None = None,
 ) -> PrecisionModel:
     """Return a copy of a network's model that trains its precision.
@@ -186,6 +189,9 @@ def build_precision_model(
         Fractional bits to start with.
     by_channel
         Whether each channel of a tensor has bits of its own.
+    in_parallel
+        Whether the positions of a convolution are computed beside each other, each with products of its own;
+        else one after the other with the same ones.
     limits
         Place of an input -> the sizes at which its channels saturate, shape (channels,).
 
@@ -194,7 +200,7 @@ def build_precision_model(
     InvalidInputError
         A layer cannot be copied.
     """
-    builder = _Builder(network, weight_bits, tensor_bits, by_channel, limits or {})
+    builder = _Builder(network, weight_bits, tensor_bits, by_channel, in_parallel, limits or {})
     builder.find_wanted(network.graph)
     model = rewire(network, builder.apply, builder.begin)
     return PrecisionModel(

@@ -11,13 +11,30 @@ from dataclasses import dataclass
 
 from fabricfit.errors import InvalidInputError
 
-__all__ = ["CostPath", "RateCycles", "first_price", "next_price"]
+__all__ = [
+    "CostPath",
+    "RateCycles",
+    "first_price",
+    "highest_price",
+    "next_price",
+    "plan_cycles",
+    "plan_path",
+]
 
 _FIRST_SHARE = 0.02
 """What all bits cost at first, as a part of the loss."""
 
 _GAIN, _LARGEST_STEP = 0.15, 0.2
 """Of the logarithm of the price in an epoch: for each unit of the logarithm of the cost, and at most."""
+
+_CYCLE = 40
+"""Epochs in a cycle of learning rates, about."""
+
+_LEVEL_PART, _LEVEL_CYCLES = 0.25, 3
+"""Part of the epochs, and cycles at most, that stay at the cost of a single budget."""
+
+_HIGH, _LOW = 5.0, 0.5
+"""The highest and the lowest rate of a cycle, in terms of the optimizer's own."""
 
 _WHOLE_TRAINING, _FASTEST = 450, 5.0
 """Epochs for which these hold; a shorter training steers faster, by this factor at most."""
@@ -55,6 +72,10 @@ class CostPath:
                 f"before={self.before}, after={self.after}"
             )
 
+    def is_level(self, epoch: int) -> bool:
+        """Return whether an epoch stays at the end's cost."""
+        return epoch >= (1 - self.after) * self.epochs
+
     def target(self, epoch: int) -> float:
         """Return the cost that the network should have at an epoch, counted from 0."""
         way = (epoch / self.epochs - self.before) / (1 - self.before - self.after)
@@ -86,6 +107,38 @@ class RateCycles:
         return self.low + (self.high - self.low) * (1 + math.cos(turn)) / 2
 
 
+def plan_cycles(epochs: int, learning_rate: float) -> RateCycles:
+    """Return whole cycles of learning rates for a number of epochs.
+
+    Parameters
+    ----------
+    epochs
+        All epochs.
+    learning_rate
+        The optimizer's own: a cycle falls from 5 times as much to half as much.
+    """
+    cycles = max(round(epochs / _CYCLE), 1)
+    return RateCycles(-(-epochs // cycles), _HIGH * learning_rate, _LOW * learning_rate)
+
+
+def plan_path(start: float, end: float, epochs: int, cycle: int, *, level: bool) -> CostPath:
+    """Return a path of costs whose last cycles, for a single budget, stay at its end.
+
+    Parameters
+    ----------
+    start, end
+        Cost of the first and of the last epochs.
+    epochs, cycle
+        All epochs, and those in a cycle of learning rates.
+    level
+        Whether the path ends level, so that nothing is lost between two points; else it falls to the end.
+    """
+    cycles = -(-epochs // cycle)
+    kept = min(max(round(_LEVEL_PART * cycles), 1), _LEVEL_CYCLES) if cycles > 1 else _LEVEL_PART
+    after = kept * cycle / epochs if level else 0.0
+    return CostPath(max(start, end), end, epochs, after=min(after, 0.5))
+
+
 def first_price(loss: float, bits: float) -> float:
     """Return a price to begin with, at which all bits together cost a small part of the loss.
 
@@ -97,6 +150,19 @@ def first_price(loss: float, bits: float) -> float:
         Bits of weights times bits of inputs, all together.
     """
     return _FIRST_SHARE * max(abs(loss), 1e-6) / max(bits, 1.0)
+
+
+def highest_price(loss: float, bits: float) -> float:
+    """Return the price beyond which a network without any bits would be the best one.
+
+    Parameters
+    ----------
+    loss
+        The loss of a network that knows next to nothing: that of the first epoch.
+    bits
+        Bits of weights times bits of inputs, all together.
+    """
+    return max(abs(loss), 1e-6) / max(bits, 1.0)
 
 
 def next_price(price: float, cost: float, target: float, epochs: int = _WHOLE_TRAINING) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +14,13 @@ from fabricfit.precision.cost import estimate_luts, total_bits
 from fabricfit.precision.front import Front, Point
 from fabricfit.precision.layers import TrainedFormat, TrainedWeights
 from fabricfit.precision.model import PrecisionModel
-from fabricfit.precision.steering import CostPath, RateCycles, first_price, next_price
+from fabricfit.precision.steering import (
+    CostPath,
+    RateCycles,
+    first_price,
+    highest_price,
+    next_price,
+)
 from fabricfit.run import Checkpointer
 from fabricfit.samples import Dataset
 from fabricfit.training.engine import Engine
@@ -47,6 +54,32 @@ class PrecisionTraining:
     first_kept: int = 8
 
 
+@dataclass
+class _State:
+    """What of the steering the next epoch depends on.
+
+    Parameters
+    ----------
+    epoch
+        Epochs that are done.
+    price
+        The price of a bit of a weight times a bit of an input.
+    cost, loss
+        Estimated cost and mean loss of the last epoch.
+    first_loss
+        Mean loss of the first epoch, which sets the scale of prices.
+    counted
+        The cost as it is counted in the end, in terms of the estimate.
+    """
+
+    epoch: int = 0
+    price: float = 0.0
+    cost: float = 0.0
+    loss: float = 0.0
+    first_loss: float = 0.0
+    counted: float = 1.0
+
+
 def train_precision(
     made: PrecisionModel,
     engine: Engine,
@@ -57,6 +90,7 @@ def train_precision(
     *,
     increasing: bool,
     rng: np.random.Generator,
+    count: Callable[[], float] | None = None,
     checkpointer: Checkpointer | None = None,
 ) -> Front:
     """Train weights and their precision, and keep the Pareto front of all epochs.
@@ -77,6 +111,9 @@ def train_precision(
         Whether a larger metric is better.
     rng
         Shuffles the samples.
+    count
+        Returns the cost as it is counted in the end. Where the path is level, estimates are brought to it
+        after each cycle.
     checkpointer
         Saves the training between two epochs, every N seconds, and holds the state to resume from.
 
@@ -85,28 +122,34 @@ def train_precision(
     TrainingDivergedError
         The loss or the metric is no longer finite.
     """
-    path, loss = settings.path, 0.0
-    front, price, cost, first = Front(increasing), 0.0, 0.0, 0
+    path, front, state = settings.path, Front(increasing), _State()
     if checkpointer is not None and checkpointer.state is not None:
-        front, price, cost, loss, first = _restore_state(
-            engine, rng, increasing, checkpointer.state
-        )
-    for epoch in range(first, path.epochs):
+        front, state = _restore_state(engine, rng, increasing, checkpointer.state)
+    for epoch in range(state.epoch, path.epochs):
         if epoch:
-            price = price or first_price(loss, total_bits(made))
+            bits, cost = total_bits(made), state.cost * state.counted
+            price = state.price or first_price(state.first_loss, bits)
             price = next_price(price, cost, path.target(epoch), path.epochs)
-        made.price.value.assign(price)
+            state.price = min(price, highest_price(state.first_loss, bits))
+        made.price.value.assign(state.price)
         engine.optimizer.learning_rate.assign(settings.rates.rate(epoch))
-        loss = engine.train_epoch(data, data.order(rng), settings.batch_size)
+        state.loss = engine.train_epoch(data, data.order(rng), settings.batch_size)
+        state.first_loss = state.first_loss if epoch else state.loss
         _keep_in_range(made)
-        value, cost = engine.evaluate(validation, metric), estimate_luts(made)
-        check_finite(epoch, loss, value, metric)
+        value, state.cost = engine.evaluate(validation, metric), estimate_luts(made)
+        check_finite(epoch, state.loss, value, metric)
         if epoch >= settings.first_kept or epoch == path.epochs - 1:
-            front.offer(value, cost, epoch, engine.get_weights)
+            front.offer(value, state.cost, epoch, engine.get_weights)
+        ends_cycle = (epoch + 1) % settings.rates.length == 0
+        if count is not None and ends_cycle and path.is_level(epoch + 1):
+            state.counted = count() / max(state.cost, 1.0)
+        state.epoch = epoch + 1
         if checkpointer is not None:
-            checkpointer.mark("epoch", epoch=epoch, loss=loss, metric=value)
+            checkpointer.mark("epoch", epoch=epoch, loss=state.loss, metric=value, cost=state.cost)
             if checkpointer.is_due:
-                checkpointer.save(_pack_state(engine, rng, front, price, cost, loss, epoch + 1))
+                checkpointer.save(_pack_state(engine, rng, front, state))
+    if checkpointer is not None:
+        checkpointer.save(_pack_state(engine, rng, front, state))
     return front
 
 
@@ -123,29 +166,19 @@ def _keep_in_range(made: PrecisionModel) -> None:
 
 
 def _pack_state(
-    engine: Engine,
-    rng: np.random.Generator,
-    front: Front,
-    price: float,
-    cost: float,
-    loss: float,
-    epoch: int,
+    engine: Engine, rng: np.random.Generator, front: Front, state: _State
 ) -> dict[str, Any]:
     return {
         **pack_training(engine, rng),
         "front": [[p.metric, p.cost, p.epoch, p.weights] for p in front.points],
-        "price": price,
-        "cost": cost,
-        "loss": loss,
-        "epoch": epoch,
+        "steering": dict(vars(state)),
     }
 
 
 def _restore_state(
     engine: Engine, rng: np.random.Generator, increasing: bool, state: dict[str, Any]
-) -> tuple[Front, float, float, float, int]:
+) -> tuple[Front, _State]:
     """Put engine and generator where :func:`_pack_state` found them; return the rest."""
     restore_training(engine, rng, state)
     points = [Point(*point) for point in state["front"]]
-    known = (state[name] for name in ("price", "cost", "loss", "epoch"))
-    return Front(increasing, points), *known
+    return Front(increasing, points), _State(**state["steering"])

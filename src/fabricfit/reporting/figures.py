@@ -14,6 +14,7 @@ from fabricfit.reporting.report import OptimizationReport
 
 __all__ = [
     "FIGURES",
+    "draw_formats",
     "draw_front",
     "draw_groups",
     "draw_layers",
@@ -142,6 +143,28 @@ def draw_groups(maps: Mapping[str, np.ndarray]) -> Any:
         axes.set_title(name, fontsize="small")
         axes.set_xlabel("output")
         axes.set_ylabel("input")
+    return figure
+
+
+def draw_formats(report: OptimizationReport) -> Any:
+    """Draw how many weights of each layer have how many bits, where precision was trained.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    layers = report.formats
+    across = min(max(len(layers), 1), 4)
+    down = max(-(-len(layers) // across), 1)
+    figure = _make_figure(2.6 * across, 2.1 * down)
+    for number, layer in enumerate(layers, 1):
+        axes = figure.add_subplot(down, across, number)
+        bits, counts = zip(*layer.weights, strict=True)
+        axes.bar(bits, counts, color=[_ACCENTS[0] if each else "#b5bac1" for each in bits])
+        axes.set_xticks(range(max(bits) + 1))
+        axes.set_title(layer.name, fontsize="small")
+        axes.set_xlabel("bits of a weight", fontsize="small")
+        axes.grid(alpha=0.25, axis="y")
     return figure
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from fabricfit._version import __version__
 from fabricfit.errors import require
-from fabricfit.reporting.figures import draw_front, draw_map, write_themed_svg
+from fabricfit.reporting.figures import draw_formats, draw_front, draw_map, write_themed_svg
 from fabricfit.reporting.finished_run import FinishedRun
 from fabricfit.reporting.report import LayerReport
 from fabricfit.run.files import PAGE, RunDirectory
@@ -61,6 +61,7 @@ def render_page(run: FinishedRun) -> str:
         gauges=_make_gauges(run),
         layers=[_make_layer(each, report.units) for each in report.layers],
         front=write_themed_svg(draw_front(report)),
+        formats=write_themed_svg(draw_formats(report)) if report.formats else "",
         maps=[_make_map(name, codes) for name, codes in run.maps.items()],
         hls_config=None if run.hls_config is None else json.dumps(run.hls_config, indent=2),
         settings=_list_settings(run),

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from fabricfit.description.skip_reasons import SkipReason
 from fabricfit.errors import require
+from fabricfit.reporting.layer_formats import LayerFormats
 from fabricfit.reporting.plain import (
     read_amounts,
     read_number,
@@ -176,6 +177,8 @@ class OptimizationReport:
         they are estimates; ``''`` where none were needed.
     trials
         Choices that the search for regularization strengths tried.
+    formats
+        Number formats of the layers whose precision was trained.
     """
 
     units: tuple[str, ...]
@@ -191,6 +194,7 @@ class OptimizationReport:
     budget: tuple[float, ...] | None = None
     trials: tuple[Trial, ...] = ()
     derivatives: str = ""
+    formats: tuple[LayerFormats, ...] = ()
 
     @property
     def skipped(self) -> dict[str, str]:
@@ -258,6 +262,7 @@ class OptimizationReport:
             budget=None if values["budget"] is None else read_amounts(values["budget"]),
             trials=tuple(Trial.from_dict(each) for each in values["trials"]),
             derivatives=read_text(values["derivatives"]),
+            formats=tuple(LayerFormats.from_dict(each) for each in values.get("formats", ())),
         )._check_units()
 
     def _check_units(self) -> OptimizationReport:

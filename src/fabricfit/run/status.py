@@ -25,6 +25,8 @@ class Status:
         Names of the resources, resource usage of the model before, and the budget, if there is one.
     used
         Present resource usage by the objective's count.
+    others
+        Usage of all but the products whose precision is trained.
     target
         The last level.
     level, epoch, epochs, metric, loss
@@ -53,6 +55,7 @@ class Status:
     epochs: int = 0
     metric: float | None = None
     loss: float | None = None
+    others: tuple[float, ...] = ()
     levels: list[dict[str, Any]] = field(default_factory=list)
     trials: int = 0
     begun: float = 0.0
@@ -78,6 +81,9 @@ class Status:
             self.stage = "searching regularization strengths"
         elif record.event == "rung":
             self.trials += 1
+        elif record.event == "training":
+            self.stage, self.epoch, self.epochs = "training precision", 0, data["epochs"]
+            self.others, self._levels_since = tuple(data["resources"]), record.time
         elif record.event == "level":
             self._levels_since = self._levels_since or record.time
             self.level, self.epoch, self.metric, self.loss = data["sparsity"], 0, None, None
@@ -89,6 +95,9 @@ class Status:
             self.used = tuple(data["resources"])
         elif record.event == "epoch":
             self.epoch, self.metric, self.loss = data["epoch"] + 1, data["metric"], data["loss"]
+            if "cost" in data:  # LUTs of the adders of the products, beside what else there is
+                pairs = zip(self.units, self.others, strict=True)
+                self.used = tuple(n + data["cost"] * (unit == "LUT") for unit, n in pairs)
         elif record.event == "settled":
             self.levels.append(data)
         elif record.event == "finished":
@@ -110,10 +119,17 @@ class Status:
         return self.stage == "finished"
 
     @property
+    def trains_precision(self) -> bool:
+        """Whether the run is one training of precision, in place of levels."""
+        return self.stage == "training precision"
+
+    @property
     def share_done(self) -> float:
         """Part of the way to the last level that is done, in [0, 1]."""
         if self.is_finished:
             return 1.0
+        if self.trains_precision:
+            return self.epoch / self.epochs if self.epochs else 0.0
         done = max((each["sparsity"] for each in self.levels), default=0.0)
         part = self.epoch / self.epochs if self.epochs and self.stage != "rewinding" else 0.0
         reached = done + max(self.level - done, 0.0) * part
@@ -127,11 +143,13 @@ class Status:
         """
         if self.is_finished:
             return 0.0
-        done = self.share_done**2
+        done = self.share_done if self.trains_precision else self.share_done**2
         if not self._levels_since or done < 0.02:
             return None
         by_share = max(now - self._levels_since, 0.0) * (1 - done) / done
         durations = [each["seconds"] for each in self.levels if each["epochs"]]
         part = self.epoch / self.epochs if self.epochs else 0.0
+        if self.trains_precision:
+            return by_share
         this_level = sum(durations) / len(durations) * (1 - part) if durations else 0.0
         return max(by_share, this_level)

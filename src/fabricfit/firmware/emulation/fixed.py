@@ -15,7 +15,16 @@ import numpy as np
 from fabricfit.description.precision import ROUNDINGS
 from fabricfit.errors import InvalidInputError
 
-__all__ = ["MAX_BITS", "FixedTensor", "Format", "NotModelledError", "add", "cast", "multiply"]
+__all__ = [
+    "MAX_BITS",
+    "FixedTensor",
+    "Format",
+    "NotModelledError",
+    "add",
+    "cast",
+    "multiply",
+    "shift_right",
+]
 
 MAX_BITS = 62
 """Largest bit width that is emulated: an int64 less a bit for the sign and one for the carry of rounding."""
@@ -145,7 +154,7 @@ def cast(tensor: FixedTensor, to: Format) -> FixedTensor:
     drop = tensor.format.fractional - to.fractional
     values = tensor.values
     if drop > 0:
-        values = _shift_right(values, min(drop, 63), to.rounding)
+        values = shift_right(values, min(drop, 63), to.rounding)
     elif drop < 0:
         if to.saturation != "WRAP" and tensor.format.width - drop > MAX_BITS + 1:
             raise InvalidInputError(
@@ -179,7 +188,8 @@ def _align(tensor: FixedTensor, fractional: int) -> np.ndarray:
     return tensor.values << (fractional - tensor.format.fractional)
 
 
-def _shift_right(values: np.ndarray, drop: int, rounding: str) -> np.ndarray:
+def shift_right(values: np.ndarray, drop: int, rounding: str) -> np.ndarray:
+    """Return whole numbers without their last bits, of which there is at least one, rounded."""
     floor = values >> drop
     if rounding == "TRN":
         return floor

@@ -16,6 +16,7 @@ from fabricfit.firmware.emulation.fixed import (
     add,
     cast,
     product_format,
+    shift_right,
 )
 from fabricfit.firmware.emulation.registry import format_of, register, result_format
 from fabricfit.firmware.emulation.weights import KerasWeights
@@ -118,6 +119,11 @@ def accumulate(
         total = (_multiply_integers(inputs.values, matrix.values) << min(up, 63)) + start.values
         return FixedTensor(_wrap(total, accum), accum)
     total = np.broadcast_to(start.values, (inputs.shape[0], matrix.shape[1]))
+    if accum.saturation == "WRAP":  # sums may wrap at the end, and in any order
+        total = total.copy()
+        for column, row in zip(inputs.values.T, matrix.values, strict=True):
+            total += shift_right(column[:, None] * row, min(-up, 63), accum.rounding)
+        return FixedTensor(_wrap(total, accum), accum)
     for i in order:
         one = FixedTensor(inputs.values[:, i, None] * matrix.values[i], wide)
         total = cast(add(FixedTensor(total, accum), cast(one, accum)), accum).values

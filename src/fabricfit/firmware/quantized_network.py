@@ -1,0 +1,200 @@
+"""A network as hls4ml builds it, computed bit for bit: what accuracy in hardware is measured with.
+
+hls4ml converts the model, which settles every number format; nothing is written or compiled. Its layers are
+then computed in integer arithmetic (:mod:`fabricfit.firmware.emulation`), a batch at a time.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fabricfit.description.strategies import canonical_strategy
+from fabricfit.firmware.emulation import emulate_network
+from fabricfit.firmware.metrics import default_metric, evaluate_outputs
+from fabricfit.firmware.simulation import CapturedOutput, convert
+from fabricfit.hls4ml.config import read_io_type
+from fabricfit.hls4ml.plain import ConfigurationLike
+from fabricfit.losses import ModelLoss, ModelMetric
+from fabricfit.network.configuration import open_configuration
+from fabricfit.network.describe import describe_for_hls4ml
+from fabricfit.network.reader import Network, as_network
+from fabricfit.network.replay import replay
+from fabricfit.samples import Dataset, Door, open_data
+
+__all__ = ["QuantizedNetwork", "evaluate"]
+
+_BY_GRAPH = "distributed_arithmetic"
+_BATCH = 4096
+_NUMBERS_AT_ONCE = 2**22
+
+
+class QuantizedNetwork:
+    """A network as hls4ml builds it.
+
+    Parameters
+    ----------
+    network
+        What was read of the model; its weights are quantized here.
+    hls_config
+        hls4ml's configuration, opened.
+    backend
+        hls4ml's backend.
+
+    Raises
+    ------
+    MissingExtraError
+        hls4ml is not installed.
+    FabricFitError
+        hls4ml refuses the model.
+    """
+
+    def __init__(
+        self, network: Network, hls_config: Mapping[str, Any], backend: str = "Vitis"
+    ) -> None:
+        self.network = network
+        with tempfile.TemporaryDirectory(prefix="fabricfit-") as folder:
+            self._converted = convert(
+                network.model,
+                _without_graphs(hls_config.get("HLSConfig", hls_config)),
+                Path(folder),
+                CapturedOutput(),
+                backend=backend,
+                io_type=read_io_type(hls_config),
+                part=None,
+                written=False,
+            )
+        exact = _list_exact_sums(network, hls_config)
+        for node in self._converted.get_layers():
+            if node.name in exact:
+                node.set_attr("strategy", _BY_GRAPH)
+
+    def predict(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Return the outputs, float64 and exact, an array for each.
+
+        Parameters
+        ----------
+        arrays
+            An array for each input, samples first.
+
+        Raises
+        ------
+        InvalidInputError
+            A layer is not modelled; the message names it.
+        """
+        numbers = sum(array[:1].size for array in arrays)
+        size = min(max(_NUMBERS_AT_ONCE // max(numbers, 1), 1), _BATCH)
+        parts = [
+            self._predict_batch([array[start : start + size] for array in arrays])
+            for start in range(0, len(arrays[0]), size)
+        ]
+        return [np.concatenate(each) for each in zip(*parts, strict=True)]
+
+    def evaluate(
+        self, data: Dataset, metric: ModelMetric, loss: ModelLoss | None = None
+    ) -> dict[str, float]:
+        """Return what a metric consists of over all samples, by name.
+
+        Parameters
+        ----------
+        data
+            Inputs and targets.
+        metric, loss
+            As for :func:`~fabricfit.firmware.metrics.measure`.
+
+        Raises
+        ------
+        InvalidInputError
+            A layer is not modelled; the message names it.
+        """
+        return evaluate_outputs(self.predict, data, metric, loss)
+
+    def _predict_batch(self, arrays: list[np.ndarray]) -> list[np.ndarray]:
+        given = [np.asarray(array, np.float64) for array in arrays]
+        found = emulate_network(self.network, self._converted, given)
+        shapes = self.network.ends.outputs.shapes
+        by_variable = {
+            name: found.layers[node.name]
+            for node in self._converted.get_layers()
+            for name in node.outputs
+        }
+        return [
+            by_variable[name].to_float().reshape(-1, *(size or 1 for size in shape))
+            for name, shape in zip(self._converted.outputs, shapes, strict=True)
+        ]
+
+
+def evaluate(
+    model: Any,
+    hls_config: ConfigurationLike,
+    X: Any,
+    y: Any,
+    metric: Any = None,
+    *,
+    weights: Any = None,
+) -> dict[str, float]:
+    """Return what the network that hls4ml builds is worth, bit for bit, and Keras' floats beside it.
+
+    Parameters
+    ----------
+    model
+        A Keras model.
+    hls_config
+        hls4ml's configuration, or a file of it.
+    X, y, weights
+        Samples, targets, and weights of samples, in any structure that Keras accepts.
+    metric
+        As for :class:`fabricfit.OptimizationSettings`. By default the accuracy where targets are whole
+        numbers, else the mean squared error.
+
+    Returns
+    -------
+    dict
+        Name of a metric -> its value for the quantized network, and ``'float_'`` and that name -> its value
+        for the model as Keras computes it.
+
+    Raises
+    ------
+    InvalidInputError
+        X and y do not fit the model, or a layer is not emulated.
+    MissingExtraError
+        hls4ml is not installed.
+    """
+    network = as_network(model)
+    config = open_configuration(hls_config, network)
+    data = open_data((X, y) if weights is None else (X, y, weights), "", Door(network.ends))
+    described = default_metric([data.head(_BATCH).y.labels]) if metric is None else metric
+    chosen = ModelMetric(described, network.ends.outputs)
+    quantized = QuantizedNetwork(network, config).evaluate(data, chosen)
+    exact = evaluate_outputs(lambda arrays: replay(network.graph, arrays), data, chosen)
+    return {**quantized, **{f"float_{name}": value for name, value in exact.items()}}
+
+
+def _without_graphs(config: Any) -> Any:
+    """Return a configuration without distributed arithmetic, whose graphs take long to find.
+
+    They are for the number of adders; that sums are exact is all that matters here.
+    """
+    if isinstance(config, Mapping):
+        return {
+            key: "Latency"
+            if key == "Strategy" and canonical_strategy(str(value)) == _BY_GRAPH
+            else _without_graphs(value)
+            for key, value in config.items()
+        }
+    return config
+
+
+def _list_exact_sums(network: Network, hls_config: Mapping[str, Any]) -> set[str]:
+    """Return the names of the layers that are built with distributed arithmetic."""
+    attributes = describe_for_hls4ml(network, hls_config)
+    return {
+        call.hls4ml_name
+        for layer in attributes.values()
+        for call in layer.calls
+        if call.hls4ml is not None and canonical_strategy(call.hls4ml.strategy) == _BY_GRAPH
+    }

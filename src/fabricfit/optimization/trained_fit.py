@@ -1,0 +1,103 @@
+"""The door to trained precision: whether it is asked for, for one budget or several."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from fabricfit.errors import InfeasibleError, InvalidInputError, unknown_name
+from fabricfit.hardware.budget import Budget
+from fabricfit.network.reader import Network
+from fabricfit.optimization.result import OptimizationResult
+from fabricfit.optimization.settings import OptimizationSettings
+from fabricfit.optimization.trained_run import fit_trained
+from fabricfit.optimization.trained_setup import set_up_trained
+
+__all__ = ["PRECISIONS", "choose_precision", "fit_budgets", "fit_one", "refuse_given_only"]
+
+PRECISIONS = ("given", "trained")
+"""Where number formats come from: the configuration, or training."""
+
+Data = tuple[Any, Any]
+
+
+def choose_precision(asked: str | None, config: Mapping[str, Any]) -> str:
+    """Return where number formats come from.
+
+    Parameters
+    ----------
+    asked
+        One of :data:`PRECISIONS`; None for ``'trained'`` where the configuration states no precision.
+    config
+        An opened configuration.
+
+    Raises
+    ------
+    InvalidInputError
+        There is no such choice, or precision is to be given and is not.
+    """
+    if asked is not None and asked not in PRECISIONS:
+        raise unknown_name("precision", asked, PRECISIONS)
+    if asked is not None:
+        return asked
+    return "given" if any(_list_precisions(config)) else "trained"
+
+
+def refuse_given_only(arguments: Mapping[str, Any]) -> None:
+    """Refuse arguments that speak of levels, which a training of precision does not have."""
+    named = [name for name, value in arguments.items() if value is not None]
+    if named:
+        raise InvalidInputError(
+            f"{named[0]} is for runs with levels, which a training of precision is not: it goes along a path "
+            f"of costs. Leave {named[0]} out, or use precision='given'."
+        )
+
+
+def fit_one(
+    network: Network,
+    config: dict[str, Any],
+    budget: Budget,
+    data: Data,
+    settings: OptimizationSettings,
+    granularity: str,
+    documents: Mapping[str, str] | None = None,
+) -> OptimizationResult:
+    """Train precision for one budget; the arguments are those of :func:`fabricfit.fit`, opened.
+
+    Raises
+    ------
+    InfeasibleError
+        The budget cannot be met.
+    """
+    (result,) = fit_budgets(network, config, [budget], data, settings, granularity, documents)
+    if isinstance(result, InfeasibleError):
+        raise result
+    return result
+
+
+def fit_budgets(
+    network: Network,
+    config: dict[str, Any],
+    budgets: Sequence[Budget],
+    data: Data,
+    settings: OptimizationSettings,
+    granularity: str,
+    documents: Mapping[str, str] | None = None,
+) -> list[OptimizationResult | InfeasibleError]:
+    """Train precision once for several budgets; return what each of them gets."""
+    setup = set_up_trained(
+        network, config, budgets, data, settings, granularity=granularity, documents=documents
+    )
+    return fit_trained(setup)
+
+
+def _list_precisions(section: Any) -> Iterator[str]:
+    """Yield every precision that a configuration states."""
+    if not isinstance(section, Mapping):
+        return
+    for key, value in section.items():
+        if key == "Precision":
+            stated = value.values() if isinstance(value, Mapping) else [value]
+            yield from (str(each) for each in stated if str(each) != "auto")
+        else:
+            yield from _list_precisions(value)

@@ -1,0 +1,306 @@
+"""Run that trains precision: one training, its Pareto front, and the network that each budget gets of it."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from fabricfit.errors import FabricFitError, InfeasibleError, MissingExtraError
+from fabricfit.firmware.quantized_network import QuantizedNetwork
+from fabricfit.hardware.adder_graphs import enclosed_bits
+from fabricfit.hardware.budget import Budget
+from fabricfit.network.configuration import open_configuration
+from fabricfit.network.reader import read
+from fabricfit.optimization.outcome import save_model
+from fabricfit.optimization.result import OptimizationResult
+from fabricfit.optimization.run import recorded
+from fabricfit.optimization.trained_design import ParetoPoint, TrainedDesign
+from fabricfit.optimization.trained_setup import TrainedSetup
+from fabricfit.precision.adders import count_adders
+from fabricfit.precision.choice import Choice, choose_point, count_point
+from fabricfit.precision.delivery import deliver
+from fabricfit.precision.formats import find_extremes, find_tensor_formats
+from fabricfit.precision.front import Front, Point
+from fabricfit.precision.training import train_precision
+from fabricfit.reporting.layer_formats import LayerFormats
+from fabricfit.reporting.report import LayerReport, Level, OptimizationReport
+from fabricfit.run import Recorder
+from fabricfit.run.files import HLS_CONFIG, REPORT
+
+__all__ = ["TrainedFront", "fit_trained"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedFront:
+    """The Pareto front of a training of precision, with all that makes networks of it.
+
+    Parameters
+    ----------
+    setup
+        What the run worked with.
+    front
+        Its points.
+    """
+
+    setup: TrainedSetup
+    front: Front
+
+    @property
+    def trained(self) -> tuple[Any, Any]:
+        """The model that trained its precision, and what trained it."""
+        return self.setup.made, self.setup.engine
+
+    @property
+    def inputs(self) -> list[np.ndarray]:
+        """What number formats hold: an array for each input."""
+        return self.setup.inputs
+
+    @property
+    def points(self) -> tuple[ParetoPoint, ...]:
+        """All points, the cheapest first."""
+        return tuple(
+            ParetoPoint(
+                point.metric, self.resources(point), point.epoch + 1, partial(self.build, point)
+            )
+            for point in self.front
+        )
+
+    def build(self, point: Point) -> TrainedDesign:
+        """Return the design of a point."""
+        return self.design(count_point(*self.trained, point, self.inputs))
+
+    def resources(self, point: Point) -> tuple[float, ...]:
+        """Return the estimated usage of a point."""
+        names = self.setup.counter.resources
+        found = [
+            n + point.cost * (r == "lut") for r, n in zip(names, self.setup.others, strict=True)
+        ]
+        return tuple(float(each) for each in found)
+
+    def design(self, choice: Choice) -> TrainedDesign:
+        """Return the design of a point whose weights the model has."""
+        setup = self.setup
+        counter = setup.counter
+        delivery = deliver(setup.made, setup.inputs, counter.strategies, choice.formats)
+        return counter.count(delivery, choice.luts)
+
+    def fit(self, place: int) -> tuple[Choice, TrainedDesign]:
+        """Return the best point within one of the run's budgets, and its design.
+
+        Raises
+        ------
+        InfeasibleError
+            There is none.
+        """
+        setup, designs = self.setup, dict[int, TrainedDesign]()
+        limits = setup.limits(setup.budgets[place])
+
+        def fits(choice: Choice) -> bool:
+            designs[choice.point.epoch] = self.design(choice)
+            return bool((designs[choice.point.epoch].total <= limits).all())
+
+        luts, enough = setup.adders[place], setup.threshold
+        chosen = choose_point(*self.trained, self.front, luts, setup.inputs, fits, enough)
+        return chosen, designs[chosen.point.epoch]
+
+
+def fit_trained(setup: TrainedSetup) -> list[OptimizationResult | InfeasibleError]:
+    """Train once; return what each budget gets: a network, or why there is none.
+
+    The run's own folder has the training, and the result where there is but one budget; several have a
+    folder each beside it.
+    """
+    settings, budgets = setup.settings, setup.budgets
+    with recorded(settings, setup.manifest, setup.documents) as recorder:
+        _record_baseline(setup, recorder)
+        front = TrainedFront(setup, _train(setup, recorder))
+        if len(budgets) == 1:
+            return [_conclude(front, 0, recorder)]
+    found: list[OptimizationResult | InfeasibleError] = []
+    for place, budget in enumerate(budgets):
+        manifest = {**setup.manifest, "goal": {**setup.manifest["goal"], "budget": repr(budget)}}
+        folder = recorder.folder.path.parent / f"budget-{place + 1:02d}"
+        own = replace(settings, directory=folder, verbose=False)
+        try:
+            with recorded(own, manifest, setup.documents) as other:
+                _record_baseline(setup, other, budget)
+                found.append(_conclude(front, place, other))
+        except InfeasibleError as error:
+            logger.warning("%r cannot be met: %s", budget, error)
+            found.append(error)
+    return found
+
+
+def _record_baseline(setup: TrainedSetup, recorder: Recorder, budget: Budget | None = None) -> None:
+    limits = setup.limits(budget or setup.budgets[0]).tolist()
+    logger.info(
+        "baseline %s %.5g; %d epochs of training precision; files in %s",
+        setup.metric.name, setup.baseline, setup.plan.path.epochs, recorder.folder.path,
+    )  # fmt: skip
+    recorder.mark(
+        "baseline",
+        name=setup.metric.name,
+        metric=setup.baseline,
+        threshold=setup.threshold,
+        increasing=setup.settings.increasing,
+        units=list(setup.counter.objective.units),
+        resources=setup.given.total.tolist(),
+        limits=limits,
+        target=1.0,
+    )
+
+
+def _train(setup: TrainedSetup, recorder: Recorder) -> Front:
+    path = setup.plan.path
+    recorder.mark("training", epochs=path.epochs, resources=setup.others.tolist())
+
+    def count() -> float:
+        formats = find_tensor_formats(setup.made, find_extremes(setup.made, setup.inputs))
+        return sum(count_adders(setup.made, formats).values())
+
+    return train_precision(
+        setup.made,
+        setup.engine,
+        setup.training,
+        setup.validation,
+        setup.metric,
+        setup.plan,
+        increasing=setup.settings.increasing,
+        rng=np.random.default_rng(setup.settings.seed),
+        count=count if len(setup.budgets) == 1 else None,
+        checkpointer=recorder.checkpointer("precision"),
+    )
+
+
+def _conclude(front: TrainedFront, place: int, recorder: Recorder) -> OptimizationResult:
+    """Choose a point for a budget; write its model, configuration and report."""
+    setup = front.setup
+    choice, design = front.fit(place)
+    metric = _evaluate_quantized(setup, design, choice.point.metric)
+    report = _make_report(front, place, choice, design, metric)
+    recorder.write_json(HLS_CONFIG, design.hls_config)
+    recorder.write_json(REPORT, report.to_dict())
+    save_model(recorder, design.model)
+    recorder.mark("finished", durable=True, metric=metric, resources=list(report.resources_after))
+    return OptimizationResult(
+        design.model,
+        report,
+        recorder.folder.path,
+        hls_config=design.hls_config,
+        increasing=setup.settings.increasing,
+        metric=setup.settings.validation_metric,
+        networks=front.points,
+    )
+
+
+def _evaluate_quantized(setup: TrainedSetup, design: TrainedDesign, trained: float) -> float:
+    """Return the validation metric of a design bit for bit; that of training where hls4ml is missing."""
+    network = read(design.model)
+    try:
+        built = QuantizedNetwork(network, open_configuration(design.hls_config, network))
+        values = built.evaluate(setup.validation, setup.metric, setup.engine.hard_loss)
+    except MissingExtraError as error:
+        logger.warning("the metric is that of training, not of hls4ml's network: %s", error)
+        return trained
+    except FabricFitError as error:
+        logger.warning(
+            "the metric is that of training, since the network is not emulated: %s", error
+        )
+        return trained
+    return float(np.mean([*values.values()]))
+
+
+def _make_report(
+    front: TrainedFront, place: int, choice: Choice, design: TrainedDesign, metric: float
+) -> OptimizationReport:
+    setup = front.setup
+    before, after = setup.given.total, design.total
+    limits = setup.limits(setup.budgets[place])
+    levels = [_make_level(setup, point, before, limits) for point in front.points]
+    return OptimizationReport(
+        units=design.units,
+        layers=_report_layers(setup, design),
+        resources_before=tuple(before.tolist()),
+        resources_after=tuple(after.tolist()),
+        metric_name=setup.metric.name,
+        metric_before=setup.baseline,
+        metric_after=metric,
+        threshold=setup.threshold,
+        sparsity=_saved(before, after),
+        levels=tuple(levels),
+        budget=tuple(limits.tolist()),
+        formats=_list_formats(setup, design),
+    )
+
+
+def _make_level(
+    setup: TrainedSetup, point: ParetoPoint, before: np.ndarray, limits: np.ndarray
+) -> Level:
+    used = np.array(point.resources)
+    return Level(
+        _saved(before, used),
+        bool((used <= limits).all()),
+        point.metric,
+        point.resources,
+        point.epoch,
+        0.0,
+        "estimated, in training",
+    )
+
+
+def _saved(before: np.ndarray, after: np.ndarray) -> float:
+    """Return the least part of a resource that is saved, of those that were used; at least 0."""
+    used = before > 0
+    return max(float(np.min(1 - after[used] / before[used])), 0.0) if used.any() else 0.0
+
+
+def _report_layers(setup: TrainedSetup, design: TrainedDesign) -> tuple[LayerReport, ...]:
+    given, kernels = setup.given, setup.network.kernel_arrays()
+    names = dict.fromkeys((*given.layers, *design.attributes))
+    none = np.zeros(len(design.units))
+    found = []
+    for name in names:
+        before, after = given.layers.get(name, none), design.layers.get(name, none)
+        kernel, old = design.kernels.get(name), kernels.get(name)
+        if kernel is None and not (np.any(before) or np.any(after)):
+            continue
+        kind = given.kinds.get(name) or design.attributes[name].layer_type.__name__
+        skipped = setup.made.skipped.get(name, "")
+        found.append(
+            LayerReport(
+                name,
+                kind,
+                0 if kernel is None else kernel.size,
+                0 if old is None else int(np.count_nonzero(old)),
+                0 if kernel is None else int(np.count_nonzero(kernel)),
+                tuple(map(float, before)),
+                tuple(map(float, after)),
+                skipped=skipped,
+                built_before=given.built.get(name, ""),
+                built_after=design.built.get(name, ""),
+            )
+        )
+    return tuple(found)
+
+
+def _list_formats(setup: TrainedSetup, design: TrainedDesign) -> tuple[LayerFormats, ...]:
+    """Return the bits of each layer's weights, and the formats of its input."""
+    makers = {name: call.name for name, call in setup.made.makers.items() if call is not None}
+    found = []
+    for name, wrapper in setup.made.weights.items():
+        bits = np.concatenate([enclosed_bits(each).ravel() for each in wrapper.integers()])
+        formats = design.formats[makers[wrapper.source.name]]
+        found.append(LayerFormats(name, _count(bits.tolist()), _count(formats)))
+    return tuple(found)
+
+
+def _count(values: Iterable[Any]) -> tuple[tuple[Any, int], ...]:
+    return tuple(sorted(Counter(values).items()))

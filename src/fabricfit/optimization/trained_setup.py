@@ -1,0 +1,345 @@
+"""Set-up of a run that trains precision: checked, built and once delivered before anything is trained."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from fabricfit.description.strategies import canonical_strategy
+from fabricfit.errors import InfeasibleError, InvalidInputError, require, unknown_name
+from fabricfit.hardware.budget import Budget
+from fabricfit.hls4ml.config import read_io_type
+from fabricfit.losses import ModelLoss, ModelMetric
+from fabricfit.network.batch_norm import fold_normalizations
+from fabricfit.network.buildable import list_limits, refuse_limits
+from fabricfit.network.cloning import copy_model
+from fabricfit.network.configuration import state_every_call, without_layers
+from fabricfit.network.describe import describe_for_hls4ml
+from fabricfit.network.estimation import describe_as_built
+from fabricfit.network.reader import Network, read
+from fabricfit.network.scalings import replace_scalings
+from fabricfit.objectives.fpga import FPGAResources
+from fabricfit.optimization.reuse import fingerprint
+from fabricfit.optimization.savings import GivenDesign
+from fabricfit.optimization.settings import OptimizationSettings
+from fabricfit.optimization.setup import evaluate_baseline, open_both
+from fabricfit.optimization.state import make_manifest
+from fabricfit.optimization.trained_design import DesignCounter, TrainedDesign, with_defaults
+from fabricfit.precision.cost import estimate_costs
+from fabricfit.precision.delivery import deliver
+from fabricfit.precision.formats import find_input_limits
+from fabricfit.precision.model import PrecisionModel, build_precision_model
+from fabricfit.precision.start import start_bits
+from fabricfit.precision.steering import plan_cycles, plan_path
+from fabricfit.precision.training import PrecisionTraining
+from fabricfit.samples import Dataset
+from fabricfit.training import Engine, check_against_model, fresh_optimizer, make_engine
+
+__all__ = ["GRANULARITIES", "TrainedSetup", "set_up_trained"]
+
+GRANULARITIES = ("tensor", "channel")
+"""What has a number format of its own: a tensor as a whole, or each of its channels."""
+
+_INPUT_PART = 0.98
+"""The part of the numbers of an input channel that its format covers: beyond it, it saturates."""
+
+_STRATEGIES = ("distributed_arithmetic", "latency")
+_MOST_SAMPLES = 2**17
+_HEAD = 2048
+
+_NEARLY = 0.97
+"""The part of a budget that a training aims at."""
+
+_AMPLE, _BELOW = 0.5, 0.5
+"""Where a path ends: a part of the first cost where a budget allows for more; a part of the least budget of
+several, since the best points lie before a path's end."""
+
+_CHEAP = 0.1
+"""Where a path ends that looks for the cheapest network that is good enough: a part of the first cost."""
+
+_FIRST_KEPT = 8
+
+
+@dataclass(frozen=True)
+class TrainedSetup:
+    """What a run that trains precision works with.
+
+    Parameters
+    ----------
+    network
+        What was read of the model, its normalizations folded.
+    made, engine
+        The model that trains its precision, and what trains it.
+    settings, plan
+        How it is done.
+    training, validation
+        Samples to train on and to evaluate on.
+    inputs
+        An array for each input: what number formats hold.
+    metric, baseline
+        The validation metric, and its value for the model that came in, without number formats.
+    counter, given
+        Counts designs; and what the model used as it was given.
+    budgets
+        Those that the run serves.
+    adders
+        LUTs of adders that each budget allows for.
+    others
+        What all but the products use, as far as it is known beforehand.
+    manifest, documents
+        Describe the run in its folder.
+    """
+
+    network: Network
+    made: PrecisionModel
+    engine: Engine
+    settings: OptimizationSettings
+    plan: PrecisionTraining
+    training: Dataset
+    validation: Dataset
+    inputs: list[np.ndarray]
+    metric: ModelMetric
+    baseline: float
+    counter: DesignCounter
+    given: GivenDesign
+    budgets: tuple[Budget, ...]
+    adders: tuple[float, ...]
+    others: np.ndarray
+    manifest: Mapping[str, Any]
+    documents: Mapping[str, str]
+
+    @property
+    def threshold(self) -> float | None:
+        """The metric that is good enough; None where the best one is wanted."""
+        rtol = self.settings.rtol
+        return None if rtol is None else rtol * self.baseline
+
+    def limits(self, budget: Budget) -> np.ndarray:
+        """Return what a budget allows of each of its resources."""
+        return _limits(budget, self.given)
+
+
+def set_up_trained(
+    whole: Network,
+    config: dict[str, Any],
+    budgets: Sequence[Budget],
+    data: tuple[Any, Any],
+    settings: OptimizationSettings,
+    *,
+    granularity: str,
+    documents: Mapping[str, str] | None = None,
+) -> TrainedSetup:
+    """Check what a run is given, and build what it works with; nothing is trained or written.
+
+    The network is delivered once with the bits that it starts with: what hls4ml cannot build, or no budget
+    allows for, is known then.
+
+    Parameters
+    ----------
+    whole
+        What was read of the model.
+    config
+        hls4ml's configuration, opened; precisions, strategies and reuse factors may be missing.
+    budgets
+        The budgets, of the same resources.
+    data
+        For training and for validation.
+    settings, documents
+        As for :func:`fabricfit.fit`.
+    granularity
+        One of :data:`GRANULARITIES`.
+
+    Raises
+    ------
+    InfeasibleError
+        A budget cannot be met.
+    FabricFitError
+        The input cannot be worked with.
+    """
+    _check(granularity, settings)
+    first = budgets[0]
+    objective = FPGAResources(first.resources, family=first.family)
+    built, asked = describe_as_built(whole, with_defaults(config, "Latency"))
+    given = GivenDesign.of(asked, built.kernel_arrays(), objective)
+    network = replace_scalings(fold_normalizations(whole))
+    config = copy.deepcopy(config)
+    without_layers(config, whole, whole.layers.keys() - network.layers.keys())
+    state_every_call(config, network)
+    strategies = _read_strategies(network, config)
+    loss = ModelLoss(settings.loss_fn, settings.loss_weights, network.ends.outputs)
+    metric = ModelMetric(settings.validation_metric, network.ends.outputs)
+    training, validation = open_both(network, data, settings, (loss, metric))
+    inputs = _join_inputs(training, validation)
+    made = _build(network, config, inputs, granularity)
+    engine = make_engine(made.model, loss, settings.optimizer, seed=settings.seed)
+    check_against_model(engine, training)
+    outputs = check_against_model(engine, validation)
+    metric = metric.suited(validation.head(len(keras.tree.flatten(outputs)[0])).y, outputs)
+    counter = DesignCounter(made, config, strategies, first)
+    design = _deliver_once(counter, made, engine, inputs)
+    others = design.total - design.of_adders
+    adders = tuple(_allowed_adders(design, others, _limits(each, given), each) for each in budgets)
+    plan = _make_plan(settings, design.luts_of_adders, adders)
+    identity = fingerprint(network.model, {}, training, validation, settings)
+    goal = {
+        "target": "trained precision",
+        "granularity": granularity,
+        "budget": " and ".join(each.name or repr(each) for each in budgets),
+        "limits": [_limits(each, given).tolist() for each in budgets],
+    }
+    plain_model = make_engine(copy_model(whole.model), loss, "sgd")
+    return TrainedSetup(
+        network=network,
+        made=made,
+        engine=engine,
+        settings=settings,
+        plan=plan,
+        training=training,
+        validation=validation,
+        inputs=inputs,
+        metric=metric,
+        baseline=evaluate_baseline(plain_model, validation, metric),
+        counter=counter,
+        given=given,
+        budgets=tuple(budgets),
+        adders=adders,
+        others=others,
+        manifest=make_manifest(
+            network.model.name,
+            identity,
+            settings,
+            goal,
+            {"path": str(plan.path), **vars(plan.rates)},
+        ),
+        documents=dict(documents or {}),
+    )
+
+
+def _check(granularity: str, settings: OptimizationSettings) -> None:
+    if granularity not in GRANULARITIES:
+        raise unknown_name("granularity", granularity, GRANULARITIES)
+    if granularity == "channel":
+        require("hgq.quantizer", "hgq", "A number format for each channel (granularity='channel')")
+    require("alkaid.trace", "adders", "Training precision, whose adders are counted,")
+    rate = fresh_optimizer(settings.optimizer)._learning_rate
+    if not isinstance(rate, keras.Variable):
+        raise InvalidInputError(
+            "precision='trained' changes the learning rate itself, from 5 times the optimizer's own down to "
+            f"half of it, again and again. Give the optimizer a number. Received: {rate!r}"
+        )
+
+
+def _read_strategies(network: Network, config: Mapping[str, Any]) -> dict[str, str]:
+    """Return each layer's strategy; refuse what shares a multiplier among weights."""
+    attributes = describe_for_hls4ml(network, with_defaults(config, "distributed_arithmetic"))
+    found = {}
+    for name, layer in attributes.items():
+        if not layer.multiplies or layer.hls4ml is None:
+            continue
+        strategy, reuse = canonical_strategy(layer.hls4ml.strategy), layer.hls4ml.reuse_factor
+        if strategy not in _STRATEGIES or reuse != 1:
+            raise InvalidInputError(
+                f"layer {name!r}: precision='trained' builds each product by itself, with distributed "
+                "arithmetic or Latency and a reuse factor of 1. Received: "
+                f"Strategy={layer.hls4ml.strategy!r}, ReuseFactor={reuse}. Leave both out of hls_config, "
+                "or use precision='given'."
+            )
+        found[name] = strategy
+    return found
+
+
+def _join_inputs(*datasets: Dataset) -> list[np.ndarray]:
+    """Return the inputs of all samples, an array for each input; of a stream, those of the first ones."""
+    parts = [keras.tree.flatten(each.arrays(_MOST_SAMPLES).X) for each in datasets]
+    return [np.concatenate(each) for each in zip(*parts, strict=True)]
+
+
+def _build(
+    network: Network, config: Mapping[str, Any], inputs: list[np.ndarray], granularity: str
+) -> PrecisionModel:
+    by_channel = granularity == "channel"
+    made = build_precision_model(
+        network,
+        by_channel=by_channel,
+        in_parallel=read_io_type(config) == "io_parallel",
+        limits=find_input_limits(inputs, _INPUT_PART, by_channel=by_channel),
+    )
+    if not made.weights:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in made.skipped.items())
+        raise InvalidInputError(
+            f"the model has no layer whose precision can be trained. {reasons or 'It has no weights.'}"
+        )
+    start_bits(made, [array[:_HEAD] for array in inputs])
+    return made
+
+
+def _deliver_once(
+    counter: DesignCounter, made: PrecisionModel, engine: Engine, inputs: list[np.ndarray]
+) -> TrainedDesign:
+    """Return the design of the network as it starts, its adders estimated; the model's state is what it was.
+
+    Raises
+    ------
+    InvalidInputError
+        hls4ml would not build it as it is.
+    """
+    head = [array[:_HEAD] for array in inputs]
+    weights = engine.get_weights()
+    made.model(made.network.ends.inputs.pack(head), training=True)  # finds the widths of tensors
+    adders = {name: cost.luts for name, cost in estimate_costs(made).items()}
+    engine.set_weights(weights)
+    design = counter.count(deliver(made, head, counter.strategies), adders)
+    limits = list_limits(read(design.model), design.attributes, design.hls_config)
+    refuse_limits(limits, "fabricfit.fit")
+    return design
+
+
+def _limits(budget: Budget, given: GivenDesign) -> np.ndarray:
+    allowed = budget.limits(dict(zip(budget.resources, given.total.tolist(), strict=True)))
+    return np.array([allowed[name] for name in budget.resources])
+
+
+def _allowed_adders(
+    design: TrainedDesign, others: np.ndarray, limits: np.ndarray, budget: Budget
+) -> float:
+    """Return the LUTs of adders that a budget allows for, infinite where it limits none.
+
+    Whatever else grows with the adders, such as flip-flops, is taken to do so in proportion.
+    """
+    short = others > limits
+    if short.any():
+        named = ", ".join(
+            f"{amount:,.0f} {unit} of {limit:,.0f}"
+            for amount, limit, unit in zip(others, limits, design.units, strict=True)
+            if amount > limit
+        )
+        raise InfeasibleError(
+            f"{budget!r} cannot be met by training precision: all that is not a product of weights uses "
+            f"{named}. Allow for more, or leave out layers such as a softmax, which the largest output does "
+            "not depend on."
+        )
+    shares = [
+        (limit - other) / of_adders
+        for other, limit, of_adders in zip(others, limits, design.of_adders, strict=True)
+        if of_adders > 0
+    ]
+    return float(min(shares, default=np.inf) * design.luts_of_adders)
+
+
+def _make_plan(
+    settings: OptimizationSettings, start: float, adders: Sequence[float]
+) -> PrecisionTraining:
+    """Return the path of costs and the rates: level at the end for one budget, on its way for several."""
+    epochs, single = settings.epochs, len(adders) == 1 and settings.rtol is None
+    rate = float(keras.ops.convert_to_numpy(fresh_optimizer(settings.optimizer).learning_rate))
+    rates = plan_cycles(epochs, rate)
+    least = min(adders) * (_NEARLY if single else _BELOW)
+    ample = _AMPLE if settings.rtol is None else _CHEAP
+    end = max(min(least, ample * start), 1.0)
+    path = plan_path(start, end, epochs, rates.length, level=single)
+    return PrecisionTraining(path, rates, settings.batch_size, min(_FIRST_KEPT, epochs // 4))

@@ -1,0 +1,108 @@
+"""Biases on a grid: those with which the network computes exactly what it computed in training.
+
+Biases are trained as floats. Where a sum S on a grid of f bits gets a bias b and is then rounded half up to
+fewer bits n, only ⌊S + b + 2^−(n+1)⌋ on the coarser grid counts, and a bias on the finer grid gives the same.
+Where n is not below f, b itself is rounded to n bits. A rectifier between the two changes nothing, as it is
+monotonic and hands whole multiples on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import keras
+import numpy as np
+
+from fabricfit.layers.units import to_numpy
+from fabricfit.precision.formats import TensorFormat, rounded_weights, trailing_bits
+from fabricfit.precision.layers import TrainedWeights
+from fabricfit.precision.model import PrecisionModel
+
+__all__ = ["formats_behind", "is_rectifier", "is_rectifier_or_none", "rounded_bias"]
+
+_LEAST_BITS = -64
+"""Fractional bits of a sum of nothing."""
+
+_FINER = 4
+"""Bits below the sum's last one, for a bias of results that are not rounded next."""
+
+
+def formats_behind(
+    made: PrecisionModel, formats: Mapping[str, tuple[TensorFormat, ...]]
+) -> dict[str, tuple[TensorFormat, ...]]:
+    """Return the format to which each layer's results are rounded, as they are or behind a rectifier.
+
+    Parameters
+    ----------
+    made
+        A model that trains its precision.
+    formats
+        Name of each rounding -> the format of each channel, or one for all.
+    """
+    graph, names = made.network.graph, made.network.names
+    found = {}
+    for name, call in made.makers.items():
+        if call is None:
+            continue
+        if is_rectifier(call.layer) and call.inputs:
+            before = graph.producer(call.inputs[0].index)
+            if len(graph.receivers(call.inputs[0].index)) == 1 and id(before.layer) in names:
+                found[names[id(before.layer)]] = formats[name]
+        if id(call.layer) in names:
+            found[names[id(call.layer)]] = formats[name]
+    return found
+
+
+def is_rectifier(layer: keras.layers.Layer) -> bool:
+    """Return whether a layer is a rectifier by itself, and without options."""
+    if isinstance(layer, keras.layers.ReLU):
+        return layer.max_value is None and not layer.negative_slope and not layer.threshold
+    return isinstance(layer, keras.layers.Activation) and (
+        layer.activation is keras.activations.relu
+    )
+
+
+def is_rectifier_or_none(wrapper: TrainedWeights) -> bool:
+    """Return whether a layer's activation is a rectifier, or none."""
+    activation = getattr(wrapper.layer, "activation", None)
+    return activation in (None, keras.activations.relu, keras.activations.linear)
+
+
+def rounded_bias(
+    wrapper: TrainedWeights,
+    inputs: Sequence[TensorFormat],
+    behind: Sequence[TensorFormat] | None = None,
+) -> np.ndarray | None:
+    """Return the bias of a layer on a grid that changes nothing, if there is a bias.
+
+    Parameters
+    ----------
+    wrapper
+        The layer.
+    inputs
+        The formats of its input's channels.
+    behind
+        The formats to which its results are rounded, a channel each or one for all; None where they are not.
+        Then the bias has a few bits more than the sum.
+    """
+    (kernel, *_), (weights, *_) = wrapper.kernels, rounded_weights(wrapper)
+    if kernel.bias is None:
+        return None
+    axes = kernel.axes
+    channels = axes.matrix(np.indices(axes.axes)[kernel.channel_axis]) % len(inputs)
+    tensors = np.array([each.fractional for each in inputs])[channels]
+    bits = np.max(trailing_bits(axes.matrix(weights)) + tensors, axis=0, initial=_LEAST_BITS)
+    bias = to_numpy(kernel.bias).astype(np.float64)
+    of_sum = np.resize(bits, bias.size).reshape(bias.shape).astype(int)
+    if behind is None or not is_rectifier_or_none(wrapper):
+        return _round_half_up(bias, np.maximum(of_sum, 0) + _FINER)
+    fewer = np.resize([each.fractional for each in behind], bias.size).reshape(bias.shape)
+    half = np.ldexp(1.0, -fewer - 1)
+    finer = np.maximum(of_sum, fewer + 1)
+    exact = np.ldexp(np.floor(np.ldexp(bias + half, finer)), -finer) - half
+    return np.where(of_sum > fewer, exact, _round_half_up(bias, fewer))
+
+
+def _round_half_up(numbers: np.ndarray, fractional: np.ndarray) -> np.ndarray:
+    rounded: np.ndarray = np.ldexp(np.floor(np.ldexp(numbers, fractional) + 0.5), -fractional)
+    return rounded

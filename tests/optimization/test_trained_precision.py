@@ -1,0 +1,195 @@
+"""Fitting by trained precision: from a model to the network that hls4ml builds, and what is said of it."""
+
+from __future__ import annotations
+
+import copy
+import json
+
+import keras
+import numpy as np
+import pytest
+
+import fabricfit
+from fabricfit import Budget
+from fabricfit.errors import InfeasibleError, InvalidInputError
+from fabricfit.firmware.emulation import emulate
+from fabricfit.optimization.trained_fit import choose_precision
+from tests.common import L, blobs, weights_of
+from tests.marks import ON_ONE_BACKEND
+
+pytestmark = ON_ONE_BACKEND
+
+pytest.importorskip("alkaid.trace")
+hls4ml = pytest.importorskip("hls4ml")
+
+
+def settings(tmp_path, **changes):
+    given = {
+        "batch_size": 64,
+        "epochs": 60,
+        "optimizer": keras.optimizers.Adam(2e-3),
+        "loss_fn": keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        "validation_metric": "accuracy",
+        "increasing": True,
+        "rtol": None,
+        "directory": str(tmp_path / "runs"),
+    }
+    return fabricfit.OptimizationSettings(**{**given, **changes})
+
+
+@pytest.fixture(scope="module")
+def data():
+    X, y = blobs(768)
+    return (X[:512], y[:512]), (X[512:], y[512:])
+
+
+@pytest.fixture(scope="module")
+def model():
+    keras.utils.set_random_seed(0)
+    return keras.Sequential(
+        [
+            keras.Input((6,)),
+            L.Dense(16, "relu", name="fc1"),
+            L.Dense(8, "relu", name="fc2"),
+            L.Dense(3, name="out"),
+        ]
+    )
+
+
+@pytest.fixture(scope="module")
+def tight(model, data, tmp_path_factory):
+    place = tmp_path_factory.mktemp("tight")
+    return fabricfit.fit(model, None, Budget(lut=400), *data, settings(place, epochs=120))
+
+
+def converted(result, place):
+    config = copy.deepcopy(result.hls_config)  # hls4ml writes into it
+    return hls4ml.converters.convert_from_keras_model(
+        result.model, hls_config=config, output_dir=str(place), backend="Vitis"
+    )
+
+
+def test_the_network_is_within_the_budget_and_uses_most_of_it(tight, model, data):
+    report = tight.report
+    assert report.fits and report.units == ("LUT",)
+    assert report.resources_after[0] <= 400 < report.resources_before[0]
+    assert report.resources_after[0] > 200
+    assert report.metric_after > 0.9
+    assert {layer.name for layer in report.layers} == {"fc1", "fc2", "out"}
+    assert sum(layer.resources_after[0] for layer in report.layers) == report.resources_after[0]
+
+
+def test_the_reported_metric_is_that_of_the_network_in_hls4ml(tight, data, tmp_path):
+    X, y = data[1]
+    outputs = emulate(tight.model, converted(tight, tmp_path), X)
+    logits = outputs[next(reversed(outputs))]
+    accuracy = float(np.mean(logits.argmax(1) == y))
+    assert tight.report.metric_after == pytest.approx(accuracy)
+    found = tight.evaluate(X, y)
+    assert found["accuracy"] == pytest.approx(accuracy)
+    floats = keras.ops.convert_to_numpy(tight.model(X)).argmax(1)
+    assert found["float_accuracy"] == pytest.approx(float(np.mean(floats == y)))
+    weighed = tight.evaluate(X, y, (logits.argmax(1) == y).astype(float))
+    assert weighed["accuracy"] == pytest.approx(1.0)
+
+
+def test_the_caller_keeps_the_model_and_gets_a_plain_one(tight, model):
+    assert [type(layer).__module__.split(".")[0] for layer in tight.model.layers] == ["keras"] * 3
+    untouched = keras.models.clone_model(model)
+    assert [w.shape for w in weights_of(untouched)] == [w.shape for w in weights_of(model)]
+    saved = keras.saving.load_model(tight.directory / "model.keras", compile=False)
+    for ours, theirs in zip(weights_of(tight.model), weights_of(saved), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert json.loads((tight.directory / "hls_config.json").read_text()) == tight.hls_config
+
+
+def test_every_network_of_the_front_can_be_loaded(tight, data):
+    costs = [point.resources[0] for point in tight.pareto]
+    metrics = [point.metric for point in tight.pareto]
+    assert costs == sorted(costs) and metrics == sorted(metrics)
+    X, y = data[1]
+    for point in (tight.pareto[0], tight.pareto[-1]):
+        design = point.design
+        found = fabricfit.firmware.evaluate(point.load(), design.hls_config, X, y, "accuracy")
+        assert found["accuracy"] == pytest.approx(point.metric, abs=0.02)
+        assert design.total[0] == pytest.approx(point.resources[0], rel=0.4)
+
+
+def test_formats_are_reported(tight):
+    formats = {each.name: each for each in tight.report.formats}
+    for layer in tight.report.layers:
+        bits = dict(formats[layer.name].weights)
+        assert sum(bits.values()) == layer.weights
+        assert bits[0] == layer.weights - layer.nonzeros_after
+    assert formats["fc2"].text in json.dumps(tight.hls_config)
+    read = fabricfit.reporting.read_run(tight.directory).report
+    assert read.formats == tight.report.formats
+    assert "Number formats" in tight.write_report().read_text()
+
+
+@pytest.mark.parametrize(
+    ("budget", "hls_config"),
+    [
+        (Budget(dsp=10), None),
+        (Budget(dsp=10, lut=600), {"Model": {"Strategy": "Latency", "ReuseFactor": 1}}),
+        pytest.param(Budget(lut=500, ff=600), {}, marks=pytest.mark.slow),
+        pytest.param(Budget.device("pynq-z2"), None, marks=pytest.mark.slow),
+        pytest.param(Budget.relative(lut=0.1), None, marks=pytest.mark.slow),
+    ],
+)
+def test_budgets_of_every_kind_are_met(model, data, tmp_path, budget, hls_config):
+    result = fabricfit.fit(
+        model, hls_config, budget, *data, settings(tmp_path), precision="trained"
+    )
+    assert result.report.fits and result.report.metric_after > 0.9
+    assert result.verify(data[1][0], samples=50).passed
+
+
+def test_what_cannot_be_is_refused_before_anything_is_written(model, data, tmp_path):
+    given = {"Model": {"Precision": "fixed<16,6>", "ReuseFactor": 4, "Strategy": "Resource"}}
+    softmax = keras.Sequential([keras.Input((6,)), L.Dense(3, "softmax", name="out")])
+    scheduled = keras.optimizers.Adam(keras.optimizers.schedules.ExponentialDecay(0.1, 5, 0.9))
+    cases = [
+        (model, given, Budget(lut=400), {}, {}, InvalidInputError, "reuse factor of 1"),
+        (softmax, None, Budget(lut=400, dsp=0), {}, {}, InfeasibleError, "3 DSP of 0"),
+        (model, None, Budget(lut=400), {"optimizer": scheduled}, {}, InvalidInputError, "number"),
+        (model, None, Budget(lut=400), {}, {"granularity": "x"}, InvalidInputError, "granularity"),
+        (model, None, Budget(lut=400), {}, {"precision": "taken"}, InvalidInputError, "precision"),
+    ]
+    for fitted, config, budget, changes, options, error, text in cases:
+        options = {"precision": "trained", **options}
+        with pytest.raises(error, match=text):
+            fabricfit.fit(fitted, config, budget, *data, settings(tmp_path, **changes), **options)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_precision_is_trained_where_none_is_stated():
+    assert choose_precision(None, {}) == "trained"
+    assert choose_precision(None, {"Model": {"Strategy": "Latency"}}) == "trained"
+    assert choose_precision(None, {"Model": {"Precision": "fixed<8,3>"}}) == "given"
+    named = {"LayerName": {"fc": {"Precision": {"weight": "fixed<8,3>", "result": "auto"}}}}
+    assert choose_precision(None, named) == "given"
+    assert choose_precision("trained", named) == "trained"
+    assert choose_precision(None, {"LayerName": {"fc": {"Precision": "auto"}}}) == "trained"
+
+
+def test_what_the_configuration_says_besides_is_kept(model, data, tmp_path):
+    config = {"Model": {"BramFactor": 7}, "LayerName": {"fc1": {"ParallelizationFactor": 1}}}
+    result = fabricfit.fit(model, config, Budget(lut=4000), *data, settings(tmp_path, epochs=8))
+    assert result.hls_config["Model"]["BramFactor"] == 7
+    assert result.hls_config["LayerName"]["fc1"]["ParallelizationFactor"] == 1
+
+
+def test_with_a_tolerance_the_cheapest_good_network_is_returned(model, data, tmp_path):
+    keras.utils.set_random_seed(1)
+    trained = keras.models.clone_model(model)
+    trained.compile("adam", settings(tmp_path).loss_fn)
+    trained.fit(*data[0], epochs=20, verbose=0)
+    result = fabricfit.fit(
+        trained, None, Budget(lut=50_000), *data, settings(tmp_path, rtol=0.97), precision="trained"
+    )
+    assert result.report.threshold == pytest.approx(0.97 * result.report.metric_before)
+    good = [p for p in result.pareto if p.metric >= result.report.threshold]
+    assert result.report.metric_after >= result.report.threshold - 0.02
+    cheapest = min(p.resources[0] for p in good)
+    assert result.report.resources_after[0] == pytest.approx(cheapest, rel=0.4)
