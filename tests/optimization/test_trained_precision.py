@@ -193,3 +193,43 @@ def test_with_a_tolerance_the_cheapest_good_network_is_returned(model, data, tmp
     assert result.report.metric_after >= result.report.threshold - 0.02
     cheapest = min(p.resources[0] for p in good)
     assert result.report.resources_after[0] == pytest.approx(cheapest, rel=0.4)
+
+
+def test_a_sweep_is_one_training(model, data, tmp_path):
+    budgets = [Budget(lut=1500), Budget(lut=600), Budget(lut=5)]
+    found = fabricfit.sweep(model, None, budgets[:2], *data, settings(tmp_path, epochs=120))
+    assert [point.report.fits for point in found.points] == [True, True]
+    first, second = (point.report.resources_after[0] for point in found.points)
+    assert second <= first and second <= 600
+    assert len(list((found.directory / "training").glob("*/journal.jsonl"))) == 1
+    for point in found.points:
+        assert point.load().count_params() == model.count_params()
+    again = fabricfit.sweep(
+        model, None, budgets[:2], *data, settings(tmp_path, epochs=120, resume=True)
+    )
+    assert again == found
+    with pytest.raises(InvalidInputError, match="backend='local'"):
+        fabricfit.sweep(model, None, budgets, *data, settings(tmp_path), backend="ray")
+
+
+def test_an_interrupted_training_ends_as_an_unbroken_one(model, data, tmp_path, monkeypatch, tight):
+    from fabricfit.precision import training
+
+    same = settings(tmp_path, epochs=120, checkpoint_seconds=0, resume=True)
+    done = []
+
+    def stop(made):
+        done.append(made)
+        if len(done) == 50:
+            raise KeyboardInterrupt
+        return real(made)
+
+    real = training.estimate_luts
+    monkeypatch.setattr(training, "estimate_luts", stop)
+    with pytest.raises(KeyboardInterrupt):
+        fabricfit.fit(model, None, Budget(lut=400), *data, same)
+    result = fabricfit.fit(model, None, Budget(lut=400), *data, same)
+    assert len(done) == 121
+    assert result.report == tight.report
+    for ours, theirs in zip(weights_of(result.model), weights_of(tight.model), strict=True):
+        np.testing.assert_array_equal(ours, theirs)

@@ -67,8 +67,8 @@ def compare_metric(
     float_values, hardware_values = (measure(chosen, given, each) for each in (wanted, seen))
     # A single metric goes by the name that Keras gives it, as in a table of Keras' own.
     (name, *others) = float_values
-    means = [float(np.mean([*values.values()])) for values in (float_values, hardware_values)]
-    return QuantizedMetric(chosen.name if others else name, *means, count)
+    in_keras, built = (float(np.mean([*each.values()])) for each in (float_values, hardware_values))
+    return QuantizedMetric(chosen.name if others else name, in_keras, built, count)
 
 
 def measure(

@@ -19,12 +19,15 @@ from fabricfit.hls4ml.plain import ConfigurationLike
 from fabricfit.losses import is_builtin
 from fabricfit.network.configuration import open_configuration
 from fabricfit.network.copying import names_in, stand_ins
-from fabricfit.network.reader import as_network
+from fabricfit.network.reader import Network, as_network
 from fabricfit.optimization.cluster import Cluster, LocalCluster, RayCluster
 from fabricfit.optimization.fit import fit
 from fabricfit.optimization.result import OptimizationResult
 from fabricfit.optimization.reuse import Start
 from fabricfit.optimization.settings import OptimizationSettings
+from fabricfit.optimization.trained_fit import choose_precision
+from fabricfit.optimization.trained_run import fit_trained
+from fabricfit.optimization.trained_setup import set_up_trained
 from fabricfit.reporting.report import OptimizationReport, frame, is_better
 from fabricfit.run import RunDirectory, resolve_directory
 from fabricfit.run.files import MODEL
@@ -168,7 +171,7 @@ def _scale(values: Sequence[float]) -> np.ndarray:
 
 def sweep(
     model: keras.Model,
-    hls_config: ConfigurationLike,
+    hls_config: ConfigurationLike | None,
     budgets: Sequence[Budget],
     train_data: Any,
     validation_data: Any,
@@ -177,11 +180,14 @@ def sweep(
     backend: str = "local",
     workers: int | None = None,
     share_search: bool = True,
+    precision: str | None = None,
+    granularity: str = "tensor",
 ) -> SweepResult:
     """Fit a model into each of several budgets, and show what a resource is worth.
 
-    Each budget is a run of its own, in its own folder. A sweep that is interrupted is resumed by the
-    same call and ``resume=True`` in the settings: runs that are done are not done again.
+    Each budget is a run of its own, in its own folder. Where precision is trained, all of them share one
+    training, whose costs fall from the start to below the least of them. A sweep that is interrupted is
+    resumed by the same call and ``resume=True`` in the settings: runs that are done are not done again.
 
     Parameters
     ----------
@@ -197,6 +203,8 @@ def sweep(
         Runs at the same time with ``'ray'``; by default as many as it has processors for.
     share_search
         Search for regularization strengths once, for the first budget, and use them for all.
+    precision, granularity
+        As for :func:`fabricfit.fit`. Trained precision is for ``'local'``.
 
     Raises
     ------
@@ -211,9 +219,12 @@ def sweep(
     if backend not in BACKENDS:
         raise unknown_name("backend", backend, BACKENDS)
     network = as_network(model)
-    model, hls_config = network.model, open_configuration(hls_config, network)
-    place = _find_folder(settings)
+    model = network.model
+    hls_config = open_configuration({} if hls_config is None else hls_config, network)
     data = (train_data, validation_data)
+    if choose_precision(precision, hls_config) == "trained":
+        return _sweep_trained(network, hls_config, budgets, data, settings, granularity, backend)
+    place = _find_folder(settings)
     jobs = [
         _Job(budget, str(place / f"budget-{number:02d}"))
         for number, budget in enumerate(budgets, 1)
@@ -236,6 +247,33 @@ def sweep(
         for budget, outcome in zip(budgets, outcomes, strict=True)
     )
     return SweepResult(points, settings.increasing, place)
+
+
+def _sweep_trained(
+    network: Network,
+    config: dict[str, Any],
+    budgets: list[Budget],
+    data: tuple[Any, Any],
+    settings: OptimizationSettings,
+    granularity: str,
+    backend: str,
+) -> SweepResult:
+    """Train precision once for all budgets; each has the best network of the Pareto front within it."""
+    if backend != "local":
+        raise InvalidInputError(
+            "precision='trained' is one training for all budgets, which there is no use for a cluster in. "
+            f"Use backend='local'. Received: backend={backend!r}"
+        )
+    setup = set_up_trained(network, config, budgets, data, settings, granularity=granularity)
+    place = _find_folder(settings)
+    setup = replace(setup, settings=replace(settings, directory=place / "training"))
+    points = []
+    for budget, found in zip(budgets, fit_trained(setup), strict=True):
+        if isinstance(found, InfeasibleError):
+            points.append(SweepPoint(budget, None, None, str(found)))
+        else:
+            points.append(SweepPoint(budget, found.directory, found.report))
+    return SweepResult(tuple(points), settings.increasing, place)
 
 
 def _check_budgets(budgets: Sequence[Budget]) -> list[Budget]:

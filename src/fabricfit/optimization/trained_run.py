@@ -115,8 +115,8 @@ class TrainedFront:
 def fit_trained(setup: TrainedSetup) -> list[OptimizationResult | InfeasibleError]:
     """Train once; return what each budget gets: a network, or why there is none.
 
-    The run's own folder has the training, and the result where there is but one budget; several have a
-    folder each beside it.
+    The run's own folder has the training, and the result where there is but one budget. With several, each
+    has a folder beside the directory of the settings.
     """
     settings, budgets = setup.settings, setup.budgets
     with recorded(settings, setup.manifest, setup.documents) as recorder:
@@ -127,7 +127,7 @@ def fit_trained(setup: TrainedSetup) -> list[OptimizationResult | InfeasibleErro
     found: list[OptimizationResult | InfeasibleError] = []
     for place, budget in enumerate(budgets):
         manifest = {**setup.manifest, "goal": {**setup.manifest["goal"], "budget": repr(budget)}}
-        folder = recorder.folder.path.parent / f"budget-{place + 1:02d}"
+        folder = recorder.folder.path.parent.parent / f"budget-{place + 1:02d}"
         own = replace(settings, directory=folder, verbose=False)
         try:
             with recorded(own, manifest, setup.documents) as other:
