@@ -20,7 +20,7 @@ from benchmarks.tables import Headline, Report, new_table, ratio
 
 __all__ = ["main"]
 
-PARTS = ("end_to_end", "tuning", "epochs", "knapsack", "masks", "growth")
+PARTS = ("end_to_end", "tuning", "epochs", "knapsack", "masks", "growth", "frontier")
 BACKENDS = ("tensorflow", "jax", "torch")
 
 
@@ -34,6 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     found = machine.describe()
     headlines: list[Headline] = []
     broken: list[str] = []
+    failures: list[str] = []
     with ExitStack() as stack:
         directory = options.directory or stack.enter_context(
             tempfile.TemporaryDirectory(prefix="fabricfit-benchmarks-")
@@ -62,6 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 console.print(table)
                 console.print()
             headlines += report.headlines
+            failures += report.failures
         records = [record for contest in bench.contests for record in contest.records()]
     console.rule("summary")
     console.print(_build_summary(headlines))
@@ -78,7 +80,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     failed = {(r["part"], r["workload"], r["contestant"]) for r in records if r["error"]}
     if failed or broken:
         console.print(f"{len(failed)} contestants without a number; parts that broke: {broken}")
-    return 1 if broken else 0
+    for failure in failures:
+        console.print(failure, style="red")
+    return 1 if broken or failures else 0
 
 
 def _build_parser() -> argparse.ArgumentParser:

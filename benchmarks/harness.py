@@ -49,6 +49,8 @@ class Case:
         Further variables for the process.
     limit
         Largest duration of the work, in seconds.
+    python
+        The interpreter, of another environment; the present one by default.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Case:
     backend: str = "tensorflow"
     environment: Mapping[str, str] = field(default_factory=dict)
     limit: float = 3600.0
+    python: str = sys.executable
 
 
 @dataclass(frozen=True)
@@ -274,12 +277,13 @@ class Bench:
         )
         environment = {
             **os.environ,
+            "PYTHONPATH": str(_ROOT / "src"),
             "KERAS_BACKEND": case.backend,
             "TF_CPP_MIN_LOG_LEVEL": "3",
             **case.environment,
         }
         _wait_for_quiet(self._patience)
-        command = [sys.executable, "-m", "benchmarks.child", str(request), str(result)]
+        command = [case.python, "-m", "benchmarks.child", str(request), str(result)]
         with log.open("wb") as output:
             process = subprocess.Popen(
                 command, cwd=_ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT

@@ -46,10 +46,11 @@ class Headline:
 
 @dataclass
 class Report:
-    """What a part found."""
+    """What a part found; with failures, in sentences, the command's exit code is 1."""
 
     tables: list[Table] = field(default_factory=list)
     headlines: list[Headline] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
 
 
 def new_table(title: str, columns: Sequence[str], caption: str = "", texts: int = 1) -> Table:

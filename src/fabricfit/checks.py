@@ -6,7 +6,7 @@ from typing import Any
 
 from fabricfit.errors import InvalidInputError
 
-__all__ = ["optional_whole_number", "whole_number", "whole_numbers"]
+__all__ = ["fraction", "optional_whole_number", "whole_number", "whole_numbers"]
 
 
 def whole_number(
@@ -62,6 +62,20 @@ def whole_numbers(name: str, values: Any, least: int = 1) -> tuple[int, ...]:
             f"{name} must hold whole numbers of at least {least}. Received: {name}={values!r}"
         )
     return found
+
+
+def fraction(name: str, value: Any) -> float:
+    """Return a number from 0 to below 1 as a float.
+
+    Raises
+    ------
+    InvalidInputError
+        It is no number, or out of range.
+    """
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or not 0 <= value < 1:
+        raise InvalidInputError(f"{name} must be from 0 to below 1. Received: {name}={value!r}")
+    return float(value)
 
 
 def _as_integer(value: Any, texts: bool) -> int | None:

@@ -62,6 +62,12 @@ def tight(model, data, tmp_path_factory):
     return fabricfit.fit(model, None, Budget(lut=400), *data, settings(place, epochs=120))
 
 
+def softmax_of(model):
+    """A model whose last results go through a softmax, which needs a DSP for each of them."""
+    start = keras.Input((6,))
+    return keras.Model(start, L.Softmax(name="softmax")(model(start)))
+
+
 def converted(result, place):
     config = copy.deepcopy(result.hls_config)  # hls4ml writes into it
     return hls4ml.converters.convert_from_keras_model(
@@ -204,6 +210,10 @@ def test_a_sweep_is_one_training(model, data, tmp_path):
     assert len(list((found.directory / "training").glob("*/journal.jsonl"))) == 1
     for point in found.points:
         assert point.load().count_params() == model.count_params()
+    partly = fabricfit.sweep(
+        softmax_of(model), None, [Budget(dsp=3), Budget(dsp=2)], *data, settings(tmp_path, epochs=4)
+    )
+    assert [bool(point.error) for point in partly.points] == [False, True]
     again = fabricfit.sweep(
         model, None, budgets[:2], *data, settings(tmp_path, epochs=120, resume=True)
     )

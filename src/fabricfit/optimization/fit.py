@@ -35,6 +35,7 @@ from fabricfit.optimization.savings import GivenDesign
 from fabricfit.optimization.settings import OptimizationSettings
 from fabricfit.optimization.setup import RunSetup, set_up
 from fabricfit.optimization.trained_fit import choose_precision, fit_one, refuse_given_only
+from fabricfit.optimization.trained_setup import TrainedFormats
 from fabricfit.run import RunDirectory, defaults
 from fabricfit.run.files import HLS_CONFIG
 from fabricfit.scheduler import OptimizationScheduler, PolynomialScheduler
@@ -57,6 +58,7 @@ def fit(
     documents: Mapping[str, str] | None = None,
     precision: str | None = None,
     granularity: str = "tensor",
+    saturating: float = 0.02,
 ) -> OptimizationResult:
     """Make a model fit a budget: prune, share and round its weights, or train its number formats.
 
@@ -110,6 +112,9 @@ def fit(
         With trained precision: ``'tensor'``, one number format for a tensor; what comes back is a plain
         Keras model. ``'channel'``, one for each channel, which is cheaper by a third to a half; then
         quantizer layers of HGQ2 (extra ``hgq``) are part of the model.
+    saturating
+        With trained precision: the part of the numbers of each input that may saturate. Inputs arrive in
+        their number formats, so that they saturate in front of the network, where it costs nothing.
 
     Returns
     -------
@@ -140,11 +145,10 @@ def fit(
     whole = as_network(model)
     config = open_configuration({} if hls_config is None else hls_config, whole)
     if choose_precision(precision, config) == "trained":
-        given_only = {"scheduler": scheduler, "reuse": reuse}
-        refuse_given_only(given_only)
-        return fit_one(
-            whole, config, budget, (train_data, validation_data), settings, granularity, documents
-        )
+        refuse_given_only({"scheduler": scheduler, "reuse": reuse})
+        data = (train_data, validation_data)
+        formats = TrainedFormats(granularity, saturating)
+        return fit_one(whole, config, budget, data, settings, formats, documents)
     settings = settings.ranked_by("saliency")
     kind = _check_objective(objective)
     given = _count_given(whole, config, kind(budget.resources, family=budget.family))
@@ -172,7 +176,6 @@ def fit(
         )
 
     levels = scheduler or PolynomialScheduler(defaults.LEVELS, final_sparsity=1.0)
-    data = (train_data, validation_data)
     documents = {HLS_CONFIG: _to_text(realized.config), **(documents or {})}
     setup = set_up(
         network,
@@ -180,7 +183,7 @@ def fit(
         counted,
         make_target,
         levels,
-        data,
+        (train_data, validation_data),
         settings,
         finish=quantize_in_place,
         reuse=reuse,

@@ -27,7 +27,7 @@ from fabricfit.optimization.reuse import Start
 from fabricfit.optimization.settings import OptimizationSettings
 from fabricfit.optimization.trained_fit import choose_precision
 from fabricfit.optimization.trained_run import fit_trained
-from fabricfit.optimization.trained_setup import set_up_trained
+from fabricfit.optimization.trained_setup import TrainedFormats, set_up_trained
 from fabricfit.reporting.report import OptimizationReport, frame, is_better
 from fabricfit.run import RunDirectory, resolve_directory
 from fabricfit.run.files import MODEL
@@ -182,6 +182,7 @@ def sweep(
     share_search: bool = True,
     precision: str | None = None,
     granularity: str = "tensor",
+    saturating: float = 0.02,
 ) -> SweepResult:
     """Fit a model into each of several budgets, and show what a resource is worth.
 
@@ -203,7 +204,7 @@ def sweep(
         Runs at the same time with ``'ray'``; by default as many as it has processors for.
     share_search
         Search for regularization strengths once, for the first budget, and use them for all.
-    precision, granularity
+    precision, granularity, saturating
         As for :func:`fabricfit.fit`. Trained precision is for ``'local'``.
 
     Raises
@@ -223,7 +224,8 @@ def sweep(
     hls_config = open_configuration({} if hls_config is None else hls_config, network)
     data = (train_data, validation_data)
     if choose_precision(precision, hls_config) == "trained":
-        return _sweep_trained(network, hls_config, budgets, data, settings, granularity, backend)
+        formats = TrainedFormats(granularity, saturating)
+        return _sweep_trained(network, hls_config, budgets, data, settings, formats, backend)
     place = _find_folder(settings)
     jobs = [
         _Job(budget, str(place / f"budget-{number:02d}"))
@@ -255,7 +257,7 @@ def _sweep_trained(
     budgets: list[Budget],
     data: tuple[Any, Any],
     settings: OptimizationSettings,
-    granularity: str,
+    formats: TrainedFormats,
     backend: str,
 ) -> SweepResult:
     """Train precision once for all budgets; each has the best network of the Pareto front within it."""
@@ -264,7 +266,7 @@ def _sweep_trained(
             "precision='trained' is one training for all budgets, which there is no use for a cluster in. "
             f"Use backend='local'. Received: backend={backend!r}"
         )
-    setup = set_up_trained(network, config, budgets, data, settings, granularity=granularity)
+    setup = set_up_trained(network, config, budgets, data, settings, formats)
     place = _find_folder(settings)
     setup = replace(setup, settings=replace(settings, directory=place / "training"))
     points = []

@@ -146,6 +146,11 @@ class DesignCounter:
         layers, of_products = {}, np.zeros(len(self.resources))
         for name, layer in attributes.items():
             kernel = kernels.get(name, none)
+            if (
+                name in self.made.makers
+            ):  # a quantizer of HGQ2, which is counted with the adders before it
+                layers[name] = np.zeros(len(self.resources))
+                continue
             layers[name] = self.objective.usage(layer, kernel)
             if name in adders:
                 layers[name] = self._with_adders(layer, kernel, layers[name], adders[name])

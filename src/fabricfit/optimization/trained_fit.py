@@ -11,7 +11,7 @@ from fabricfit.network.reader import Network
 from fabricfit.optimization.result import OptimizationResult
 from fabricfit.optimization.settings import OptimizationSettings
 from fabricfit.optimization.trained_run import fit_trained
-from fabricfit.optimization.trained_setup import set_up_trained
+from fabricfit.optimization.trained_setup import TrainedFormats, set_up_trained
 
 __all__ = ["PRECISIONS", "choose_precision", "fit_budgets", "fit_one", "refuse_given_only"]
 
@@ -59,7 +59,7 @@ def fit_one(
     budget: Budget,
     data: Data,
     settings: OptimizationSettings,
-    granularity: str,
+    formats: TrainedFormats,
     documents: Mapping[str, str] | None = None,
 ) -> OptimizationResult:
     """Train precision for one budget; the arguments are those of :func:`fabricfit.fit`, opened.
@@ -69,7 +69,7 @@ def fit_one(
     InfeasibleError
         The budget cannot be met.
     """
-    (result,) = fit_budgets(network, config, [budget], data, settings, granularity, documents)
+    (result,) = fit_budgets(network, config, [budget], data, settings, formats, documents)
     if isinstance(result, InfeasibleError):
         raise result
     return result
@@ -81,13 +81,11 @@ def fit_budgets(
     budgets: Sequence[Budget],
     data: Data,
     settings: OptimizationSettings,
-    granularity: str,
+    formats: TrainedFormats,
     documents: Mapping[str, str] | None = None,
 ) -> list[OptimizationResult | InfeasibleError]:
     """Train precision once for several budgets; return what each of them gets."""
-    setup = set_up_trained(
-        network, config, budgets, data, settings, granularity=granularity, documents=documents
-    )
+    setup = set_up_trained(network, config, budgets, data, settings, formats, documents)
     return fit_trained(setup)
 
 

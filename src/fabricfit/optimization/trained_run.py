@@ -126,6 +126,9 @@ def fit_trained(setup: TrainedSetup) -> list[OptimizationResult | InfeasibleErro
             return [_conclude(front, 0, recorder)]
     found: list[OptimizationResult | InfeasibleError] = []
     for place, budget in enumerate(budgets):
+        if place in setup.impossible:
+            found.append(setup.impossible[place])
+            continue
         manifest = {**setup.manifest, "goal": {**setup.manifest["goal"], "budget": repr(budget)}}
         folder = recorder.folder.path.parent.parent / f"budget-{place + 1:02d}"
         own = replace(settings, directory=folder, verbose=False)

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from fabricfit.checks import fraction
 from fabricfit.description.strategies import canonical_strategy
 from fabricfit.errors import InfeasibleError, InvalidInputError, require, unknown_name
 from fabricfit.hardware.budget import Budget
@@ -40,13 +41,10 @@ from fabricfit.precision.training import PrecisionTraining
 from fabricfit.samples import Dataset
 from fabricfit.training import Engine, check_against_model, fresh_optimizer, make_engine
 
-__all__ = ["GRANULARITIES", "TrainedSetup", "set_up_trained"]
+__all__ = ["GRANULARITIES", "TrainedFormats", "TrainedSetup", "set_up_trained"]
 
 GRANULARITIES = ("tensor", "channel")
 """What has a number format of its own: a tensor as a whole, or each of its channels."""
-
-_INPUT_PART = 0.98
-"""The part of the numbers of an input channel that its format covers: beyond it, it saturates."""
 
 _STRATEGIES = ("distributed_arithmetic", "latency")
 _MOST_SAMPLES = 2**17
@@ -63,6 +61,41 @@ _CHEAP = 0.1
 """Where a path ends that looks for the cheapest network that is good enough: a part of the first cost."""
 
 _FIRST_KEPT = 8
+
+
+@dataclass(frozen=True)
+class TrainedFormats:
+    """Which number formats are trained.
+
+    Parameters
+    ----------
+    granularity
+        One of :data:`GRANULARITIES`.
+    saturating
+        Part of the numbers of each input that may saturate, in front of the network; 0 for none of them.
+
+    Raises
+    ------
+    InvalidInputError, InvalidTypeError
+        There is no such granularity, or the part is not from 0 to below 1.
+    MissingExtraError
+        Formats of channels are delivered with HGQ2, which is not installed.
+    """
+
+    granularity: str = "tensor"
+    saturating: float = 0.02
+
+    def __post_init__(self) -> None:
+        if self.granularity not in GRANULARITIES:
+            raise unknown_name("granularity", self.granularity, GRANULARITIES)
+        fraction("saturating", self.saturating)
+        if self.granularity == "channel":
+            require("hgq.quantizer", "hgq", "A format for each channel (granularity='channel')")
+
+    @property
+    def by_channel(self) -> bool:
+        """Whether each channel of a tensor has a format of its own."""
+        return self.granularity == "channel"
 
 
 @dataclass(frozen=True)
@@ -89,6 +122,8 @@ class TrainedSetup:
         Those that the run serves.
     adders
         LUTs of adders that each budget allows for.
+    impossible
+        Place of a budget that cannot be met -> why not.
     others
         What all but the products use, as far as it is known beforehand.
     manifest, documents
@@ -109,6 +144,7 @@ class TrainedSetup:
     given: GivenDesign
     budgets: tuple[Budget, ...]
     adders: tuple[float, ...]
+    impossible: Mapping[int, InfeasibleError]
     others: np.ndarray
     manifest: Mapping[str, Any]
     documents: Mapping[str, str]
@@ -130,8 +166,7 @@ def set_up_trained(
     budgets: Sequence[Budget],
     data: tuple[Any, Any],
     settings: OptimizationSettings,
-    *,
-    granularity: str,
+    formats: TrainedFormats,
     documents: Mapping[str, str] | None = None,
 ) -> TrainedSetup:
     """Check what a run is given, and build what it works with; nothing is trained or written.
@@ -151,8 +186,8 @@ def set_up_trained(
         For training and for validation.
     settings, documents
         As for :func:`fabricfit.fit`.
-    granularity
-        One of :data:`GRANULARITIES`.
+    formats
+        Which number formats are trained.
 
     Raises
     ------
@@ -161,7 +196,7 @@ def set_up_trained(
     FabricFitError
         The input cannot be worked with.
     """
-    _check(granularity, settings)
+    _check(settings)
     first = budgets[0]
     objective = FPGAResources(first.resources, family=first.family)
     built, asked = describe_as_built(whole, with_defaults(config, "Latency"))
@@ -175,7 +210,7 @@ def set_up_trained(
     metric = ModelMetric(settings.validation_metric, network.ends.outputs)
     training, validation = open_both(network, data, settings, (loss, metric))
     inputs = _join_inputs(training, validation)
-    made = _build(network, config, inputs, granularity)
+    made = _build(network, config, inputs, formats)
     engine = make_engine(made.model, loss, settings.optimizer, seed=settings.seed)
     check_against_model(engine, training)
     outputs = check_against_model(engine, validation)
@@ -183,12 +218,20 @@ def set_up_trained(
     counter = DesignCounter(made, config, strategies, first)
     design = _deliver_once(counter, made, engine, inputs)
     others = design.total - design.of_adders
-    adders = tuple(_allowed_adders(design, others, _limits(each, given), each) for each in budgets)
+    adders, impossible = [], {}
+    for place, budget in enumerate(budgets):
+        try:
+            adders.append(_allowed_adders(design, others, _limits(budget, given), budget))
+        except InfeasibleError as error:
+            impossible[place] = error
+            adders.append(np.nan)
+    if len(impossible) == len(budgets):
+        raise impossible[0]
     plan = _make_plan(settings, design.luts_of_adders, adders)
     identity = fingerprint(network.model, {}, training, validation, settings)
     goal = {
         "target": "trained precision",
-        "granularity": granularity,
+        **vars(formats),
         "budget": " and ".join(each.name or repr(each) for each in budgets),
         "limits": [_limits(each, given).tolist() for each in budgets],
     }
@@ -207,7 +250,8 @@ def set_up_trained(
         counter=counter,
         given=given,
         budgets=tuple(budgets),
-        adders=adders,
+        adders=tuple(adders),
+        impossible=impossible,
         others=others,
         manifest=make_manifest(
             network.model.name,
@@ -220,11 +264,7 @@ def set_up_trained(
     )
 
 
-def _check(granularity: str, settings: OptimizationSettings) -> None:
-    if granularity not in GRANULARITIES:
-        raise unknown_name("granularity", granularity, GRANULARITIES)
-    if granularity == "channel":
-        require("hgq.quantizer", "hgq", "A number format for each channel (granularity='channel')")
+def _check(settings: OptimizationSettings) -> None:
     require("alkaid.trace", "adders", "Training precision, whose adders are counted,")
     rate = fresh_optimizer(settings.optimizer)._learning_rate
     if not isinstance(rate, keras.Variable):
@@ -260,14 +300,13 @@ def _join_inputs(*datasets: Dataset) -> list[np.ndarray]:
 
 
 def _build(
-    network: Network, config: Mapping[str, Any], inputs: list[np.ndarray], granularity: str
+    network: Network, config: Mapping[str, Any], inputs: list[np.ndarray], formats: TrainedFormats
 ) -> PrecisionModel:
-    by_channel = granularity == "channel"
     made = build_precision_model(
         network,
-        by_channel=by_channel,
+        by_channel=formats.by_channel,
         in_parallel=read_io_type(config) == "io_parallel",
-        limits=find_input_limits(inputs, _INPUT_PART, by_channel=by_channel),
+        limits=find_input_limits(inputs, 1 - formats.saturating, by_channel=formats.by_channel),
     )
     if not made.weights:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in made.skipped.items())
@@ -338,7 +377,7 @@ def _make_plan(
     epochs, single = settings.epochs, len(adders) == 1 and settings.rtol is None
     rate = float(keras.ops.convert_to_numpy(fresh_optimizer(settings.optimizer).learning_rate))
     rates = plan_cycles(epochs, rate)
-    least = min(adders) * (_NEARLY if single else _BELOW)
+    least = float(np.nanmin(adders)) * (_NEARLY if single else _BELOW)
     ample = _AMPLE if settings.rtol is None else _CHEAP
     end = max(min(least, ample * start), 1.0)
     path = plan_path(start, end, epochs, rates.length, level=single)

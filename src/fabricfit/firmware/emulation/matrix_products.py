@@ -23,6 +23,12 @@ from fabricfit.firmware.emulation.weights import KerasWeights
 
 __all__ = ["accumulate", "addition_order", "require_channels_last", "same_padding", "windows"]
 
+_IN_CACHE = 1 << 15
+"""Products of one input that are in memory at once."""
+
+_NARROW = 31
+"""Bits of a number, without its sign, that 32-bit integers hold."""
+
 _BLOCK = 1 << 22
 """Largest number of values of a convolution's windows in memory at once."""
 
@@ -120,14 +126,33 @@ def accumulate(
         return FixedTensor(_wrap(total, accum), accum)
     total = np.broadcast_to(start.values, (inputs.shape[0], matrix.shape[1]))
     if accum.saturation == "WRAP":  # sums may wrap at the end, and in any order
-        total = total.copy()
-        for column, row in zip(inputs.values.T, matrix.values, strict=True):
-            total += shift_right(column[:, None] * row, min(-up, 63), accum.rounding)
-        return FixedTensor(_wrap(total, accum), accum)
+        return FixedTensor(_wrap(_add_shifted(inputs, matrix, start, accum), accum), accum)
     for i in order:
         one = FixedTensor(inputs.values[:, i, None] * matrix.values[i], wide)
         total = cast(add(FixedTensor(total, accum), cast(one, accum)), accum).values
     return FixedTensor(total, accum)
+
+
+def _add_shifted(
+    inputs: FixedTensor, matrix: FixedTensor, start: FixedTensor, accum: Format
+) -> np.ndarray:
+    """Add products that each lose their last bits, modulo a power of two that the accumulator divides."""
+    wide = product_format(inputs.format, matrix.format)
+    drop = wide.fractional - accum.fractional
+    largest = np.abs(inputs.values).max(initial=0) * np.abs(matrix.values).max(initial=0)
+    narrow = max(int(largest).bit_length(), accum.width - 1, drop) <= _NARROW
+    kind = np.int32 if narrow else np.int64
+    weights, rows = matrix.values.astype(kind), len(inputs.values)
+    total = np.empty((weights.shape[1], rows), kind)
+    total[:] = start.values[:, None]
+    size = max(1, _IN_CACHE // weights.shape[1])
+    for first in range(0, rows, size):
+        part = slice(first, first + size)
+        sums, columns = total[:, part], inputs.values[part].T.astype(kind)
+        for column, row in zip(columns, weights, strict=True):
+            if row.any():
+                sums += shift_right(row[:, None] * column, min(drop, 63), accum.rounding)
+    return total.T.astype(np.int64)
 
 
 def addition_order(n_in: int, reuse_factor: int, strategy: str) -> list[int]:
