@@ -211,7 +211,11 @@ def test_a_sweep_is_one_training(model, data, tmp_path):
     for point in found.points:
         assert point.load().count_params() == model.count_params()
     partly = fabricfit.sweep(
-        softmax_of(model), None, [Budget(dsp=3), Budget(dsp=2)], *data, settings(tmp_path, epochs=4)
+        softmax_of(model),
+        None,
+        [Budget(dsp=3), Budget(dsp=2)],
+        *data,
+        settings(tmp_path / "partly", epochs=4, loss_fn="sparse_categorical_crossentropy"),
     )
     assert [bool(point.error) for point in partly.points] == [False, True]
     again = fabricfit.sweep(

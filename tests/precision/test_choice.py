@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from fabricfit.errors import InfeasibleError
 from fabricfit.precision.adders import count_adders
-from fabricfit.precision.choice import choose_point
+from fabricfit.precision.choice import choose_point, count_point
 from fabricfit.precision.formats import find_extremes, find_tensor_formats
 from tests.marks import ON_ONE_BACKEND
 from tests.precision.test_training import prepared, samples, trained
@@ -26,8 +28,9 @@ def test_the_best_point_within_the_budget_is_chosen():
         formats = find_tensor_formats(made, find_extremes(made, inputs))
         counted.append((point, sum(count_adders(made, formats).values())))
     costs = sorted(cost for _, cost in counted)
+    count = partial(count_point, made, engine, inputs=inputs)
     for budget in (costs[-1] + 1, costs[len(costs) // 2], costs[0]):
-        chosen = choose_point(made, engine, front, budget, inputs)
+        chosen = choose_point(front, budget, count)
         fitting = [point for point, cost in counted if cost <= budget]
         near = [point.metric for point in fitting if point.cost <= 1.1 * budget]
         assert chosen.total <= budget and chosen.point in fitting
@@ -35,4 +38,4 @@ def test_the_best_point_within_the_budget_is_chosen():
         for ours, theirs in zip(engine.get_weights(), chosen.point.weights, strict=True):
             assert (ours == theirs).all()
     with pytest.raises(InfeasibleError, match="no network of the Pareto front"):
-        choose_point(made, engine, front, 0.2 * costs[0], inputs)
+        choose_point(front, 0.2 * costs[0], count)

@@ -21,6 +21,7 @@ from fabricfit.layers.units import Replacement, UnitFlow
 
 __all__ = [
     "LayerFamily",
+    "count_positions",
     "families",
     "family_of",
     "family_of_node",
@@ -280,6 +281,23 @@ def family_of_node(class_name: str) -> LayerFamily | None:
     """Return the family that knows the code of a node class of hls4ml's graph, if there is one."""
     known = _NODES.get(class_name)
     return known[0] if known else None
+
+
+def count_positions(call: Call) -> int:
+    """Return how often a call applies its layer's kernel to a sample: once for each position of the results.
+
+    Parameters
+    ----------
+    call
+        A call of a layer that has a kernel.
+    """
+    family = family_of(call.layer)
+    assert family is not None
+    kernel = family.kernels(call.layer)[0]
+    if kernel.positions is not None:
+        return kernel.positions
+    results = int(np.prod([size or 1 for size in call.output.shape[1:]]))
+    return max(results // kernel.axes.n_columns, 1)
 
 
 def scale_and_offset_of(layer: Any) -> tuple[np.ndarray, np.ndarray] | None:

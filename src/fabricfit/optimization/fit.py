@@ -189,6 +189,7 @@ def fit(
         reuse=reuse,
         documents=documents,
         given=given,
+        hls_config=realized.config,
     )
     result = run(setup)
     realized = _realize_result(setup, attributes, config, counted)

@@ -95,6 +95,7 @@ def _make_report(
         budget=setup.target.budget_limits,
         trials=state.tuned.trials if state.tuned else (),
         derivatives=setup.levels.derivatives,
+        evaluated="" if setup.hardware is None else setup.hardware.text,
     )
 
 

@@ -298,7 +298,7 @@ class Run:
             return level(False, np.nan, (), 0, str(error))
         self.recorder.mark("frozen", sparsity=sparsity, resources=list(used))
         # On the way to the target, what is as good as before the run is good enough.
-        enough = setup.baseline if sparsity < self.scheduler.upper_bound else None
+        enough = setup.float_baseline if sparsity < self.scheduler.upper_bound else None
         epochs = settings.epochs - settings.rewinding_epochs
         try:
             trained = self._train(epochs, enough=enough)

@@ -18,6 +18,7 @@ from fabricfit.network.cloning import copy_model
 from fabricfit.network.reader import Arrays, Network, read
 from fabricfit.objectives import Objective, ObjectiveLike, as_objective
 from fabricfit.optimization.eligible_layers import Decisions, decide
+from fabricfit.optimization.hardware_metric import HardwareMetric
 from fabricfit.optimization.levels import LevelSelector
 from fabricfit.optimization.result import OptimizationResult
 from fabricfit.optimization.reuse import Start, fingerprint
@@ -65,8 +66,10 @@ class RunSetup:
         Samples to train on, with the teacher's outputs where the run distills; and samples to evaluate on.
     engine
         Trains and evaluates a copy of the model throughout the run.
-    metric, baseline
-        The validation metric, and its value for the model that came in.
+    metric, float_baseline
+        The validation metric, and its value for the model that came in, in floats.
+    hardware
+        The metric of the network that hls4ml builds; None for a run that is not for hardware.
     target, levels
         What a level allows; and what chooses and freezes weights there.
     ranges
@@ -91,7 +94,7 @@ class RunSetup:
     validation: Dataset
     engine: Engine
     metric: ModelMetric
-    baseline: float
+    float_baseline: float
     target: Target
     levels: LevelSelector
     ranges: DataRanges
@@ -100,6 +103,14 @@ class RunSetup:
     finish: Finish | None
     documents: Mapping[str, str]
     given: GivenDesign | None = None
+    hardware: HardwareMetric | None = None
+
+    @property
+    def baseline(self) -> float:
+        """The metric of the model that came in, as levels are judged: quantized, where that is known."""
+        if self.hardware is None or self.hardware.first is None:
+            return self.float_baseline
+        return self.hardware.first
 
     @property
     def threshold(self) -> float | None:
@@ -153,12 +164,17 @@ class RunSetup:
             self.engine.set_weights(present)
 
     def evaluate_weights(self, weights: list[np.ndarray]) -> float:
-        """Return the validation metric of the model with other weights than its present ones."""
+        """Return the metric of other weights than the present ones, of the network that hls4ml builds."""
         present = self.engine.get_weights()
         self.engine.set_weights(weights)
-        value = self.engine.evaluate(self.validation, self.metric)
+        value = self._evaluate_present()
         self.engine.set_weights(present)
         return value
+
+    def _evaluate_present(self) -> float:
+        if self.hardware is not None and self.hardware.is_exact:
+            return self.hardware(self.engine.network, np.nan)
+        return self.engine.evaluate(self.validation, self.metric)
 
     def evaluate_model(self, model: keras.Model) -> float:
         """Return the validation metric of a model; one of the run's own shapes is not compiled again."""
@@ -182,6 +198,7 @@ def set_up(
     reuse: OptimizationResult | None = None,
     documents: Mapping[str, str] | None = None,
     given: GivenDesign | None = None,
+    hls_config: Mapping[str, Any] | None = None,
 ) -> RunSetup:
     """Check what a run is given, and build what it works with; nothing is trained or written.
 
@@ -199,6 +216,8 @@ def set_up(
         What is done to the weights at the end, and before a level is evaluated.
     given
         What is reported of the time before the run.
+    hls_config
+        How hls4ml builds the network, whose metric is then that of levels and of the result.
 
     Raises
     ------
@@ -234,10 +253,13 @@ def set_up(
         ranges=ranges,
         fingerprint=identity,
         start=_check_start(reuse, identity),
-        baseline=evaluate_baseline(engine, validation, metric),
+        float_baseline=evaluate_baseline(engine, validation, metric),
         finish=finish,
         documents=dict(documents or {}),
         given=given,
+        hardware=None
+        if hls_config is None
+        else HardwareMetric(engine.network, hls_config, validation, metric, engine.hard_loss),
     )
 
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from fabricfit.errors import FabricFitError, InfeasibleError, MissingExtraError
-from fabricfit.firmware.quantized_network import QuantizedNetwork
+from fabricfit.errors import InfeasibleError
 from fabricfit.hardware.adder_graphs import enclosed_bits
 from fabricfit.hardware.budget import Budget
 from fabricfit.network.configuration import open_configuration
 from fabricfit.network.reader import read
+from fabricfit.optimization.hardware_metric import HardwareMetric
 from fabricfit.optimization.outcome import save_model
 from fabricfit.optimization.result import OptimizationResult
 from fabricfit.optimization.run import recorded
@@ -37,10 +37,12 @@ __all__ = ["TrainedFront", "fit_trained"]
 
 logger = logging.getLogger(__name__)
 
+_NEAR = 1.25
+"""How far a network's adders may be above what was foreseen for them so that it is counted as a whole."""
 
-@dataclass(frozen=True, eq=False)
+
 class TrainedFront:
-    """The Pareto front of a training of precision, with all that makes networks of it.
+    """The Pareto front of a training of precision, and the networks that it holds, each built once.
 
     Parameters
     ----------
@@ -50,49 +52,40 @@ class TrainedFront:
         Its points.
     """
 
-    setup: TrainedSetup
-    front: Front
-
-    @property
-    def trained(self) -> tuple[Any, Any]:
-        """The model that trained its precision, and what trained it."""
-        return self.setup.made, self.setup.engine
-
-    @property
-    def inputs(self) -> list[np.ndarray]:
-        """What number formats hold: an array for each input."""
-        return self.setup.inputs
+    def __init__(self, setup: TrainedSetup, front: Front) -> None:
+        self.setup, self.front = setup, front
+        self._choices: dict[int, Choice] = {}
+        self._designs: dict[int, TrainedDesign] = {}
 
     @property
     def points(self) -> tuple[ParetoPoint, ...]:
         """All points, the cheapest first."""
         return tuple(
             ParetoPoint(
-                point.metric, self.resources(point), point.epoch + 1, partial(self.build, point)
+                point.metric, self._estimate(point), point.epoch + 1, partial(self.build, point)
             )
             for point in self.front
         )
 
     def build(self, point: Point) -> TrainedDesign:
         """Return the design of a point."""
-        return self.design(count_point(*self.trained, point, self.inputs))
+        if point.epoch not in self._designs:
+            setup, choice = self.setup, self.count(point)
+            counter = setup.counter
+            setup.engine.set_weights(point.weights)
+            delivery = deliver(setup.made, setup.inputs, counter.strategies, choice.formats)
+            self._designs[point.epoch] = counter.count(delivery, choice.luts)
+        return self._designs[point.epoch]
 
-    def resources(self, point: Point) -> tuple[float, ...]:
-        """Return the estimated usage of a point."""
-        names = self.setup.counter.resources
-        found = [
-            n + point.cost * (r == "lut") for r, n in zip(names, self.setup.others, strict=True)
-        ]
-        return tuple(float(each) for each in found)
+    def count(self, point: Point) -> Choice:
+        """Return a point with its number formats and its counted adders."""
+        if point.epoch not in self._choices:
+            setup = self.setup
+            found = count_point(setup.made, setup.engine, point, setup.inputs)
+            self._choices[point.epoch] = found
+        return self._choices[point.epoch]
 
-    def design(self, choice: Choice) -> TrainedDesign:
-        """Return the design of a point whose weights the model has."""
-        setup = self.setup
-        counter = setup.counter
-        delivery = deliver(setup.made, setup.inputs, counter.strategies, choice.formats)
-        return counter.count(delivery, choice.luts)
-
-    def fit(self, place: int) -> tuple[Choice, TrainedDesign]:
+    def fit(self, place: int) -> tuple[Point, TrainedDesign]:
         """Return the best point within one of the run's budgets, and its design.
 
         Raises
@@ -100,16 +93,20 @@ class TrainedFront:
         InfeasibleError
             There is none.
         """
-        setup, designs = self.setup, dict[int, TrainedDesign]()
-        limits = setup.limits(setup.budgets[place])
+        setup = self.setup
+        limits, luts = setup.limits(setup.budgets[place]), setup.adders[place]
 
         def fits(choice: Choice) -> bool:
-            designs[choice.point.epoch] = self.design(choice)
-            return bool((designs[choice.point.epoch].total <= limits).all())
+            near = choice.total <= _NEAR * luts  # others cannot fit, and need not be built
+            return near and bool((self.build(choice.point).total <= limits).all())
 
-        luts, enough = setup.adders[place], setup.threshold
-        chosen = choose_point(*self.trained, self.front, luts, setup.inputs, fits, enough)
-        return chosen, designs[chosen.point.epoch]
+        chosen = choose_point(self.front, luts, self.count, fits, setup.threshold)
+        return chosen.point, self.build(chosen.point)
+
+    def _estimate(self, point: Point) -> tuple[float, ...]:
+        """Return the estimated usage of a point."""
+        pairs = zip(self.setup.counter.resources, self.setup.others, strict=True)
+        return tuple(float(other + point.cost * (name == "lut")) for name, other in pairs)
 
 
 def fit_trained(setup: TrainedSetup) -> list[OptimizationResult | InfeasibleError]:
@@ -186,9 +183,13 @@ def _train(setup: TrainedSetup, recorder: Recorder) -> Front:
 def _conclude(front: TrainedFront, place: int, recorder: Recorder) -> OptimizationResult:
     """Choose a point for a budget; write its model, configuration and report."""
     setup = front.setup
-    choice, design = front.fit(place)
-    metric = _evaluate_quantized(setup, design, choice.point.metric)
-    report = _make_report(front, place, choice, design, metric)
+    point, design = front.fit(place)
+    network = read(design.model)
+    config = open_configuration(design.hls_config, network)
+    loss = setup.engine.hard_loss
+    hardware = HardwareMetric(network, config, setup.validation, setup.metric, loss)
+    metric = point.metric if hardware.first is None else hardware.first
+    report = replace(_make_report(front, place, design, metric), evaluated=hardware.text)
     recorder.write_json(HLS_CONFIG, design.hls_config)
     recorder.write_json(REPORT, report.to_dict())
     save_model(recorder, design.model)
@@ -204,25 +205,8 @@ def _conclude(front: TrainedFront, place: int, recorder: Recorder) -> Optimizati
     )
 
 
-def _evaluate_quantized(setup: TrainedSetup, design: TrainedDesign, trained: float) -> float:
-    """Return the validation metric of a design bit for bit; that of training where hls4ml is missing."""
-    network = read(design.model)
-    try:
-        built = QuantizedNetwork(network, open_configuration(design.hls_config, network))
-        values = built.evaluate(setup.validation, setup.metric, setup.engine.hard_loss)
-    except MissingExtraError as error:
-        logger.warning("the metric is that of training, not of hls4ml's network: %s", error)
-        return trained
-    except FabricFitError as error:
-        logger.warning(
-            "the metric is that of training, since the network is not emulated: %s", error
-        )
-        return trained
-    return float(np.mean([*values.values()]))
-
-
 def _make_report(
-    front: TrainedFront, place: int, choice: Choice, design: TrainedDesign, metric: float
+    front: TrainedFront, place: int, design: TrainedDesign, metric: float
 ) -> OptimizationReport:
     setup = front.setup
     before, after = setup.given.total, design.total

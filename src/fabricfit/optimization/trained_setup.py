@@ -15,6 +15,7 @@ from fabricfit.description.strategies import canonical_strategy
 from fabricfit.errors import InfeasibleError, InvalidInputError, require, unknown_name
 from fabricfit.hardware.budget import Budget
 from fabricfit.hls4ml.config import read_io_type
+from fabricfit.layers.calls import Call
 from fabricfit.losses import ModelLoss, ModelMetric
 from fabricfit.network.batch_norm import fold_normalizations
 from fabricfit.network.buildable import list_limits, refuse_limits
@@ -23,6 +24,7 @@ from fabricfit.network.configuration import state_every_call, without_layers
 from fabricfit.network.describe import describe_for_hls4ml
 from fabricfit.network.estimation import describe_as_built
 from fabricfit.network.reader import Network, read
+from fabricfit.network.rewiring import rewire
 from fabricfit.network.scalings import replace_scalings
 from fabricfit.objectives.fpga import FPGAResources
 from fabricfit.optimization.reuse import fingerprint
@@ -201,7 +203,7 @@ def set_up_trained(
     objective = FPGAResources(first.resources, family=first.family)
     built, asked = describe_as_built(whole, with_defaults(config, "Latency"))
     given = GivenDesign.of(asked, built.kernel_arrays(), objective)
-    network = replace_scalings(fold_normalizations(whole))
+    network = _flatten(replace_scalings(fold_normalizations(whole)))
     config = copy.deepcopy(config)
     without_layers(config, whole, whole.layers.keys() - network.layers.keys())
     state_every_call(config, network)
@@ -262,6 +264,17 @@ def set_up_trained(
         ),
         documents=dict(documents or {}),
     )
+
+
+def _flatten(network: Network) -> Network:
+    """Return a network without nested models: between their layers there is to be room for rounding."""
+    if not network.graph.nested:
+        return network
+
+    def call(_: Call, layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return layer(*args, **kwargs)
+
+    return read(rewire(network, call, lambda _, symbol: symbol))
 
 
 def _check(settings: OptimizationSettings) -> None:

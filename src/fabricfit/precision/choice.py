@@ -52,10 +52,14 @@ def count_point(made: PrecisionModel, engine: Engine, point: Point, inputs: Inpu
 
     Parameters
     ----------
-    made, engine, inputs
-        As for :func:`choose_point`.
+    made
+        The model that trained its precision.
+    engine
+        What trained it.
     point
         The point.
+    inputs
+        An array for each input: what occurs in them is what the formats hold.
     """
     engine.set_weights(point.weights)
     formats = find_tensor_formats(made, find_extremes(made, inputs))
@@ -63,28 +67,22 @@ def count_point(made: PrecisionModel, engine: Engine, point: Point, inputs: Inpu
 
 
 def choose_point(
-    made: PrecisionModel,
-    engine: Engine,
     front: Front,
     luts: float,
-    inputs: Inputs,
+    count: Callable[[Point], Choice],
     fits: Callable[[Choice], bool] | None = None,
     enough: float | None = None,
 ) -> Choice:
-    """Return the best point of a front that is within a budget; the model has its weights then.
+    """Return the best point of a front that is within a budget.
 
     Parameters
     ----------
-    made
-        The model that trained its precision.
-    engine
-        What trained it.
     front
-        Its Pareto front, with estimated costs.
+        The Pareto front, with estimated costs.
     luts
         The LUTs of adders that are allowed.
-    inputs
-        An array for each input: what occurs in them is what the formats hold.
+    count
+        Counts a point: :func:`count_point` of the model and the inputs.
     fits
         Whether a point is within the budget; by default, whether its adders are.
     enough
@@ -100,7 +98,7 @@ def choose_point(
     """
     least = np.inf
     for point in _list_candidates(front, luts, enough):
-        choice = count_point(made, engine, point, inputs)
+        choice = count(point)
         if fits(choice) if fits is not None else choice.total <= luts:
             return choice
         least = min(least, choice.total)

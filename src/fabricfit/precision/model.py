@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from fabricfit.layers.calls import Call
-from fabricfit.layers.family import family_of
+from fabricfit.layers.family import count_positions, family_of
 from fabricfit.network.graph import Graph
 from fabricfit.network.reader import Network
 from fabricfit.network.rewiring import rewire
@@ -134,7 +134,7 @@ class _Builder:
                 self.price,
                 start=self.weight_bits,
                 instances=self.network.times_called[name]
-                * (_count_positions(call) if self.in_parallel else 1),
+                * (count_positions(call) if self.in_parallel else 1),
                 name=f"{layer.name}_weights",
             )
         return self.weights[name](symbol, *args[1:], **kwargs)
@@ -222,12 +222,3 @@ def _keeps_grid(call: Call) -> bool:
         and len(call.inputs) == 1 == len(call.outputs)
         and family.keeps_grid(call.layer)
     )
-
-
-def _count_positions(call: Call) -> int:
-    """Return how often a call's kernel is applied to a sample: in parallel, as each result has its adders."""
-    (kernel,) = family_of(call.layer).kernels(call.layer)[:1]  # type: ignore[union-attr]
-    if kernel.positions is not None:
-        return kernel.positions
-    results = int(np.prod([size or 1 for size in call.output.shape[1:]]))
-    return max(results // kernel.axes.n_columns, 1)

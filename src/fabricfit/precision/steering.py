@@ -30,6 +30,9 @@ _GAIN, _LARGEST_STEP = 0.15, 0.2
 _CYCLE = 40
 """Epochs in a cycle of learning rates, about."""
 
+_LEAST_CYCLES, _SHORTEST = 6, 10
+"""Cycles that a short training has, and epochs that each has at least: each ends with a network of use."""
+
 _LEVEL_PART, _LEVEL_CYCLES = 0.25, 3
 """Part of the epochs, and cycles at most, that stay at the cost of a single budget."""
 
@@ -117,7 +120,7 @@ def plan_cycles(epochs: int, learning_rate: float) -> RateCycles:
     learning_rate
         The optimizer's own: a cycle falls from 5 times as much to half as much.
     """
-    cycles = max(round(epochs / _CYCLE), 1)
+    cycles = max(round(epochs / _CYCLE), min(_LEAST_CYCLES, epochs // _SHORTEST), 1)
     return RateCycles(-(-epochs // cycles), _HIGH * learning_rate, _LOW * learning_rate)
 
 

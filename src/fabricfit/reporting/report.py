@@ -179,6 +179,8 @@ class OptimizationReport:
         Choices that the search for regularization strengths tried.
     formats
         Number formats of the layers whose precision was trained.
+    evaluated
+        What the metric is of, as a part of a sentence; ``''`` for the Keras model.
     """
 
     units: tuple[str, ...]
@@ -195,6 +197,7 @@ class OptimizationReport:
     trials: tuple[Trial, ...] = ()
     derivatives: str = ""
     formats: tuple[LayerFormats, ...] = ()
+    evaluated: str = ""
 
     @property
     def skipped(self) -> dict[str, str]:
@@ -263,6 +266,7 @@ class OptimizationReport:
             trials=tuple(Trial.from_dict(each) for each in values["trials"]),
             derivatives=read_text(values["derivatives"]),
             formats=tuple(LayerFormats.from_dict(each) for each in values.get("formats", ())),
+            evaluated=read_text(values.get("evaluated", "")),
         )._check_units()
 
     def _check_units(self) -> OptimizationReport:
@@ -334,6 +338,8 @@ class OptimizationReport:
             f"{self.metric_name}: {self.metric_before:.4f} before, {self.metric_after:.4f} after"
             + demand
         )
+        if self.evaluated:
+            lines.append(f"{self.metric_name} is of {self.evaluated}")
         if self.derivatives:
             lines.append(f"ranked by second derivatives: {self.derivatives}")
         return "\n".join(lines)
