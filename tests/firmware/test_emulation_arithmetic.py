@@ -286,3 +286,29 @@ def test_weights_go_through_the_decimals_of_hls4ml():
     assert quantize_as_written([0.49999], Format(8, 5)).to_float() == [0.5]
     assert quantize_as_written([0.4994], Format(8, 5)).to_float() == [0.375]
     assert quantize_as_written([-0.625], Format(8, 5)).to_float() == [-0.625]
+
+
+@given(
+    st.integers(0, 2**16),
+    st.sampled_from([(16, 6), (18, 8), (30, 12)]),
+    st.sampled_from(["TRN", "RND", "RND_CONV", "TRN_ZERO"]),
+    st.sampled_from([(9, 4), (16, 6), (33, 20)]),
+)
+def test_sums_that_wrap_are_what_they_are_product_by_product(seed, given_format, rounding, accum):
+    rng = np.random.default_rng(seed)
+    form = Format(*given_format)
+    low, high = form.limits
+    inputs, matrix = (
+        FixedTensor(rng.integers(low, high, shape, endpoint=True), form)
+        for shape in ((5, 7), (7, 3))
+    )
+    sums = Format(*accum, rounding=rounding)
+    bias = FixedTensor(rng.integers(-9, 9, 3), form)
+    found = accumulate(inputs, matrix, bias, sums, range(7)).values
+    total = cast(bias, sums).values + np.zeros((5, 1), np.int64)
+    for i in range(7):
+        one = multiply(
+            FixedTensor(inputs.values[:, [i]], form), FixedTensor(matrix.values[[i]], form)
+        )
+        total = cast(add(FixedTensor(total, sums), cast(one, sums)), sums).values
+    np.testing.assert_array_equal(found, total)

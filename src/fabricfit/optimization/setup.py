@@ -259,8 +259,31 @@ def set_up(
         given=given,
         hardware=None
         if hls_config is None
-        else HardwareMetric(engine.network, hls_config, validation, metric, engine.hard_loss),
+        else _make_hardware_metric(engine, decisions, finish, hls_config, validation, metric),
     )
+
+
+def _make_hardware_metric(
+    engine: Engine,
+    decisions: Decisions,
+    finish: Finish | None,
+    hls_config: Mapping[str, Any],
+    validation: Dataset,
+    metric: ModelMetric,
+) -> HardwareMetric:
+    """Return the metric of the network that hls4ml builds, of the model as it came in.
+
+    Where that cannot be emulated as it is, as with distributed arithmetic, which builds weights of any
+    precision, it is that of the model with the weights that would be handed out.
+    """
+    made = HardwareMetric(engine.network, hls_config, validation, metric, engine.hard_loss)
+    if made.is_exact or finish is None:
+        return made
+    present = engine.get_weights()
+    finish(engine.network, decisions.attributes)
+    made = HardwareMetric(engine.network, hls_config, validation, metric, engine.hard_loss)
+    engine.set_weights(present)
+    return made
 
 
 def _check_scheduler(scheduler: Any) -> OptimizationScheduler:
