@@ -219,3 +219,16 @@ def test_help_waits_for_no_library():
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_precision_is_trained_from_the_command_line(job, command, tmp_path):
+    pytest.importorskip("alkaid.trace")
+    words = ["optimize", job.model, "--data", job.folder / "data.npz", "--lut", 20_000]
+    trained = [*words, "--precision", "trained", "--epochs", 12, "--batch-size", 64]
+    code, out, _ = command(*trained, "--output", tmp_path / "runs", "--quiet", "--json")
+    assert code == 0
+    report = json.loads(out)["report"]
+    assert report["resources_after"][0] <= 20_000 and report["formats"]
+    code, _, err = command(*words, "--precision", "taken", "--output", tmp_path / "other")
+    assert code == 2 and "precision" in err
+    assert not (tmp_path / "other").exists()

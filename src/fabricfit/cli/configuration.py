@@ -152,6 +152,16 @@ class RunConfig(_Section):
     hls4ml: dict[str, Any] | str | None = Field(
         default=None, description="hls4ml's configuration, or a .json or .yaml file of it."
     )
+    precision: Literal["given", "trained"] = Field(
+        default="given",
+        description="Whether number formats are those of hls4ml's configuration, or are trained.",
+    )
+    granularity: Literal["tensor", "channel"] = Field(
+        default="tensor", description="What has a trained number format of its own."
+    )
+    saturating: Annotated[float, Field(ge=0, lt=1)] = Field(
+        default=0.02, description="Part of the inputs that may saturate, with trained precision."
+    )
     training: TrainingConfig = Field(default_factory=lambda: TrainingConfig())
     levels: LevelsConfig | None = None
     directory: str | None = Field(default=None, description="Where runs make their folders.")
@@ -164,6 +174,8 @@ class RunConfig(_Section):
     def _require_one_goal(self) -> RunConfig:
         if (self.budget is None) == (self.objective is None):
             raise ValueError("exactly one of a budget and an objective is needed")
+        if self.precision == "trained" and (self.budget is None or self.levels is not None):
+            raise ValueError("trained precision needs a budget, and has no levels")
         return self
 
 

@@ -76,7 +76,8 @@ def optimize(
     train, validation = load_data(config.data)
     settings = _make_settings(config.training, directory or config.directory, resume, verbose)
     text = dump(config)
-    hls_config = read_hls4ml(config.hls4ml)
+    trained = config.precision == "trained"
+    hls_config = {} if trained and config.hls4ml is None else read_hls4ml(config.hls4ml)
     if config.budget is not None:
         import fabricfit
 
@@ -89,6 +90,9 @@ def optimize(
             settings,
             scheduler=None if config.levels is None else _make_scheduler(config),
             documents={CONFIGURATION: text},
+            precision=config.precision,
+            granularity=config.granularity,
+            saturating=config.saturating,
         )
     return _optimize_objective(config, model, hls_config, train, validation, settings, text)
 

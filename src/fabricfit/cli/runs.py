@@ -37,10 +37,24 @@ def optimize(
     lut: Annotated[float | None, typer.Option(help="LUTs that may be used.")] = None,
     ff: Annotated[float | None, typer.Option(help="Flip-flops that may be used.")] = None,
     hls_config: HlsConfig = None,
-    epochs: Annotated[int | None, typer.Option(help="Largest number of epochs of a level.")] = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(
+            help="Largest number of epochs of a level; all epochs where precision is trained."
+        ),
+    ] = None,
     batch_size: Annotated[int | None, typer.Option(help="Samples of a training step.")] = None,
     loss: Annotated[str | None, typer.Option(help="Name of a Keras loss.")] = None,
     metric: Annotated[str | None, typer.Option(help="Name of a Keras metric.")] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            help="given: number formats of hls4ml's configuration; trained: trained ones."
+        ),
+    ] = None,
+    granularity: Annotated[
+        str | None, typer.Option(help="tensor or channel: what has a trained format of its own.")
+    ] = None,
     rtol: Annotated[
         float | None,
         typer.Option(
@@ -73,6 +87,8 @@ def optimize(
         "training": _drop_missing(
             epochs=epochs, batch_size=batch_size, loss=loss, metric=metric, rtol=rtol, seed=seed
         ),
+        "precision": precision,
+        "granularity": granularity,
         "directory": output,
         "plugins": plugin,
     }
