@@ -113,7 +113,7 @@ def front_task(seed: int, epochs: int, path: str) -> Task:
         networks = []
         for _, _, weights in kept:
             model.set_weights(weights)
-            trace_minmax(model, known)
+            trace_minmax(model, known, batch_size=len(known))
             networks.append(_read(dense))
         save_networks(Path(path), networks)
         return {"networks": path}

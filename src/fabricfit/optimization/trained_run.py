@@ -6,7 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -24,14 +24,17 @@ from fabricfit.optimization.trained_design import ParetoPoint, TrainedDesign
 from fabricfit.optimization.trained_setup import TrainedSetup
 from fabricfit.precision.adders import count_adders
 from fabricfit.precision.choice import Choice, choose_point, count_point
+from fabricfit.precision.cost import estimate_luts
 from fabricfit.precision.delivery import deliver
 from fabricfit.precision.formats import find_extremes, find_tensor_formats
 from fabricfit.precision.front import Front, Point
+from fabricfit.precision.polish import polish
 from fabricfit.precision.training import train_precision
 from fabricfit.reporting.layer_formats import LayerFormats
 from fabricfit.reporting.report import LayerReport, Level, OptimizationReport
 from fabricfit.run import Recorder
 from fabricfit.run.files import HLS_CONFIG, REPORT
+from fabricfit.samples import Dataset
 
 __all__ = ["TrainedFront", "fit_trained"]
 
@@ -39,6 +42,17 @@ logger = logging.getLogger(__name__)
 
 _NEAR = 1.25
 """How far a network's adders may be above what was foreseen for them so that it is counted as a whole."""
+
+_SMALL = 2500
+"""LUTs of adders up to which networks are polished: with more, there are too many weights to try."""
+
+_REACHES = (1.25, 1.1)
+"""How far above a budget, in parts of it, the best network is polished: that often brings it within."""
+
+_WORTH = 0.12
+"""What all LUTs of a network are worth while it is polished, in units of the loss."""
+
+_POLISHING_SAMPLES, _HEAD = 8192, 2048
 
 
 class TrainedFront:
@@ -56,6 +70,7 @@ class TrainedFront:
         self.setup, self.front = setup, front
         self._choices: dict[int, Choice] = {}
         self._designs: dict[int, TrainedDesign] = {}
+        self._polished: dict[int, Point] = {}
 
     @property
     def points(self) -> tuple[ParetoPoint, ...]:
@@ -69,21 +84,39 @@ class TrainedFront:
 
     def build(self, point: Point) -> TrainedDesign:
         """Return the design of a point."""
-        if point.epoch not in self._designs:
+        if id(point) not in self._designs:
             setup, choice = self.setup, self.count(point)
             counter = setup.counter
             setup.engine.set_weights(point.weights)
             delivery = deliver(setup.made, setup.inputs, counter.strategies, choice.formats)
-            self._designs[point.epoch] = counter.count(delivery, choice.luts)
-        return self._designs[point.epoch]
+            self._designs[id(point)] = counter.count(delivery, choice.luts)
+        return self._designs[id(point)]
 
     def count(self, point: Point) -> Choice:
         """Return a point with its number formats and its counted adders."""
-        if point.epoch not in self._choices:
+        if id(point) not in self._choices:
             setup = self.setup
             found = count_point(setup.made, setup.engine, point, setup.inputs)
-            self._choices[point.epoch] = found
-        return self._choices[point.epoch]
+            self._choices[id(point)] = found
+        return self._choices[id(point)]
+
+    def polish(self, point: Point) -> Point:
+        """Return a point whose single weights were changed where that pays."""
+        if id(point) not in self._polished:
+            setup, made, engine = self.setup, self.setup.made, self.setup.engine
+            engine.set_weights(point.weights)
+            head = [array[:_HEAD] for array in setup.inputs]
+            made.model(setup.network.ends.inputs.pack(head), training=True)  # finds widths
+            rng = np.random.default_rng(setup.settings.seed)
+            polish(made, engine, self._samples, _WORTH / max(point.cost, 1.0), rng)
+            metric = engine.evaluate(setup.validation, setup.metric)
+            found = Point(metric, estimate_luts(made), point.epoch, engine.get_weights())
+            self._polished[id(point)] = found
+        return self._polished[id(point)]
+
+    @cached_property
+    def _samples(self) -> Dataset:
+        return self.setup.training.head(_POLISHING_SAMPLES)
 
     def fit(self, place: int) -> tuple[Point, TrainedDesign]:
         """Return the best point within one of the run's budgets, and its design.
@@ -100,8 +133,18 @@ class TrainedFront:
             near = choice.total <= _NEAR * luts  # others cannot fit, and need not be built
             return near and bool((self.build(choice.point).total <= limits).all())
 
-        chosen = choose_point(self.front, luts, self.count, fits, setup.threshold)
+        chosen = choose_point(self._polish_near(luts), luts, self.count, fits, setup.threshold)
         return chosen.point, self.build(chosen.point)
+
+    def _polish_near(self, luts: float) -> Front:
+        """Return the front with polished points besides, where they are so small that it is quick."""
+        if luts > _SMALL or self.setup.threshold is not None:
+            return self.front
+        front = Front(self.front.increasing, self.front.points)
+        for reach in _REACHES:
+            for point in self.front.within(reach * luts)[:1]:
+                front.points.append(self.polish(point))
+        return front
 
     def _estimate(self, point: Point) -> tuple[float, ...]:
         """Return the estimated usage of a point."""
