@@ -11,10 +11,20 @@ from hypothesis import strategies as st
 from fabricfit.errors import InvalidInputError
 from fabricfit.losses import ModelMetric
 from fabricfit.network.reader import read
+from fabricfit.precision import training
 from fabricfit.precision.cost import estimate_costs, estimate_luts
 from fabricfit.precision.front import Front
 from fabricfit.precision.model import build_precision_model
-from fabricfit.precision.steering import CostPath, RateCycles, next_price
+from fabricfit.precision.start import start_bits
+from fabricfit.precision.steering import (
+    CostPath,
+    RateCycles,
+    first_price,
+    highest_price,
+    next_price,
+    plan_cycles,
+    plan_path,
+)
 from fabricfit.precision.training import PrecisionTraining, train_precision
 from fabricfit.samples import Data
 from fabricfit.training import make_engine
@@ -46,6 +56,27 @@ def test_the_price_rises_where_the_cost_is_too_high(price, cost, target):
     assert (found > price) == (cost > target) or cost == pytest.approx(target)
     assert 0.8 < found / price < 1.25
     assert (next_price(price, cost, target, 50) > found) == (found > price)
+
+
+@given(st.floats(0.01, 10), st.floats(1, 1e7))
+def test_a_price_is_below_what_a_network_of_nothing_saves(loss, bits):
+    assert highest_price(loss, bits) * bits == pytest.approx(loss)
+    assert first_price(loss, bits) < highest_price(loss, bits)
+
+
+@given(st.integers(1, 1000), st.floats(10, 1e6), st.floats(1, 1e6), st.booleans())
+def test_a_plan_has_whole_cycles_and_ends_at_its_cost(epochs, start, end, level):
+    rates = plan_cycles(epochs, 1e-3)
+    cycles = -(-epochs // rates.length)
+    assert 1 <= rates.length <= epochs and (cycles - 1) * rates.length < epochs
+    assert rates.rate(0) == pytest.approx(5e-3) and rates.low == pytest.approx(5e-4)
+    path = plan_path(start, end, epochs, rates.length, level=level)
+    costs = [path.target(epoch) for epoch in range(epochs)]
+    assert costs[0] == max(start, end) and costs == sorted(costs, reverse=True)
+    assert path.is_level(epochs - 1) or not level or epochs < 4
+    assert not level or path.after <= 0.5
+    if level and epochs > 10:
+        assert costs[-1] == pytest.approx(end)
 
 
 def test_rates_fall_in_each_cycle_and_begin_anew():
@@ -93,7 +124,7 @@ def samples(seed=0):
     return Data(X[:512], y[:512]), Data(X[512:], y[512:])
 
 
-def trained(made, engine, checkpointer=None, epochs=60, end=60.0):
+def trained(made, engine, checkpointer=None, epochs=60, end=60.0, count=None):
     data, validation = samples()
     settings = PrecisionTraining(
         CostPath(2000.0, end, epochs, after=0.2), RateCycles(20), batch_size=64, first_kept=4
@@ -107,6 +138,7 @@ def trained(made, engine, checkpointer=None, epochs=60, end=60.0):
         settings,
         increasing=True,
         rng=np.random.default_rng(0),
+        count=count,
         checkpointer=checkpointer,
     )
 
@@ -174,3 +206,47 @@ def test_a_training_that_goes_on_is_the_unbroken_one_bit_for_bit(tmp_path):
     assert [(p.metric, p.cost, p.epoch) for p in found] == [
         (p.metric, p.cost, p.epoch) for p in expected
     ]
+
+
+def test_bits_start_where_weights_and_tensors_are():
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [keras.Input((6,), name="x"), L.Dense(12, "relu", name="a"), L.Dense(3, name="b")]
+    )
+    model.get_layer("a").kernel.assign(model.get_layer("a").kernel / 100)
+    made = build_precision_model(read(model), by_channel=True)
+    X = np.random.default_rng(0).normal(size=(300, 6)).astype("float32") * 16
+    start_bits(made, [X])
+    for name, wrapper in made.weights.items():
+        spread = np.std(keras.ops.convert_to_numpy(model.get_layer(name).kernel))
+        expected = np.round(2 - np.log2(spread))
+        np.testing.assert_array_equal(keras.ops.convert_to_numpy(wrapper.bits[0]), expected)
+    hidden = np.maximum(X @ keras.ops.convert_to_numpy(model.get_layer("a").kernel), 0)
+    for name, numbers in (("x_format", X), ("a_format", hidden)):
+        bits = keras.ops.convert_to_numpy(made.model.get_layer(name).bits)
+        size = np.sqrt(np.mean(numbers**2))
+        np.testing.assert_array_equal(bits, np.round(3 - np.log2(size)))
+
+
+def test_estimates_are_brought_to_what_is_counted_where_the_path_is_level(monkeypatch):
+    made, engine = prepared()
+    steered, estimated, counted = [], [], []
+
+    def record(price, cost, target, epochs):
+        steered.append(cost)
+        estimated.append(estimate_luts(made))
+        return next_price(price, cost, target, epochs)
+
+    def count():
+        counted.append(len(steered))
+        return 2 * estimate_luts(made)
+
+    monkeypatch.setattr(training, "next_price", record)
+    trained(made, engine, epochs=60, count=count)  # cycles of 20 epochs, level from the 49th on
+    assert not counted  # the cycle that ends then is the last one
+    trained(
+        made, engine, epochs=100, count=count
+    )  # the 80th ends a cycle, and the level part is begun
+    ratios = np.divide(steered[59:], estimated[59:])
+    np.testing.assert_allclose(ratios[:79], 1.0)
+    np.testing.assert_allclose(ratios[79:], 2.0)

@@ -74,6 +74,25 @@ def test_events_tell_where_a_run_stands():
     assert "310 of 400, budget 220" in shown
 
 
+def test_a_training_of_precision_tells_epochs_cost_and_time():
+    baseline = ("baseline", {**BASELINE[1], "units": ["DSP", "LUT"], "threshold": None})
+    events = [
+        ("begun", {}),
+        baseline,
+        ("training", {"epochs": 10, "resources": [0.0, 50.0]}),
+        ("epoch", {"epoch": 0, "loss": 1.0, "metric": 0.5, "cost": 900.0}),
+        ("epoch", {"epoch": 3, "loss": 0.9, "metric": 0.6, "cost": 400.0}),
+    ]
+    status = Status.of(records(*events))
+    assert status.trains_precision and status.used == (0.0, 450.0)
+    assert status.share_done == pytest.approx(0.4)
+    assert status.seconds_left(105.0) == pytest.approx((105.0 - 103.0) * 0.6 / 0.4)
+    shown = text_of(status, 105.0)
+    assert "Training precision" in shown and "epoch 4 of 10" in shown and "left" in shown
+    done = Status.of(records(*events, ("finished", {"metric": 0.6, "resources": [0.0, 440.0]})))
+    assert done.is_finished and not done.trains_precision and done.used == (0.0, 440.0)
+
+
 def test_a_finished_run_is_shown_with_its_levels():
     status = Status.of(records(*EVENTS))
     assert status.is_finished and status.share_done == 1.0 and status.seconds_left(1e9) == 0

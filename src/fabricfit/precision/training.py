@@ -141,7 +141,8 @@ def train_precision(
         if epoch >= settings.first_kept or epoch == path.epochs - 1:
             front.offer(value, state.cost, epoch, engine.get_weights)
         ends_cycle = (epoch + 1) % settings.rates.length == 0
-        if count is not None and ends_cycle and path.is_level(epoch + 1):
+        goes_on = epoch + 1 < path.epochs and path.is_level(epoch + 1)
+        if count is not None and ends_cycle and goes_on:
             state.counted = count() / max(state.cost, 1.0)
         state.epoch = epoch + 1
         if checkpointer is not None:
