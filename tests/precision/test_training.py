@@ -56,6 +56,8 @@ def test_the_price_rises_where_the_cost_is_too_high(price, cost, target):
     assert (found > price) == (cost > target) or cost == pytest.approx(target)
     assert 0.8 < found / price < 1.25
     assert (next_price(price, cost, target, 50) > found) == (found > price)
+    assert next_price(price, cost, target, fell=0.1) <= found
+    assert next_price(price, cost, target, fell=-0.1) >= found
 
 
 @given(st.floats(0.01, 10), st.floats(1, 1e7))
@@ -232,10 +234,10 @@ def test_estimates_are_brought_to_what_is_counted_where_the_path_is_level(monkey
     made, engine = prepared()
     steered, estimated, counted = [], [], []
 
-    def record(price, cost, target, epochs):
+    def record(price, cost, target, epochs, fell):
         steered.append(cost)
         estimated.append(estimate_luts(made))
-        return next_price(price, cost, target, epochs)
+        return next_price(price, cost, target, epochs, fell=fell)
 
     def count():
         counted.append(len(steered))

@@ -38,9 +38,9 @@ from fabricfit.precision.delivery import deliver
 from fabricfit.precision.formats import find_input_limits
 from fabricfit.precision.model import PrecisionModel, build_precision_model
 from fabricfit.precision.start import start_bits
-from fabricfit.precision.steering import plan_cycles, plan_path
+from fabricfit.precision.steering import plan_cycles, plan_pace, plan_path
 from fabricfit.precision.training import PrecisionTraining
-from fabricfit.samples import Dataset
+from fabricfit.samples import Data, Dataset
 from fabricfit.training import Engine, check_against_model, fresh_optimizer, make_engine
 
 __all__ = ["GRANULARITIES", "TrainedFormats", "TrainedSetup", "set_up_trained"]
@@ -229,7 +229,8 @@ def set_up_trained(
             adders.append(np.nan)
     if len(impossible) == len(budgets):
         raise impossible[0]
-    plan = _make_plan(settings, design.luts_of_adders, adders)
+    steps = _count_steps(training, settings.batch_size)
+    plan = _make_plan(settings, design.luts_of_adders, adders, steps)
     identity = fingerprint(network.model, {}, training, validation, settings)
     goal = {
         "target": "trained precision",
@@ -384,7 +385,7 @@ def _allowed_adders(
 
 
 def _make_plan(
-    settings: OptimizationSettings, start: float, adders: Sequence[float]
+    settings: OptimizationSettings, start: float, adders: Sequence[float], steps: int
 ) -> PrecisionTraining:
     """Return the path of costs and the rates: level at the end for one budget, on its way for several."""
     epochs, single = settings.epochs, len(adders) == 1 and settings.rtol is None
@@ -394,4 +395,12 @@ def _make_plan(
     ample = _AMPLE if settings.rtol is None else _CHEAP
     end = max(min(least, ample * start), 1.0)
     path = plan_path(start, end, epochs, rates.length, level=single)
-    return PrecisionTraining(path, rates, settings.batch_size, min(_FIRST_KEPT, epochs // 4))
+    pace, first = plan_pace(rates, epochs, steps), min(_FIRST_KEPT, epochs // 4)
+    return PrecisionTraining(path, rates, settings.batch_size, first, pace)
+
+
+def _count_steps(data: Dataset, batch_size: int) -> int:
+    """Return the steps of an epoch."""
+    if isinstance(data, Data):
+        return -(-len(data) // batch_size)
+    return sum(1 for _ in data.batches(batch_size))

@@ -18,6 +18,7 @@ __all__ = [
     "highest_price",
     "next_price",
     "plan_cycles",
+    "plan_pace",
     "plan_path",
 ]
 
@@ -33,11 +34,17 @@ _CYCLE = 40
 _LEAST_CYCLES, _SHORTEST = 6, 10
 """Cycles that a short training has, and epochs that each has at least: each ends with a network of use."""
 
+_WAY, _LONGEST_WAY = 15.0, 0.5
+"""Bits that a training should be able to go, there and back; and in an epoch, with help, at most."""
+
 _LEVEL_PART, _LEVEL_CYCLES = 0.25, 3
 """Part of the epochs, and cycles at most, that stay at the cost of a single budget."""
 
 _HIGH, _LOW = 5.0, 0.5
 """The highest and the lowest rate of a cycle, in terms of the optimizer's own."""
+
+_AHEAD = 10.0
+"""Epochs that are looked ahead."""
 
 _WHOLE_TRAINING, _FASTEST = 450, 5.0
 """Epochs for which these hold; a shorter training steers faster, by this factor at most."""
@@ -142,6 +149,23 @@ def plan_path(start: float, end: float, epochs: int, cycle: int, *, level: bool)
     return CostPath(max(start, end), end, epochs, after=min(after, 0.5))
 
 
+def plan_pace(rates: RateCycles, epochs: int, steps: int) -> float:
+    """Return how much further than the optimizer bits have to go so that they can arrive.
+
+    Adam moves a bit by a learning rate in a step, at most.
+
+    Parameters
+    ----------
+    rates
+        The learning rates.
+    epochs, steps
+        All epochs, and the steps of each.
+    """
+    reach = steps * sum(rates.rate(epoch) for epoch in range(epochs))
+    wanted, most = _WAY / max(reach, 1e-9), _LONGEST_WAY / max(steps * rates.high, 1e-9)
+    return max(min(wanted, most), 1.0)
+
+
 def first_price(loss: float, bits: float) -> float:
     """Return a price to begin with, at which all bits together cost a small part of the loss.
 
@@ -168,7 +192,14 @@ def highest_price(loss: float, bits: float) -> float:
     return max(abs(loss), 1e-6) / max(bits, 1.0)
 
 
-def next_price(price: float, cost: float, target: float, epochs: int = _WHOLE_TRAINING) -> float:
+def next_price(
+    price: float,
+    cost: float,
+    target: float,
+    epochs: int = _WHOLE_TRAINING,
+    *,
+    fell: float = 0.0,
+) -> float:
     """Return the price for the next epoch: higher where the cost is above its target, else lower.
 
     Parameters
@@ -181,8 +212,11 @@ def next_price(price: float, cost: float, target: float, epochs: int = _WHOLE_TR
         What it should cost.
     epochs
         Epochs of the whole training.
+    fell
+        By how much the logarithm of the cost fell more than that of the target in the last epoch: bits follow
+        a price slowly, so that what falls fast enough needs no higher one.
     """
     pace = min(max(_WHOLE_TRAINING / epochs, 1.0), _FASTEST)
-    error = math.log(max(cost, 1.0) / max(target, 1.0))
+    error = math.log(max(cost, 1.0) / max(target, 1.0)) - _AHEAD * fell / pace
     step = min(max(_GAIN * error, -_LARGEST_STEP), _LARGEST_STEP)
     return price * math.exp(pace * step)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,14 +23,23 @@ from fabricfit.precision.steering import (
     next_price,
 )
 from fabricfit.run import Checkpointer
-from fabricfit.samples import Dataset
+from fabricfit.samples import Data, Dataset
 from fabricfit.training.engine import Engine
 from fabricfit.training.fine_tuning import check_finite, pack_training, restore_training
 
 __all__ = ["PrecisionTraining", "train_precision"]
 
+_HEAD = 256
+"""Samples by which a network is known to be alive."""
+
+_RELIEF = 0.2
+"""What is left of the price after an epoch that let a layer die, which is taken back."""
+
 _BITS_BELOW, _BITS_ABOVE = 8, 6
 """How far trained bits may go from where they started."""
+
+_BITS_BELOW_WHOLE = 3
+"""How far those of a whole tensor may fall: to where its last bit is as large as its numbers usually are."""
 
 
 @dataclass(frozen=True)
@@ -46,12 +56,16 @@ class PrecisionTraining:
         Samples in a step.
     first_kept
         Epochs before the first point of the front.
+    pace
+        How far bits go in an epoch, in terms of what the optimizer does: above 1 where there are so few steps
+        that they would not arrive.
     """
 
     path: CostPath
     rates: RateCycles = field(default_factory=RateCycles)
     batch_size: int = 1024
     first_kept: int = 8
+    pace: float = 1.0
 
 
 @dataclass
@@ -70,6 +84,8 @@ class _State:
         Mean loss of the first epoch, which sets the scale of prices.
     counted
         The cost as it is counted in the end, in terms of the estimate.
+    cost_before, target_before
+        The estimated cost before the last epoch, and the last target.
     """
 
     epoch: int = 0
@@ -78,6 +94,15 @@ class _State:
     loss: float = 0.0
     first_loss: float = 0.0
     counted: float = 1.0
+    cost_before: float = 0.0
+    target_before: float = 0.0
+
+    def fell(self, target: float) -> float:
+        """Return by how much more than the target the cost fell in the last epoch, both as logarithms."""
+        before, self.target_before = self.target_before, target
+        if not (before and self.cost_before and self.cost):
+            return 0.0
+        return math.log(self.cost_before / self.cost) - math.log(before / target)
 
 
 def train_precision(
@@ -123,19 +148,28 @@ def train_precision(
         The loss or the metric is no longer finite.
     """
     path, front, state = settings.path, Front(increasing), _State()
+    layers, alive, head = _list_layers(made), engine.get_state(), validation.head(_HEAD)
     if checkpointer is not None and checkpointer.state is not None:
         front, state = _restore_state(engine, rng, increasing, checkpointer.state)
     for epoch in range(state.epoch, path.epochs):
         if epoch:
             bits, cost = total_bits(made), state.cost * state.counted
             price = state.price or first_price(state.first_loss, bits)
-            price = next_price(price, cost, path.target(epoch), path.epochs)
+            target, fell = path.target(epoch), state.fell(path.target(epoch))
+            price = next_price(price, cost, target, path.epochs, fell=fell)
             state.price = min(price, highest_price(state.first_loss, bits))
         made.price.value.assign(state.price)
         engine.optimizer.learning_rate.assign(settings.rates.rate(epoch))
+        bits_before = [_read_bits(layer) for layer in layers]
         state.loss = engine.train_epoch(data, data.order(rng), settings.batch_size)
         state.first_loss = state.first_loss if epoch else state.loss
-        _keep_in_range(made)
+        for layer, old in zip(layers, bits_before, strict=True):
+            _move_bits(layer, old, settings.pace)
+        if not _is_alive(engine, head):
+            engine.set_state(alive)
+            state.price *= _RELIEF
+        alive = engine.get_state()
+        state.cost_before = state.cost
         value, state.cost = engine.evaluate(validation, metric), estimate_luts(made)
         check_finite(epoch, state.loss, value, metric)
         if epoch >= settings.first_kept or epoch == path.epochs - 1:
@@ -154,16 +188,37 @@ def train_precision(
     return front
 
 
-def _keep_in_range(made: PrecisionModel) -> None:
-    """Bring trained bits back to a range around their start: far from it they would be slow to return."""
+def _is_alive(engine: Engine, head: Data) -> bool:
+    """Return whether outputs depend on inputs: a network that lost all numbers in between would stay so."""
+    outputs = keras.tree.flatten(engine.predict_batch(head.X))
+    return all(np.ptp(keras.ops.convert_to_numpy(each), axis=0).any() for each in outputs)
+
+
+def _list_layers(made: PrecisionModel) -> list[TrainedWeights | TrainedFormat]:
+    """Return the layers that train bits, each once."""
     layers: tuple[TrainedWeights | TrainedFormat, ...]
     layers = (*made.weights.values(), *made.formats.values())
-    for layer in {id(each): each for each in layers}.values():
-        least, most = layer.start - _BITS_BELOW, layer.start + _BITS_ABOVE
-        for bits in layer.trained_bits:
-            values = keras.ops.convert_to_numpy(bits)
-            if values.min() < least or values.max() > most:
-                bits.assign(np.clip(values, least, most))
+    return list({id(each): each for each in layers}.values())
+
+
+def _read_bits(layer: TrainedWeights | TrainedFormat) -> list[np.ndarray]:
+    return [keras.ops.convert_to_numpy(bits) for bits in layer.trained_bits]
+
+
+def _move_bits(
+    layer: TrainedWeights | TrainedFormat, before: list[np.ndarray], pace: float
+) -> None:
+    """Move bits as much further as the pace says, but no further than a range around their start.
+
+    Far from it they would be slow to return.
+    """
+    whole = isinstance(layer, TrainedFormat) and layer.channels == 1
+    below = _BITS_BELOW_WHOLE if whole else _BITS_BELOW
+    least, most = layer.start - below, layer.start + _BITS_ABOVE
+    for bits, old, new in zip(layer.trained_bits, before, _read_bits(layer), strict=True):
+        moved = old + pace * (new - old) if pace != 1 else new
+        if pace != 1 or moved.min() < least or moved.max() > most:
+            bits.assign(np.clip(moved, least, most))
 
 
 def _pack_state(
