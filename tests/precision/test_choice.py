@@ -8,8 +8,8 @@ import pytest
 
 from fabricfit.errors import InfeasibleError
 from fabricfit.precision.adders import count_adders
+from fabricfit.precision.biases import find_formats
 from fabricfit.precision.choice import choose_point, count_point
-from fabricfit.precision.formats import find_extremes, find_tensor_formats
 from tests.marks import ON_ONE_BACKEND
 from tests.precision.test_training import prepared, samples, trained
 
@@ -25,7 +25,7 @@ def test_the_best_point_within_the_budget_is_chosen():
     counted = []
     for point in front:
         engine.set_weights(point.weights)
-        formats = find_tensor_formats(made, find_extremes(made, inputs))
+        formats = find_formats(made, inputs)
         counted.append((point, sum(count_adders(made, formats).values())))
     costs = sorted(cost for _, cost in counted)
     count = partial(count_point, made, engine, inputs=inputs)

@@ -23,10 +23,10 @@ from fabricfit.optimization.run import recorded
 from fabricfit.optimization.trained_design import ParetoPoint, TrainedDesign
 from fabricfit.optimization.trained_setup import TrainedSetup
 from fabricfit.precision.adders import count_adders
+from fabricfit.precision.biases import find_formats
 from fabricfit.precision.choice import Choice, choose_point, count_point
 from fabricfit.precision.cost import estimate_luts
 from fabricfit.precision.delivery import deliver
-from fabricfit.precision.formats import find_extremes, find_tensor_formats
 from fabricfit.precision.front import Front, Point
 from fabricfit.precision.polish import polish
 from fabricfit.precision.training import train_precision
@@ -206,8 +206,7 @@ def _train(setup: TrainedSetup, recorder: Recorder) -> Front:
     recorder.mark("training", epochs=path.epochs, resources=setup.others.tolist())
 
     def count() -> float:
-        formats = find_tensor_formats(setup.made, find_extremes(setup.made, setup.inputs))
-        return sum(count_adders(setup.made, formats).values())
+        return sum(count_adders(setup.made, find_formats(setup.made, setup.inputs)).values())
 
     return train_precision(
         setup.made,

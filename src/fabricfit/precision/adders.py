@@ -69,7 +69,7 @@ def _count_layer(
             results = results.relu()
         if behind is not None:
             made = kif_of([behind[column % len(behind)] for column in columns])
-            results = results.quantize(*made, overflow_mode="SAT", round_mode="RND")
+            results = results.quantize(*made, overflow_mode="SAT", round_mode=behind[0].rounding)
         total += float(trace.trace(received, results).cost)
     return total * wrapper.instances
 

@@ -4,21 +4,31 @@ Biases are trained as floats. Where a sum S on a grid of f bits gets a bias b an
 fewer bits n, only ⌊S + b + 2^−(n+1)⌋ on the coarser grid counts, and a bias on the finer grid gives the same.
 Where n is not below f, b itself is rounded to n bits. A rectifier between the two changes nothing, as it is
 monotonic and hands whole multiples on.
+
+The half that rounding adds may be part of the bias as well: then the result is only truncated, which costs
+nothing. That is done where quantizers are layers of the model, so that Keras computes the same.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import keras
 import numpy as np
 
 from fabricfit.layers.units import to_numpy
-from fabricfit.precision.formats import TensorFormat, rounded_weights, trailing_bits
+from fabricfit.precision.formats import (
+    TensorFormat,
+    find_extremes,
+    find_tensor_formats,
+    rounded_weights,
+    trailing_bits,
+)
 from fabricfit.precision.layers import TrainedWeights
 from fabricfit.precision.model import PrecisionModel
 
-__all__ = ["formats_behind", "is_rectifier", "is_rectifier_or_none", "rounded_bias"]
+__all__ = ["find_formats", "formats_behind", "is_rectifier", "is_rectifier_or_none", "rounded_bias"]
 
 _LEAST_BITS = -64
 """Fractional bits of a sum of nothing."""
@@ -53,6 +63,35 @@ def formats_behind(
     return found
 
 
+def find_formats(
+    made: PrecisionModel, inputs: Sequence[np.ndarray]
+) -> dict[str, tuple[TensorFormat, ...]]:
+    """Return the formats of every rounded tensor, by what occurs in the data.
+
+    Parameters
+    ----------
+    made
+        A model that trained its precision, with the weights that count.
+    inputs
+        An array for each input.
+    """
+    formats = find_tensor_formats(made, find_extremes(made, inputs))
+    if all(len(each) == 1 for each in formats.values()):
+        return formats
+    behind = formats_behind(made, formats)
+    folded = {
+        id(behind[name])
+        for name, wrapper in made.weights.items()
+        if name in behind and wrapper.kernels[0].bias is not None and is_rectifier_or_none(wrapper)
+    }
+    return {
+        name: tuple(replace(each, rounding="TRN") for each in found)
+        if id(found) in folded
+        else found
+        for name, found in formats.items()
+    }
+
+
 def is_rectifier(layer: keras.layers.Layer) -> bool:
     """Return whether a layer is a rectifier by itself, and without options."""
     if isinstance(layer, keras.layers.ReLU):
@@ -82,8 +121,9 @@ def rounded_bias(
     inputs
         The formats of its input's channels.
     behind
-        The formats to which its results are rounded, a channel each or one for all; None where they are not.
-        Then the bias has a few bits more than the sum.
+        The formats to which its results are rounded, a channel each or one for all, with the half in the
+        bias where they truncate; None where results are not rounded. Then the bias has a few bits more than
+        the sum.
     """
     (kernel, *_), (weights, *_) = wrapper.kernels, rounded_weights(wrapper)
     if kernel.bias is None:
@@ -99,7 +139,9 @@ def rounded_bias(
     fewer = np.resize([each.fractional for each in behind], bias.size).reshape(bias.shape)
     half = np.ldexp(1.0, -fewer - 1)
     finer = np.maximum(of_sum, fewer + 1)
-    exact = np.ldexp(np.floor(np.ldexp(bias + half, finer)), -finer) - half
+    exact = np.ldexp(np.floor(np.ldexp(bias + half, finer)), -finer)
+    if behind[0].rounding != "TRN":
+        exact -= half
     return np.where(of_sum > fewer, exact, _round_half_up(bias, fewer))
 
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from fabricfit.errors import InfeasibleError
 from fabricfit.precision.adders import count_adders
-from fabricfit.precision.formats import TensorFormat, find_extremes, find_tensor_formats
+from fabricfit.precision.biases import find_formats
+from fabricfit.precision.formats import TensorFormat
 from fabricfit.precision.front import Front, Point
 from fabricfit.precision.model import PrecisionModel
 from fabricfit.training.engine import Engine
@@ -62,7 +63,7 @@ def count_point(made: PrecisionModel, engine: Engine, point: Point, inputs: Inpu
         An array for each input: what occurs in them is what the formats hold.
     """
     engine.set_weights(point.weights)
-    formats = find_tensor_formats(made, find_extremes(made, inputs))
+    formats = find_formats(made, inputs)
     return Choice(point, formats, count_adders(made, formats))
 
 

@@ -20,11 +20,9 @@ from fabricfit.layers.units import to_numpy
 from fabricfit.network.cloning import copy_model
 from fabricfit.network.reader import Network, read
 from fabricfit.network.rewiring import rewire
-from fabricfit.precision.biases import formats_behind, is_rectifier, rounded_bias
+from fabricfit.precision.biases import find_formats, formats_behind, is_rectifier, rounded_bias
 from fabricfit.precision.formats import (
     TensorFormat,
-    find_extremes,
-    find_tensor_formats,
     kif_of,
     rounded_weights,
     weight_format,
@@ -90,7 +88,7 @@ def deliver(
             "own. Build the model without nesting."
         )
     if formats is None:
-        formats = find_tensor_formats(made, find_extremes(made, inputs))
+        formats = find_formats(made, inputs)
     by_channel = any(len(each) > 1 for each in formats.values())
     model = _add_quantizers(made, formats) if by_channel else copy_model(made.network.model)
     network, behind = read(model), formats_behind(made, formats)
@@ -150,7 +148,7 @@ def _make_quantizer(formats: tuple[TensorFormat, ...], name: str) -> Any:
         fc=None,
         ir=None,
         fr=None,
-        round_mode="RND",
+        round_mode=formats[0].rounding,
         overflow_mode="SAT",
         homogeneous_axis=None,
         heterogeneous_axis=(-1,) if len(formats) > 1 else (),

@@ -33,7 +33,7 @@ _MOST_BITS = 64
 
 @dataclass(frozen=True)
 class TensorFormat:
-    """The format of one tensor of one width: a fixed-point number that is rounded half up and saturates.
+    """The format of one tensor of one width: a fixed-point number that saturates.
 
     Parameters
     ----------
@@ -43,11 +43,14 @@ class TensorFormat:
         Bits before it, the sign included; may be negative.
     signed
         Whether one of the bits is a sign.
+    rounding
+        ``'RND'``: half up; ``'TRN'``: down, where the half is part of the bias before.
     """
 
     fractional: int
     integer: int
     signed: bool
+    rounding: str = "RND"
 
     @property
     def width(self) -> int:
@@ -60,7 +63,7 @@ class TensorFormat:
         return FixedPrecision(self.width, self.width - self.fractional, self.signed)
 
     def __str__(self) -> str:
-        return f"{str(self.plain)[:-1]},RND,SAT>"
+        return f"{str(self.plain)[:-1]},{self.rounding},SAT>"
 
     @classmethod
     def covering(cls, fractional: int, least: float, largest: float) -> TensorFormat:
