@@ -195,20 +195,21 @@ def _read(model: Any) -> Network:
     """Return a delivered model as a network of the yardstick: dense layers, each behind its quantizer."""
     import keras
 
-    found, formats = [], None
+    found, formats, rounds = [], None, True
     for layer in model.layers:
         if hasattr(layer, "quantizer"):
             formats = [
                 np.asarray(keras.ops.convert_to_numpy(each), np.float64).ravel()
                 for each in layer.quantizer.kif
             ]
+            rounds = layer.quantizer.round_mode == "RND"
         elif hasattr(layer, "kernel"):
             assert formats is not None
             kernel, bias = (
                 np.asarray(keras.ops.convert_to_numpy(each), np.float64)
                 for each in (layer.kernel, layer.bias)
             )
-            found.append(Layer(kernel, bias, *formats, saturates=True))
+            found.append(Layer(kernel, bias, *formats, saturates=True, rounds=rounds))
     return found
 
 

@@ -56,8 +56,9 @@ def test_the_price_rises_where_the_cost_is_too_high(price, cost, target):
     assert (found > price) == (cost > target) or cost == pytest.approx(target)
     assert 0.8 < found / price < 1.25
     assert (next_price(price, cost, target, 50) > found) == (found > price)
-    assert next_price(price, cost, target, fell=0.1) <= found
-    assert next_price(price, cost, target, fell=-0.1) >= found
+    assert next_price(price, cost, target, fell=0.1) == found  # long enough to follow by itself
+    assert next_price(price, cost, target, 50, fell=0.1) <= next_price(price, cost, target, 50)
+    assert next_price(price, cost, target, 50, fell=-0.1) >= next_price(price, cost, target, 50)
 
 
 @given(st.floats(0.01, 10), st.floats(1, 1e7))

@@ -44,7 +44,7 @@ _HIGH, _LOW = 5.0, 0.5
 """The highest and the lowest rate of a cycle, in terms of the optimizer's own."""
 
 _AHEAD = 10.0
-"""Epochs that are looked ahead."""
+"""Epochs that a short training looks ahead."""
 
 _WHOLE_TRAINING, _FASTEST = 450, 5.0
 """Epochs for which these hold; a shorter training steers faster, by this factor at most."""
@@ -217,6 +217,7 @@ def next_price(
         a price slowly, so that what falls fast enough needs no higher one.
     """
     pace = min(max(_WHOLE_TRAINING / epochs, 1.0), _FASTEST)
-    error = math.log(max(cost, 1.0) / max(target, 1.0)) - _AHEAD * fell / pace
+    ahead = _AHEAD * (1 - 1 / pace) / pace  # a long training follows by itself
+    error = math.log(max(cost, 1.0) / max(target, 1.0)) - ahead * fell
     step = min(max(_GAIN * error, -_LARGEST_STEP), _LARGEST_STEP)
     return price * math.exp(pace * step)
