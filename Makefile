@@ -84,7 +84,7 @@ endef
 
 $(DEMO)/.ready: pyproject.toml
 	$(new_venv)
-	$(DEMO)/bin/python $(PIP) -e '.[tensorflow,hls4ml,report]'
+	$(DEMO)/bin/python $(PIP) -e '.[tensorflow,hls4ml,adders,report]'
 	touch $@
 
 $(DEV)/.ready: pyproject.toml

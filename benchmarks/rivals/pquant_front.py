@@ -44,7 +44,7 @@ def front_task(seed: int, epochs: int, path: str) -> Task:
     epochs
         Epochs of the ramp.
     path
-        Where the networks are written.
+        Where the networks are written; ``{seed}`` stands for the seed.
     """
     import keras
     from hgq.utils import trace_minmax
@@ -115,8 +115,9 @@ def front_task(seed: int, epochs: int, path: str) -> Task:
             model.set_weights(weights)
             trace_minmax(model, known, batch_size=len(known))
             networks.append(_read(dense))
-        save_networks(Path(path), networks)
-        return {"networks": path}
+        file = Path(path.format(seed=seed))
+        save_networks(file, networks)
+        return {"networks": str(file)}
 
     return Task(work, inspect)
 

@@ -59,7 +59,7 @@ _AMPLE, _BELOW = 0.5, 0.5
 """Where a path ends: a part of the first cost where a budget allows for more; a part of the least budget of
 several, since the best points lie before a path's end."""
 
-_CHEAP = 0.1
+_CHEAP = 0.2
 """Where a path ends that looks for the cheapest network that is good enough: a part of the first cost."""
 
 _FIRST_KEPT = 8
@@ -388,7 +388,7 @@ def _make_plan(
     settings: OptimizationSettings, start: float, adders: Sequence[float], steps: int
 ) -> PrecisionTraining:
     """Return the path of costs and the rates: level at the end for one budget, on its way for several."""
-    epochs, single = settings.epochs, len(adders) == 1 and settings.rtol is None
+    epochs, single = settings.epochs, len(adders) == 1
     rate = float(keras.ops.convert_to_numpy(fresh_optimizer(settings.optimizer).learning_rate))
     rates = plan_cycles(epochs, rate)
     least = float(np.nanmin(adders)) * (_NEARLY if single else _BELOW)
