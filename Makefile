@@ -13,6 +13,7 @@ DEMO    := .venv-demo
 DEV     := .venv
 QKERAS  := .venv-qkeras
 HGQ     := .venv-hgq
+PQUANT  := .venv-pquant
 DOCS    := .venv-docs
 PIP     := -m pip install --quiet --disable-pip-version-check
 QUICK   := not slow
@@ -66,7 +67,10 @@ types: $(DEV)/.ready
 	$(DEV)/bin/python -m mypy
 
 # Against named rivals, one after the other: BENCH=--quick for a first look.
-bench: $(DEV)/.ready
+# Fronts of trained precision are measured beside rivals in environments of their own.
+FRONTIER := $(if $(BENCH),$(if $(findstring frontier,$(BENCH)),$(HGQ)/.ready $(PQUANT)/.ready),$(HGQ)/.ready $(PQUANT)/.ready)
+
+bench: $(DEV)/.ready $(FRONTIER)
 	env -u OMP_NUM_THREADS $(DEV)/bin/python -m benchmarks $(BENCH)
 
 # The site, from the pages and the docstrings; what is wrong in either is an error.
@@ -85,6 +89,12 @@ endef
 $(DEMO)/.ready: pyproject.toml
 	$(new_venv)
 	$(DEMO)/bin/python $(PIP) -e '.[tensorflow,hls4ml,adders,report]'
+	touch $@
+
+# PQuantML names the TensorFlow that it knows.
+$(PQUANT)/.ready: pyproject.toml
+	$(new_venv)
+	$(PQUANT)/bin/python $(PIP) pquant-ml 'tensorflow-cpu<2.21' alkaid
 	touch $@
 
 $(DEV)/.ready: pyproject.toml
