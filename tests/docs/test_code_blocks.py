@@ -91,6 +91,7 @@ def test_there_are_pages():
         "objective.md",
         "resume.md",
         "tasks.md",
+        "trained-precision.md",
     }
     assert SITE / "index.md" in PAGES and SITE / "tutorial.md" in PAGES
 

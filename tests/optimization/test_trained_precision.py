@@ -136,7 +136,7 @@ def test_formats_are_reported(tight):
 @pytest.mark.parametrize(
     ("budget", "hls_config"),
     [
-        (Budget(dsp=10), None),
+        pytest.param(Budget(dsp=10), None, marks=pytest.mark.slow),
         (Budget(dsp=10, lut=600), {"Model": {"Strategy": "Latency", "ReuseFactor": 1}}),
         pytest.param(Budget(lut=500, ff=600), {}, marks=pytest.mark.slow),
         pytest.param(Budget.device("pynq-z2"), None, marks=pytest.mark.slow),
@@ -186,6 +186,7 @@ def test_what_the_configuration_says_besides_is_kept(model, data, tmp_path):
     assert result.hls_config["LayerName"]["fc1"]["ParallelizationFactor"] == 1
 
 
+@pytest.mark.slow
 def test_with_a_tolerance_the_cheapest_good_network_is_returned(model, data, tmp_path):
     keras.utils.set_random_seed(1)
     trained = keras.models.clone_model(model)
