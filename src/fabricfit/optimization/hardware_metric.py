@@ -1,4 +1,4 @@
-"""The validation metric of the network that hls4ml builds, bit for bit, by which levels are judged."""
+"""The validation metric of the network that hls4ml builds, bit for bit, of levels and results."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ class RunSetup:
 
     @property
     def baseline(self) -> float:
-        """The metric of the model that came in, as levels are judged: quantized, where that is known."""
+        """The metric of the model that came in, as levels are evaluated: quantized, where that is known."""
         if self.hardware is None or self.hardware.first is None:
             return self.float_baseline
         return self.hardware.first

@@ -186,9 +186,9 @@ def sweep(
 ) -> SweepResult:
     """Fit a model into each of several budgets, and show what a resource is worth.
 
-    Each budget is a run of its own, in its own folder. Where precision is trained, all of them share one
-    training, whose costs fall from the start to below the least of them. A sweep that is interrupted is
-    resumed by the same call and ``resume=True`` in the settings: runs that are done are not done again.
+    Each budget is a run of its own, in its own folder; where precision is trained, all of them share one
+    training. A sweep that is interrupted is resumed by the same call and ``resume=True`` in the settings:
+    runs that are done are not done again.
 
     Parameters
     ----------
@@ -260,22 +260,21 @@ def _sweep_trained(
     formats: TrainedFormats,
     backend: str,
 ) -> SweepResult:
-    """Train precision once for all budgets; each has the best network of the Pareto front within it."""
+    """Train precision once for all budgets; each has the best network within it."""
     if backend != "local":
         raise InvalidInputError(
-            "precision='trained' is one training for all budgets, which there is no use for a cluster in. "
-            f"Use backend='local'. Received: backend={backend!r}"
+            f"precision='trained' is one training for all budgets: use backend='local', not {backend!r}."
         )
     setup = set_up_trained(network, config, budgets, data, settings, formats)
     place = _find_folder(settings)
     setup = replace(setup, settings=replace(settings, directory=place / "training"))
-    points = []
-    for budget, found in zip(budgets, fit_trained(setup), strict=True):
-        if isinstance(found, InfeasibleError):
-            points.append(SweepPoint(budget, None, None, str(found)))
-        else:
-            points.append(SweepPoint(budget, found.directory, found.report))
-    return SweepResult(tuple(points), settings.increasing, place)
+    points = tuple(
+        SweepPoint(budget, None, None, str(found))
+        if isinstance(found, InfeasibleError)
+        else SweepPoint(budget, found.directory, found.report)
+        for budget, found in zip(budgets, fit_trained(setup), strict=True)
+    )
+    return SweepResult(points, settings.increasing, place)
 
 
 def _check_budgets(budgets: Sequence[Budget]) -> list[Budget]:

@@ -33,14 +33,14 @@ from fabricfit.optimization.settings import OptimizationSettings
 from fabricfit.optimization.setup import evaluate_baseline, open_both
 from fabricfit.optimization.state import make_manifest
 from fabricfit.optimization.trained_design import DesignCounter, TrainedDesign, with_defaults
+from fabricfit.optimization.trained_plan import allowed_adders, count_steps, make_plan
 from fabricfit.precision.cost import estimate_costs
 from fabricfit.precision.delivery import deliver
 from fabricfit.precision.formats import find_input_limits
 from fabricfit.precision.model import PrecisionModel, build_precision_model
 from fabricfit.precision.start import start_bits
-from fabricfit.precision.steering import plan_cycles, plan_pace, plan_path
 from fabricfit.precision.training import PrecisionTraining
-from fabricfit.samples import Data, Dataset
+from fabricfit.samples import Dataset
 from fabricfit.training import Engine, check_against_model, fresh_optimizer, make_engine
 
 __all__ = ["GRANULARITIES", "TrainedFormats", "TrainedSetup", "set_up_trained"]
@@ -51,18 +51,6 @@ GRANULARITIES = ("tensor", "channel")
 _STRATEGIES = ("distributed_arithmetic", "latency")
 _MOST_SAMPLES = 2**17
 _HEAD = 2048
-
-_NEARLY = 0.97
-"""The part of a budget that a training aims at."""
-
-_AMPLE, _BELOW = 0.5, 0.5
-"""Where a path ends: a part of the first cost where a budget allows for more; a part of the least budget of
-several, since the best points lie before a path's end."""
-
-_CHEAP = 0.2
-"""Where a path ends that looks for the cheapest network that is good enough: a part of the first cost."""
-
-_FIRST_KEPT = 8
 
 
 @dataclass(frozen=True)
@@ -223,14 +211,14 @@ def set_up_trained(
     adders, impossible = [], {}
     for place, budget in enumerate(budgets):
         try:
-            adders.append(_allowed_adders(design, others, _limits(budget, given), budget))
+            adders.append(allowed_adders(design, others, _limits(budget, given), budget))
         except InfeasibleError as error:
             impossible[place] = error
             adders.append(np.nan)
     if len(impossible) == len(budgets):
         raise impossible[0]
-    steps = _count_steps(training, settings.batch_size)
-    plan = _make_plan(settings, design.luts_of_adders, adders, steps)
+    steps = count_steps(training, settings.batch_size)
+    plan = make_plan(settings, design.luts_of_adders, adders, steps)
     identity = fingerprint(network.model, {}, training, validation, settings)
     goal = {
         "target": "trained precision",
@@ -355,52 +343,3 @@ def _deliver_once(
 def _limits(budget: Budget, given: GivenDesign) -> np.ndarray:
     allowed = budget.limits(dict(zip(budget.resources, given.total.tolist(), strict=True)))
     return np.array([allowed[name] for name in budget.resources])
-
-
-def _allowed_adders(
-    design: TrainedDesign, others: np.ndarray, limits: np.ndarray, budget: Budget
-) -> float:
-    """Return the LUTs of adders that a budget allows for, infinite where it limits none.
-
-    Whatever else grows with the adders, such as flip-flops, is taken to do so in proportion.
-    """
-    short = others > limits
-    if short.any():
-        named = ", ".join(
-            f"{amount:,.0f} {unit} of {limit:,.0f}"
-            for amount, limit, unit in zip(others, limits, design.units, strict=True)
-            if amount > limit
-        )
-        raise InfeasibleError(
-            f"{budget!r} cannot be met by training precision: all that is not a product of weights uses "
-            f"{named}. Allow for more, or leave out layers such as a softmax, which the largest output does "
-            "not depend on."
-        )
-    shares = [
-        (limit - other) / of_adders
-        for other, limit, of_adders in zip(others, limits, design.of_adders, strict=True)
-        if of_adders > 0
-    ]
-    return float(min(shares, default=np.inf) * design.luts_of_adders)
-
-
-def _make_plan(
-    settings: OptimizationSettings, start: float, adders: Sequence[float], steps: int
-) -> PrecisionTraining:
-    """Return the path of costs and the rates: level at the end for one budget, on its way for several."""
-    epochs, single = settings.epochs, len(adders) == 1
-    rate = float(keras.ops.convert_to_numpy(fresh_optimizer(settings.optimizer).learning_rate))
-    rates = plan_cycles(epochs, rate)
-    least = float(np.nanmin(adders)) * (_NEARLY if single else _BELOW)
-    ample = _AMPLE if settings.rtol is None else _CHEAP
-    end = max(min(least, ample * start), 1.0)
-    path = plan_path(start, end, epochs, rates.length, level=single)
-    pace, first = plan_pace(rates, epochs, steps), min(_FIRST_KEPT, epochs // 4)
-    return PrecisionTraining(path, rates, settings.batch_size, first, pace)
-
-
-def _count_steps(data: Dataset, batch_size: int) -> int:
-    """Return the steps of an epoch."""
-    if isinstance(data, Data):
-        return -(-len(data) // batch_size)
-    return sum(1 for _ in data.batches(batch_size))
