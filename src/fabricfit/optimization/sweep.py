@@ -262,9 +262,7 @@ def _sweep_trained(
 ) -> SweepResult:
     """Train precision once for all budgets; each has the best network within it."""
     if backend != "local":
-        raise InvalidInputError(
-            f"precision='trained' is one training for all budgets: use backend='local', not {backend!r}."
-        )
+        raise InvalidInputError(f"precision='trained' needs backend='local'. Received: {backend!r}")
     setup = set_up_trained(network, config, budgets, data, settings, formats)
     place = _find_folder(settings)
     setup = replace(setup, settings=replace(settings, directory=place / "training"))
