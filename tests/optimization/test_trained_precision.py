@@ -59,7 +59,7 @@ def model():
 @pytest.fixture(scope="module")
 def tight(model, data, tmp_path_factory):
     place = tmp_path_factory.mktemp("tight")
-    return fabricfit.fit(model, None, Budget(lut=400), *data, settings(place, epochs=120))
+    return fabricfit.fit(model, None, Budget(lut=400), *data, settings(place, epochs=80))
 
 
 def softmax_of(model):
@@ -204,7 +204,7 @@ def test_with_a_tolerance_the_cheapest_good_network_is_returned(model, data, tmp
 
 def test_a_sweep_is_one_training(model, data, tmp_path):
     budgets = [Budget(lut=1500), Budget(lut=600), Budget(lut=5)]
-    found = fabricfit.sweep(model, None, budgets[:2], *data, settings(tmp_path, epochs=120))
+    found = fabricfit.sweep(model, None, budgets[:2], *data, settings(tmp_path))
     assert [point.report.fits for point in found.points] == [True, True]
     first, second = (point.report.resources_after[0] for point in found.points)
     assert second <= first and second <= 600
@@ -219,9 +219,7 @@ def test_a_sweep_is_one_training(model, data, tmp_path):
         settings(tmp_path / "partly", epochs=4, loss_fn="sparse_categorical_crossentropy"),
     )
     assert [bool(point.error) for point in partly.points] == [False, True]
-    again = fabricfit.sweep(
-        model, None, budgets[:2], *data, settings(tmp_path, epochs=120, resume=True)
-    )
+    again = fabricfit.sweep(model, None, budgets[:2], *data, settings(tmp_path, resume=True))
     assert again == found
     with pytest.raises(InvalidInputError, match="backend='local'"):
         fabricfit.sweep(model, None, budgets, *data, settings(tmp_path), backend="ray")
@@ -230,12 +228,12 @@ def test_a_sweep_is_one_training(model, data, tmp_path):
 def test_an_interrupted_training_ends_as_an_unbroken_one(model, data, tmp_path, monkeypatch, tight):
     from fabricfit.precision import training
 
-    same = settings(tmp_path, epochs=120, checkpoint_seconds=0, resume=True)
+    same = settings(tmp_path, epochs=80, checkpoint_seconds=0, resume=True)
     done = []
 
     def stop(made):
         done.append(made)
-        if len(done) == 50:
+        if len(done) == 30:
             raise KeyboardInterrupt
         return real(made)
 
@@ -244,7 +242,7 @@ def test_an_interrupted_training_ends_as_an_unbroken_one(model, data, tmp_path, 
     with pytest.raises(KeyboardInterrupt):
         fabricfit.fit(model, None, Budget(lut=400), *data, same)
     result = fabricfit.fit(model, None, Budget(lut=400), *data, same)
-    assert len(done) == 121
+    assert len(done) == 81
     assert result.report == tight.report
     for ours, theirs in zip(weights_of(result.model), weights_of(tight.model), strict=True):
         np.testing.assert_array_equal(ours, theirs)
