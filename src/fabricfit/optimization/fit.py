@@ -110,7 +110,7 @@ def fit(
         with a number the cheapest one that is as good. What concerns levels does not matter.
     granularity
         With trained precision: ``'tensor'``, one number format for a tensor; what comes back is a plain
-        Keras model. ``'channel'``, one for each channel, which is cheaper by a third to a half; then
+        Keras model. ``'channel'``, one for each channel, which is cheaper; then
         quantizer layers of HGQ2 (extra ``hgq``) are part of the model.
     saturating
         With trained precision: the part of the numbers of each input that may saturate. Inputs arrive in
