@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import keras
 import numpy as np
 import pytest
@@ -253,3 +255,17 @@ def test_estimates_are_brought_to_what_is_counted_where_the_path_is_level(monkey
     ratios = np.divide(steered[59:], estimated[59:])
     np.testing.assert_allclose(ratios[:79], 1.0)
     np.testing.assert_allclose(ratios[79:], 2.0)
+
+
+def test_an_epoch_that_is_undone_goes_back_to_where_a_resumed_training_was_left(monkeypatch):
+    made, engine = prepared()
+    front = trained(made, engine, epochs=8)
+    state = training._State(epoch=7, price=1e-6, cost=500.0, loss=1.0, first_loss=1.0)
+    left = training._pack_state(engine, np.random.default_rng(0), front, state)
+    again, fresh = prepared(seed=1)
+    monkeypatch.setattr(training, "_is_alive", lambda *_: False)
+    saved = []
+    known = SimpleNamespace(state=left, is_due=False, save=saved.append, mark=lambda *_, **__: None)
+    trained(again, fresh, known, epochs=8)
+    for ours, theirs in zip(saved[-1]["weights"], left["weights"], strict=True):
+        np.testing.assert_array_equal(ours, theirs)

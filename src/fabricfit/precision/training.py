@@ -33,7 +33,7 @@ _HEAD = 256
 """Samples by which a network is known to be alive."""
 
 _RELIEF = 0.2
-"""What is left of the price after an epoch that let a layer die, which is taken back."""
+"""What is left of the price after an epoch that let a layer die, which is undone."""
 
 _BITS_BELOW, _BITS_ABOVE = 8, 6
 """How far trained bits may go from where they started."""
@@ -148,9 +148,9 @@ def train_precision(
         The loss or the metric is no longer finite.
     """
     path, front, state = settings.path, Front(increasing), _State()
-    layers, alive, head = _list_layers(made), engine.get_state(), validation.head(_HEAD)
     if checkpointer is not None and checkpointer.state is not None:
         front, state = _restore_state(engine, rng, increasing, checkpointer.state)
+    layers, alive, head = _list_layers(made), engine.get_state(), validation.head(_HEAD)
     for epoch in range(state.epoch, path.epochs):
         if epoch:
             bits, cost = total_bits(made), state.cost * state.counted
