@@ -104,7 +104,7 @@ def fit(
         File name -> text: further files for the run's folder.
     precision
         ``'given'`` or ``'trained'``; by default ``'given'`` where the configuration states a precision, and
-        ``'trained'`` where it states none. Trained precision takes all ``epochs`` of the settings as one
+        ``'trained'`` where it states none. Trained precision uses all ``epochs`` of the settings as one
         training, some hundreds of them, in which the learning rate falls from 5 times the optimizer's own
         to half of it, again and again. With ``rtol=None`` the best network within the budget is returned,
         with a number the cheapest one that is as good. What concerns levels does not matter.

@@ -16,7 +16,7 @@ from fabricfit.hardware.budget import Budget
 from fabricfit.hardware.elementwise import other_resources
 from fabricfit.hardware.luts_and_ffs import product_lut
 from fabricfit.network.describe import describe_for_hls4ml
-from fabricfit.network.reader import read
+from fabricfit.network.reader import Network, read
 from fabricfit.network.unknown_layers import describe_matrices
 from fabricfit.objectives.base import Amounts
 from fabricfit.objectives.fpga import FPGAResources
@@ -33,8 +33,8 @@ class TrainedDesign:
 
     Parameters
     ----------
-    model
-        The model, its weights on their grids.
+    network
+        What was read of the model, its weights on their grids.
     hls_config
         hls4ml's configuration.
     attributes, kernels
@@ -53,7 +53,7 @@ class TrainedDesign:
         Name of a layer whose results are rounded -> the format of each channel, or one for all, as texts.
     """
 
-    model: keras.Model
+    network: Network
     hls_config: dict[str, Any]
     attributes: Mapping[str, LayerAttributes]
     kernels: Mapping[str, np.ndarray]
@@ -63,6 +63,11 @@ class TrainedDesign:
     of_adders: np.ndarray
     luts_of_adders: float
     formats: Mapping[str, tuple[str, ...]]
+
+    @property
+    def model(self) -> keras.Model:
+        """The model."""
+        return self.network.model
 
     @property
     def total(self) -> np.ndarray:
@@ -158,7 +163,7 @@ class DesignCounter:
                 idle = self.objective.usage(layer, none_left)
                 of_products += layers[name] - self._with_adders(layer, none_left, idle, 0.0)
         return TrainedDesign(
-            delivery.model,
+            network,
             config,
             attributes,
             kernels,

@@ -36,7 +36,7 @@ def allowed_adders(
 ) -> float:
     """Return the LUTs of adders that a budget allows for, infinite where it limits none.
 
-    Whatever else grows with the adders, such as flip-flops, is taken to do so in proportion.
+    Whatever else grows with the adders, such as flip-flops, is assumed to do so in proportion.
     """
     short = others > limits
     if short.any():

@@ -15,7 +15,6 @@ from fabricfit.errors import InfeasibleError
 from fabricfit.hardware.adder_graphs import enclosed_bits
 from fabricfit.hardware.budget import Budget
 from fabricfit.network.configuration import open_configuration
-from fabricfit.network.reader import read
 from fabricfit.optimization.hardware_metric import HardwareMetric
 from fabricfit.optimization.outcome import save_model
 from fabricfit.optimization.result import OptimizationResult
@@ -105,8 +104,7 @@ class TrainedFront:
         if id(point) not in self._polished:
             setup, made, engine = self.setup, self.setup.made, self.setup.engine
             engine.set_weights(point.weights)
-            head = [array[:_HEAD] for array in setup.inputs]
-            made.model(setup.network.ends.inputs.pack(head), training=True)  # finds widths
+            made.find_widths([array[:_HEAD] for array in setup.inputs])
             rng = np.random.default_rng(setup.settings.seed)
             polish(made, engine, self._samples, _WORTH / max(point.cost, 1.0), rng)
             metric = engine.evaluate(setup.validation, setup.metric)
@@ -226,7 +224,7 @@ def _conclude(front: TrainedFront, place: int, recorder: Recorder) -> Optimizati
     """Choose a point for a budget; write its model, configuration and report."""
     setup = front.setup
     point, design = front.fit(place)
-    network = read(design.model)
+    network = design.network
     config = open_configuration(design.hls_config, network)
     loss = setup.engine.hard_loss
     hardware = HardwareMetric(network, config, setup.validation, setup.metric, loss)

@@ -331,11 +331,11 @@ def _deliver_once(
     """
     head = [array[:_HEAD] for array in inputs]
     weights = engine.get_weights()
-    made.model(made.network.ends.inputs.pack(head), training=True)  # finds the widths of tensors
+    made.find_widths(head)
     adders = {name: cost.luts for name, cost in estimate_costs(made).items()}
     engine.set_weights(weights)
     design = counter.count(deliver(made, head, counter.strategies), adders)
-    limits = list_limits(read(design.model), design.attributes, design.hls_config)
+    limits = list_limits(design.network, design.attributes, design.hls_config)
     refuse_limits(limits, "fabricfit.fit")
     return design
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -58,6 +58,16 @@ class PrecisionModel:
     def observed(self) -> keras.Model:
         """A model of the same inputs and weights that returns :attr:`rounded`."""
         return keras.Model(self.model.inputs, dict(self.rounded))
+
+    def find_widths(self, inputs: Sequence[np.ndarray]) -> None:
+        """Let the roundings note the widths that samples need, as a training step does.
+
+        Parameters
+        ----------
+        inputs
+            An array for each input.
+        """
+        self.model(self.network.ends.inputs.pack(inputs), training=True)
 
 
 @dataclass(eq=False)

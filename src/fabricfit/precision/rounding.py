@@ -61,10 +61,10 @@ def straight_through(value: Any, x: Any, bits: Any) -> Any:
     return with_gradient(value + (x - ops.stop_gradient(x)), bits, _LN2 * error)
 
 
-def with_gradient(value: Any, bits: Any, slope: Any) -> Any:
-    """Return exactly ``value``, with ``slope`` as its derivative by trained bits besides its own."""
+def with_gradient(value: Any, bits: Any, derivative: Any) -> Any:
+    """Return exactly ``value``, with a derivative by trained bits besides its own."""
     bits = ops.convert_to_tensor(bits)
-    return value + (bits - ops.stop_gradient(bits)) * slope
+    return value + (bits - ops.stop_gradient(bits)) * derivative
 
 
 def round_trained(x: Any, bits: Any) -> Any:

@@ -20,8 +20,8 @@ class LayerFormats:
     name
         The layer's name.
     weights
-        Bits of weights, from the first that is set to the last, and how many weights have so many; 0 for
-        weights that are zero.
+        Bit widths of weights, from the first bit that is set to the last, and how many weights have each; 0
+        for weights that are zero.
     inputs
         Formats of the layer's input, and how many channels have each; a single one where the tensor has one.
     """
