@@ -20,7 +20,16 @@ from benchmarks.tables import Headline, Report, new_table, ratio
 
 __all__ = ["main"]
 
-PARTS = ("end_to_end", "tuning", "epochs", "knapsack", "masks", "growth", "frontier")
+PARTS = (
+    "end_to_end",
+    "tuning",
+    "epochs",
+    "knapsack",
+    "masks",
+    "growth",
+    "frontier",
+    "image_frontier",
+)
 BACKENDS = ("tensorflow", "jax", "torch")
 
 

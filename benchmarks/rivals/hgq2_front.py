@@ -1,25 +1,23 @@
-"""HGQ2 (Sun et al., 2024, arXiv:2405.00645): bit widths trained against a penalty that rises.
-
-The network and the quantizers are those of its own example of a small jet tagger. β rises from 1e-6 to 5e-4
-by equal factors, so that one training passes all costs, and every epoch on the front of accuracy and
-effective bit operations is kept.
-"""
+"""HGQ2's front of the jets: the network of its own example of a small jet tagger."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
+from hgq.utils import trace_minmax
 
+from benchmarks.rivals.hgq2 import Layers, compile_as_example, quantizers, train_front
+from benchmarks.rivals.kept_epochs import KeptEpochs
 from benchmarks.rivals.yardstick import Layer, Network, save_networks
 from benchmarks.task import Task
+from fabricfit.datasets import load_jets
 
 __all__ = ["front_task"]
 
 BATCH = 1024
-RATE = 5e-3
-LEAST, MOST = 1e-6, 5e-4
 
 
 def front_task(seed: int, epochs: int, path: str, cycle: int) -> Task:
@@ -36,78 +34,24 @@ def front_task(seed: int, epochs: int, path: str, cycle: int) -> Task:
     cycle
         Epochs in a cycle of cosine-shaped learning rates; 0 for a constant rate, as in the example.
     """
-    import keras
-    from hgq.config import QuantizerConfig, QuantizerConfigScope
-    from hgq.layers import QDense
-    from hgq.regularizers import MonoL1
-    from hgq.utils import trace_minmax
-    from hgq.utils.sugar import BetaScheduler, FreeEBOPs
-    from hgq.utils.sugar.beta_scheduler import PieceWiseSchedule
-
-    from fabricfit.datasets import load_jets
-
     jets = load_jets()
     keras.utils.set_random_seed(seed)
-    everything = QuantizerConfigScope(
-        place="all", k0=1, b0=3, i0=0, default_q_type="kbi", overflow_mode="sat_sym"
-    )
-    data = QuantizerConfigScope(
-        place="datalane", k0=0, default_q_type="kif", overflow_mode="wrap", f0=3, i0=3
-    )
-    with everything, data:
-        inputs = QuantizerConfig(place="datalane", k0=1)
-        outputs = QuantizerConfig(place="datalane", k0=1, fr=MonoL1(1e-3))
-        layers: list[Any] = [keras.Input((16,))]
-        for number, width in enumerate((64, 32, 32)):
-            options = {"iq_conf": inputs} if number == 0 else {}
-            layers.append(QDense(width, beta0=LEAST, activation="relu", **options))
-        layers.append(QDense(5, beta0=LEAST, enable_oq=True, oq_conf=outputs))
-        model = keras.Sequential(layers)
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(
-        keras.optimizers.Adam(RATE),
-        loss,
-        metrics=["accuracy"],
-        jit_compile=True,
-        steps_per_execution=4,
-    )
-    kept: list[tuple[float, float, list[np.ndarray]]] = []
+    with quantizers():
+        make = Layers()
+        hidden = [make.dense(width, "relu") for width in (64, 32, 32)]
+        model = keras.Sequential([keras.Input((16,)), *hidden, make.dense(5, None)])
+    compile_as_example(model)
 
-    class Keep(keras.callbacks.Callback):
-        """Keeps the epochs that no other one beats."""
-
-        def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-            assert logs is not None
-            value, cost = logs["val_accuracy"], logs["ebops"]
-            if epoch < 8 or any(v >= value and c <= cost for v, c, _ in kept):
-                return
-            kept[:] = [each for each in kept if not (value >= each[0] and cost <= each[1])]
-            kept.append((value, cost, model.get_weights()))
-
-    ramp = PieceWiseSchedule([(0, LEAST, "log"), (epochs, MOST, "constant")])
-    callbacks = [FreeEBOPs(), BetaScheduler(ramp), Keep()]
-    if cycle:
-        rates = [
-            RATE * (0.1 + 0.9 * (1 + np.cos(np.pi * (epoch % cycle) / cycle)) / 2)
-            for epoch in range(epochs)
-        ]
-        callbacks.append(keras.callbacks.LearningRateScheduler(lambda epoch: float(rates[epoch])))
-
-    def work() -> None:
-        model.fit(
-            jets.X_train,
-            jets.y_train,
-            batch_size=BATCH,
-            epochs=epochs,
-            validation_data=(jets.X_val, jets.y_val),
-            verbose=0,
-            callbacks=callbacks,
+    def work() -> KeptEpochs:
+        training, validation = (jets.X_train, jets.y_train), (jets.X_val, jets.y_val)
+        return train_front(
+            model, training, validation, batch_size=BATCH, epochs=epochs, cycle=cycle
         )
 
-    def inspect(_: None) -> dict[str, Any]:
+    def inspect(kept: KeptEpochs) -> dict[str, Any]:
         known = np.concatenate([jets.X_train, jets.X_val])
         networks = []
-        for _, _, weights in kept:
+        for weights in kept:
             model.set_weights(weights)
             trace_minmax(model, known)
             networks.append(_read(model))
@@ -120,8 +64,6 @@ def front_task(seed: int, epochs: int, path: str, cycle: int) -> Task:
 
 def _read(model: Any) -> Network:
     """Return a trained model as a network of the yardstick."""
-    import keras
-
     return [
         Layer(
             np.asarray(keras.ops.convert_to_numpy(layer.qkernel), np.float64),

@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.rivals.kept_epochs import KeptEpochs
 from benchmarks.rivals.yardstick import Layer, Network, save_networks
 from benchmarks.task import Task
 
@@ -75,7 +76,7 @@ def front_task(seed: int, epochs: int, path: str) -> Task:
         jit_compile=True,
         steps_per_execution=4,
     )
-    kept: list[tuple[float, float, list[np.ndarray]]] = []
+    kept = KeptEpochs()
 
     class Ramp(keras.callbacks.Callback):
         """Raises the weight of the penalty."""
@@ -83,17 +84,6 @@ def front_task(seed: int, epochs: int, path: str) -> Task:
         def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
             for layer in dense:
                 layer.hgq_beta.assign(LEAST * (MOST / LEAST) ** (epoch / epochs))
-
-    class Keep(keras.callbacks.Callback):
-        """Keeps the epochs that no other one beats."""
-
-        def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-            assert logs is not None
-            value, cost = logs["val_accuracy"], float(logs["ebops"])
-            if epoch < 8 or any(v >= value and c <= cost for v, c, _ in kept):
-                return
-            kept[:] = [each for each in kept if not (value >= each[0] and cost <= each[1])]
-            kept.append((value, cost, model.get_weights()))
 
     stages = PQuantCallback(config, log_keep_ratio=False, apply_final_compression=False)
 
@@ -105,13 +95,13 @@ def front_task(seed: int, epochs: int, path: str) -> Task:
             epochs=epochs,
             validation_data=(jets.X_val, jets.y_val),
             verbose=0,
-            callbacks=[Ramp(), stages, Keep()],
+            callbacks=[Ramp(), stages, kept],
         )
 
     def inspect(_: None) -> dict[str, Any]:
         known = np.concatenate([jets.X_train, jets.X_val])
         networks = []
-        for _, _, weights in kept:
+        for weights in kept:
             model.set_weights(weights)
             trace_minmax(model, known, batch_size=len(known))
             networks.append(_read(dense))

@@ -11,10 +11,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-__all__ = ["Layer", "Network", "accuracy", "count_luts", "load_networks", "save_networks"]
+__all__ = [
+    "Layer",
+    "Network",
+    "accuracy",
+    "count_layer",
+    "count_luts",
+    "load_networks",
+    "save_networks",
+]
 
 
 @dataclass(frozen=True)
@@ -64,29 +73,62 @@ def accuracy(network: Network, X: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 def count_luts(network: Network) -> float:
     """Return the cost of the adder graph of a whole network."""
-    from alkaid.trace import FVArray, trace
+    from alkaid.trace import trace
 
     folded = _fold_rounding(network)
-    first = folded[0]
-    dead = _width(first) <= 0
-    inputs = FVArray.from_kif(
-        np.where(dead, 0, first.signed).astype(int),
-        np.where(dead, 0, first.integer).astype(int),
-        np.where(dead, 1, first.fractional).astype(int),
-    )
-    x = inputs
+    x = inputs = _receive(folded[0])
     for number, layer in enumerate(folded):
-        if number:
-            x = x.relu().quantize(
-                layer.signed.astype(int),
-                layer.integer.astype(int),
-                layer.fractional.astype(int),
-                overflow_mode="SAT" if layer.saturates else "WRAP",
-                round_mode="RND" if layer.rounds else "TRN",
-            )
-        kernel = np.where((_width(layer) <= 0)[:, None], 0.0, layer.kernel)
-        x = x @ kernel + layer.bias
+        x = _multiply(_quantize_traced(x.relu(), layer) if number else x, layer)
     return float(trace(inputs, x).cost)
+
+
+def count_layer(layer: Layer, behind: Layer | None, *, rectifies: bool) -> float:
+    """Return the cost of the adder graph of a layer by itself, with the quantizer that follows it.
+
+    Parameters
+    ----------
+    layer
+        The layer; for a convolution, the matrix that a position is multiplied by.
+    behind
+        Has the quantizer, of one number for each result; None where there is none.
+    rectifies
+        Whether there is a rectifier in front of it.
+    """
+    from alkaid.trace import trace
+
+    if behind is not None:
+        layer, behind = _fold_rounding([layer, behind])
+    inputs = _receive(layer)
+    x = _multiply(inputs, layer)
+    x = x.relu() if rectifies else x
+    return float(trace(inputs, x if behind is None else _quantize_traced(x, behind)).cost)
+
+
+def _receive(layer: Layer) -> Any:
+    """Return the inputs of a layer as they arrive, in their number formats."""
+    from alkaid.trace import FVArray
+
+    dead = _width(layer) <= 0
+    return FVArray.from_kif(
+        np.where(dead, 0, layer.signed).astype(int),
+        np.where(dead, 0, layer.integer).astype(int),
+        np.where(dead, 1, layer.fractional).astype(int),
+    )
+
+
+def _quantize_traced(x: Any, layer: Layer) -> Any:
+    return x.quantize(
+        layer.signed.astype(int),
+        layer.integer.astype(int),
+        layer.fractional.astype(int),
+        overflow_mode="SAT" if layer.saturates else "WRAP",
+        round_mode="RND" if layer.rounds else "TRN",
+    )
+
+
+def _multiply(x: Any, layer: Layer) -> Any:
+    kernel = np.where((_width(layer) <= 0)[:, None], 0.0, layer.kernel)
+    return x @ kernel + layer.bias
 
 
 def save_networks(path: Path, networks: Sequence[Network]) -> None:

@@ -13,6 +13,7 @@ import fabricfit
 from fabricfit import Budget
 from fabricfit.errors import InfeasibleError, InvalidInputError
 from fabricfit.firmware.emulation import emulate
+from fabricfit.network.reader import read
 from fabricfit.optimization.trained_fit import choose_precision
 from tests.common import L, blobs, weights_of
 from tests.marks import ON_ONE_BACKEND
@@ -169,14 +170,19 @@ def test_what_cannot_be_is_refused_before_anything_is_written(model, data, tmp_p
     assert not (tmp_path / "runs").exists()
 
 
-def test_precision_is_trained_where_none_is_stated():
-    assert choose_precision(None, {}) == "trained"
-    assert choose_precision(None, {"Model": {"Strategy": "Latency"}}) == "trained"
-    assert choose_precision(None, {"Model": {"Precision": "fixed<8,3>"}}) == "given"
+def test_precision_is_trained_where_none_is_stated(model):
+    network = read(model)
+
+    def chosen(config, asked=None):
+        return choose_precision(asked, config, network)
+
+    assert chosen({}) == "trained"
+    assert chosen({"Model": {"Strategy": "Latency"}}) == "trained"
+    assert chosen({"Model": {"Precision": "fixed<8,3>"}}) == "given"
     named = {"LayerName": {"fc": {"Precision": {"weight": "fixed<8,3>", "result": "auto"}}}}
-    assert choose_precision(None, named) == "given"
-    assert choose_precision("trained", named) == "trained"
-    assert choose_precision(None, {"LayerName": {"fc": {"Precision": "auto"}}}) == "trained"
+    assert chosen(named) == "given"
+    assert chosen(named, "trained") == "trained"
+    assert chosen({"LayerName": {"fc": {"Precision": "auto"}}}) == "trained"
 
 
 def test_what_the_configuration_says_besides_is_kept(model, data, tmp_path):

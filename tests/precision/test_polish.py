@@ -10,8 +10,10 @@ import pytest
 
 from fabricfit.network.reader import read
 from fabricfit.precision.cost import estimate_luts
+from fabricfit.precision.dense_chain import DenseChain, find_chain
 from fabricfit.precision.model import build_precision_model
 from fabricfit.precision.polish import polish
+from fabricfit.precision.sums_loss import find_sums_loss
 from fabricfit.samples import Data
 from fabricfit.training import make_engine
 from tests.common import L
@@ -19,6 +21,11 @@ from tests.marks import ON_ONE_BACKEND
 from tests.precision.test_training import prepared, samples, trained
 
 pytestmark = ON_ONE_BACKEND
+
+
+def chained(made, engine, data):
+    layers = find_chain(made)
+    return layers, DenseChain(layers, data.X, find_sums_loss(engine.hard_loss, None, data))
 
 
 def test_loss_and_price_together_fall():
@@ -29,11 +36,11 @@ def test_loss_and_price_together_fall():
     made.model(data.X, training=True)
     price = 0.1 / estimate_luts(made)
     before = engine.evaluate_loss(data) + price * estimate_luts(made)
-    found = polish(made, engine, data, price, np.random.default_rng(0))
+    found = polish(*chained(made, engine, data), price, np.random.default_rng(0))
     after = engine.evaluate_loss(data) + price * estimate_luts(made)
     assert 0 < found.kept <= found.tried and after < before
     assert found.after == pytest.approx(engine.evaluate_loss(data), rel=1e-6)
-    nothing = polish(made, engine, data, 1e9, np.random.default_rng(0))
+    nothing = polish(*chained(made, engine, data), 1e9, np.random.default_rng(0))
     assert nothing.kept and all(
         not w.any() for layer in made.weights.values() for w in layer.integers()
     )
@@ -51,7 +58,7 @@ def test_a_single_weight_gets_its_best_value():
     for start, price in itertools.product((-3, 2, 4, 7, 9), (0.0, 1e-4, 1e-2)):
         wrapper.layer.kernel.assign([[start / 8]])
         made.model(X, training=True)
-        polish(made, engine, data, price, np.random.default_rng(0))
+        polish(*chained(made, engine, data), price, np.random.default_rng(0))
         (value,) = wrapper.integers()[0].ravel()
 
         def total(integer, price=price):

@@ -184,6 +184,10 @@ class LayerAttributes:
     strategies
         The only strategies with which hls4ml builds it so that pruned weights save something, as
         :data:`~fabricfit.description.strategies.STRATEGIES` spells them; all where it is empty.
+    multiplies_inner
+        Whether the kernel multiplies a tensor that is made inside the layer.
+    builds_graph
+        Whether hls4ml can build it with distributed arithmetic; else it builds Latency instead.
     weight_name
         What hls4ml calls the kernel in a configuration's precisions.
     quantizer_precision
@@ -231,6 +235,8 @@ class LayerAttributes:
     known_positions: int | None = field(default=None, kw_only=True)
     known_convolution: bool | None = field(default=None, kw_only=True)
     strategies: tuple[str, ...] = field(default=(), kw_only=True)
+    multiplies_inner: bool = field(default=False, kw_only=True)
+    builds_graph: bool = field(default=True, kw_only=True)
     weight_name: str = field(default="weight", kw_only=True)
     quantizer_precision: Precision | None = field(default=None, kw_only=True)
     trains_bits: bool = field(default=False, kw_only=True)

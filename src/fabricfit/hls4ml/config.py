@@ -17,7 +17,12 @@ from typing import Any
 from fabricfit.checks import whole_number
 from fabricfit.description.attributes import LayerAttributes, hls4mlAttributes
 from fabricfit.description.precision import Precision, parse_precision
-from fabricfit.description.strategies import SHARED_MULTIPLIERS, canonical_strategy, check_io_type
+from fabricfit.description.strategies import (
+    SHARED_MULTIPLIERS,
+    canonical_strategy,
+    check_io_type,
+    spell_strategy,
+)
 from fabricfit.errors import InvalidInputError, warn_caller
 from fabricfit.hls4ml.plain import ConfigurationLike, plain_configuration
 from fabricfit.hls4ml.reuse_factor import (
@@ -39,6 +44,8 @@ __all__ = [
 ]
 
 logger = logging.getLogger(__name__)
+
+_BY_GRAPH = "distributed_arithmetic"
 
 
 def read_hls4ml_attributes(
@@ -91,9 +98,12 @@ def read_opened(config: Mapping[str, Any], layer_attributes: LayerAttributes) ->
     asked = layer.whole_number("ReuseFactor")
     strategy = layer.strategy
     built = effective_strategy(strategy, asked, layer.io_type, layer.is_convolution)
+    if built == _BY_GRAPH and not layer_attributes.builds_graph:
+        built = "latency"
     if built != canonical_strategy(strategy):
-        logger.info("hls4ml builds layer %r with Resource, not with %s.", name, strategy)
-        strategy = "Resource"
+        used_instead = spell_strategy(built)
+        logger.info("hls4ml builds layer %r with %s, not with %s.", name, used_instead, strategy)
+        strategy = used_instead
     used = legal_reuse_factor(n_in, n_out, asked, built)
     for warning in _list_reuse_warnings(layer, n_in, asked, used, built):
         warn_caller(f"layer {name!r}: {warning}", ReuseFactorWarning)
@@ -225,7 +235,12 @@ class _LayerConfig:
 
     @cached_property
     def input_precision(self) -> Precision | None:
-        """Number format of the layer that feeds this one, where the configuration states it."""
+        """Number format of the layer that feeds this one, where the configuration states it.
+
+        What a layer makes inside itself has the format of its results.
+        """
+        if self.attributes.multiplies_inner:
+            return self.output_precision
         sources = [*self.attributes.inbound_layers, *self.attributes.input_layers]
         if len(sources) != 1:
             return None

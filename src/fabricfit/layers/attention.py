@@ -13,7 +13,7 @@ import numpy as np
 from fabricfit.layers.calls import Call
 from fabricfit.layers.einsum import einsum_kernel
 from fabricfit.layers.family import LayerFamily, register_layer
-from fabricfit.layers.kernels import Kernel
+from fabricfit.layers.kernels import INSIDE, Kernel
 from fabricfit.layers.product import why_kernel_is_rewritten
 from fabricfit.layers.units import (
     Constants,
@@ -226,26 +226,29 @@ def _heads_per_key(layer: Any) -> int:
 
 def attention_kernels(layer: Any) -> tuple[Kernel, ...]:
     """Return the projections' kernels; those of heads have ``(…, heads, size)`` as their results."""
-    queries, keys = _lengths(layer)
-    return (
-        _kernel_of_heads(layer._query_dense, "query", queries),
-        _kernel_of_heads(layer._key_dense, "key", keys),
-        _kernel_of_heads(layer._value_dense, "value", keys),
-        replace(einsum_kernel(layer._output_dense, "output"), positions=queries),
-    )
-
-
-def _kernel_of_heads(dense: Any, part: str, positions: int) -> Kernel:
-    return replace(einsum_kernel(dense, part, 1), positions=positions, inner=True)
-
-
-def _lengths(layer: Any) -> tuple[int, int]:
-    """Return how many positions the first call has in its queries, and how many in its values."""
-    try:
-        tensors = keras.tree.flatten(layer.input)
-    except AttributeError:  # Keras' answer for a layer that was not called
-        return 1, 1
+    tensors = _inputs_of(layer)
+    last = len(tensors) - 1
     queries, keys = (
-        math.prod(n or 1 for n in tensors[i].shape[1:-1]) for i in (0, min(1, len(tensors) - 1))
+        math.prod(n or 1 for n in tensors[place].shape[1:-1]) if tensors else 1
+        for place in (0, min(1, last))
     )
-    return queries, keys
+    output = replace(einsum_kernel(layer._output_dense, "output"), positions=queries)
+    return (
+        _kernel_of_heads(layer._query_dense, "query", queries, 0),
+        _kernel_of_heads(layer._key_dense, "key", keys, min(max(last, 0), 2)),
+        _kernel_of_heads(layer._value_dense, "value", keys, min(max(last, 0), 1)),
+        replace(output, receives=INSIDE),
+    )
+
+
+def _kernel_of_heads(dense: Any, part: str, positions: int, receives: int) -> Kernel:
+    kernel = einsum_kernel(dense, part, 1)
+    return replace(kernel, positions=positions, inner=True, receives=receives)
+
+
+def _inputs_of(layer: Any) -> list[Any]:
+    """Return the tensors of the first call: queries, values, and keys if they are others."""
+    try:
+        return keras.tree.flatten(layer.input)
+    except AttributeError:  # Keras' answer for a layer that was not called
+        return []

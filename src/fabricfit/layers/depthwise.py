@@ -19,6 +19,7 @@ from fabricfit.layers.family import LayerFamily, register_layer
 from fabricfit.layers.generated_code import GeneratedProduct, product_of_node
 from fabricfit.layers.kernels import Kernel
 from fabricfit.layers.matrix_form import MatrixForm
+from fabricfit.layers.plain_layers import PlainLayer, make_alike, to_arrays
 from fabricfit.layers.product import ProductFamily, why_kernel_is_rewritten, why_not_plain
 from fabricfit.layers.scaling import channel_axis, is_linear, meets_border, with_bias
 from fabricfit.layers.units import (
@@ -187,6 +188,34 @@ class SeparableFamily(ProductFamily):
         bias = to_numpy(layer.bias) if layer.use_bias else 0.0
         bias = bias + _sum_offsets(depthwise, offset) @ matrix
         return with_bias(layer, [depthwise * scale[:, None], pointwise], bias)
+
+    def plain_layers(self, layer: Any) -> tuple[PlainLayer, ...] | None:
+        rank = len(layer.kernel_size)
+        first = make_alike(
+            layer,
+            getattr(L, f"DepthwiseConv{rank}D"),
+            name=f"{layer.name}_depthwise",
+            activation=None,
+            use_bias=False,
+            bias_regularizer=None,
+            bias_constraint=None,
+            activity_regularizer=None,
+        )
+        second = make_alike(
+            layer,
+            getattr(L, f"Conv{rank}D"),
+            kernel_size=1,
+            strides=1,
+            dilation_rate=1,
+            padding="valid",
+            kernel_regularizer=layer.pointwise_regularizer,
+            kernel_constraint=layer.pointwise_constraint,
+        )
+        bias = [layer.bias] if layer.use_bias else []
+        return (
+            PlainLayer(first, to_arrays([layer.depthwise_kernel])),
+            PlainLayer(second, to_arrays([layer.pointwise_kernel, *bias])),
+        )
 
     def obstacle(self, call: Call) -> str | None:
         return why_not_plain(call, 2)

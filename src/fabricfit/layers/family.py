@@ -16,6 +16,7 @@ from fabricfit.layers.calls import Call
 from fabricfit.layers.generated_code import GeneratedProduct
 from fabricfit.layers.kernels import Kernel
 from fabricfit.layers.matrix_form import MatrixForm
+from fabricfit.layers.plain_layers import PlainForm
 from fabricfit.layers.regularizers import GroupRegularizer
 from fabricfit.layers.units import Replacement, UnitFlow
 
@@ -38,7 +39,7 @@ __all__ = [
 ]
 
 
-class LayerFamily(UnitFlow):
+class LayerFamily(UnitFlow, PlainForm):
     """What fabricfit knows of layers of some types.
 
     Subclass it, or one of the families that are nearer to your layer, and register the subclass with
@@ -91,12 +92,13 @@ class LayerFamily(UnitFlow):
     def why_precision_stays(self, layer: Any) -> str:
         """Return why bit widths of this very layer, which has kernels, cannot be trained, or ``''``."""
         kernels = self.kernels(layer)
-        if any(kernel.quantizer is not None or kernel.bits for kernel in kernels):
+        if self.quantizes(layer):
             return "it quantizes its own weights"
         if not all(kernel.multiplies for kernel in kernels):
             return "nothing is multiplied by its weights"
-        if len(kernels) != 1 or kernels[0].inner:
-            return "it rounds nothing between the products inside it"
+        single = len(kernels) == 1 and not kernels[0].inner
+        if not single and any(kernel.receives is None for kernel in kernels):
+            return "it is not known what each of its kernels multiplies"
         return ""
 
     def matrix_form(self, layer: Any) -> MatrixForm | None:
@@ -283,17 +285,19 @@ def family_of_node(class_name: str) -> LayerFamily | None:
     return known[0] if known else None
 
 
-def count_positions(call: Call) -> int:
-    """Return how often a call applies its layer's kernel to a sample: once for each position of the results.
+def count_positions(call: Call, number: int = 0) -> int:
+    """Return how often a call applies a kernel to a sample: once for each position of the results.
 
     Parameters
     ----------
     call
         A call of a layer that has a kernel.
+    number
+        Which one of its kernels.
     """
     family = family_of(call.layer)
     assert family is not None
-    kernel = family.kernels(call.layer)[0]
+    kernel = family.kernels(call.layer)[number]
     if kernel.positions is not None:
         return kernel.positions
     results = int(np.prod([size or 1 for size in call.output.shape[1:]]))

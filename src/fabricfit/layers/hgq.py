@@ -8,7 +8,8 @@ classes, so that nothing here imports HGQ2.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -17,6 +18,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from fabricfit.errors import InvalidInputError
 from fabricfit.layers.attention import AttentionFamily
 from fabricfit.layers.calls import Call
 from fabricfit.layers.conv import Conv2DFamily, ConvFamily
@@ -34,11 +36,29 @@ from fabricfit.layers.hgq_bits import (
     trained_bits,
 )
 from fabricfit.layers.kernels import Kernel
-from fabricfit.layers.quantized import LayerView, QuantizedFamily, without_constants
+from fabricfit.layers.plain_layers import PlainLayer, make_alike
+from fabricfit.layers.quantized import (
+    LayerView,
+    QuantizedFamily,
+    RoundingFamily,
+    namesake,
+    without_constants,
+)
 from fabricfit.layers.recurrent import RecurrentFamily
 from fabricfit.layers.units import Cut, Replacement
 
-__all__ = ["HGQFamily", "HGQUnitsFamily", "is_quantizer"]
+__all__ = [
+    "HGQFamily",
+    "HGQUnitsFamily",
+    "QAverageFamily",
+    "QFunctionFamily",
+    "QNormalizationFamily",
+    "QRoundingFamily",
+    "QSoftmaxFamily",
+    "QuantizerFamily",
+    "is_quantizer",
+    "refuse_affine",
+]
 
 
 class HGQFamily(QuantizedFamily):
@@ -85,6 +105,25 @@ class HGQFamily(QuantizedFamily):
         if getattr(layer, "data_format", "channels_last") != "channels_last":
             return f"its data_format is {layer.data_format!r}, which hls4ml does not build"
         return ""
+
+    def plain_layers(self, layer: Any) -> tuple[PlainLayer, ...] | None:
+        if isinstance(self.plain, RecurrentFamily):
+            raise InvalidInputError("its activations saturate by the formats of its quantizers")
+        if isinstance(self.plain, AttentionFamily):
+            raise InvalidInputError("fabricfit does not read the layers inside it")
+        made = PlainLayer(make_alike(layer, self._find_kind(layer)), self._latent_weights(layer))
+        return _with_rectifiers(layer, made)
+
+    def _find_kind(self, layer: Any) -> Any:
+        """Return the class of Keras: that of the plain family, whichever name the layer has."""
+        (single, *others) = self.plain.handles
+        return namesake(layer) if others else single
+
+    def _latent_weights(self, layer: Any) -> list[np.ndarray]:
+        """Return the kernel and the bias as floats, with the normalization that is fused into them."""
+        if self._fused is None:
+            return [_to_array(each) for each in (layer.kernel, layer.bias) if each is not None]
+        return [_to_array(each) for each in _fuse_without_quantizers(layer)]
 
     def quantized(self, call: Call) -> Call:
         layer = call.layer
@@ -157,6 +196,110 @@ class HGQUnitsFamily(HGQFamily):
         return Replacement(cut_out(own).config, made)
 
 
+class QRoundingFamily(RoundingFamily):
+    """Layers that round what they receive and return, and are else as their namesakes in Keras."""
+
+    def plain_layers(self, layer: Any) -> tuple[PlainLayer, ...] | None:
+        return _with_rectifiers(layer, self.plain_layer(layer))
+
+    def plain_layer(self, layer: Any) -> PlainLayer:
+        """Return the layer of Keras."""
+        return PlainLayer(make_alike(layer, namesake(layer)))
+
+
+class QuantizerFamily(QRoundingFamily):
+    """Quantizers that stand by themselves: nothing stays of them, or a rectifier."""
+
+    def plain_layers(self, layer: Any) -> tuple[PlainLayer, ...] | None:
+        refuse_affine(layer)
+        return _find_rectifier(layer, layer.name)
+
+
+class QNormalizationFamily(QRoundingFamily):
+    """Batch normalization. Where it is not centered, HGQ2 adds ones."""
+
+    def plain_layer(self, layer: Any) -> PlainLayer:
+        mean = _to_array(layer.moving_mean)
+        weights = [
+            *([_to_array(layer.bn_gamma)] if layer.scale else []),
+            _to_array(layer.bn_beta) if layer.center else np.ones_like(mean),
+            mean,
+            _to_array(layer.moving_variance),
+        ]
+        return PlainLayer(make_alike(layer, namesake(layer), center=True), weights)
+
+
+class QFunctionFamily(QRoundingFamily):
+    """Functions of a number, looked up in a table."""
+
+    def plain_layer(self, layer: Any) -> PlainLayer:
+        return PlainLayer(make_alike(layer, keras.layers.Activation))
+
+
+class QSoftmaxFamily(QRoundingFamily):
+    """Softmax, of two tables."""
+
+    def plain_layer(self, layer: Any) -> PlainLayer:
+        if layer.input_scaler != 1:
+            raise InvalidInputError(f"it scales its input (input_scaler={layer.input_scaler})")
+        axes = list(layer.axes)
+        made = make_alike(layer, keras.layers.Softmax, axis=axes if axes[1:] else axes[0])
+        return PlainLayer(made)
+
+
+class QAverageFamily(QRoundingFamily):
+    """Sums divided by a power of two, which are averages of so many."""
+
+    def plain_layer(self, layer: Any) -> PlainLayer:
+        count = len(keras.tree.flatten(layer.input))
+        if layer._scale * count != 1:
+            raise InvalidInputError(f"it divides {count} numbers by {1 / layer._scale:g}")
+        return PlainLayer(make_alike(layer, keras.layers.Average))
+
+
+def refuse_affine(layer: Any) -> None:
+    """Refuse quantizers of a layer that scale and shift what they have rounded.
+
+    Raises
+    ------
+    InvalidInputError
+        One does.
+    """
+    for each in (layer, *_list_inner(layer)):
+        if getattr(each, "affine", None) is not None:
+            raise InvalidInputError(
+                f"its quantizer {each.name!r} scales and shifts what it rounds (affine={each.affine})"
+            )
+
+
+def _list_inner(layer: Any) -> Iterator[Any]:
+    """Yield the layers in a layer, quantizers and tables, and what is in them."""
+    for value in vars(layer).values():
+        for each in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(each, keras.layers.Layer):
+                yield each
+                yield from _list_inner(each)
+
+
+def _with_rectifiers(layer: Any, made: PlainLayer) -> tuple[PlainLayer, ...]:
+    """Return a plain layer with what the formats of its input and its results cut off."""
+    refuse_affine(layer)
+    before, behind = (
+        _find_rectifier(getattr(layer, f"_{each}", None), f"{layer.name}_{each}")
+        for each in ("iq", "oq")
+    )
+    return (*before, made, *behind)
+
+
+def _find_rectifier(quantizer: Any, name: str) -> tuple[PlainLayer, ...]:
+    """Return the rectifier that a quantizer is whose format saturates and has no sign."""
+    inner = getattr(quantizer, "quantizer", None)
+    saturates = getattr(inner, "overflow_mode", "").startswith("SAT")
+    if inner is None or not saturates or _to_array(inner.k).any():
+        return ()
+    return (PlainLayer(keras.layers.Activation("relu", name=name), rectifies=True),)
+
+
 def is_quantizer(layer: Any) -> bool:
     """Return whether a layer is a quantizer of HGQ2 that stands by itself."""
     return f"{type(layer).__module__}.{type(layer).__name__}" == "hgq.quantizer.quantizer.Quantizer"
@@ -182,10 +325,32 @@ def _fused_einsum(layer: Any, kernel: Any) -> Any:
     return ops.einsum(layer.fused_kernel_equation, kernel, scale)
 
 
+def _fuse_without_quantizers(layer: Any) -> tuple[Any, Any]:
+    """Return the kernel and the bias with the normalization in them, as the layer makes them itself."""
+
+    def keep(value: Any, training: Any = None) -> Any:
+        return value
+
+    view = LayerView(layer, {"kq": keep, "bq": keep})
+    options = {"mean": layer.moving_mean, "var": layer.moving_variance}
+    fuse = type(layer).get_fused_qkernel_and_qbias
+    if "training" in inspect.signature(fuse).parameters:
+        options["training"] = False
+    found: tuple[Any, Any] = fuse(view, **options)
+    return found
+
+
 def _to_array(variable: Any) -> np.ndarray:
     """Return a variable as an array of its own type."""
     return np.asarray(keras.ops.convert_to_numpy(variable))
 
+
+_NAMESAKES = (
+    *("Add", "Subtract", "Multiply", "Maximum", "Minimum", "Dot"),
+    *(f"{kind}Pooling{rank}D" for kind in ("Average", "Max") for rank in (1, 2, 3)),
+    *(f"Global{kind}Pooling{rank}D" for kind in ("Average", "Max") for rank in (1, 2, 3)),
+)
+"""Layers of Keras that HGQ2 has with a Q in front, without a kernel."""
 
 _DENSE, _EINSUM, _CONV, _CONV2D = DenseFamily(), EinsumFamily(), ConvFamily(), Conv2DFamily()
 
@@ -198,5 +363,11 @@ for _known in (
     HGQFamily(("hgq.QEinsumDenseBatchnorm",), _EINSUM, bits_met_by_einsum, _fused_einsum),
     HGQFamily(("hgq.QSimpleRNN", "hgq.QGRU"), RecurrentFamily()),
     HGQFamily(("hgq.QMultiHeadAttention",), AttentionFamily()),
+    QuantizerFamily(("hgq.Quantizer",)),
+    QNormalizationFamily(("hgq.QBatchNormalization",)),
+    QFunctionFamily(("hgq.QUnaryFunctionLUT",)),
+    QSoftmaxFamily(("hgq.QSoftmax",)),
+    QAverageFamily(("hgq.QAveragePow2",)),
+    QRoundingFamily(tuple(f"hgq.Q{kind}" for kind in _NAMESAKES)),
 ):
     register_layer(_known)

@@ -12,7 +12,10 @@ import numpy as np
 from fabricfit.description.layout import Layout, standard_layout
 from fabricfit.description.precision import FixedPrecision
 
-__all__ = ["BitOperations", "Kernel"]
+__all__ = ["INSIDE", "BitOperations", "Kernel"]
+
+INSIDE = -1
+"""Stands for a tensor that a layer makes inside itself, in the place of one of its inputs."""
 
 
 class BitOperations(NamedTuple):
@@ -67,8 +70,21 @@ class Kernel:
         it knows without.
     positions
         How often they are applied to one sample; None where it follows from the shape of the results.
+    one_by_one
+        Whether positions are computed one after the other by the same products, as steps in time are.
     inner
         Whether their results stay inside the layer.
+    receives
+        Which of the layer's inputs they multiply, counted from 0, or :data:`INSIDE` for a tensor that is made
+        inside the layer, such as a state; None where it is not known, or the layer has one kernel and one
+        input.
+    bias_names
+        What hls4ml calls the bias in a configuration's precisions; several names for a bias of several rows,
+        the second of which belongs to the sums of the next kernel.
+    builds_graph
+        Whether hls4ml can build their products as a graph of adders, with distributed arithmetic.
+    wants_inner_format
+        Whether hls4ml builds them only where the layer's input has the number format of its inner tensors.
     input_axis
         The axis of the layout along which the last axis of the input goes; None where it is the last of
         the rows.
@@ -92,7 +108,12 @@ class Kernel:
     dense: bool = False
     strategies: tuple[str, ...] = ()
     positions: int | None = None
+    one_by_one: bool = False
     inner: bool = False
+    receives: int | None = None
+    bias_names: tuple[str, ...] = ("bias",)
+    builds_graph: bool = True
+    wants_inner_format: bool = False
     input_axis: int | None = None
 
     @property
@@ -107,6 +128,11 @@ class Kernel:
     def used_bias(self) -> np.ndarray | None:
         """Return the bias as the layer adds it, if there is one."""
         return None if self.bias is None else _quantize(self.bias, self.bias_quantizer)
+
+    @property
+    def multiplies_inner(self) -> bool:
+        """Whether they multiply a tensor that the layer makes inside itself."""
+        return self.receives == INSIDE
 
     @property
     def axes(self) -> Layout:

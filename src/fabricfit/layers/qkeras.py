@@ -15,18 +15,33 @@ import keras
 import numpy as np
 
 from fabricfit.description.precision import FixedPrecision
+from fabricfit.errors import InvalidInputError
 from fabricfit.layers.calls import Call
 from fabricfit.layers.conv import Conv2DFamily, ConvFamily, TransposedConvFamily
 from fabricfit.layers.dense import DenseFamily
 from fabricfit.layers.depthwise import DepthwiseFamily, SeparableFamily
 from fabricfit.layers.elementwise import ActivationFamily
-from fabricfit.layers.family import register_layer
+from fabricfit.layers.family import LayerFamily, register_layer
 from fabricfit.layers.kernels import Kernel
-from fabricfit.layers.quantized import LayerView, QuantizedFamily, without_constants
+from fabricfit.layers.plain_layers import PlainLayer, make_alike, to_arrays
+from fabricfit.layers.quantized import (
+    LayerView,
+    QuantizedFamily,
+    RoundingFamily,
+    namesake,
+    without_constants,
+)
 from fabricfit.layers.recurrent import RecurrentFamily
 from fabricfit.layers.units import Cut, to_numpy
 
-__all__ = ["QActivationFamily", "QKerasFamily"]
+__all__ = [
+    "QActivationFamily",
+    "QKerasFamily",
+    "QNormalizationFamily",
+    "QNormalizedFamily",
+    "QPoolingFamily",
+    "plain_activation",
+]
 
 _KERNELS = ("kernel", "recurrent_kernel", "depthwise_kernel", "pointwise_kernel")
 _Quantizer = Callable[[Any], Any]
@@ -75,6 +90,21 @@ class QKerasFamily(QuantizedFamily):
         quantizers = list(self._quantizers(call.layer))
         return replace(call, layer=_with_quantized_weights(call.layer, quantizers))
 
+    def plain_layers(self, layer: Any) -> tuple[PlainLayer, ...] | None:
+        view, behind = _without_quantized_activations(layer)
+        own = self.plain.plain_layers(view)
+        if own is None:
+            own = (PlainLayer(make_alike(view, namesake(layer)), self._latent_weights(layer)),)
+        return (*own, *behind)
+
+    def _latent_weights(self, layer: Any) -> list[np.ndarray]:
+        """Return the weights as floats, those that a mask of the layer's own hides at zero."""
+        kernels = self.plain.kernels(layer)
+        biases = [kernel.bias for kernel in kernels if kernel.bias is not None]
+        first, *others = to_arrays([*(kernel.variable for kernel in kernels), *biases[:1]])
+        mask = getattr(layer, "_mask", None)
+        return [first if mask is None else first * to_arrays([mask])[0], *others]
+
     def _quantizers(self, layer: Any) -> Iterator[_Quantizer]:
         return _fresh_quantizers(layer, self.kernels(layer))
 
@@ -86,6 +116,145 @@ class QActivationFamily(ActivationFamily):
     handles = ("qkeras.QActivation",)
     piecewise_linear = False
     final_activation = None
+
+    def quantizes(self, layer: Any) -> bool:
+        return True
+
+    def plain_layers(self, layer: Any) -> tuple[PlainLayer, ...] | None:
+        return _behind(layer, layer.name, plain_activation(layer.activation))
+
+
+class QPoolingFamily(RoundingFamily):
+    """Averages of QKeras, which round one over the number that is averaged; an activation behind."""
+
+    def plain_layers(self, layer: Any) -> tuple[PlainLayer, ...] | None:
+        pooling = make_alike(layer, namesake(layer))
+        return (PlainLayer(pooling), *_behind_activation(layer))
+
+
+class QNormalizationFamily(RoundingFamily):
+    """Batch normalization with quantized parameters."""
+
+    def plain_layers(self, layer: Any) -> tuple[PlainLayer, ...] | None:
+        weights = to_arrays(_normalization_weights(layer))
+        return (PlainLayer(make_alike(layer, namesake(layer)), weights),)
+
+
+class QNormalizedFamily(RoundingFamily):
+    """Products with a batch normalization inside: the two, and the activation, are layers of their own.
+
+    Parameters
+    ----------
+    handles
+        The layer types.
+    plain
+        The family of the product.
+    """
+
+    def __init__(self, handles: tuple[type | str, ...], plain: LayerFamily) -> None:
+        super().__init__(handles)
+        self.plain = plain
+
+    def plain_layers(self, layer: Any) -> tuple[PlainLayer, ...] | None:
+        (kernel,), inner = self.plain.kernels(layer), layer.batchnorm
+        kind = getattr(keras.layers, type(layer).__name__[1:].removesuffix("Batchnorm"))
+        product = make_alike(layer, kind, activation=None)
+        own = [kernel.variable, *([] if kernel.bias is None else [kernel.bias])]
+        normalization = make_alike(
+            inner, keras.layers.BatchNormalization, name=f"{layer.name}_normalization"
+        )
+        return (
+            PlainLayer(product, to_arrays(own)),
+            PlainLayer(normalization, to_arrays(_normalization_weights(inner))),
+            *_behind_activation(layer),
+        )
+
+
+def plain_activation(activation: Any) -> Any:
+    """Return what a quantizer of QKeras computes before it rounds: a function, or a new layer of Keras.
+
+    Parameters
+    ----------
+    activation
+        What a layer holds as an activation; functions of Keras, and None, are returned as they are.
+
+    Raises
+    ------
+    InvalidInputError
+        No layer of Keras computes that; says why.
+    """
+    kind = type(activation)
+    if kind.__module__.partition(".")[0] != "qkeras":
+        return activation
+    rounded = _ROUNDED.get(kind.__name__)
+    found = None if rounded is None else rounded(activation)
+    if found is None:
+        raise InvalidInputError(
+            f"its activation {activation} rounds no function of Keras. Use quantized_bits, quantized_relu, "
+            "or quantized_tanh and quantized_sigmoid with the real function (use_real_tanh=True, "
+            "use_real_sigmoid=True)"
+        )
+    return found
+
+
+def _rectified(quantizer: Any) -> Any:
+    """Return the rectifier of a quantizer, with its slope and its bound."""
+    if getattr(quantizer, "use_sigmoid", False):
+        return None
+    bound, slope = getattr(quantizer, "relu_upper_bound", None), quantizer.negative_slope
+    if bound is not None and not quantizer.is_quantized_clip:
+        return keras.layers.ReLU(max_value=bound, negative_slope=slope)
+    return keras.layers.LeakyReLU(negative_slope=slope) if slope else keras.activations.relu
+
+
+def _linear(quantizer: Any) -> Any:
+    signed = getattr(quantizer, "keep_negative", True)
+    return keras.activations.linear if signed else keras.activations.relu
+
+
+_ROUNDED: dict[str, Callable[[Any], Any]] = {
+    "quantized_bits": _linear,
+    "quantized_linear": _linear,
+    "quantized_po2": _linear,
+    "quantized_relu": _rectified,
+    "quantized_relu_po2": _rectified,
+    "quantized_sigmoid": lambda q: keras.activations.sigmoid if q.use_real_sigmoid else None,
+    "quantized_tanh": lambda q: keras.activations.tanh if q.use_real_tanh else None,
+}
+"""Quantizer -> what it computes before it rounds and saturates; None where that is its own."""
+
+
+def _without_quantized_activations(layer: Any) -> tuple[LayerView, tuple[PlainLayer, ...]]:
+    """Return a layer as it is without quantizers in its activations, and a layer of the activation behind."""
+    names = [name for name in ("activation", "recurrent_activation") if hasattr(layer, name)]
+    found = {name: plain_activation(getattr(layer, name)) for name in names}
+    if not isinstance(found["activation"], keras.layers.Layer):
+        return LayerView(layer, found), ()
+    if hasattr(layer, "cell"):
+        raise InvalidInputError(f"its activation {layer.activation} is no function of Keras")
+    return LayerView(layer, {**found, "activation": None}), _behind_activation(layer)
+
+
+def _behind_activation(layer: Any) -> tuple[PlainLayer, ...]:
+    """Return the activation of a layer as one of its own, if there is one."""
+    found = plain_activation(layer.activation)
+    kind = getattr(found, "__name__", type(found).__name__.lower())
+    return _behind(layer, f"{layer.name}_{kind}", found)
+
+
+def _behind(layer: Any, name: str, function: Any) -> tuple[PlainLayer, ...]:
+    if function in (None, keras.activations.linear):
+        return ()
+    if isinstance(function, keras.layers.Layer):
+        function.name = name
+        return (PlainLayer(function),)
+    return (PlainLayer(keras.layers.Activation(function, name=name, dtype=layer.dtype_policy)),)
+
+
+def _normalization_weights(layer: Any) -> Iterator[Any]:
+    """Yield the weights of a batch normalization in Keras' order."""
+    yield from (each for each in (layer.gamma, layer.beta) if each is not None)
+    yield from (layer.moving_mean, layer.moving_variance)
 
 
 def _with_quantizers(kernel: Kernel) -> Kernel:
@@ -161,3 +330,12 @@ for _plain, _names in {
     RecurrentFamily: ("QSimpleRNN", "QLSTM", "QGRU"),
 }.items():
     register_layer(QKerasFamily(tuple(f"qkeras.{name}" for name in _names), _plain()))
+
+for _plain, _name in {
+    DenseFamily: "QDenseBatchnorm",
+    Conv2DFamily: "QConv2DBatchnorm",
+    DepthwiseFamily: "QDepthwiseConv2DBatchnorm",
+}.items():
+    register_layer(QNormalizedFamily((f"qkeras.{_name}",), _plain()))
+register_layer(QNormalizationFamily(("qkeras.QBatchNormalization",)))
+register_layer(QPoolingFamily(("qkeras.QAveragePooling2D", "qkeras.QGlobalAveragePooling2D")))

@@ -11,10 +11,13 @@ from abc import abstractmethod
 from dataclasses import replace
 from typing import Any
 
+import keras
 import numpy as np
 
+from fabricfit.errors import InvalidInputError
 from fabricfit.layers.calls import Call
 from fabricfit.layers.family import LayerFamily
+from fabricfit.layers.plain_layers import PlainLayer, make_alike
 from fabricfit.layers.units import (
     Constants,
     Cut,
@@ -25,7 +28,7 @@ from fabricfit.layers.units import (
     only_zero,
 )
 
-__all__ = ["LayerView", "QuantizedFamily", "without_constants"]
+__all__ = ["LayerView", "QuantizedFamily", "RoundingFamily", "namesake", "without_constants"]
 
 
 class QuantizedFamily(LayerFamily):
@@ -48,6 +51,9 @@ class QuantizedFamily(LayerFamily):
         self.regularizer = plain.regularizer
         self.has_own_units = plain.has_own_units
         self.own_work = plain.own_work
+
+    def quantizes(self, layer: Any) -> bool:
+        return True
 
     @abstractmethod
     def quantized(self, call: Call) -> Call:
@@ -83,6 +89,41 @@ class QuantizedFamily(LayerFamily):
 
     def replacement(self, call: Call, cut: Cut) -> Replacement:
         return self.plain.replacement(call, without_constants(cut))
+
+
+class RoundingFamily(LayerFamily):
+    """Layers without a kernel that round what they receive, compute or return; all units around them stay.
+
+    They are named after layers of Keras, which compute the same but for what is rounded.
+
+    Parameters
+    ----------
+    handles
+        The layer types.
+    """
+
+    def __init__(self, handles: tuple[type | str, ...]) -> None:
+        self.handles = handles
+
+    def quantizes(self, layer: Any) -> bool:
+        return True
+
+    def plain_layers(self, layer: Any) -> tuple[PlainLayer, ...] | None:
+        return (PlainLayer(make_alike(layer, namesake(layer))),)
+
+
+def namesake(layer: Any) -> Any:
+    """Return the class of Keras that a quantized layer is named after: Dense for QDense.
+
+    Raises
+    ------
+    InvalidInputError
+        There is none.
+    """
+    kind = getattr(keras.layers, type(layer).__name__.removeprefix("Q"), None)
+    if kind is None:
+        raise InvalidInputError("no layer of Keras computes the same")
+    return kind
 
 
 class LayerView:

@@ -19,7 +19,7 @@ from fabricfit.layers.activations import activate, why_units_mix
 from fabricfit.layers.calls import Call
 from fabricfit.layers.family import LayerFamily, register_layer, shape_at
 from fabricfit.layers.generated_code import GeneratedProduct
-from fabricfit.layers.kernels import Kernel
+from fabricfit.layers.kernels import INSIDE, Kernel
 from fabricfit.layers.units import Changed, Constants, Cut, Numbers, Replacement, Wiring, to_numpy
 from fabricfit.layers.wrappers import inner_kernels, inner_refusal
 
@@ -161,8 +161,10 @@ class BidirectionalFamily(LayerFamily):
                 kernel,
                 part=f"{direction}/{kernel.part}",
                 weight_name=f"{direction}_{kernel.weight_name}",
+                bias_names=tuple(f"{direction}_{name}" for name in kernel.bias_names),
                 positions=steps,
                 strategies=CONSTANTS_ONLY,
+                wants_inner_format=False,
             )
             for direction, inner in zip(("forward", "backward"), _directions(layer), strict=True)
             for kernel in inner_kernels(inner)
@@ -330,10 +332,15 @@ def _without_units(
 
 
 def recurrent_kernels(layer: Any) -> tuple[Kernel, ...]:
-    """Return the kernel and the recurrent kernel of a recurrent layer."""
+    """Return the kernel and the recurrent kernel of a recurrent layer.
+
+    hls4ml's code of an LSTM compiles only where its input, its states and its sums have one number format;
+    that of a GRU and of Bidirectional takes any. Of two rows of a bias, the second belongs to the recurrent
+    kernel.
+    """
     cell, gates = layer.cell, _gates(layer)
     units = int(cell.units)
-    bias, bias_layout = cell.bias, None
+    bias, bias_layout, sets = cell.bias, None, 1
     if bias is not None:
         sets = int(bias.shape[0]) if len(bias.shape) > 1 else 1
         bias_layout = Layout((sets, gates, units), (), (0, 1, 2), (2,))
@@ -341,16 +348,33 @@ def recurrent_kernels(layer: Any) -> tuple[Kernel, ...]:
     def kernel(variable: Any, part: str, **options: Any) -> Kernel:
         layout = Layout((int(variable.shape[0]), gates, units), (0,), (1, 2), (2,))
         return Kernel(
-            variable, cell, part, layout=layout, dense=True, positions=steps_of(layer), **options
+            variable,
+            cell,
+            part,
+            layout=layout,
+            dense=True,
+            one_by_one=True,
+            builds_graph=False,
+            positions=steps_of(layer),
+            **options,
         )
 
     return (
-        kernel(cell.kernel, "kernel", bias=bias, bias_layout=bias_layout),
+        kernel(
+            cell.kernel,
+            "kernel",
+            bias=bias,
+            bias_layout=bias_layout,
+            bias_names=("bias", "recurrent_bias")[:sets],
+            receives=0,
+            wants_inner_format=isinstance(layer, L.LSTM),
+        ),
         kernel(
             cell.recurrent_kernel,
             "recurrent_kernel",
             regularizer="recurrent_regularizer",
             weight_name="recurrent_weight",
+            receives=INSIDE,
         ),
     )
 

@@ -18,7 +18,13 @@ from fabricfit.hls4ml.plain import ConfigurationLike, plain_configuration
 from fabricfit.layers import family_of
 from fabricfit.network.reader import Network
 
-__all__ = ["open_configuration", "state_every_call", "unstated_calls", "without_layers"]
+__all__ = [
+    "carry_sections",
+    "open_configuration",
+    "state_every_call",
+    "unstated_calls",
+    "without_layers",
+]
 
 
 def open_configuration(
@@ -117,6 +123,51 @@ def without_layers(config: dict[str, Any], network: Network, gone: Container[str
     }
     for name in names & set(inner.get("LayerName", {})):
         del inner["LayerName"][name]
+
+
+def carry_sections(
+    config: dict[str, Any], network: Network, made: Network, parts: Mapping[str, tuple[str, ...]]
+) -> None:
+    """Give what a configuration says of layers to those in their places, in place.
+
+    What it says of number formats is left out: they are formats of other numbers. Sections that fit nothing
+    any more are removed.
+
+    Parameters
+    ----------
+    config
+        An opened configuration.
+    network
+        What was read of the model that the configuration is for.
+    made
+        The network that it became.
+    parts
+        Name of a layer that is another one now -> the names of the layers in its place.
+    """
+    inner = config.get("HLSConfig", config)
+    sections, of_types = inner.get("LayerName", {}), inner.get("LayerType", {})
+    carried: dict[str, Any] = {}
+    known = _names_in(made)
+    for name, new in parts.items():
+        layer = network.layers[name]
+        said = {**of_types.get(type(layer).__name__, {}), **sections.get(str(layer.name), {})}
+        said.pop("Precision", None)
+        stated = [each for each in new if each in known and (said or each in sections)]
+        carried |= {each: copy.deepcopy(said) for each in stated}
+    for name in _names_in(network) - known:
+        sections.pop(name, None)
+    for kind in _kinds_in(network) - _kinds_in(made):
+        of_types.pop(kind, None)
+    if carried:
+        inner["LayerName"] = {**sections, **carried}
+
+
+def _names_in(network: Network) -> set[str]:
+    return {name for layer in _list_layers(network) for name in layer.names}
+
+
+def _kinds_in(network: Network) -> set[str]:
+    return {layer.kind for layer in _list_layers(network)}
 
 
 def _list_layers(network: Network) -> list[ConfigurableLayer]:

@@ -214,6 +214,8 @@ def _describe_kernel(layer: LayerAttributes, kernel: Kernel) -> LayerAttributes:
         known_positions=kernel.positions,
         looks_up=not kernel.multiplies,
         inner=kernel.inner,
+        multiplies_inner=kernel.multiplies_inner,
+        builds_graph=kernel.builds_graph,
         known_convolution=False if kernel.dense else None,
         strategies=kernel.strategies,
         weight_name=kernel.weight_name,

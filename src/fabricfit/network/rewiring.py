@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any
 
 import keras
@@ -19,7 +19,12 @@ Apply = Callable[[Call, Any, tuple[Any, ...], dict[str, Any]], Any]
 """What is done at a call: the call, the copy of its layer, and the arguments, with new symbols in them."""
 
 
-def rewire(network: Network, apply: Apply, begin: Callable[[int, Any], Any]) -> keras.Model:
+def rewire(
+    network: Network,
+    apply: Apply,
+    begin: Callable[[int, Any], Any],
+    replaced: Container[int] = (),
+) -> keras.Model:
     """Return a functional model with copies of a network's layers; nested models become part of it.
 
     Parameters
@@ -30,6 +35,8 @@ def rewire(network: Network, apply: Apply, begin: Callable[[int, Any], Any]) -> 
         Returns the results of a call.
     begin
         Returns what stands for an input of the model: its place, and its symbol.
+    replaced
+        Ids of layers that are not copied: ``apply`` is given the layers themselves, and does not call them.
 
     Raises
     ------
@@ -42,6 +49,8 @@ def rewire(network: Network, apply: Apply, begin: Callable[[int, Any], Any]) -> 
     names = network.names
 
     def copy(layer: Any) -> Any:
+        if id(layer) in replaced:
+            return layer
         if id(layer) not in copies:
             new = copies[id(layer)] = copy_layer(layer)
             new.name = names.get(id(layer), new.name).replace("/", "_")

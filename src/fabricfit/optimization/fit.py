@@ -103,8 +103,10 @@ def fit(
     documents
         File name -> text: further files for the run's folder.
     precision
-        ``'given'`` or ``'trained'``; by default ``'given'`` where the configuration states a precision, and
-        ``'trained'`` where it states none. Trained precision uses all ``epochs`` of the settings as one
+        ``'given'`` or ``'trained'``; by default ``'given'`` where the configuration states a precision or
+        layers of the model do (those of QKeras and HGQ2), and ``'trained'`` where nothing does. Quantized
+        layers are plain layers of Keras first where precision is trained, with their weights as floats, and
+        separable convolutions are two layers. Trained precision uses all ``epochs`` of the settings as one
         training, some hundreds of them, in which the learning rate falls from 5 times the optimizer's own
         to half of it, again and again. With ``rtol=None`` the best network within the budget is returned,
         with a number the cheapest one that is as good. What concerns levels does not matter.
@@ -144,7 +146,7 @@ def fit(
         )
     whole = as_network(model)
     config = open_configuration({} if hls_config is None else hls_config, whole)
-    if choose_precision(precision, config) == "trained":
+    if choose_precision(precision, config, whole) == "trained":
         refuse_given_only({"scheduler": scheduler, "reuse": reuse})
         data = (train_data, validation_data)
         formats = TrainedFormats(granularity, saturating)

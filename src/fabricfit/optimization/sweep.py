@@ -223,7 +223,7 @@ def sweep(
     model = network.model
     hls_config = open_configuration({} if hls_config is None else hls_config, network)
     data = (train_data, validation_data)
-    if choose_precision(precision, hls_config) == "trained":
+    if choose_precision(precision, hls_config, network) == "trained":
         formats = TrainedFormats(granularity, saturating)
         return _sweep_trained(network, hls_config, budgets, data, settings, formats, backend)
     place = _find_folder(settings)

@@ -141,7 +141,7 @@ class DesignCounter:
         delivery
             The network.
         adders
-            Layer -> LUTs of its adders, all calls together.
+            Kernel -> LUTs of its adders, all calls together.
         """
         config = merge_configurations(self.config, delivery.hls_config)
         network = read(delivery.model)
@@ -151,9 +151,7 @@ class DesignCounter:
         layers, of_products = {}, np.zeros(len(self.resources))
         for name, layer in attributes.items():
             kernel = kernels.get(name, none)
-            if (
-                name in self.made.makers
-            ):  # a quantizer of HGQ2, which is counted with the adders before it
+            if name in delivery.added:  # what rounding costs is counted with the adders before it
                 layers[name] = np.zeros(len(self.resources))
                 continue
             layers[name] = self.objective.usage(layer, kernel)
@@ -184,7 +182,7 @@ class DesignCounter:
         objective, found, counted = self.objective, used.copy(), 0.0
         for call in layer.calls:
             counted += product_lut(objective.product(call), objective.work(call, kernel)).value
-            if is_rectifier_or_none(self.made.weights[layer.name]):
+            if is_rectifier_or_none(self.made.weights[layer.layer_name]):
                 counted += other_resources(call)["lut"].value
         found[self.resources.index("lut")] += adders - counted
         return found

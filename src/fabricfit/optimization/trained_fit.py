@@ -7,6 +7,7 @@ from typing import Any
 
 from fabricfit.errors import InfeasibleError, InvalidInputError, unknown_name
 from fabricfit.hardware.budget import Budget
+from fabricfit.network.plain_layers import list_quantizing
 from fabricfit.network.reader import Network
 from fabricfit.optimization.result import OptimizationResult
 from fabricfit.optimization.settings import OptimizationSettings
@@ -21,26 +22,38 @@ PRECISIONS = ("given", "trained")
 Data = tuple[Any, Any]
 
 
-def choose_precision(asked: str | None, config: Mapping[str, Any]) -> str:
+def choose_precision(asked: str | None, config: Mapping[str, Any], network: Network) -> str:
     """Return where number formats come from.
 
     Parameters
     ----------
     asked
-        One of :data:`PRECISIONS`; None for ``'trained'`` where the configuration states no precision.
+        One of :data:`PRECISIONS`; None for ``'trained'`` where neither the configuration states a precision
+        nor a layer of the model, which quantizes its own weights or tensors.
     config
         An opened configuration.
+    network
+        What was read of the model.
 
     Raises
     ------
     InvalidInputError
-        There is no such choice, or precision is to be given and is not.
+        There is no such choice; or the model's own layers state their precision, and nothing is said of how
+        they are to be built.
     """
     if asked is not None and asked not in PRECISIONS:
         raise unknown_name("precision", asked, PRECISIONS)
     if asked is not None:
         return asked
-    return "given" if any(_list_precisions(config)) else "trained"
+    quantizing = list_quantizing(network)
+    if quantizing and not config:
+        kind = type(network.layers[quantizing[0]]).__name__
+        raise InvalidInputError(
+            f"layer {quantizing[0]!r} ({kind}) states number formats of its own, which are kept by default, "
+            "and hls_config does not say how they are to be built: give it hls4ml's configuration of the "
+            "model. With precision='trained' number formats are trained anew, and none is needed."
+        )
+    return "given" if quantizing or any(_list_precisions(config)) else "trained"
 
 
 def refuse_given_only(arguments: Mapping[str, Any]) -> None:

@@ -6,7 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,20 +20,18 @@ from fabricfit.optimization.outcome import save_model
 from fabricfit.optimization.result import OptimizationResult
 from fabricfit.optimization.run import recorded
 from fabricfit.optimization.trained_design import ParetoPoint, TrainedDesign
+from fabricfit.optimization.trained_polish import Polisher
 from fabricfit.optimization.trained_setup import TrainedSetup
 from fabricfit.precision.adders import count_adders
 from fabricfit.precision.biases import find_formats
 from fabricfit.precision.choice import Choice, choose_point, count_point
-from fabricfit.precision.cost import estimate_luts
 from fabricfit.precision.delivery import deliver
 from fabricfit.precision.front import Front, Point
-from fabricfit.precision.polish import polish
 from fabricfit.precision.training import train_precision
 from fabricfit.reporting.layer_formats import LayerFormats
 from fabricfit.reporting.report import LayerReport, Level, OptimizationReport
 from fabricfit.run import Recorder
 from fabricfit.run.files import HLS_CONFIG, REPORT
-from fabricfit.samples import Dataset
 
 __all__ = ["TrainedFront", "fit_trained"]
 
@@ -41,17 +39,6 @@ logger = logging.getLogger(__name__)
 
 _NEAR = 1.25
 """How far a network's adders may be above what was foreseen for them so that it is counted as a whole."""
-
-_SMALL = 2500
-"""LUTs of adders up to which networks are polished: with more, there are too many weights to try."""
-
-_REACHES = (1.25, 1.1)
-"""How far above a budget, in parts of it, the best network is polished: that often brings it within."""
-
-_WORTH = 0.12
-"""What all LUTs of a network are worth while it is polished, in units of the loss."""
-
-_POLISHING_SAMPLES, _HEAD = 8192, 2048
 
 
 class TrainedFront:
@@ -69,7 +56,7 @@ class TrainedFront:
         self.setup, self.front = setup, front
         self._choices: dict[int, Choice] = {}
         self._designs: dict[int, TrainedDesign] = {}
-        self._polished: dict[int, Point] = {}
+        self._polisher = Polisher(setup)
 
     @property
     def points(self) -> tuple[ParetoPoint, ...]:
@@ -99,23 +86,6 @@ class TrainedFront:
             self._choices[id(point)] = found
         return self._choices[id(point)]
 
-    def polish(self, point: Point) -> Point:
-        """Return a point whose single weights were changed where that pays."""
-        if id(point) not in self._polished:
-            setup, made, engine = self.setup, self.setup.made, self.setup.engine
-            engine.set_weights(point.weights)
-            made.find_widths([array[:_HEAD] for array in setup.inputs])
-            rng = np.random.default_rng(setup.settings.seed)
-            polish(made, engine, self._samples, _WORTH / max(point.cost, 1.0), rng)
-            metric = engine.evaluate(setup.validation, setup.metric)
-            found = Point(metric, estimate_luts(made), point.epoch, engine.get_weights())
-            self._polished[id(point)] = found
-        return self._polished[id(point)]
-
-    @cached_property
-    def _samples(self) -> Dataset:
-        return self.setup.training.head(_POLISHING_SAMPLES)
-
     def fit(self, place: int) -> tuple[Point, TrainedDesign]:
         """Return the best point within one of the run's budgets, and its design.
 
@@ -131,18 +101,9 @@ class TrainedFront:
             near = choice.total <= _NEAR * luts  # others cannot fit, and need not be built
             return near and bool((self.build(choice.point).total <= limits).all())
 
-        chosen = choose_point(self._polish_near(luts), luts, self.count, fits, setup.threshold)
+        front = self._polisher.polish_near(self.front, luts)
+        chosen = choose_point(front, luts, self.count, fits, setup.threshold)
         return chosen.point, self.build(chosen.point)
-
-    def _polish_near(self, luts: float) -> Front:
-        """Return the front with polished points besides, where they are so small that it is quick."""
-        if luts > _SMALL or self.setup.threshold is not None:
-            return self.front
-        front = Front(self.front.increasing, self.front.points)
-        for reach in _REACHES:
-            for point in self.front.within(reach * luts)[:1]:
-                front.points.append(self.polish(point))
-        return front
 
     def _estimate(self, point: Point) -> tuple[float, ...]:
         """Return the estimated usage of a point."""
@@ -300,7 +261,9 @@ def _report_layers(setup: TrainedSetup, design: TrainedDesign) -> tuple[LayerRep
         if kernel is None and not (np.any(before) or np.any(after)):
             continue
         kind = given.kinds.get(name) or design.attributes[name].layer_type.__name__
-        skipped = setup.made.skipped.get(name, "")
+        described = design.attributes.get(name)
+        layer = name if described is None else described.layer_name
+        skipped = setup.made.skipped.get(layer, "")
         found.append(
             LayerReport(
                 name,
@@ -319,13 +282,13 @@ def _report_layers(setup: TrainedSetup, design: TrainedDesign) -> tuple[LayerRep
 
 
 def _list_formats(setup: TrainedSetup, design: TrainedDesign) -> tuple[LayerFormats, ...]:
-    """Return the bits of each layer's weights, and the formats of its input."""
+    """Return the bits of each kernel's weights, and the formats of what it multiplies."""
     makers = {name: call.name for name, call in setup.made.makers.items() if call is not None}
     found = []
-    for name, wrapper in setup.made.weights.items():
-        bits = np.concatenate([enclosed_bits(each).ravel() for each in wrapper.integers()])
-        formats = design.formats[makers[wrapper.source.name]]
-        found.append(LayerFormats(name, _count(bits.tolist()), _count(formats)))
+    for name, product in setup.made.products.items():
+        bits, source = enclosed_bits(product.integers).ravel(), product.source
+        received = [str(product.inner)] if source is None else design.formats[makers[source.name]]
+        found.append(LayerFormats(name, _count(bits.tolist()), _count(received)))
     return tuple(found)
 
 

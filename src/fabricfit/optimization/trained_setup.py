@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from fabricfit.checks import fraction
+from fabricfit.description.precision import FixedPrecision, fixed_point
 from fabricfit.description.strategies import canonical_strategy
 from fabricfit.errors import InfeasibleError, InvalidInputError, require, unknown_name
 from fabricfit.hardware.budget import Budget
@@ -20,9 +21,10 @@ from fabricfit.losses import ModelLoss, ModelMetric
 from fabricfit.network.batch_norm import fold_normalizations
 from fabricfit.network.buildable import list_limits, refuse_limits
 from fabricfit.network.cloning import copy_model
-from fabricfit.network.configuration import state_every_call, without_layers
+from fabricfit.network.configuration import carry_sections, state_every_call
 from fabricfit.network.describe import describe_for_hls4ml
 from fabricfit.network.estimation import describe_as_built
+from fabricfit.network.plain_layers import make_plain
 from fabricfit.network.reader import Network, read
 from fabricfit.network.rewiring import rewire
 from fabricfit.network.scalings import replace_scalings
@@ -36,7 +38,7 @@ from fabricfit.optimization.trained_design import DesignCounter, TrainedDesign, 
 from fabricfit.optimization.trained_plan import allowed_adders, count_steps, make_plan
 from fabricfit.precision.cost import estimate_costs
 from fabricfit.precision.delivery import deliver
-from fabricfit.precision.formats import find_input_limits
+from fabricfit.precision.formats import find_input_limits, note_widths
 from fabricfit.precision.model import PrecisionModel, build_precision_model
 from fabricfit.precision.start import start_bits
 from fabricfit.precision.training import PrecisionTraining
@@ -95,7 +97,7 @@ class TrainedSetup:
     Parameters
     ----------
     network
-        What was read of the model, its normalizations folded.
+        What was read of the model, of plain layers, its normalizations folded.
     made, engine
         The model that trains its precision, and what trains it.
     settings, plan
@@ -184,16 +186,17 @@ def set_up_trained(
     InfeasibleError
         A budget cannot be met.
     FabricFitError
-        The input cannot be worked with.
+        The input cannot be worked with; a layer quantizes, and no plain one computes the same.
     """
     _check(settings)
+    plain = make_plain(whole)
     first = budgets[0]
     objective = FPGAResources(first.resources, family=first.family)
     built, asked = describe_as_built(whole, with_defaults(config, "Latency"))
     given = GivenDesign.of(asked, built.kernel_arrays(), objective)
-    network = _flatten(replace_scalings(fold_normalizations(whole)))
+    network = _flatten(replace_scalings(fold_normalizations(plain.network)))
     config = copy.deepcopy(config)
-    without_layers(config, whole, whole.layers.keys() - network.layers.keys())
+    carry_sections(config, whole, network, plain.parts)
     state_every_call(config, network)
     strategies = _read_strategies(network, config)
     loss = ModelLoss(settings.loss_fn, settings.loss_weights, network.ends.outputs)
@@ -291,8 +294,18 @@ def _read_strategies(network: Network, config: Mapping[str, Any]) -> dict[str, s
                 f"Strategy={layer.hls4ml.strategy!r}, ReuseFactor={reuse}. Leave both out of hls_config, "
                 "or use precision='given'."
             )
-        found[name] = strategy
+        found[layer.layer_name] = strategy
     return found
+
+
+def _read_inner(network: Network, config: Mapping[str, Any]) -> dict[str, FixedPrecision]:
+    """Return the number formats of tensors that layers make inside themselves, by layer."""
+    attributes = describe_for_hls4ml(network, with_defaults(config, "Latency"))
+    return {
+        layer.layer_name: fixed_point(layer.hls4ml.output_precision, f"results of {name!r}")
+        for name, layer in attributes.items()
+        if layer.multiplies_inner and layer.hls4ml is not None
+    }
 
 
 def _join_inputs(*datasets: Dataset) -> list[np.ndarray]:
@@ -309,7 +322,14 @@ def _build(
         by_channel=formats.by_channel,
         in_parallel=read_io_type(config) == "io_parallel",
         limits=find_input_limits(inputs, 1 - formats.saturating, by_channel=formats.by_channel),
+        inner=_read_inner(network, config),
     )
+    inside = [name for name, wrapper in made.weights.items() if wrapper.has_inner]
+    if formats.by_channel and inside:
+        raise InvalidInputError(
+            f"layer {inside[0]!r} multiplies inside itself. hls4ml does not convert such layers beside the "
+            "quantizer layers that a format for each channel needs. Use granularity='tensor'."
+        )
     if not made.weights:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in made.skipped.items())
         raise InvalidInputError(
@@ -331,7 +351,7 @@ def _deliver_once(
     """
     head = [array[:_HEAD] for array in inputs]
     weights = engine.get_weights()
-    made.find_widths(head)
+    note_widths(made, head)
     adders = {name: cost.luts for name, cost in estimate_costs(made).items()}
     engine.set_weights(weights)
     design = counter.count(deliver(made, head, counter.strategies), adders)

@@ -2,8 +2,9 @@
 
 Each layer with its own formats: the adders of its products, the sums with its bias, a rectifier, and the
 rounding behind it with its saturation. Equal parts of sums are built once (Sun et al., "da4ml: Distributed
-Arithmetic for Real-time Neural Networks on FPGAs", 2025, arXiv:2507.04535). What else stands between products
-(pooling, sums of branches, tables) is not counted.
+Arithmetic for Real-time Neural Networks on FPGAs", 2025, arXiv:2507.04535). Of a layer with products inside
+it, such as an LSTM, those of each kernel are counted by themselves, with the bias that is added to them. What
+else stands between products (pooling, sums of branches, gates, tables) is not counted.
 """
 
 from __future__ import annotations
@@ -15,18 +16,18 @@ import numpy as np
 
 from fabricfit.errors import require
 from fabricfit.layers.kernels import Kernel
-from fabricfit.precision.biases import formats_behind, rounded_bias
-from fabricfit.precision.formats import TensorFormat, kif_of, rounded_weights
-from fabricfit.precision.layers import TrainedWeights
-from fabricfit.precision.model import PrecisionModel
+from fabricfit.precision.biases import formats_behind, rounded_biases
+from fabricfit.precision.formats import TensorFormat, kif_of, received_formats
+from fabricfit.precision.layers import TrainedProduct, TrainedWeights
+from fabricfit.precision.model import PrecisionModel, kernel_name
 
 __all__ = ["count_adders"]
 
+Formats = Mapping[str, tuple[TensorFormat, ...]]
 
-def count_adders(
-    made: PrecisionModel, formats: Mapping[str, tuple[TensorFormat, ...]]
-) -> dict[str, float]:
-    """Return the cost of each layer's adder graph, about a LUT for each bit of each adder.
+
+def count_adders(made: PrecisionModel, formats: Formats) -> dict[str, float]:
+    """Return the cost of each kernel's adder graph, about a LUT for each bit of each adder.
 
     Parameters
     ----------
@@ -40,25 +41,44 @@ def count_adders(
     MissingExtraError
         ``alkaid`` is not installed.
     """
-    behind = formats_behind(made, formats)
-    return {
-        name: _count_layer(wrapper, formats[wrapper.source.name], behind.get(name))
-        for name, wrapper in made.weights.items()
-    }
+    behind, found = formats_behind(made, formats), {}
+    for name, wrapper in made.weights.items():
+        own = behind.get(name)
+        sums = zip(wrapper.products, _list_biases(wrapper, formats, own), strict=True)
+        for product, bias in sums:
+            inputs = received_formats(product, formats)
+            if wrapper.has_inner:
+                cost = _count_sums(product, inputs, bias)
+            else:
+                rectifies = getattr(wrapper.layer, "activation", None) is keras.activations.relu
+                rectifies |= own is not None and not any(each.signed for each in own)
+                cost = _count_sums(product, inputs, bias, rectifies=rectifies, behind=own)
+            found[kernel_name(name, product.kernel)] = cost
+    return found
 
 
-def _count_layer(
-    wrapper: TrainedWeights,
+def _list_biases(
+    wrapper: TrainedWeights, formats: Formats, behind: tuple[TensorFormat, ...] | None
+) -> Iterator[np.ndarray | None]:
+    """Yield what is added to the sums of each kernel; the second row of a bias goes to the next one."""
+    waiting: list[np.ndarray] = []
+    for kernel, bias in zip(wrapper.kernels, rounded_biases(wrapper, formats, behind), strict=True):
+        if bias is not None:
+            waiting += [*bias] if len(kernel.bias_names) > 1 else [bias]
+        yield waiting.pop(0) if waiting else None
+
+
+def _count_sums(
+    product: TrainedProduct,
     inputs: tuple[TensorFormat, ...],
-    behind: tuple[TensorFormat, ...] | None,
+    bias: np.ndarray | None,
+    *,
+    rectifies: bool = False,
+    behind: tuple[TensorFormat, ...] | None = None,
 ) -> float:
     trace = require("alkaid.trace", "adders", "An adder graph")
-    (kernel, *_), (weights, *_) = wrapper.kernels, rounded_weights(wrapper)
-    rectifies = getattr(wrapper.layer, "activation", None) is keras.activations.relu
-    rectifies |= behind is not None and not any(each.signed for each in behind)
-    bias = rounded_bias(wrapper, inputs, behind)
     total = 0.0
-    for matrix, channels, columns in _list_matrices(kernel, weights):
+    for matrix, channels, columns in _list_matrices(product.kernel, product.weights):
         received = trace.FVArray.from_kif(
             *kif_of([inputs[channel % len(inputs)] for channel in channels])
         )
@@ -71,7 +91,7 @@ def _count_layer(
             made = kif_of([behind[column % len(behind)] for column in columns])
             results = results.quantize(*made, overflow_mode="SAT", round_mode=behind[0].rounding)
         total += float(trace.trace(received, results).cost)
-    return total * wrapper.instances
+    return total * product.instances
 
 
 def _list_matrices(

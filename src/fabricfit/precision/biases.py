@@ -22,13 +22,21 @@ from fabricfit.precision.formats import (
     TensorFormat,
     find_extremes,
     find_tensor_formats,
+    received_formats,
     rounded_weights,
     trailing_bits,
 )
 from fabricfit.precision.layers import TrainedWeights
 from fabricfit.precision.model import PrecisionModel
 
-__all__ = ["find_formats", "formats_behind", "is_rectifier", "is_rectifier_or_none", "rounded_bias"]
+__all__ = [
+    "find_formats",
+    "formats_behind",
+    "is_rectifier",
+    "is_rectifier_or_none",
+    "rounded_bias",
+    "rounded_biases",
+]
 
 _LEAST_BITS = -64
 """Fractional bits of a sum of nothing."""
@@ -102,7 +110,9 @@ def is_rectifier(layer: keras.layers.Layer) -> bool:
 
 
 def is_rectifier_or_none(wrapper: TrainedWeights) -> bool:
-    """Return whether a layer's activation is a rectifier, or none."""
+    """Return whether a rectifier, or nothing, is done to a layer's sums before they leave it."""
+    if wrapper.has_inner:
+        return False
     activation = getattr(wrapper.layer, "activation", None)
     return activation in (None, keras.activations.relu, keras.activations.linear)
 
@@ -111,6 +121,7 @@ def rounded_bias(
     wrapper: TrainedWeights,
     inputs: Sequence[TensorFormat],
     behind: Sequence[TensorFormat] | None = None,
+    number: int = 0,
 ) -> np.ndarray | None:
     """Return the bias of a layer on a grid that changes nothing, if there is a bias.
 
@@ -123,9 +134,11 @@ def rounded_bias(
     behind
         The formats to which its results are rounded, a channel each or one for all, with the half in the
         bias where they truncate; None where results are not rounded. Then the bias has a few bits more than
-        the sum.
+        the sum, if sums inside the layer have so many.
+    number
+        Which one of the layer's kernels.
     """
-    (kernel, *_), (weights, *_) = wrapper.kernels, rounded_weights(wrapper)
+    kernel, weights = wrapper.kernels[number], rounded_weights(wrapper)[number]
     if kernel.bias is None:
         return None
     axes = kernel.axes
@@ -135,7 +148,10 @@ def rounded_bias(
     bias = to_numpy(kernel.bias).astype(np.float64)
     of_sum = np.resize(bits, bias.size).reshape(bias.shape).astype(int)
     if behind is None or not is_rectifier_or_none(wrapper):
-        return _round_half_up(bias, np.maximum(of_sum, 0) + _FINER)
+        finer = np.maximum(of_sum, 0) + _FINER
+        return _round_half_up(
+            bias, np.minimum(finer, wrapper.inner.fractional) if wrapper.has_inner else finer
+        )
     fewer = np.resize([each.fractional for each in behind], bias.size).reshape(bias.shape)
     half = np.ldexp(1.0, -fewer - 1)
     finer = np.maximum(of_sum, fewer + 1)
@@ -143,6 +159,26 @@ def rounded_bias(
     if behind[0].rounding != "TRN":
         exact -= half
     return np.where(of_sum > fewer, exact, _round_half_up(bias, fewer))
+
+
+def rounded_biases(
+    wrapper: TrainedWeights,
+    formats: Mapping[str, tuple[TensorFormat, ...]],
+    behind: Sequence[TensorFormat] | None = None,
+) -> list[np.ndarray | None]:
+    """Return the bias of each of a layer's kernels on a grid, None where a kernel has none.
+
+    Parameters
+    ----------
+    wrapper, behind
+        As for :func:`rounded_bias`.
+    formats
+        Name of each rounding -> the format of each channel, or one for all.
+    """
+    return [
+        rounded_bias(wrapper, received_formats(product, formats), behind, number)
+        for number, product in enumerate(wrapper.products)
+    ]
 
 
 def _round_half_up(numbers: np.ndarray, fractional: np.ndarray) -> np.ndarray:

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fabricfit.hardware.product import csd_digits
-from fabricfit.layers.units import to_numpy
-from fabricfit.precision.layers import TrainedWeights, sum_by_channel
+from fabricfit.precision.layers import TrainedProduct, sum_by_channel
 from fabricfit.precision.model import PrecisionModel
 
 __all__ = ["LayerCost", "estimate_costs", "estimate_luts", "total_bits"]
@@ -23,7 +22,7 @@ LUTS_PER_DIGIT_BIT = 1.09
 
 @dataclass(frozen=True)
 class LayerCost:
-    """Estimated cost of one layer's products.
+    """Estimated cost of the products of one kernel.
 
     Parameters
     ----------
@@ -44,8 +43,8 @@ class LayerCost:
 
 
 def estimate_costs(made: PrecisionModel) -> dict[str, LayerCost]:
-    """Return the cost of each layer whose weights are rounded, with the widths of the last batch."""
-    return {name: _estimate_layer(wrapper) for name, wrapper in made.weights.items()}
+    """Return the cost of each kernel whose weights are rounded, with the widths of the last batch."""
+    return {name: _estimate_product(product) for name, product in made.products.items()}
 
 
 def estimate_luts(made: PrecisionModel) -> float:
@@ -58,17 +57,13 @@ def total_bits(made: PrecisionModel) -> float:
     return sum(cost.bits for cost in estimate_costs(made).values())
 
 
-def _estimate_layer(wrapper: TrainedWeights) -> LayerCost:
-    widths = to_numpy(wrapper.source.widths)
-    luts = bits = 0.0
-    nonzeros = digits = 0
-    for kernel, integers in zip(wrapper.kernels, wrapper.integers(), strict=True):
-        sizes = np.abs(integers)
-        found = csd_digits(sizes)
-        leading = np.frexp(sizes.astype(np.float64))[1]
-        channels = len(widths)
-        luts += LUTS_PER_DIGIT_BIT * float(sum_by_channel(kernel, found, channels, np) @ widths)
-        bits += float(sum_by_channel(kernel, leading, channels, np) @ widths)
-        nonzeros += int(np.count_nonzero(sizes))
-        digits += int(found.sum())
-    return LayerCost(luts * wrapper.instances, nonzeros, digits, bits * wrapper.instances)
+def _estimate_product(product: TrainedProduct) -> LayerCost:
+    sizes, widths = np.abs(product.integers), product.widths
+    digits = csd_digits(sizes)
+    leading = np.frexp(sizes.astype(np.float64))[1]
+    luts, bits = (
+        float(sum_by_channel(product.kernel, found, len(widths), np) @ widths) * product.instances
+        for found in (digits, leading)
+    )
+    nonzeros = int(np.count_nonzero(sizes))
+    return LayerCost(LUTS_PER_DIGIT_BIT * luts, nonzeros, int(digits.sum()), bits)

@@ -11,7 +11,7 @@ import numpy as np
 from fabricfit.description.precision import FixedPrecision
 from fabricfit.errors import InvalidInputError
 from fabricfit.layers.units import to_numpy
-from fabricfit.precision.layers import TrainedWeights
+from fabricfit.precision.layers import TrainedProduct, TrainedWeights
 from fabricfit.precision.model import PrecisionModel
 from fabricfit.precision.rounding import whole_bits
 
@@ -22,6 +22,8 @@ __all__ = [
     "find_input_limits",
     "find_tensor_formats",
     "kif_of",
+    "note_widths",
+    "received_formats",
     "rounded_weights",
     "trailing_bits",
     "weight_format",
@@ -104,15 +106,33 @@ def find_extremes(made: PrecisionModel, inputs: Sequence[np.ndarray]) -> dict[st
         An array for each input.
     """
     found: dict[str, Extremes] = {}
-    for start in range(0, len(inputs[0]), _BATCH):
-        batch = [array[start : start + _BATCH] for array in inputs]
-        for name, tensors in made.observed(batch, training=False).items():
+    samples = len(inputs[0])
+    for start in range(0, samples, _BATCH):
+        start = max(min(start, samples - _BATCH), 0)  # every batch has the same size
+        for name, tensors in made.observe(
+            [array[start : start + _BATCH] for array in inputs]
+        ).items():
             channels = made.model.get_layer(name).channels
             for tensor in tensors:
-                values = to_numpy(tensor).reshape(-1, channels)
+                values = tensor.reshape(-1, channels)
                 least, largest = found.get(name, (np.inf, -np.inf))
                 found[name] = (np.minimum(least, values.min(0)), np.maximum(largest, values.max(0)))
     return found
+
+
+def note_widths(made: PrecisionModel, inputs: Sequence[np.ndarray]) -> None:
+    """Let the roundings note the widths that samples need, as a training step does.
+
+    Parameters
+    ----------
+    made
+        A model that trains its precision, with the weights that count.
+    inputs
+        An array for each input.
+    """
+    for name, formats in find_tensor_formats(made, find_extremes(made, inputs)).items():
+        widths = [max(each.fractional + each.integer, 0) for each in formats]
+        made.model.get_layer(name).widths.assign(np.array(widths, np.float32))
 
 
 def find_tensor_formats(
@@ -166,13 +186,27 @@ def find_input_limits(
     return found
 
 
+def received_formats(
+    product: TrainedProduct, formats: Mapping[str, tuple[TensorFormat, ...]]
+) -> tuple[TensorFormat, ...]:
+    """Return the formats of what a kernel multiplies, a channel each or one for all.
+
+    Parameters
+    ----------
+    product
+        The kernel.
+    formats
+        Name of each rounding -> the format of each channel, or one for all.
+    """
+    if product.source is None:
+        inner = product.inner
+        return (TensorFormat(inner.fractional, inner.integer, inner.signed),)
+    return formats[product.source.name]
+
+
 def rounded_weights(wrapper: TrainedWeights) -> list[np.ndarray]:
     """Return the rounded weights of each kernel, exactly."""
-    pairs = zip(wrapper.integers(), wrapper.bits, strict=True)
-    return [
-        np.ldexp(each.astype(float), -to_numpy(whole_bits(bits)).astype(int))
-        for each, bits in pairs
-    ]
+    return [product.weights for product in wrapper.products]
 
 
 def trailing_bits(numbers: np.ndarray) -> np.ndarray:

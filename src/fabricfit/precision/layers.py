@@ -7,12 +7,14 @@ What training needs of a batch, the widths of tensors and the price of a bit, ar
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
+from fabricfit.description.precision import FixedPrecision
 from fabricfit.layers.family import family_of
 from fabricfit.layers.kernels import Kernel
 from fabricfit.layers.units import to_numpy
@@ -25,7 +27,17 @@ from fabricfit.precision.rounding import (
     with_gradient,
 )
 
-__all__ = ["Price", "TrainedFormat", "TrainedWeights", "sum_by_channel"]
+__all__ = [
+    "DEFAULT_INNER",
+    "Price",
+    "TrainedFormat",
+    "TrainedProduct",
+    "TrainedWeights",
+    "sum_by_channel",
+]
+
+DEFAULT_INNER = FixedPrecision(16, 6)
+"""hls4ml's own format, which tensors inside a layer have where the configuration states no other."""
 
 _MARGIN = 0.99
 """Part of the last bit that is added before a width is found, so that a power of two needs a bit more."""
@@ -115,37 +127,42 @@ class TrainedFormat(keras.layers.Layer):
 class TrainedWeights(keras.layers.Layer):
     """A layer whose weights are rounded to fractional bits that are trained, one number for each weight.
 
-    The loss gets the price of its products: bits of a weight times bits of the input that it multiplies,
-    times the price of one such pair.
+    The loss gets the price of its products: bits of a weight times bits of what it multiplies, times the
+    price of one such pair. What a layer makes and multiplies inside itself is not rounded: it has a number
+    format of its own.
 
     Parameters
     ----------
     layer
         The layer, of a family that has kernels.
-    source
-        What rounds its input.
+    sources
+        What rounds the input that each of its kernels multiplies; None for a tensor inside the layer.
     price
         The price of a bit of a weight times a bit of an input.
     start
         Fractional bits to start with.
     instances
-        How often the hardware holds the products: once for each position and call that has its own.
+        How often the hardware holds the products of each kernel: once for each position and call that has
+        its own.
+    inner
+        The number format of tensors inside the layer.
     """
 
     def __init__(
         self,
         layer: keras.layers.Layer,
-        source: TrainedFormat,
+        sources: Sequence[TrainedFormat | None],
         price: Price,
         *,
         start: float,
-        instances: int = 1,
+        instances: Sequence[int] = (1,),
+        inner: FixedPrecision = DEFAULT_INNER,
         **options: Any,
     ) -> None:
         super().__init__(**options)
         self.layer = layer
-        self.source, self.price = source, price
-        self.start, self.instances = start, instances
+        self.sources, self.price = tuple(sources), price
+        self.start, self.instances, self.inner = start, tuple(instances), inner
 
     def build(self, shape: tuple[int | None, ...]) -> None:
         """Make the variables."""
@@ -158,29 +175,51 @@ class TrainedWeights(keras.layers.Layer):
             self.add_weight(
                 shape=kernel.shape,
                 initializer=keras.initializers.Constant(self.start),
-                name=f"{kernel.part or 'kernel'}_bits",
+                name=f"{(kernel.part or 'kernel').replace('/', '_')}_bits",
             )
             for kernel in self.kernels
         ]
 
-    def call(self, x: Any, training: bool = False) -> Any:
+    def call(self, x: Any, *others: Any, training: bool = False, **options: Any) -> Any:
         """Compute the layer's results with rounded weights; in training, add the price of its bits."""
         values = {
             id(variable): ops.convert_to_tensor(variable) for variable in self.layer.variables
         }
         total: Any = 0.0
-        for kernel, bits in zip(self.kernels, self.bits, strict=True):
-            values[id(kernel.variable)], integers = round_held(values[id(kernel.variable)], bits)
+        for product in self.products:
+            variable = product.kernel.variable
+            values[id(variable)], integers = round_held(values[id(variable)], product.bits)
             if training:
-                total = total + self._count_bits(kernel, bits, integers)
+                total = total + product.instances * product.count_bits(integers)
+        if _trains(self.layer):
+            options["training"] = training
         mapping = [(variable, values[id(variable)]) for variable in self.layer.variables]
         with keras.StatelessScope(mapping) as scope:
-            results = self.layer(x, training=training) if _trains(self.layer) else self.layer(x)
+            results = self.layer(x, *others, **options)
         for variable in self.layer.non_trainable_variables:
             variable.assign(scope.get_current_value(variable))
         if training:
-            self.add_loss(ops.convert_to_tensor(self.price.value) * (self.instances * total))
+            self.add_loss(ops.convert_to_tensor(self.price.value) * total)
         return results
+
+    @property
+    def source(self) -> TrainedFormat:
+        """What rounds the layer's input; of several, the first one."""
+        return next(source for source in self.sources if source is not None)
+
+    @property
+    def has_inner(self) -> bool:
+        """Whether the layer multiplies tensors that it makes inside itself."""
+        return None in self.sources
+
+    @property
+    def products(self) -> list[TrainedProduct]:
+        """Each kernel with its bits, and what it multiplies."""
+        columns = zip(self.kernels, self.bits, self.sources, self.instances, strict=True)
+        return [
+            TrainedProduct(kernel, bits, source, instances, self.inner)
+            for kernel, bits, source, instances in columns
+        ]
 
     @property
     def trained_bits(self) -> list[keras.Variable]:
@@ -189,18 +228,68 @@ class TrainedWeights(keras.layers.Layer):
 
     def integers(self) -> list[np.ndarray]:
         """Return the rounded weights of each kernel in units of each one's last bit, as integers."""
-        found = []
-        for kernel, bits in zip(self.kernels, self.bits, strict=True):
-            scaled = np.ldexp(to_numpy(kernel.variable), to_numpy(whole_bits(bits)).astype(int))
-            found.append(np.floor(scaled + 0.5).astype(np.int64))
-        return found
+        return [product.integers for product in self.products]
 
-    def _count_bits(self, kernel: Kernel, bits: Any, integers: Any) -> Any:
-        """Return bits of weights times those of their inputs, summed, for one position."""
+
+@dataclass(frozen=True, eq=False)
+class TrainedProduct:
+    """A kernel whose weights are rounded, and what it multiplies.
+
+    Parameters
+    ----------
+    kernel
+        The kernel.
+    bits
+        The fractional bits of its weights.
+    source
+        What rounds the input that it multiplies; None for a tensor inside the layer.
+    instances
+        How often the hardware holds it.
+    inner
+        The number format of tensors inside the layer.
+    """
+
+    kernel: Kernel
+    bits: keras.Variable
+    source: TrainedFormat | None
+    instances: int
+    inner: FixedPrecision
+
+    @property
+    def integers(self) -> np.ndarray:
+        """The rounded weights in units of each one's last bit, as integers."""
+        bits = to_numpy(whole_bits(self.bits)).astype(int)
+        scaled = np.ldexp(to_numpy(self.kernel.variable), bits)
+        return np.floor(scaled + 0.5).astype(np.int64)
+
+    @property
+    def weights(self) -> np.ndarray:
+        """The rounded weights, exactly."""
+        bits = to_numpy(whole_bits(self.bits)).astype(int)
+        weights: np.ndarray = np.ldexp(self.integers.astype(float), -bits)
+        return weights
+
+    @property
+    def widths(self) -> np.ndarray:
+        """Bits of each channel that it multiplies, as the last batch needed them; one number for all."""
+        if self.source is None:
+            return np.full(1, self.inner.width, np.float32)
+        return to_numpy(self.source.widths)
+
+    def count_bits(self, integers: Any) -> Any:
+        """Return bits of weights times those of their inputs, summed, for one position.
+
+        Parameters
+        ----------
+        integers
+            Sizes of the rounded weights in units of the last bit.
+        """
         used = ops.cast(integers > 0, integers.dtype)
-        found = with_gradient(leading_bits(integers), bits, used)
+        found = with_gradient(leading_bits(integers), self.bits, used)
+        if self.source is None:
+            return self.inner.width * ops.sum(found)
         widths = self.source.priced_widths
-        by_channel = sum_by_channel(kernel, found, widths.shape[0])
+        by_channel = sum_by_channel(self.kernel, found, widths.shape[0])
         return ops.sum(by_channel * widths)
 
 

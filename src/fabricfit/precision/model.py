@@ -10,14 +10,22 @@ from typing import Any
 import keras
 import numpy as np
 
+from fabricfit.description.precision import FixedPrecision
 from fabricfit.layers.calls import Call
 from fabricfit.layers.family import count_positions, family_of
+from fabricfit.layers.kernels import Kernel
 from fabricfit.network.graph import Graph
 from fabricfit.network.reader import Network
 from fabricfit.network.rewiring import rewire
-from fabricfit.precision.layers import Price, TrainedFormat, TrainedWeights
+from fabricfit.precision.layers import (
+    DEFAULT_INNER,
+    Price,
+    TrainedFormat,
+    TrainedProduct,
+    TrainedWeights,
+)
 
-__all__ = ["PrecisionModel", "build_precision_model"]
+__all__ = ["PrecisionModel", "build_precision_model", "kernel_name"]
 
 
 @dataclass(eq=False)
@@ -54,20 +62,34 @@ class PrecisionModel:
     makers: Mapping[str, Call | None]
     skipped: Mapping[str, str]
 
+    @property
+    def products(self) -> dict[str, TrainedProduct]:
+        """Name of each kernel whose weights are rounded -> the kernel, and what it multiplies.
+
+        The only kernel of a layer has the layer's name; one of several is named by the layer and itself,
+        ``'lstm/recurrent_kernel'``.
+        """
+        return {
+            kernel_name(name, product.kernel): product
+            for name, wrapper in self.weights.items()
+            for product in wrapper.products
+        }
+
     @cached_property
     def observed(self) -> keras.Model:
         """A model of the same inputs and weights that returns :attr:`rounded`."""
         return keras.Model(self.model.inputs, dict(self.rounded))
 
-    def find_widths(self, inputs: Sequence[np.ndarray]) -> None:
-        """Let the roundings note the widths that samples need, as a training step does.
+    def observe(self, inputs: Sequence[np.ndarray]) -> dict[str, list[np.ndarray]]:
+        """Return the rounded tensors of samples, by the names of their roundings, an array for each call.
 
         Parameters
         ----------
         inputs
             An array for each input.
         """
-        self.model(self.network.ends.inputs.pack(inputs), training=True)
+        found = self.observed.predict_on_batch(self.network.ends.inputs.pack(inputs))
+        return {name: list(tensors) for name, tensors in found.items()}
 
 
 @dataclass(eq=False)
@@ -84,6 +106,7 @@ class _Builder:
     by_channel: bool
     in_parallel: bool
     limits: Mapping[int, np.ndarray]
+    inner: Mapping[str, FixedPrecision]
     price: Price = field(default_factory=Price)
     wanted: set[int] = field(default_factory=set)
     sources: dict[int, TrainedFormat] = field(default_factory=dict)
@@ -102,10 +125,11 @@ class _Builder:
             if nested := graph.nested.get(call.name):
                 self.find_wanted(nested)
             elif self._trains(call):
-                source = call.node.input_tensors[0]
-                while (maker := made_by.get(id(source))) and _keeps_grid(maker):
-                    source = maker.node.input_tensors[0]
-                self.wanted.add(id(source))
+                for place in _list_received(call):
+                    source = call.node.input_tensors[place]
+                    while (maker := made_by.get(id(source))) and _keeps_grid(maker):
+                        source = maker.node.input_tensors[0]
+                    self.wanted.add(id(source))
 
     def begin(self, place: int, symbol: Any) -> Any:
         call = self.network.graph.producer(self.network.graph.inputs[place])
@@ -133,27 +157,54 @@ class _Builder:
         self, call: Call, layer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         name = self.network.names.get(id(call.layer), call.name)
-        symbol = args[0]
-        if id(symbol) not in self.sources:  # it comes out of a nested model, or goes into one
-            symbol = self._round(symbol, f"{layer.name}_input", None)
+        tensors = [each for each in keras.tree.flatten((args, kwargs)) if _is_symbol(each)]
+        rounded = {}
+        for place in _list_received(call):
+            symbol = tensors[place]
+            if id(symbol) not in self.sources:  # it comes out of a nested model, or goes into one
+                rounded[id(symbol)] = self._round(symbol, f"{layer.name}_input", None)
+            tensors[place] = rounded.get(id(symbol), symbol)
+        args, kwargs = keras.tree.map_structure(
+            lambda each: rounded.get(id(each), each), (args, kwargs)
+        )
         if name not in self.weights:
-            self.formats[name] = self.sources[id(symbol)]
-            self.weights[name] = TrainedWeights(
-                layer,
-                self.formats[name],
-                self.price,
-                start=self.weight_bits,
-                instances=self.network.times_called[name]
-                * (count_positions(call) if self.in_parallel else 1),
-                name=f"{layer.name}_weights",
-            )
-        return self.weights[name](symbol, *args[1:], **kwargs)
+            if not layer.built and len(tensors) > 1:
+                layer(*args, **kwargs)  # only so is it built for inputs of several shapes
+            self._make_weights(name, call, layer, tensors)
+        return self.weights[name](*args, **kwargs)
+
+    def _make_weights(self, name: str, call: Call, layer: Any, tensors: list[Any]) -> None:
+        kernels = _list_kernels(call)
+        self.weights[name] = TrainedWeights(
+            layer,
+            [
+                None if kernel.multiplies_inner else self.sources[id(tensors[kernel.receives or 0])]
+                for kernel in kernels
+            ],
+            self.price,
+            start=self.weight_bits,
+            instances=[
+                self.network.times_called[name] * self._count_copies(call, number)
+                for number in range(len(kernels))
+            ],
+            inner=self.inner.get(name, DEFAULT_INNER),
+            name=f"{layer.name}_weights",
+        )
+        self.formats[name] = self.weights[name].source
+
+    def _count_copies(self, call: Call, number: int) -> int:
+        """Return how many positions have products of their own."""
+        shared = not self.in_parallel or _list_kernels(call)[number].one_by_one
+        return 1 if shared else count_positions(call, number)
 
     def _trains(self, call: Call) -> bool:
         family = family_of(call.layer)
         if family is None or not family.has_kernels:
             return False
-        if reason := family.why_precision_stays(call.layer):
+        reason = family.why_precision_stays(call.layer)
+        if not reason and len(call.inputs) > 1 and not family.is_plain(call):
+            reason = "it is called with more than its input tensors"
+        if reason:
             self.skipped[self.network.names.get(id(call.layer), call.name)] = reason
         return not reason
 
@@ -188,6 +239,7 @@ def build_precision_model(
     by_channel: bool = True,
     in_parallel: bool = True,
     limits: Mapping[int, np.ndarray] | None = None,
+    inner: Mapping[str, FixedPrecision] | None = None,
 ) -> PrecisionModel:
     """Return a copy of a network's model that trains its precision.
 
@@ -204,13 +256,17 @@ def build_precision_model(
         else one after the other with the same ones.
     limits
         Place of an input -> the sizes at which its channels saturate, shape (channels,).
+    inner
+        Layer -> the number format of tensors that it makes inside itself; hls4ml's own where it is not named.
 
     Raises
     ------
     InvalidInputError
         A layer cannot be copied.
     """
-    builder = _Builder(network, weight_bits, tensor_bits, by_channel, in_parallel, limits or {})
+    builder = _Builder(
+        network, weight_bits, tensor_bits, by_channel, in_parallel, limits or {}, inner or {}
+    )
     builder.find_wanted(network.graph)
     model = rewire(network, builder.apply, builder.begin)
     return PrecisionModel(
@@ -225,6 +281,11 @@ def build_precision_model(
     )
 
 
+def kernel_name(layer: str, kernel: Kernel) -> str:
+    """Return what a kernel is called, given the name of its layer."""
+    return f"{layer}/{kernel.part}" if kernel.part else layer
+
+
 def _keeps_grid(call: Call) -> bool:
     family = family_of(call.layer)
     return (
@@ -232,3 +293,19 @@ def _keeps_grid(call: Call) -> bool:
         and len(call.inputs) == 1 == len(call.outputs)
         and family.keeps_grid(call.layer)
     )
+
+
+def _list_kernels(call: Call) -> tuple[Kernel, ...]:
+    family = family_of(call.layer)
+    assert family is not None
+    return family.kernels(call.layer)
+
+
+def _list_received(call: Call) -> list[int]:
+    """Return the inputs of a layer that its kernels multiply."""
+    places = (kernel.receives or 0 for kernel in _list_kernels(call) if not kernel.multiplies_inner)
+    return sorted(set(places))
+
+
+def _is_symbol(value: Any) -> bool:
+    return isinstance(value, keras.KerasTensor)

@@ -42,11 +42,9 @@ def start_bits(made: PrecisionModel, inputs: Sequence[np.ndarray]) -> None:
     for wrapper in made.weights.values():
         spread = max(float(np.std(to_numpy(kernel.variable))) for kernel in wrapper.kernels)
         wrapper.start = _round_below(spread, _WEIGHT_STEPS)
-    observed = made.observed(list(inputs), training=False)
+    observed = made.observe(inputs)
     for layer in tensors:
-        sizes = [
-            float(np.sqrt(np.mean(np.square(to_numpy(each))))) for each in observed[layer.name]
-        ]
+        sizes = [float(np.sqrt(np.mean(np.square(each)))) for each in observed[layer.name]]
         layer.start = _round_below(max(sizes), _TENSOR_STEPS)
     for layer in (*made.weights.values(), *tensors):
         _assign(layer, layer.start)

@@ -18,7 +18,7 @@ class LayerFormats:
     Parameters
     ----------
     name
-        The layer's name.
+        The layer's name; of a kernel of a layer with several, the layer's and its own.
     weights
         Bit widths of weights, from the first bit that is set to the last, and how many weights have each; 0
         for weights that are zero.

@@ -11,6 +11,7 @@ from fabricfit.firmware.emulation import (  # noqa: F401 - these fill the regist
     matrix_products,
     pooling,
     quantizers,
+    recurrent,
     softmax,
 )
 from fabricfit.firmware.emulation.fixed import FixedTensor, Format, NotModelledError, cast

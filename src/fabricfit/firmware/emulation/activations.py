@@ -22,7 +22,7 @@ from fabricfit.firmware.emulation.fixed import (
 from fabricfit.firmware.emulation.registry import format_of, register, result_format
 from fabricfit.firmware.emulation.weights import KerasWeights
 
-__all__ = ["float_function"]
+__all__ = ["compute_by_table", "float_function", "rectify"]
 
 
 @register("Activation")
@@ -33,11 +33,11 @@ def activation(node: Any, inputs: list[FixedTensor], weights: KerasWeights) -> F
         case "linear":
             return cast(inputs[0], result)
         case "relu":
-            return _choose(inputs[0].values > 0, cast(inputs[0], result), 0)
+            return rectify(inputs[0], result)
         case "relu1" | "relu6":
             return _clip(inputs[0], int(name.removeprefix("relu")), result)
         case "sigmoid" | "tanh":
-            return cast(_compute_by_table(node, inputs[0], name), result)
+            return cast(compute_by_table(node, inputs[0], name), result)
     raise NotModelledError(f"the activation {name!r}")
 
 
@@ -60,6 +60,11 @@ def parametrized_activation(
     raise NotModelledError(f"the activation {name!r}")
 
 
+def rectify(x: FixedTensor, result: Format) -> FixedTensor:
+    """Return positive numbers in another format, and zero for the others."""
+    return _choose(x.values > 0, cast(x, result), 0)
+
+
 def _choose(where: np.ndarray, then: FixedTensor, otherwise: Any) -> FixedTensor:
     return FixedTensor(np.where(where, then.values, otherwise), then.format)
 
@@ -71,8 +76,23 @@ def _clip(x: FixedTensor, most: int, result: Format) -> FixedTensor:
     return _choose(~above, kept, cast(ceiling, result).values)
 
 
-def _compute_by_table(node: Any, x: FixedTensor, name: str) -> FixedTensor:
-    """Read sigmoid over ±8, or tanh over ±4, from a table, as in ``nnet_activation.h``."""
+def compute_by_table(node: Any, x: FixedTensor, name: str) -> FixedTensor:
+    """Read sigmoid over ±8, or tanh over ±4, from a table, as in ``nnet_activation.h``.
+
+    Parameters
+    ----------
+    node
+        A node with the attributes ``table_size`` and ``table_t``.
+    x
+        Numbers.
+    name
+        ``'sigmoid'`` or ``'tanh'``.
+
+    Raises
+    ------
+    NotModelledError
+        Numbers are so wide that the table's address would wrap.
+    """
     size, table = int(node.get_attr("table_size")), format_of(node, "table_t")
     reach = {"sigmoid": 8, "tanh": 4}[name]
     bits = size.bit_length()

@@ -82,6 +82,19 @@ class KerasWeights:
         label = f"{self.layer(node).name}, bias"
         return self._quantize(node, "bias", values, label, own.bias_quantizer is not None)
 
+    def bias_rows(self, node: Any, part: str = "") -> list[FixedTensor]:
+        """Return the quantized bias of a kernel, each of its rows by itself; none where it has none."""
+        own, label = self._find_kernel(node, part), f"{self.layer(node).name}/{part}, bias"
+        bias = own.used_bias()
+        if bias is None:
+            return []
+        rows = bias if len(own.bias_names) > 1 else [bias]
+        quantized = own.bias_quantizer is not None
+        return [
+            self._quantize(node, name, row, label, quantized)
+            for name, row in zip(own.bias_names, rows, strict=True)
+        ]
+
     def inputs(self, node: Any, received: FixedTensor) -> FixedTensor:
         """Return a layer's inputs after its own quantizer, where hls4ml computes it inside the layer.
 
