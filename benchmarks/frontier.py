@@ -26,7 +26,7 @@ from benchmarks.rivals.yardstick import (
 from benchmarks.tables import Headline, Report
 from benchmarks.task import Task
 
-__all__ = ["environment_of", "fabricfit_task", "run"]
+__all__ = ["classifier_settings", "environment_of", "fabricfit_task", "run"]
 
 PART = "frontier"
 BUDGETS = (300, 450, 700, 1000, 1500, 2200, 3300, 5000, 8000, 13000)
@@ -143,18 +143,7 @@ def fabricfit_task(seed: int, epochs: int, folder: str, name: str, saturating: f
     layers: list[Any] = [keras.Input((16,))]
     layers += [keras.layers.Dense(width, "relu") for width in (64, 32, 32)]
     model = keras.Sequential([*layers, keras.layers.Dense(5)])
-    settings = fabricfit.OptimizationSettings(
-        batch_size=1024,
-        epochs=epochs,
-        optimizer=keras.optimizers.Adam(1e-3),
-        loss_fn=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        validation_metric="accuracy",
-        increasing=True,
-        rtol=None,
-        seed=seed,
-        directory=f"{folder}/{name}-{seed}",
-        checkpoint_seconds=1e9,
-    )
+    settings = classifier_settings(seed, epochs, 1024, f"{folder}/{name}-{seed}")
 
     def work() -> Any:
         train, validation = (jets.X_train, jets.y_train), (jets.X_val, jets.y_val)
@@ -168,6 +157,7 @@ def fabricfit_task(seed: int, epochs: int, folder: str, name: str, saturating: f
             settings,
             granularity="channel",
             saturating=saturating,
+            overflow="wrap",
         )
 
     def inspect(found: Any) -> dict[str, Any]:
@@ -179,11 +169,31 @@ def fabricfit_task(seed: int, epochs: int, folder: str, name: str, saturating: f
     return Task(work, inspect)
 
 
+def classifier_settings(seed: int, epochs: int, batch_size: int, directory: str) -> Any:
+    """Return fabricfit's settings for a classifier with logits, whose accuracy counts."""
+    import keras
+
+    import fabricfit
+
+    return fabricfit.OptimizationSettings(
+        batch_size=batch_size,
+        epochs=epochs,
+        optimizer=keras.optimizers.Adam(1e-3),
+        loss_fn=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        validation_metric="accuracy",
+        increasing=True,
+        rtol=None,
+        seed=seed,
+        directory=directory,
+        checkpoint_seconds=1e9,
+    )
+
+
 def _read(model: Any) -> Network:
     """Return a delivered model as a network of the yardstick: dense layers, each behind its quantizer."""
     import keras
 
-    found, formats, rounds = [], None, True
+    found, formats, rounds, saturates = [], None, True, True
     for layer in model.layers:
         if hasattr(layer, "quantizer"):
             formats = [
@@ -191,13 +201,14 @@ def _read(model: Any) -> Network:
                 for each in layer.quantizer.kif
             ]
             rounds = layer.quantizer.round_mode == "RND"
+            saturates = layer.quantizer.overflow_mode == "SAT"
         elif hasattr(layer, "kernel"):
             assert formats is not None
             kernel, bias = (
                 np.asarray(keras.ops.convert_to_numpy(each), np.float64)
                 for each in (layer.kernel, layer.bias)
             )
-            found.append(Layer(kernel, bias, *formats, saturates=True, rounds=rounds))
+            found.append(Layer(kernel, bias, *formats, saturates, rounds))
     return found
 
 

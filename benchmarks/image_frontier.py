@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.answers import Answer, Front, compare, find_losses, pick, tabulate
-from benchmarks.frontier import environment_of
+from benchmarks.frontier import classifier_settings, environment_of
 from benchmarks.harness import Bench, Case
 from benchmarks.images import KINDS, PlainLayers, build_network, load_images
 from benchmarks.tables import Headline, Report
@@ -86,25 +86,21 @@ def fabricfit_task(seed: int, kind: str, epochs: int, folder: str) -> Task:
     images = load_images()
     keras.utils.set_random_seed(seed)
     model = build_network(kind, PlainLayers())
-    settings = fabricfit.OptimizationSettings(
-        batch_size=BATCH,
-        epochs=epochs,
-        optimizer=keras.optimizers.Adam(1e-3),
-        loss_fn=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        validation_metric="accuracy",
-        increasing=True,
-        rtol=None,
-        seed=seed,
-        directory=f"{folder}/{kind}-{seed}",
-        checkpoint_seconds=1e9,
-    )
+    settings = classifier_settings(seed, epochs, BATCH, f"{folder}/{kind}-{seed}")
 
     def work() -> Any:
         training, validation = (images.X_train, images.y_train), (images.X_val, images.y_val)
         budgets = [fabricfit.Budget(lut=luts + BESIDE) for luts in LADDER]
         config = {"IOType": "io_stream", "Model": {}}
         return fabricfit.sweep(
-            model, config, budgets, training, validation, settings, granularity="channel"
+            model,
+            config,
+            budgets,
+            training,
+            validation,
+            settings,
+            granularity="channel",
+            overflow="wrap",
         )
 
     def inspect(found: Any) -> dict[str, Any]:

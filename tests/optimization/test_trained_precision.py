@@ -161,6 +161,7 @@ def test_what_cannot_be_is_refused_before_anything_is_written(model, data, tmp_p
         (softmax, None, Budget(lut=400, dsp=0), {}, {}, InfeasibleError, "3 DSP of 0"),
         (model, None, Budget(lut=400), {"optimizer": scheduled}, {}, InvalidInputError, "number"),
         (model, None, Budget(lut=400), {}, {"granularity": "x"}, InvalidInputError, "granularity"),
+        (model, None, Budget(lut=400), {}, {"overflow": "x"}, InvalidInputError, "overflow"),
         (model, None, Budget(lut=400), {}, {"precision": "taken"}, InvalidInputError, "precision"),
     ]
     for fitted, config, budget, changes, options, error, text in cases:

@@ -18,31 +18,24 @@ from fabricfit.optimization.trained_fit import choose_precision
 from fabricfit.precision.delivery import deliver
 from fabricfit.precision.model import build_precision_model
 from tests.common import L, blobs, outputs_of, weights_of
+from tests.optimization.test_trained_precision import settings
 from tests.precision.test_delivery import inputs_for, take_biases, trained_bits
 
 pytest.importorskip("alkaid.trace")
 pytest.importorskip("hls4ml")
 
 
-def settings(tmp_path, **changes):
-    given = {
-        "batch_size": 64,
-        "epochs": 8,
-        "optimizer": keras.optimizers.Adam(2e-3),
-        "loss_fn": keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        "validation_metric": "accuracy",
-        "increasing": True,
-        "rtol": None,
-        "directory": str(tmp_path / "runs"),
-    }
-    return fabricfit.OptimizationSettings(**{**given, **changes})
-
-
 def fit_trained(model, data, place, config=None):
     """Train precision of a model; return the result, the model, and what the weights of that were."""
     before = weights_of(model)
     result = fabricfit.fit(
-        model, config, Budget(lut=20_000), data, data, settings(place), precision="trained"
+        model,
+        config,
+        Budget(lut=20_000),
+        data,
+        data,
+        settings(place, epochs=8),
+        precision="trained",
     )
     return result, model, before
 
@@ -64,7 +57,13 @@ def refuse(model, text, config, tmp_path):
     X, y = blobs(64)
     with pytest.raises(InvalidInputError, match=text):
         fabricfit.fit(
-            model, config, Budget(lut=400), (X, y), (X, y), settings(tmp_path), precision="trained"
+            model,
+            config,
+            Budget(lut=400),
+            (X, y),
+            (X, y),
+            settings(tmp_path, epochs=8),
+            precision="trained",
         )
     assert not (tmp_path / "runs").exists()
 

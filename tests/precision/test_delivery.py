@@ -16,7 +16,8 @@ from fabricfit.description.precision import dequantize, parse_precision, quantiz
 from fabricfit.errors import InvalidInputError
 from fabricfit.firmware.simulation import CapturedOutput, compile_project, convert, run_project
 from fabricfit.network.reader import read
-from fabricfit.precision.biases import formats_behind
+from fabricfit.precision.adders import count_adders
+from fabricfit.precision.biases import find_formats, formats_behind
 from fabricfit.precision.delivery import deliver
 from fabricfit.precision.formats import (
     TensorFormat,
@@ -204,3 +205,23 @@ def test_hardware_computes_what_was_trained(make, strategy, tmp_path):
     np.testing.assert_allclose(
         results.outputs[0].reshape(50, -1), outputs_of(made.model, X[:50]), atol=1e-5
     )
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
+def test_numbers_beyond_the_data_wrap_where_that_is_asked_for():
+    pytest.importorskip("hls4ml")
+    pytest.importorskip("alkaid.trace")
+    made = dense()
+    trained_bits(made)
+    X = inputs_for(made)
+    saturating = find_formats(made, [X])
+    made.wraps = True
+    formats = find_formats(made, [X])
+    cost, less = (sum(count_adders(made, each).values()) for each in (saturating, formats))
+    assert less < cost
+    wrapping = deliver(made, [X])
+    sections = wrapping.hls_config["LayerName"]
+    assert "SAT" in sections["start"]["Precision"]["result"]
+    assert all("WRAP" in sections[name]["Precision"]["result"] for name in ("both", "rectified"))
+    found = fabricfit.verify(wrapping.model, wrapping.hls_config, 3 * X[:50], samples=50)
+    assert not found.mismatches and not found.not_modelled, str(found)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import keras
 import numpy as np
 import pytest
@@ -74,3 +76,19 @@ def test_hardware_computes_what_was_trained(make, strategy):
     assert output.largest == 0.0
     # Keras computes what the model that trained does: so does the code.
     np.testing.assert_array_equal(outputs_of(delivered.model, X), outputs_of(made.model, X))
+
+
+def test_numbers_beyond_the_data_wrap_as_in_keras():
+    pytest.importorskip("hls4ml")
+    made = dense(by_channel=True)
+    trained_bits(made)
+    X = inputs_for(made)
+    saturating = deliver(made, [X]).model
+    made.wraps = True
+    delivered = deliver(made, [X])
+    np.testing.assert_array_equal(outputs_of(delivered.model, X), outputs_of(saturating, X))
+    far = 3 * X[:50]
+    assert (outputs_of(delivered.model, far) != outputs_of(saturating, far)).any()
+    if keras.backend.backend() == "tensorflow" and shutil.which("g++"):
+        found = fabricfit.verify(delivered.model, delivered.hls_config, far, samples=50)
+        assert found.passed and found.outputs[0].largest == 0.0, str(found)

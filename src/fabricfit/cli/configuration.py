@@ -162,6 +162,10 @@ class RunConfig(_Section):
     saturating: Annotated[float, Field(ge=0, lt=1)] = Field(
         default=0.02, description="Part of the inputs that may saturate, with trained precision."
     )
+    overflow: Literal["saturate", "wrap"] = Field(
+        default="saturate",
+        description="What becomes of numbers inside the network beyond their trained formats.",
+    )
     training: TrainingConfig = Field(default_factory=lambda: TrainingConfig())
     levels: LevelsConfig | None = None
     directory: str | None = Field(default=None, description="Where runs make their folders.")

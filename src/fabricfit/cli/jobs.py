@@ -93,6 +93,7 @@ def optimize(
             precision=config.precision,
             granularity=config.granularity,
             saturating=config.saturating,
+            overflow=config.overflow,
         )
     return _optimize_objective(config, model, hls_config, train, validation, settings, text)
 

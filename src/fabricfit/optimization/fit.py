@@ -59,6 +59,7 @@ def fit(
     precision: str | None = None,
     granularity: str = "tensor",
     saturating: float = 0.02,
+    overflow: str = "saturate",
 ) -> OptimizationResult:
     """Make a model fit a budget: prune, share and round its weights, or train its number formats.
 
@@ -117,6 +118,10 @@ def fit(
     saturating
         With trained precision: the part of the numbers of each input that may saturate. Inputs arrive in
         their number formats, so that they saturate in front of the network, where it costs nothing.
+    overflow
+        With trained precision: what becomes of numbers inside the network that are larger than any in the
+        training and validation data. ``'saturate'`` bounds the damage; ``'wrap'`` leaves out the logic for
+        it, some 5 to 8 % of the LUTs, and lets such a number change its sign.
 
     Returns
     -------
@@ -149,7 +154,7 @@ def fit(
     if choose_precision(precision, config, whole) == "trained":
         refuse_given_only({"scheduler": scheduler, "reuse": reuse})
         data = (train_data, validation_data)
-        formats = TrainedFormats(granularity, saturating)
+        formats = TrainedFormats(granularity, saturating, overflow)
         return fit_one(whole, config, budget, data, settings, formats, documents)
     settings = settings.ranked_by("saliency")
     kind = _check_objective(objective)

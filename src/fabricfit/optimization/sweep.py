@@ -183,6 +183,7 @@ def sweep(
     precision: str | None = None,
     granularity: str = "tensor",
     saturating: float = 0.02,
+    overflow: str = "saturate",
 ) -> SweepResult:
     """Fit a model into each of several budgets, and show what a resource is worth.
 
@@ -204,7 +205,7 @@ def sweep(
         Runs at the same time with ``'ray'``; by default as many as it has processors for.
     share_search
         Search for regularization strengths once, for the first budget, and use them for all.
-    precision, granularity, saturating
+    precision, granularity, saturating, overflow
         As for :func:`fabricfit.fit`. Trained precision is for ``'local'``.
 
     Raises
@@ -224,7 +225,7 @@ def sweep(
     hls_config = open_configuration({} if hls_config is None else hls_config, network)
     data = (train_data, validation_data)
     if choose_precision(precision, hls_config, network) == "trained":
-        formats = TrainedFormats(granularity, saturating)
+        formats = TrainedFormats(granularity, saturating, overflow)
         return _sweep_trained(network, hls_config, budgets, data, settings, formats, backend)
     place = _find_folder(settings)
     jobs = [

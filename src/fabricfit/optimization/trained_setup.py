@@ -45,10 +45,13 @@ from fabricfit.precision.training import PrecisionTraining
 from fabricfit.samples import Dataset
 from fabricfit.training import Engine, check_against_model, fresh_optimizer, make_engine
 
-__all__ = ["GRANULARITIES", "TrainedFormats", "TrainedSetup", "set_up_trained"]
+__all__ = ["GRANULARITIES", "OVERFLOWS", "TrainedFormats", "TrainedSetup", "set_up_trained"]
 
 GRANULARITIES = ("tensor", "channel")
 """What has a number format of its own: a tensor as a whole, or each of its channels."""
+
+OVERFLOWS = ("saturate", "wrap")
+"""What becomes of numbers inside the network that are beyond what occurred in the data."""
 
 _STRATEGIES = ("distributed_arithmetic", "latency")
 _MOST_SAMPLES = 2**17
@@ -65,22 +68,27 @@ class TrainedFormats:
         One of :data:`GRANULARITIES`.
     saturating
         Part of the numbers of each input that may saturate, in front of the network; 0 for none of them.
+    overflow
+        One of :data:`OVERFLOWS`.
 
     Raises
     ------
     InvalidInputError, InvalidTypeError
-        There is no such granularity, or the part is not from 0 to below 1.
+        There is no such granularity or overflow, or the part is not from 0 to below 1.
     MissingExtraError
         Formats of channels are delivered with HGQ2, which is not installed.
     """
 
     granularity: str = "tensor"
     saturating: float = 0.02
+    overflow: str = "saturate"
 
     def __post_init__(self) -> None:
         if self.granularity not in GRANULARITIES:
             raise unknown_name("granularity", self.granularity, GRANULARITIES)
         fraction("saturating", self.saturating)
+        if self.overflow not in OVERFLOWS:
+            raise unknown_name("overflow", self.overflow, OVERFLOWS)
         if self.granularity == "channel":
             require("hgq.quantizer", "hgq", "A format for each channel (granularity='channel')")
 
@@ -322,6 +330,7 @@ def _build(
         by_channel=formats.by_channel,
         in_parallel=read_io_type(config) == "io_parallel",
         limits=find_input_limits(inputs, 1 - formats.saturating, by_channel=formats.by_channel),
+        wraps=formats.overflow == "wrap",
         inner=_read_inner(network, config),
     )
     inside = [name for name, wrapper in made.weights.items() if wrapper.has_inner]

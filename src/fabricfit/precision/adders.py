@@ -1,10 +1,10 @@
 """The LUTs of a finished network, counted in the graph of adders that its constants make.
 
 Each layer with its own formats: the adders of its products, the sums with its bias, a rectifier, and the
-rounding behind it with its saturation. Equal parts of sums are built once (Sun et al., "da4ml: Distributed
-Arithmetic for Real-time Neural Networks on FPGAs", 2025, arXiv:2507.04535). Of a layer with products inside
-it, such as an LSTM, those of each kernel are counted by themselves, with the bias that is added to them. What
-else stands between products (pooling, sums of branches, gates, tables) is not counted.
+rounding behind it with its saturation, if any. Equal parts of sums are built once (Sun et al., "da4ml:
+Distributed Arithmetic for Real-time Neural Networks on FPGAs", 2025, arXiv:2507.04535). Of a layer with
+products inside it, such as an LSTM, those of each kernel are counted by themselves, with the bias that is
+added to them. What else stands between products (pooling, sums of branches, gates, tables) is not counted.
 """
 
 from __future__ import annotations
@@ -89,7 +89,9 @@ def _count_sums(
             results = results.relu()
         if behind is not None:
             made = kif_of([behind[column % len(behind)] for column in columns])
-            results = results.quantize(*made, overflow_mode="SAT", round_mode=behind[0].rounding)
+            results = results.quantize(
+                *made, overflow_mode=behind[0].overflow, round_mode=behind[0].rounding
+            )
         total += float(trace.trace(received, results).cost)
     return total * product.instances
 

@@ -166,7 +166,7 @@ def _make_quantizer(formats: tuple[TensorFormat, ...], name: str) -> Any:
         ir=None,
         fr=None,
         round_mode=formats[0].rounding,
-        overflow_mode="SAT",
+        overflow_mode=formats[0].overflow,
         homogeneous_axis=None,
         heterogeneous_axis=(-1,) if len(formats) > 1 else (),
         trainable=False,

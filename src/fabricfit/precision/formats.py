@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -35,7 +35,7 @@ _MOST_BITS = 64
 
 @dataclass(frozen=True)
 class TensorFormat:
-    """The format of one tensor of one width: a fixed-point number that saturates.
+    """The format of one tensor of one width: a fixed-point number.
 
     Parameters
     ----------
@@ -47,12 +47,15 @@ class TensorFormat:
         Whether one of the bits is a sign.
     rounding
         ``'RND'``: half up; ``'TRN'``: down, where the half is part of the bias before.
+    overflow
+        ``'SAT'``: numbers beyond it saturate; ``'WRAP'``: they wrap, which costs nothing.
     """
 
     fractional: int
     integer: int
     signed: bool
     rounding: str = "RND"
+    overflow: str = "SAT"
 
     @property
     def width(self) -> int:
@@ -65,7 +68,7 @@ class TensorFormat:
         return FixedPrecision(self.width, self.width - self.fractional, self.signed)
 
     def __str__(self) -> str:
-        return f"{str(self.plain)[:-1]},{self.rounding},SAT>"
+        return f"{str(self.plain)[:-1]},{self.rounding},{self.overflow}>"
 
     @classmethod
     def covering(cls, fractional: int, least: float, largest: float) -> TensorFormat:
@@ -138,12 +141,15 @@ def note_widths(made: PrecisionModel, inputs: Sequence[np.ndarray]) -> None:
 def find_tensor_formats(
     made: PrecisionModel, extremes: Mapping[str, Extremes]
 ) -> dict[str, tuple[TensorFormat, ...]]:
-    """Return the format of each channel of every rounded tensor."""
+    """Return the format of each channel of every rounded tensor; inputs saturate in any case."""
     found = {}
     for name, (least, largest) in extremes.items():
         bits = to_numpy(whole_bits(made.model.get_layer(name).bits))
         triples = zip(bits, least, largest, strict=True)
-        found[name] = tuple(TensorFormat.covering(int(f), low, high) for f, low, high in triples)
+        formats = (TensorFormat.covering(int(f), low, high) for f, low, high in triples)
+        maker = made.makers[name]
+        wraps = made.wraps and (maker is None or bool(maker.inputs))
+        found[name] = tuple(replace(each, overflow="WRAP" if wraps else "SAT") for each in formats)
     return found
 
 

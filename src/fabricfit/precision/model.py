@@ -51,6 +51,8 @@ class PrecisionModel:
         inside another model.
     skipped
         Layer -> why its weights are not rounded.
+    wraps
+        Whether numbers beyond a format are to wrap in hardware, inputs excepted; else they saturate.
     """
 
     network: Network
@@ -61,6 +63,7 @@ class PrecisionModel:
     rounded: Mapping[str, list[Any]]
     makers: Mapping[str, Call | None]
     skipped: Mapping[str, str]
+    wraps: bool = False
 
     @property
     def products(self) -> dict[str, TrainedProduct]:
@@ -240,6 +243,7 @@ def build_precision_model(
     in_parallel: bool = True,
     limits: Mapping[int, np.ndarray] | None = None,
     inner: Mapping[str, FixedPrecision] | None = None,
+    wraps: bool = False,
 ) -> PrecisionModel:
     """Return a copy of a network's model that trains its precision.
 
@@ -258,6 +262,8 @@ def build_precision_model(
         Place of an input -> the sizes at which its channels saturate, shape (channels,).
     inner
         Layer -> the number format of tensors that it makes inside itself; hls4ml's own where it is not named.
+    wraps
+        Whether numbers beyond a format are to wrap in hardware, inputs excepted; else they saturate.
 
     Raises
     ------
@@ -278,6 +284,7 @@ def build_precision_model(
         builder.rounded,
         builder.makers,
         builder.skipped,
+        wraps,
     )
 
 
