@@ -84,13 +84,18 @@ def test_a_training_of_precision_tells_epochs_cost_and_time():
         ("epoch", {"epoch": 3, "loss": 0.9, "metric": 0.6, "cost": 400.0}),
     ]
     status = Status.of(records(*events))
-    assert status.trains_precision and status.used == (0.0, 450.0)
+    assert status.counted == "epoch" and status.used == (0.0, 450.0)
     assert status.share_done == pytest.approx(0.4)
     assert status.seconds_left(105.0) == pytest.approx((105.0 - 103.0) * 0.6 / 0.4)
     shown = text_of(status, 105.0)
     assert "Training precision" in shown and "epoch 4 of 10" in shown and "left" in shown
+    events += [("choosing", {"step": step, "steps": 4}) for step in range(2)]
+    status = Status.of(records(*events))
+    assert status.share_done == pytest.approx(0.25)
+    assert status.seconds_left(109.0) == pytest.approx((109.0 - 106.0) * 0.75 / 0.25)
+    assert "Choosing networks · step 1 of 4" in text_of(status, 109.0)
     done = Status.of(records(*events, ("finished", {"metric": 0.6, "resources": [0.0, 440.0]})))
-    assert done.is_finished and not done.trains_precision and done.used == (0.0, 440.0)
+    assert done.is_finished and not done.counted and done.used == (0.0, 440.0)
 
 
 def test_a_finished_run_is_shown_with_its_levels():

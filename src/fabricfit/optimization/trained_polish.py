@@ -48,7 +48,9 @@ class Polisher:
     def __init__(self, setup: TrainedSetup) -> None:
         self.setup = setup
 
-    def polish_near(self, front: Front, luts: float) -> Front:
+    def polish_near(
+        self, front: Front, luts: float, on_step: Callable[[int, int], None] | None = None
+    ) -> Front:
         """Return a front with polished networks besides, for a budget.
 
         Parameters
@@ -57,11 +59,16 @@ class Polisher:
             The front as it was trained.
         luts
             LUTs of adders that the budget allows for.
+        on_step
+            Is told how many of how many networks are done.
         """
         if luts > _SMALL or self.setup.threshold is not None or self._layers is None:
             return front
         found = Front(front.increasing, front.points)
-        for point in front.within(_REACH * luts)[:_CANDIDATES]:
+        points = front.within(_REACH * luts)[:_CANDIDATES]
+        for number, point in enumerate(points):
+            if on_step is not None:
+                on_step(number, len(points))
             found.points.append(self._polish(point, self._layers, _NEARLY * luts))
         return found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -86,8 +86,17 @@ class TrainedFront:
             self._choices[id(point)] = found
         return self._choices[id(point)]
 
-    def fit(self, place: int) -> tuple[Point, TrainedDesign]:
+    def fit(
+        self, place: int, on_step: Callable[[int, int], None] | None = None
+    ) -> tuple[Point, TrainedDesign]:
         """Return the best point within one of the run's budgets, and its design.
+
+        Parameters
+        ----------
+        place
+            Of the budget.
+        on_step
+            Is told how many of how many steps are done.
 
         Raises
         ------
@@ -101,7 +110,7 @@ class TrainedFront:
             near = choice.total <= _NEAR * luts  # others cannot fit, and need not be built
             return near and bool((self.build(choice.point).total <= limits).all())
 
-        front = self._polisher.polish_near(self.front, luts)
+        front = self._polisher.polish_near(self.front, luts, on_step)
         chosen = choose_point(front, luts, self.count, fits, setup.threshold)
         return chosen.point, self.build(chosen.point)
 
@@ -122,23 +131,36 @@ def fit_trained(setup: TrainedSetup) -> list[OptimizationResult | InfeasibleErro
         _record_baseline(setup, recorder)
         front = TrainedFront(setup, _train(setup, recorder))
         if len(budgets) == 1:
-            return [_conclude(front, 0, recorder)]
-    found: list[OptimizationResult | InfeasibleError] = []
-    for place, budget in enumerate(budgets):
-        if place in setup.impossible:
-            found.append(setup.impossible[place])
-            continue
-        manifest = {**setup.manifest, "goal": {**setup.manifest["goal"], "budget": repr(budget)}}
-        folder = recorder.folder.path.parent.parent / f"budget-{place + 1:02d}"
-        own = replace(settings, directory=folder, verbose=False)
-        try:
-            with recorded(own, manifest, setup.documents) as other:
-                _record_baseline(setup, other, budget)
-                found.append(_conclude(front, place, other))
-        except InfeasibleError as error:
-            logger.warning("%r cannot be met: %s", budget, error)
-            found.append(error)
-    return found
+            _mark_choosing(recorder, 0, 1)
+            return [_conclude(front, 0, recorder, partial(_mark_choosing, recorder))]
+        found: list[OptimizationResult | InfeasibleError] = []
+        for place, budget in enumerate(budgets):
+            _mark_choosing(recorder, place, len(budgets))
+            found.append(_conclude_one(front, place, budget, recorder))
+        return found
+
+
+def _mark_choosing(recorder: Recorder, step: int, steps: int) -> None:
+    recorder.mark("choosing", step=step, steps=steps)
+
+
+def _conclude_one(
+    front: TrainedFront, place: int, budget: Budget, recorder: Recorder
+) -> OptimizationResult | InfeasibleError:
+    """Return what one of several budgets gets, in a folder of its own."""
+    setup = front.setup
+    if place in setup.impossible:
+        return setup.impossible[place]
+    manifest = {**setup.manifest, "goal": {**setup.manifest["goal"], "budget": repr(budget)}}
+    folder = recorder.folder.path.parent.parent / f"budget-{place + 1:02d}"
+    own = replace(setup.settings, directory=folder, verbose=False)
+    try:
+        with recorded(own, manifest, setup.documents) as other:
+            _record_baseline(setup, other, budget)
+            return _conclude(front, place, other)
+    except InfeasibleError as error:
+        logger.warning("%r cannot be met: %s", budget, error)
+        return error
 
 
 def _record_baseline(setup: TrainedSetup, recorder: Recorder, budget: Budget | None = None) -> None:
@@ -181,10 +203,15 @@ def _train(setup: TrainedSetup, recorder: Recorder) -> Front:
     )
 
 
-def _conclude(front: TrainedFront, place: int, recorder: Recorder) -> OptimizationResult:
+def _conclude(
+    front: TrainedFront,
+    place: int,
+    recorder: Recorder,
+    on_step: Callable[[int, int], None] | None = None,
+) -> OptimizationResult:
     """Choose a point for a budget; write its model, configuration and report."""
     setup = front.setup
-    point, design = front.fit(place)
+    point, design = front.fit(place, on_step)
     network = design.network
     config = open_configuration(design.hls_config, network)
     loss = setup.engine.hard_loss

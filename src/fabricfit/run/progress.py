@@ -115,8 +115,8 @@ def _make_headline(status: Status, now: float) -> Any:
         text.append(f" · sparsity {status.level:.3g} of {status.target:.3g}")
         if status.epochs:
             text.append(f" · epoch {status.epoch} of at most {status.epochs}")
-    if status.trains_precision:
-        text.append(f" · epoch {status.epoch} of {status.epochs}")
+    if status.counted:
+        text.append(f" · {status.counted} {status.epoch} of {status.epochs}")
     if status.begun:
         text.append(f" · {_format_duration(now - status.begun)}")
         left = status.seconds_left(now)

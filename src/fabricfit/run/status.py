@@ -31,7 +31,7 @@ class Status:
         The last level.
     level, epoch, epochs, metric, loss
         Of the level that is being tried: its sparsity, epochs that are done and at most to do, and the last
-        epoch's validation metric and loss.
+        epoch's validation metric and loss. Once precision is trained, steps of the choice of networks.
     levels
         The levels that are done, as plain data.
     trials
@@ -84,6 +84,11 @@ class Status:
         elif record.event == "training":
             self.stage, self.epoch, self.epochs = "training precision", 0, data["epochs"]
             self.others, self._levels_since = tuple(data["resources"]), record.time
+        elif record.event == "choosing":
+            if self.stage != "choosing networks":
+                self._levels_since = record.time
+            self.stage = "choosing networks"
+            self.epoch, self.epochs = data["step"], data["steps"]
         elif record.event == "level":
             self._levels_since = self._levels_since or record.time
             self.level, self.epoch, self.metric, self.loss = data["sparsity"], 0, None, None
@@ -119,16 +124,16 @@ class Status:
         return self.stage == "finished"
 
     @property
-    def trains_precision(self) -> bool:
-        """Whether the run is one training of precision, in place of levels."""
-        return self.stage == "training precision"
+    def counted(self) -> str:
+        """What :attr:`epoch` and :attr:`epochs` count where precision is trained, in place of levels."""
+        return {"training precision": "epoch", "choosing networks": "step"}.get(self.stage, "")
 
     @property
     def share_done(self) -> float:
         """Part of the way to the last level that is done, in [0, 1]."""
         if self.is_finished:
             return 1.0
-        if self.trains_precision:
+        if self.counted:
             return self.epoch / self.epochs if self.epochs else 0.0
         done = max((each["sparsity"] for each in self.levels), default=0.0)
         part = self.epoch / self.epochs if self.epochs and self.stage != "rewinding" else 0.0
@@ -143,13 +148,13 @@ class Status:
         """
         if self.is_finished:
             return 0.0
-        done = self.share_done if self.trains_precision else self.share_done**2
+        done = self.share_done if self.counted else self.share_done**2
         if not self._levels_since or done < 0.02:
             return None
         by_share = max(now - self._levels_since, 0.0) * (1 - done) / done
         durations = [each["seconds"] for each in self.levels if each["epochs"]]
         part = self.epoch / self.epochs if self.epochs else 0.0
-        if self.trains_precision:
+        if self.counted:
             return by_share
         this_level = sum(durations) / len(durations) * (1 - part) if durations else 0.0
         return max(by_share, this_level)
