@@ -75,14 +75,19 @@ def _quantizer_of(layer: Any) -> Any:
 
 def _make(quantizer: Any, width: int) -> Layer:
     """Return a quantizer as a layer without weights; positions of a channel share the widest format."""
-    parts = []
-    for each in quantizer.kif:
-        values = np.broadcast_to(_number(each).ravel(), (max(each.shape[-1], width),))
-        parts.append(values.reshape(-1, width).max(0))
+    parts = [_fit_to(_number(each).ravel(), width) for each in quantizer.kif]
     saturates = not str(quantizer.overflow_mode).upper().startswith("WRAP")
     none = np.zeros(0)
     made = Layer(none, none, *parts, saturates)
     return replace(made, rounds=str(quantizer.round_mode).upper().startswith("RND"))
+
+
+def _fit_to(values: np.ndarray, width: int) -> np.ndarray:
+    """Return a number for each channel, or for each channel of each position, as so many numbers."""
+    if len(values) >= width:
+        found: np.ndarray = values.reshape(-1, width).max(0)
+        return found
+    return np.tile(values, width // len(values))
 
 
 def _number(tensor: Any) -> np.ndarray:

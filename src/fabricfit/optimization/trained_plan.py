@@ -64,7 +64,7 @@ def make_plan(
     """Return the path of costs and the rates: level at the end for one budget, on its way for several."""
     epochs, single = settings.epochs, len(adders) == 1
     rate = float(keras.ops.convert_to_numpy(fresh_optimizer(settings.optimizer).learning_rate))
-    rates = plan_cycles(epochs, rate)
+    rates = plan_cycles(epochs, rate, steps)
     least = float(np.nanmin(adders)) * (_NEARLY if single else _BELOW)
     ample = _AMPLE if settings.rtol is None else _CHEAP
     end = max(min(least, ample * start), 1.0)

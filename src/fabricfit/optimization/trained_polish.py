@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from fabricfit.optimization.trained_setup import TrainedSetup
+from fabricfit.precision.choice import Choice
 from fabricfit.precision.cost import estimate_luts
 from fabricfit.precision.dense_chain import DenseChain, find_chain
 from fabricfit.precision.formats import note_widths
@@ -25,14 +26,11 @@ _SMALL = 2500
 _REACH, _CANDIDATES = 1.3, 3
 """How far above a budget, in parts of it, the best networks are polished, and how many of them."""
 
-_NEARLY = 0.95
-"""The part of a budget that their estimated adders are to be within."""
-
-_WORTH, _DEARER = 0.12, 1.5
+_WORTH, _DEARER, _CHEAPER = 0.06, 2.0, 0.5
 """What all LUTs of a network are worth while it is polished, in units of the loss; and by how much more after
-each pass that leaves too many of them."""
+each pass that leaves too many of them, or how much less if it does not."""
 
-_PASSES = 3
+_PASSES = 4
 _SAMPLES, _HEAD = 8192, 2048
 
 
@@ -43,10 +41,12 @@ class Polisher:
     ----------
     setup
         What the run works with.
+    count
+        Counts the adders of a point.
     """
 
-    def __init__(self, setup: TrainedSetup) -> None:
-        self.setup = setup
+    def __init__(self, setup: TrainedSetup, count: Callable[[Point], Choice]) -> None:
+        self.setup, self._count = setup, count
 
     def polish_near(
         self, front: Front, luts: float, on_step: Callable[[int, int], None] | None = None
@@ -65,11 +65,13 @@ class Polisher:
         if luts > _SMALL or self.setup.threshold is not None or self._layers is None:
             return front
         found = Front(front.increasing, front.points)
+        for point in front.within(luts)[:1]:  # estimates of others are off by as much, about
+            luts *= point.cost / max(self._count(point).total, 1.0)
         points = front.within(_REACH * luts)[:_CANDIDATES]
         for number, point in enumerate(points):
             if on_step is not None:
                 on_step(number, len(points))
-            found.points.append(self._polish(point, self._layers, _NEARLY * luts))
+            found.points.append(self._polish(point, self._layers, luts))
         return found
 
     def _polish(self, point: Point, layers: list[TrainedWeights], luts: float) -> Point:
@@ -77,15 +79,12 @@ class Polisher:
         setup, made, engine = self.setup, self.setup.made, self.setup.engine
         engine.set_weights(point.weights)
         note_widths(made, [array[:_HEAD] for array in setup.inputs])
-        chain, rng = (
-            DenseChain(layers, *self._samples),
-            np.random.default_rng(setup.settings.seed),
-        )
-        price = _WORTH / max(point.cost, 1.0)
+        chain = DenseChain(layers, *self._samples)
+        rng = np.random.default_rng(setup.settings.seed)
+        price = _WORTH / max(point.cost, 1.0) * (1 if point.cost > luts else _CHEAPER)
         for _ in range(_PASSES):
-            if not polish(layers, chain, price, rng).kept:
-                break
-            price *= _DEARER if estimate_luts(made) > luts else 1.0
+            polish(layers, chain, price, rng)
+            price *= _DEARER if estimate_luts(made) > luts else _CHEAPER
         metric = engine.evaluate(setup.validation, setup.metric)
         return Point(metric, estimate_luts(made), point.epoch, engine.get_weights())
 

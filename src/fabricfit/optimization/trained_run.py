@@ -56,7 +56,7 @@ class TrainedFront:
         self.setup, self.front = setup, front
         self._choices: dict[int, Choice] = {}
         self._designs: dict[int, TrainedDesign] = {}
-        self._polisher = Polisher(setup)
+        self._polisher = Polisher(setup, self.count)
 
     @property
     def points(self) -> tuple[ParetoPoint, ...]:

@@ -40,6 +40,9 @@ _WAY, _LONGEST_WAY = 15.0, 0.5
 _LEVEL_PART, _LEVEL_CYCLES = 0.25, 3
 """Part of the epochs, and cycles at most, that stay at the cost of a single budget."""
 
+_STEPS = 1400
+"""Steps after which a cycle may end, which is then shorter."""
+
 _HIGH, _LOW = 5.0, 0.5
 """The highest and the lowest rate of a cycle, in terms of the optimizer's own."""
 
@@ -117,17 +120,18 @@ class RateCycles:
         return self.low + (self.high - self.low) * (1 + math.cos(turn)) / 2
 
 
-def plan_cycles(epochs: int, learning_rate: float) -> RateCycles:
+def plan_cycles(epochs: int, learning_rate: float, steps: int) -> RateCycles:
     """Return whole cycles of learning rates for a number of epochs.
 
     Parameters
     ----------
-    epochs
-        All epochs.
+    epochs, steps
+        All epochs, and the steps of each.
     learning_rate
         The optimizer's own: a cycle falls from 5 times as much to half as much.
     """
-    cycles = max(round(epochs / _CYCLE), min(_LEAST_CYCLES, epochs // _SHORTEST), 1)
+    length = min(max(_STEPS / steps, _SHORTEST), _CYCLE)
+    cycles = max(round(epochs / length), min(_LEAST_CYCLES, epochs // _SHORTEST), 1)
     return RateCycles(-(-epochs // cycles), _HIGH * learning_rate, _LOW * learning_rate)
 
 
