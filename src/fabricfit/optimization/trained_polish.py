@@ -16,22 +16,22 @@ from fabricfit.precision.formats import note_widths
 from fabricfit.precision.front import Front, Point
 from fabricfit.precision.layers import TrainedWeights
 from fabricfit.precision.polish import polish
-from fabricfit.precision.sums_loss import find_sums_loss
+from fabricfit.precision.sums_loss import SumsLoss, find_sums_loss
 
 __all__ = ["Polisher"]
 
 _SMALL = 2500
 """LUTs of adders up to which networks are polished: with more, there are too many weights to try."""
 
-_REACH, _CANDIDATES = 1.3, 3
+_REACH, _CANDIDATES = 1.3, 2
 """How far above a budget, in parts of it, the best networks are polished, and how many of them."""
 
 _WORTH, _DEARER, _CHEAPER = 0.06, 2.0, 0.5
 """What all LUTs of a network are worth while it is polished, in units of the loss; and by how much more after
 each pass that leaves too many of them, or how much less if it does not."""
 
-_PASSES = 4
-_SAMPLES, _HEAD = 8192, 2048
+_PASSES = 3
+_SAMPLES, _HEAD = 2**15, 2**11
 
 
 class Polisher:
@@ -93,8 +93,8 @@ class Polisher:
         return find_chain(self.setup.made)
 
     @cached_property
-    def _samples(self) -> tuple[np.ndarray, Callable[[np.ndarray], float]]:
-        """Inputs of training samples, and the loss of the last layer's sums on them."""
+    def _samples(self) -> tuple[np.ndarray, SumsLoss]:
+        """Inputs of training samples, and what finds their losses from the last layer's sums."""
         assert self._layers is not None
         head = self.setup.training.head(_SAMPLES)
         (inputs,) = keras.tree.flatten(head.X)

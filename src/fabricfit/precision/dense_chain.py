@@ -7,8 +7,9 @@ changes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import keras
 import numpy as np
@@ -20,13 +21,12 @@ from fabricfit.precision.formats import rounded_weights
 from fabricfit.precision.layers import TrainedWeights
 from fabricfit.precision.model import PrecisionModel
 from fabricfit.precision.rounding import whole_bits
+from fabricfit.precision.sums_loss import SumsLoss
 
 __all__ = ["Change", "DenseChain", "find_chain"]
 
-_FIRST, _CLEARLY = 1024, 0.003
-"""Samples that tell at once that a change does not pay, and by how much it then does not."""
-
-_Steps = tuple[tuple[int, np.ndarray, np.ndarray, np.ndarray | None], ...]
+_ENDS, _CLEARLY = (512, 2048, 8192), (0.003, 0.001, 0.0003)
+"""Samples after which a change is given up that clearly does not pay, and by how much it then does not."""
 
 
 def find_chain(made: PrecisionModel) -> list[TrainedWeights] | None:
@@ -61,6 +61,28 @@ def _is_dense(call: Call) -> bool:
 
 
 @dataclass(frozen=True)
+class _Step:
+    """New numbers in one layer, for some samples.
+
+    Parameters
+    ----------
+    place, units
+        Place of the layer, and its units whose sums change.
+    samples
+        Indices of the samples.
+    sums, numbers
+        The new sums, and the rounded numbers that come of them, shape (units, samples); no numbers of the
+        last layer.
+    """
+
+    place: int
+    units: np.ndarray
+    samples: np.ndarray
+    sums: np.ndarray
+    numbers: np.ndarray | None
+
+
+@dataclass(frozen=True)
 class Change:
     """What becomes of a chain where one of its numbers changes.
 
@@ -70,16 +92,14 @@ class Change:
         Place of the layer; row and unit of the weight, or the unit of the bias; its new value.
     loss
         The loss then.
-    steps
-        Place of a layer, its units whose sums change, the new sums, and the rounded numbers that come of
-        them, shape (units, samples); None of the last layer.
     """
 
     place: int
     index: tuple[int, ...]
     value: float
     loss: float
-    steps: _Steps
+    _steps: Sequence[_Step] = field(repr=False)
+    _losses: Sequence[tuple[np.ndarray, np.ndarray]] = field(repr=False)
 
 
 class DenseChain:
@@ -91,17 +111,14 @@ class DenseChain:
         The layers, as :func:`find_chain` returns them.
     inputs
         What the network receives, shape (samples, n_in).
-    find_loss
-        Returns the loss of the last layer's sums, shape (units, samples).
+    find_losses
+        Finds the losses of samples from the last layer's sums.
     """
 
     def __init__(
-        self,
-        layers: Sequence[TrainedWeights],
-        inputs: np.ndarray,
-        find_loss: Callable[[np.ndarray], float],
+        self, layers: Sequence[TrainedWeights], inputs: np.ndarray, find_losses: SumsLoss
     ) -> None:
-        self._find_loss = find_loss
+        self._find_losses = find_losses
         self.weights = [rounded_weights(each)[0].astype(np.float32) for each in layers]
         self.biases = [_read_bias(each) for each in layers]
         self._scales = [_find_scale(each) for each in layers]
@@ -111,8 +128,17 @@ class DenseChain:
             self._sums.append(weights.T @ self._numbers[place] + self.biases[place][:, None])
             if place + 1 < len(layers):
                 self._numbers.append(self._round(place + 1, self._sums[place], slice(None)))
-        self.loss = find_loss(self._sums[-1])
-        self._first_loss = find_loss(self._sums[-1][:, :_FIRST])
+        ends = [end for end in _ENDS if end < len(inputs)]
+        bounds = itertools.pairwise((0, *ends, len(inputs)))
+        self._blocks = [np.arange(first, last) for first, last in bounds]
+        outputs = self._sums[-1]
+        found = [find_losses(outputs[:, block], block) for block in self._blocks]
+        self._losses = np.concatenate(found).astype(np.float64)
+
+    @property
+    def loss(self) -> float:
+        """The mean loss."""
+        return float(self._losses.mean())
 
     def change(
         self, place: int, index: tuple[int, ...], value: float, most: float
@@ -128,47 +154,66 @@ class DenseChain:
             tell.
         """
         if len(index) == 1:
-            row = np.ones(1, np.float32)
+            row = np.ones(self._losses.size, np.float32)
             by = np.float32(value) - self.biases[place][index]
         else:
             row = self._numbers[place][index[0]]
             by = np.float32(value) - self.weights[place][index]
-        first = self._follow(place, index[-1], by * row[:_FIRST], _FIRST)[0]
-        if first - self._first_loss > most + _CLEARLY:
-            return None
-        return Change(place, index, value, *self._follow(place, index[-1], by * row))
+        steps: list[_Step] = []
+        losses: list[tuple[np.ndarray, np.ndarray]] = []
+        more, seen = 0.0, 0
+        for block, clearly in zip(self._blocks, (*_CLEARLY, np.inf), strict=False):
+            found = self._follow(place, index[-1], by * row[block], block, steps)
+            if found is not None:
+                more += float((found[1] - self._losses[found[0]]).sum())
+                losses.append(found)
+            seen += len(block)
+            if more / seen > most + clearly:
+                return None
+        return Change(place, index, value, self.loss + more / seen, steps, losses)
 
     def accept(self, change: Change) -> None:
         """Make a change."""
         held = self.weights if len(change.index) == 2 else self.biases
         held[change.place][change.index] = change.value
-        for place, units, sums, numbers in change.steps:
-            self._sums[place][units] = sums
-            if numbers is not None:
-                self._numbers[place + 1][units] = numbers
-        self.loss = change.loss
-        self._first_loss = self._find_loss(self._sums[-1][:, :_FIRST])
+        for step in change._steps:
+            where = np.ix_(step.units, step.samples)
+            self._sums[step.place][where] = step.sums
+            if step.numbers is not None:
+                self._numbers[step.place + 1][where] = step.numbers
+        for samples, losses in change._losses:
+            self._losses[samples] = losses
 
     def _follow(
-        self, place: int, unit: int, by: np.ndarray, samples: int | None = None
-    ) -> tuple[float, _Steps]:
-        """Return the loss where the sums of a unit are larger by something, and what else changes."""
-        units, steps, part = np.array([unit]), [], slice(samples)
-        sums = self._sums[place][units, part] + by
+        self, place: int, unit: int, by: np.ndarray, samples: np.ndarray, steps: list[_Step]
+    ) -> tuple[np.ndarray, np.ndarray] | None:
+        """Find what changes where the sums of a unit are larger by something, for some samples.
+
+        Returns
+        -------
+        samples, losses
+            Those that change, and their new losses; None where none changes.
+        """
+        units = np.array([unit])
+        sums = self._sums[place][unit, samples][None] + by
         while place + 1 < len(self.weights):
             numbers = self._round(place + 1, sums, units)
-            steps.append((place, units, sums, numbers))
-            changed = numbers - self._numbers[place + 1][units, part]
+            steps.append(_Step(place, units, samples, sums, numbers))
+            changed = numbers - self._numbers[place + 1][np.ix_(units, samples)]
             reached = self.weights[place + 1][units]
             differ = changed.any(1) & reached.any(1)
             if not differ.any():
-                return self._first_loss if samples else self.loss, tuple(steps)
+                return None
             reached, changed = reached[differ], changed[differ]
+            if self._find_losses.by_sample:
+                some = np.flatnonzero(changed.any(0))
+                samples, changed = samples[some], changed[:, some]
             place, units = place + 1, np.flatnonzero(reached.any(0))
-            sums = self._sums[place][units, part] + reached[:, units].T @ changed
-        outputs = self._sums[-1][:, part].copy()
+            sums = self._sums[place][np.ix_(units, samples)] + reached[:, units].T @ changed
+        steps.append(_Step(place, units, samples, sums, None))
+        outputs = self._sums[-1][:, samples]
         outputs[units] = sums
-        return self._find_loss(outputs), (*steps, (place, units, sums, None))
+        return samples, self._find_losses(outputs, samples)
 
     def _round(self, place: int, sums: np.ndarray, units: np.ndarray | slice) -> np.ndarray:
         """Return rectified sums rounded half up, as the input of a layer."""

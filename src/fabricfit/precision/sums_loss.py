@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Protocol
 
 import keras
 import numpy as np
@@ -14,12 +14,26 @@ from fabricfit.training import Engine, make_engine
 __all__ = ["find_sums_loss"]
 
 
-def find_sums_loss(
-    loss: ModelLoss, activation: object, data: Data
-) -> Callable[[np.ndarray], float]:
-    """Return the function that computes the mean loss of a layer's sums, shape (units, samples).
+class SumsLoss(Protocol):
+    """Finds the losses of samples from the sums of a network's last layer."""
 
-    It takes all samples or the first ones.
+    by_sample: bool
+    """Whether each sample has a loss of its own; else all that are computed together have their mean."""
+
+    def __call__(self, sums: np.ndarray, samples: np.ndarray) -> np.ndarray:
+        """Return the losses.
+
+        Parameters
+        ----------
+        sums
+            Shape (units, samples).
+        samples
+            The indices of the samples, rising.
+        """
+
+
+def find_sums_loss(loss: ModelLoss, activation: object, data: Data) -> SumsLoss:
+    """Return what finds the losses of samples from a layer's sums.
 
     A cross-entropy of classes, the most frequent loss, is computed with NumPy, all others by Keras.
 
@@ -32,43 +46,49 @@ def find_sums_loss(
     data
         The samples.
     """
-    return _find_cross_entropy(loss, activation, data) or _find_other(loss, activation, data)
+    if _is_cross_entropy(loss, activation, data):
+        (labels,) = keras.tree.flatten(data.y.labels)
+        return _CrossEntropy(np.asarray(labels).reshape(-1).astype(int))
+    return _AnyLoss(loss, activation, data)
 
 
-def _find_cross_entropy(
-    loss: ModelLoss, activation: object, data: Data
-) -> Callable[[np.ndarray], float] | None:
+def _is_cross_entropy(loss: ModelLoss, activation: object, data: Data) -> bool:
     (each, *others), weighted = loss.losses, keras.tree.flatten(data.y.weights)
     if type(each) is not keras.losses.SparseCategoricalCrossentropy or others or weighted:
-        return None
+        return False
     assert each is not None
     known, softmax = each.get_config(), activation is keras.activations.softmax
     plain = known["ignore_class"] is None and known["reduction"] == "sum_over_batch_size"
     linear = activation in (None, keras.activations.linear)
-    if loss.weights != (1,) or not plain or not (linear if known["from_logits"] else softmax):
-        return None
-    (labels,) = keras.tree.flatten(data.y.labels)
-    classes = np.asarray(labels).reshape(-1).astype(int)
+    return loss.weights == (1,) and plain and (linear if known["from_logits"] else softmax)
 
-    def find_loss(sums: np.ndarray) -> float:
-        largest = sums.max(0)
-        below = sums - largest
-        samples = np.arange(below.shape[1])
-        right = below[classes[samples], samples]
+
+class _CrossEntropy:
+    by_sample = True
+
+    def __init__(self, classes: np.ndarray) -> None:
+        self._classes = classes
+
+    def __call__(self, sums: np.ndarray, samples: np.ndarray) -> np.ndarray:
+        below = sums - sums.max(0)
+        right = below[self._classes[samples], np.arange(len(samples))]
         np.exp(below, out=below)
-        return float(np.mean(np.log(below.sum(0)) - right))
+        found: np.ndarray = np.log(below.sum(0)) - right
+        return found
 
-    return find_loss
 
+class _AnyLoss:
+    by_sample = False
 
-def _find_other(loss: ModelLoss, activation: object, data: Data) -> Callable[[np.ndarray], float]:
-    engines: list[Engine] = []
+    def __init__(self, loss: ModelLoss, activation: object, data: Data) -> None:
+        self._loss, self._activation, self._data = loss, activation, data
+        self._engine: Engine | None = None
 
-    def find_loss(sums: np.ndarray) -> float:
-        if not engines:
+    def __call__(self, sums: np.ndarray, samples: np.ndarray) -> np.ndarray:
+        if self._engine is None:
             received = keras.Input((len(sums),))
-            model = keras.Model(received, keras.layers.Activation(activation)(received))
-            engines.append(make_engine(model, loss, "sgd"))
-        return float(engines[0].evaluate_loss(Data(sums.T, data.head(sums.shape[1]).y)))
-
-    return find_loss
+            model = keras.Model(received, keras.layers.Activation(self._activation)(received))
+            self._engine = make_engine(model, self._loss, "sgd")
+        targets = self._data.take(slice(samples[0], samples[-1] + 1)).y
+        found = self._engine.evaluate_loss(Data(sums.T, targets))
+        return np.full(len(samples), found)
