@@ -253,3 +253,17 @@ def test_an_interrupted_training_ends_as_an_unbroken_one(model, data, tmp_path, 
     assert result.report == tight.report
     for ours, theirs in zip(weights_of(result.model), weights_of(tight.model), strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+def test_distillation_and_callbacks_are_heeded(model, data, tmp_path):
+    losses = {}
+    for part in (0.0, 0.5):
+        history = keras.callbacks.LambdaCallback(
+            on_epoch_end=lambda epoch, logs, part=part: losses.setdefault(part, []).append(
+                logs["loss"]
+            )
+        )
+        chosen = settings(tmp_path, epochs=4, distillation=part, callbacks=[history])
+        fabricfit.fit(model, None, Budget(lut=20_000), *data, chosen)
+    assert len(losses[0.0]) == len(losses[0.5]) == 4
+    assert not np.allclose(losses[0.0], losses[0.5])

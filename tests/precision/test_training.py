@@ -133,7 +133,7 @@ def samples(seed=0):
     return Data(X[:512], y[:512]), Data(X[512:], y[512:])
 
 
-def trained(made, engine, checkpointer=None, epochs=60, end=60.0, count=None):
+def trained(made, engine, checkpointer=None, epochs=60, end=60.0, count=None, callbacks=()):
     data, validation = samples()
     settings = PrecisionTraining(
         CostPath(2000.0, end, epochs, after=0.2), RateCycles(20), batch_size=64, first_kept=4
@@ -148,6 +148,7 @@ def trained(made, engine, checkpointer=None, epochs=60, end=60.0, count=None):
         increasing=True,
         rng=np.random.default_rng(0),
         count=count,
+        callbacks=callbacks,
         checkpointer=checkpointer,
     )
 
@@ -273,3 +274,28 @@ def test_an_epoch_that_is_undone_goes_back_to_where_a_resumed_training_was_left(
     trained(again, fresh, known, epochs=8)
     for ours, theirs in zip(saved[-1]["weights"], left["weights"], strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+def test_callbacks_see_every_epoch_and_may_end_the_training():
+    seen = []
+
+    class Watcher(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
+            seen.append((epoch, rate, sorted(logs)))
+            self.model.stop_training = epoch == 9
+
+    made, engine = prepared()
+    front = trained(made, engine, epochs=20, callbacks=[Watcher()])
+    assert [epoch for epoch, *_ in seen] == list(range(10))
+    rates = RateCycles(20)
+    np.testing.assert_allclose(
+        [rate for _, rate, _ in seen], [rates.rate(e) for e in range(10)], 1e-5
+    )
+    assert seen[0][2] == ["loss", "val_loss", "val_sparse_categorical_accuracy"]
+    assert max(point.epoch for point in front) <= 9
+    without = trained(*prepared(), epochs=20)
+    kept = [point for point in without if point.epoch <= 9]
+    for ours, theirs in zip(front, kept, strict=False):
+        if ours.epoch == theirs.epoch:
+            assert ours.metric == theirs.metric and ours.cost == theirs.cost

@@ -110,7 +110,8 @@ def fit(
         separable convolutions are two layers. Trained precision uses all ``epochs`` of the settings as one
         training, some hundreds of them, in which the learning rate falls from 5 times the optimizer's own
         to half of it, again and again. With ``rtol=None`` the best network within the budget is returned,
-        with a number the cheapest one that is as good. What concerns levels does not matter.
+        with a number the cheapest one that is as good. Callbacks and ``distillation`` are heeded; what
+        concerns levels does not matter.
     granularity
         With trained precision: ``'tensor'``, one number format for a tensor; what comes back is a plain
         Keras model. ``'channel'``, one for each channel, which is cheaper; then

@@ -41,7 +41,16 @@ from fabricfit.training.data_ranges import DataRanges
 from fabricfit.training.recalibration import Recalibration
 from fabricfit.training.weight_update import OptimalBrainSurgeonUpdate
 
-__all__ = ["Finish", "MakeTarget", "RunSetup", "evaluate_baseline", "open_both", "set_up"]
+__all__ = [
+    "Finish",
+    "MakeTarget",
+    "RunSetup",
+    "add_distillation",
+    "add_teacher",
+    "evaluate_baseline",
+    "open_both",
+    "set_up",
+]
 
 MakeTarget = Callable[[Decisions, Arrays], Target]
 """From the layers that take part and all kernels to the target of a run."""
@@ -232,7 +241,7 @@ def set_up(
     decisions = decide(network, attributes, core)
     engine = _make_engine(network, decisions, settings, loss)
     check_against_model(engine, samples)
-    training = _add_teacher(network.model, samples, engine.hard_loss, settings)
+    training = add_teacher(network.model, samples, engine.hard_loss, settings)
     outputs = check_against_model(engine, validation)
     metric = metric.suited(validation.head(len(keras.tree.flatten(outputs)[0])).y, outputs)
     target = make_target(decisions, network.counted_kernels(decisions.attributes))
@@ -316,15 +325,22 @@ def _make_engine(
     network: Network, decisions: Decisions, settings: OptimizationSettings, hard_loss: ModelLoss
 ) -> Engine:
     attributes = decisions.attributes
-    loss: ModelLoss | DistillationLoss = hard_loss
+    loss = add_distillation(hard_loss, settings)
     copied = read(copy_model(network.model, settings.seed))
-    if settings.distillation:
-        loss = DistillationLoss(hard_loss, settings.distillation, settings.temperature)
     penalty = Penalty(copied, attributes)
     return make_engine(copied, loss, settings.optimizer, attributes, settings.seed, penalty)
 
 
-def _add_teacher(
+def add_distillation(
+    loss: ModelLoss, settings: OptimizationSettings
+) -> ModelLoss | DistillationLoss:
+    """Return a loss that a teacher's outputs count in, where the settings say so."""
+    if not settings.distillation:
+        return loss
+    return DistillationLoss(loss, settings.distillation, settings.temperature)
+
+
+def add_teacher(
     model: keras.Model, samples: Dataset, loss: ModelLoss, settings: OptimizationSettings
 ) -> Dataset:
     """Return samples with what the model says of them, where the run distills it."""

@@ -199,6 +199,7 @@ def _train(setup: TrainedSetup, recorder: Recorder) -> Front:
         increasing=setup.settings.increasing,
         rng=np.random.default_rng(setup.settings.seed),
         count=count if len(setup.budgets) == 1 else None,
+        callbacks=setup.settings.callbacks or (),
         checkpointer=recorder.checkpointer("precision"),
     )
 

@@ -32,7 +32,12 @@ from fabricfit.objectives.fpga import FPGAResources
 from fabricfit.optimization.reuse import fingerprint
 from fabricfit.optimization.savings import GivenDesign
 from fabricfit.optimization.settings import OptimizationSettings
-from fabricfit.optimization.setup import evaluate_baseline, open_both
+from fabricfit.optimization.setup import (
+    add_distillation,
+    add_teacher,
+    evaluate_baseline,
+    open_both,
+)
 from fabricfit.optimization.state import make_manifest
 from fabricfit.optimization.trained_design import DesignCounter, TrainedDesign, with_defaults
 from fabricfit.optimization.trained_plan import allowed_adders, count_steps, make_plan
@@ -212,7 +217,9 @@ def set_up_trained(
     training, validation = open_both(network, data, settings, (loss, metric))
     inputs = _join_inputs(training, validation)
     made = _build(network, config, inputs, formats)
-    engine = make_engine(made.model, loss, settings.optimizer, seed=settings.seed)
+    engine = make_engine(
+        made.model, add_distillation(loss, settings), settings.optimizer, seed=settings.seed
+    )
     check_against_model(engine, training)
     outputs = check_against_model(engine, validation)
     metric = metric.suited(validation.head(len(keras.tree.flatten(outputs)[0])).y, outputs)
@@ -231,6 +238,7 @@ def set_up_trained(
     steps = count_steps(training, settings.batch_size)
     plan = make_plan(settings, design.luts_of_adders, adders, steps)
     identity = fingerprint(network.model, {}, training, validation, settings)
+    training = add_teacher(whole.model, training, loss, settings)
     goal = {
         "target": "trained precision",
         **vars(formats),

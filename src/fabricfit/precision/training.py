@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +24,7 @@ from fabricfit.precision.steering import (
 )
 from fabricfit.run import Checkpointer
 from fabricfit.samples import Data, Dataset
+from fabricfit.training.callbacks import Watchers
 from fabricfit.training.engine import Engine
 from fabricfit.training.fine_tuning import check_finite, pack_training, restore_training
 
@@ -116,6 +117,7 @@ def train_precision(
     increasing: bool,
     rng: np.random.Generator,
     count: Callable[[], float] | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
     checkpointer: Checkpointer | None = None,
 ) -> Front:
     """Train weights and their precision, and keep the Pareto front of all epochs.
@@ -139,6 +141,8 @@ def train_precision(
     count
         Returns the cost as it is counted in the end. Where the path is level, estimates are brought to it
         after each cycle.
+    callbacks
+        Keras callbacks; they see what Keras' ``fit`` shows them of validation, and the loss with the price.
     checkpointer
         Saves the training between two epochs, every N seconds, and holds the state to resume from.
 
@@ -148,8 +152,19 @@ def train_precision(
         The loss or the metric is no longer finite.
     """
     path, front, state = settings.path, Front(increasing), _State()
+    watchers = Watchers(
+        callbacks,
+        engine,
+        metric,
+        increasing=increasing,
+        data=data,
+        epochs=path.epochs,
+        batch_size=settings.batch_size,
+    )
+    engine.model.stop_training = False
     if checkpointer is not None and checkpointer.state is not None:
         front, state = _restore_state(engine, rng, increasing, checkpointer.state)
+    watchers.begin()
     layers, alive, head = _list_layers(made), engine.get_state(), validation.head(_HEAD)
     for epoch in range(state.epoch, path.epochs):
         if epoch:
@@ -161,7 +176,8 @@ def train_precision(
         made.price.value.assign(state.price)
         engine.optimizer.learning_rate.assign(settings.rates.rate(epoch))
         bits_before = [_read_bits(layer) for layer in layers]
-        state.loss = engine.train_epoch(data, data.order(rng), settings.batch_size)
+        watchers.begin_epoch(epoch)
+        state.loss = watchers.train_epoch(data, data.order(rng))
         state.first_loss = state.first_loss if epoch else state.loss
         for layer, old in zip(layers, bits_before, strict=True):
             _move_bits(layer, old, settings.pace)
@@ -170,8 +186,11 @@ def train_precision(
             state.price *= _RELIEF
         alive = engine.get_state()
         state.cost_before = state.cost
-        value, state.cost = engine.evaluate(validation, metric), estimate_luts(made)
+        value = watchers.evaluate(validation)
         check_finite(epoch, state.loss, value, metric)
+        if watchers.end_epoch(epoch, state.loss):
+            value = engine.evaluate(validation, metric)
+        state.cost = estimate_luts(made)
         if epoch >= settings.first_kept or epoch == path.epochs - 1:
             front.offer(value, state.cost, epoch, engine.get_weights)
         ends_cycle = (epoch + 1) % settings.rates.length == 0
@@ -183,6 +202,9 @@ def train_precision(
             checkpointer.mark("epoch", epoch=epoch, loss=state.loss, metric=value, cost=state.cost)
             if checkpointer.is_due:
                 checkpointer.save(_pack_state(engine, rng, front, state))
+        if engine.model.stop_training:
+            break
+    watchers.end()
     if checkpointer is not None:
         checkpointer.save(_pack_state(engine, rng, front, state))
     return front
