@@ -244,8 +244,8 @@ def test_an_interrupted_training_ends_as_an_unbroken_one(model, data, tmp_path, 
             raise KeyboardInterrupt
         return real(made)
 
-    real = training.estimate_luts
-    monkeypatch.setattr(training, "estimate_luts", stop)
+    real = training.estimate_costs
+    monkeypatch.setattr(training, "estimate_costs", stop)
     with pytest.raises(KeyboardInterrupt):
         fabricfit.fit(model, None, Budget(lut=400), *data, same)
     result = fabricfit.fit(model, None, Budget(lut=400), *data, same)

@@ -8,7 +8,7 @@ import pytest
 
 from fabricfit.description.precision import FixedPrecision
 from fabricfit.network.reader import read
-from fabricfit.precision.cost import estimate_costs, total_bits
+from fabricfit.precision.cost import estimate_costs
 from fabricfit.precision.model import build_precision_model
 from fabricfit.precision.start import start_bits
 from fabricfit.samples import Data
@@ -113,7 +113,8 @@ def test_the_price_is_bits_of_weights_times_bits_of_what_they_multiply(kind):
         leading = sum(int(each).bit_length() for each in sizes.ravel())
         expected += positions * leading * (11 if inner else width)
     assert float(to_numpy(sum(made.model.losses))) == pytest.approx(expected, rel=1e-5)
-    assert total_bits(made) == pytest.approx(expected)
+    found = sum(cost.bits for cost in estimate_costs(made).values())
+    assert found == pytest.approx(expected)
     assert list(estimate_costs(made)) == [f"layer/{k.part}" for k in wrapper.kernels]
 
 

@@ -15,7 +15,7 @@ from fabricfit.hardware.product import csd_digits
 from fabricfit.precision.layers import TrainedProduct, sum_by_channel
 from fabricfit.precision.model import PrecisionModel
 
-__all__ = ["LayerCost", "estimate_costs", "estimate_luts", "total_bits"]
+__all__ = ["LayerCost", "estimate_costs", "estimate_luts"]
 
 LUTS_PER_DIGIT_BIT = 1.09
 
@@ -50,11 +50,6 @@ def estimate_costs(made: PrecisionModel) -> dict[str, LayerCost]:
 def estimate_luts(made: PrecisionModel) -> float:
     """Return the LUTs of all layers whose weights are rounded."""
     return sum(cost.luts for cost in estimate_costs(made).values())
-
-
-def total_bits(made: PrecisionModel) -> float:
-    """Return the bits of weights times those of their inputs of all layers: what a price is paid for."""
-    return sum(cost.bits for cost in estimate_costs(made).values())
 
 
 def _estimate_product(product: TrainedProduct) -> LayerCost:

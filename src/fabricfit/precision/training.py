@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from fabricfit.losses import ModelMetric
-from fabricfit.precision.cost import estimate_luts, total_bits
+from fabricfit.precision.cost import estimate_costs
 from fabricfit.precision.front import Front, Point
 from fabricfit.precision.layers import TrainedFormat, TrainedWeights
 from fabricfit.precision.model import PrecisionModel
@@ -79,8 +79,8 @@ class _State:
         Epochs that are done.
     price
         The price of a bit of a weight times a bit of an input.
-    cost, loss
-        Estimated cost and mean loss of the last epoch.
+    cost, bits, loss
+        Estimated cost, bits that a price is paid for, and mean loss of the last epoch.
     first_loss
         Mean loss of the first epoch, which sets the scale of prices.
     counted
@@ -92,6 +92,7 @@ class _State:
     epoch: int = 0
     price: float = 0.0
     cost: float = 0.0
+    bits: float = 0.0
     loss: float = 0.0
     first_loss: float = 0.0
     counted: float = 1.0
@@ -168,11 +169,11 @@ def train_precision(
     layers, alive, head = _list_layers(made), engine.get_state(), validation.head(_HEAD)
     for epoch in range(state.epoch, path.epochs):
         if epoch:
-            bits, cost = total_bits(made), state.cost * state.counted
-            price = state.price or first_price(state.first_loss, bits)
+            cost = state.cost * state.counted
+            price = state.price or first_price(state.first_loss, state.bits)
             target, fell = path.target(epoch), state.fell(path.target(epoch))
             price = next_price(price, cost, target, path.epochs, fell=fell)
-            state.price = min(price, highest_price(state.first_loss, bits))
+            state.price = min(price, highest_price(state.first_loss, state.bits))
         made.price.value.assign(state.price)
         engine.optimizer.learning_rate.assign(settings.rates.rate(epoch))
         bits_before = [_read_bits(layer) for layer in layers]
@@ -190,7 +191,8 @@ def train_precision(
         check_finite(epoch, state.loss, value, metric)
         if watchers.end_epoch(epoch, state.loss):
             value = engine.evaluate(validation, metric)
-        state.cost = estimate_luts(made)
+        costs = estimate_costs(made).values()
+        state.cost, state.bits = sum(c.luts for c in costs), sum(c.bits for c in costs)
         if epoch >= settings.first_kept or epoch == path.epochs - 1:
             front.offer(value, state.cost, epoch, engine.get_weights)
         ends_cycle = (epoch + 1) % settings.rates.length == 0
