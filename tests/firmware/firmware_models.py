@@ -4,6 +4,7 @@ import keras
 import numpy as np
 
 import fabricfit.hardware  # noqa: F401 - before hls4ml, whose import prints
+from fabricfit.firmware.emulation import registry
 
 layers = keras.layers
 
@@ -114,7 +115,7 @@ def lenet_config(model):
 
 
 def branches():
-    """Convolutions for io_parallel, with branches and an activation that is not modelled."""
+    """Convolutions for io_parallel, with branches."""
     image = keras.Input((6, 7, 2), name="image")
     x = layers.Conv2D(4, 3, strides=2, padding="same", name="conv1")(image)
     x = layers.BatchNormalization(name="folded")(x)
@@ -139,6 +140,11 @@ def branches_config(model):
     config = write_config(model, strategies, precisions, "fixed<12,5>")
     config["LayerName"]["conv1"]["ParallelizationFactor"] = 4
     return config
+
+
+def forget(monkeypatch, kind):
+    """Take the emulation of a class of hls4ml's nodes away, as if it were not modelled."""
+    monkeypatch.delitem(registry._EMULATORS, kind)
 
 
 def samples(model, n=40):

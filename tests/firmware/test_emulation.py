@@ -8,7 +8,7 @@ hls4ml = pytest.importorskip("hls4ml")
 
 from fabricfit.errors import InvalidInputError
 from fabricfit.firmware.emulation import emulate, emulate_network
-from fabricfit.firmware.emulation.activations import float_function
+from fabricfit.firmware.emulation.tables import float_function
 from fabricfit.firmware.emulation.weights import KerasWeights
 from fabricfit.firmware.simulation import CapturedOutput, convert
 from fabricfit.network.reader import read
@@ -67,17 +67,18 @@ def test_layers_that_vanish_are_told(tagger):
     assert weights.unaccounted() == ["shared"]
 
 
-def test_layers_that_are_not_modelled_take_what_was_observed(tmp_path):
+def test_layers_that_are_not_modelled_take_what_was_observed(tmp_path, monkeypatch):
+    models.forget(monkeypatch, "ParametrizedActivation")
     x = features = keras.Input((4,))
     x = keras.layers.Dense(3, activation="elu", name="bent")(x)
     model = models.seeded(features, keras.layers.Dense(2, name="out")(x))
     graph = converted(model, models.write_config(model, {}), tmp_path)
     X = models.samples(model, 5)
-    with pytest.raises(InvalidInputError, match=r"layer 'bent_elu' .*activation 'elu' is not mod"):
+    with pytest.raises(InvalidInputError, match=r"'bent_elu' .*ParametrizedActivation is not mod"):
         emulate(model, graph, X)
     seen = np.arange(15.0).reshape(5, 3) / 4
     found = emulate_network(model, graph, X, {"bent_elu": seen})
-    assert found.not_modelled == {"bent_elu": "the activation 'elu'"}
+    assert found.not_modelled == {"bent_elu": "layers of the class ParametrizedActivation"}
     np.testing.assert_array_equal(found.layers["bent_elu"].to_float(), seen)
     exact = seen @ model.get_layer("out").get_weights()[0] + model.get_layer("out").get_weights()[1]
     np.testing.assert_allclose(found.layers["out"].to_float(), exact, atol=0.02)

@@ -93,6 +93,38 @@ def test_both_products_of_a_separable_convolution_are_trained(tmp_path):
     assert used["sep"] > 0 and used["sep_depthwise"] > 0
 
 
+@pytest.fixture(scope="module")
+def separable(tmp_path_factory):
+    X, y = blobs(384, 48)
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential(
+        [
+            keras.Input((4, 4, 3), name="start"),
+            L.SeparableConv2D(4, 2, activation="relu", name="sep"),
+            L.Flatten(name="flat"),
+            L.Dense(3, name="out"),
+        ]
+    )
+    data = X.reshape(-1, 4, 4, 3), y
+    return fit_trained(model, data, tmp_path_factory.mktemp("separable")), data
+
+
+@pytest.mark.keras
+def test_the_metric_of_a_separable_network_is_that_of_its_hardware(separable):
+    (result, _, _), data = separable
+    assert "the quantized network, bit for bit" in result.report.evaluated
+    assert result.evaluate(*data)["accuracy"] == pytest.approx(result.report.metric_after)
+
+
+@pytest.mark.slow
+@pytest.mark.keras
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs a C++ compiler")
+def test_the_hardware_of_a_separable_network_is_proved(separable):
+    (result, _, _), (X, _) = separable
+    found = result.verify(X, samples=50)
+    assert found.passed and not found.not_modelled, str(found)
+
+
 @pytest.mark.slow
 @pytest.mark.keras
 @pytest.mark.parametrize("rank", [1, 2])

@@ -131,7 +131,8 @@ def _count(
     size, copies = extent.size, extent.copies
     function = kernel[1].rpartition("::")[2]
     if function.startswith(("DenseLatency", "DepthwiseDenseLatency")):
-        nonzeros = size - numbers["n_zeros"]
+        # hls4ml states no zeros of an einsum in groups, whose dense layer has one kernel after the other.
+        nonzeros = size - numbers.get("n_zeros", int(node.get_weights(product.weight).nzeros))
         return MultiplicationCount("latency", reuse_factor, copies, nonzeros * copies, nonzeros)
     if function.startswith(("DenseResource", "DepthwiseDenseResource")):
         multipliers = -(-size // reuse_factor)

@@ -29,6 +29,9 @@ from fabricfit.samples import Dataset, Door, open_data
 __all__ = ["QuantizedNetwork", "evaluate"]
 
 _BY_GRAPH = "distributed_arithmetic"
+_NEVER_BY_GRAPH = ("DepthwiseConv1D", "DepthwiseConv2D")
+"""Node classes that hls4ml builds with Latency where distributed arithmetic is asked for."""
+
 _BATCH = 4096
 _NUMBERS_AT_ONCE = 2**22
 
@@ -70,7 +73,7 @@ class QuantizedNetwork:
             )
         exact = _list_exact_sums(network, hls_config)
         for node in self._converted.get_layers():
-            if node.name in exact:
+            if node.name in exact and node.class_name not in _NEVER_BY_GRAPH:
                 node.set_attr("strategy", _BY_GRAPH)
 
     def predict(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:

@@ -7,11 +7,14 @@ follows the arithmetic of the Vitis and Vivado templates of hls4ml 1.3.
 
 from fabricfit.firmware.emulation import (  # noqa: F401 - these fill the registry
     activations,
+    depthwise,
+    einsum,
     elementwise,
     matrix_products,
     pooling,
     quantizers,
     recurrent,
+    reshaping,
     softmax,
 )
 from fabricfit.firmware.emulation.fixed import FixedTensor, Format, NotModelledError, cast

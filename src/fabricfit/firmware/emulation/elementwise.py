@@ -1,4 +1,4 @@
-"""Element-wise layers: scales, sums and products of two inputs, padding, and changes of shape."""
+"""Element-wise layers: scales, sums and products of two inputs, padding, and changes of shape; Dot."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fabricfit.firmware.emulation.fixed import (
     multiply,
 )
 from fabricfit.firmware.emulation.matrix_products import same_padding
-from fabricfit.firmware.emulation.registry import register, result_format
+from fabricfit.firmware.emulation.registry import format_of, register, result_format
 from fabricfit.firmware.emulation.weights import KerasWeights
 
 __all__: list[str] = []
@@ -56,10 +56,8 @@ def zero_padding(node: Any, inputs: list[FixedTensor], weights: KerasWeights) ->
 
 @register("Merge")
 def merge(node: Any, inputs: list[FixedTensor], weights: KerasWeights) -> FixedTensor:
-    """Combine two inputs of the same size, number by number (``nnet_merge.h``)."""
-    a, b = inputs
-    if a.shape != b.shape:
-        raise NotModelledError("merging inputs of different shapes")
+    """Combine two inputs, number by number (``nnet_merge.h``); the smaller one is repeated as Keras does."""
+    a, b = _broadcast(*inputs)
     result, operation = result_format(node), str(node.get_attr("op")).lower()
     match operation:
         case "add":
@@ -77,6 +75,17 @@ def merge(node: Any, inputs: list[FixedTensor], weights: KerasWeights) -> FixedT
     raise NotModelledError(f"merging by {operation!r}")
 
 
+@register("Dot")
+def dot(node: Any, inputs: list[FixedTensor], weights: KerasWeights) -> FixedTensor:
+    """Multiply two vectors, number by number, and add: products and sums have the accumulator's format."""
+    accum = format_of(node, "accum_t")
+    terms = cast(multiply(*inputs), accum).values
+    total = FixedTensor(np.zeros((len(terms), 1), np.int64), accum)
+    for i in range(terms.shape[1]):
+        total = cast(add(total, FixedTensor(terms[:, [i]], accum)), accum)
+    return cast(total, result_format(node))
+
+
 @register("Concatenate")
 def concatenate(node: Any, inputs: list[FixedTensor], weights: KerasWeights) -> FixedTensor:
     """Concatenate two inputs along the node's axis."""
@@ -86,3 +95,12 @@ def concatenate(node: Any, inputs: list[FixedTensor], weights: KerasWeights) -> 
     if math.prod(shape) != math.prod(joined.shape[1:]):
         raise NotModelledError(f"concatenation along axis {axis}")
     return FixedTensor(joined, result)
+
+
+def _broadcast(a: FixedTensor, b: FixedTensor) -> tuple[FixedTensor, FixedTensor]:
+    """Return two inputs in one shape; axes that one of them lacks are the first behind the samples."""
+    rank = max(len(a.shape), len(b.shape))
+    wide = [x.reshaped(x.shape[0], *(1,) * (rank - len(x.shape)), *x.shape[1:]) for x in (a, b)]
+    shape = np.broadcast_shapes(*(x.shape for x in wide))
+    first, second = (FixedTensor(np.broadcast_to(x.values, shape), x.format) for x in wide)
+    return first, second

@@ -21,7 +21,16 @@ from fabricfit.firmware.emulation.fixed import (
 from fabricfit.firmware.emulation.registry import format_of, register, result_format
 from fabricfit.firmware.emulation.weights import KerasWeights
 
-__all__ = ["accumulate", "addition_order", "require_channels_last", "same_padding", "windows"]
+__all__ = [
+    "accumulate",
+    "addition_order",
+    "cut_patches",
+    "refuse_ternary",
+    "require_channels_last",
+    "same_padding",
+    "sum_exactly",
+    "windows",
+]
 
 _IN_CACHE = 1 << 15
 """Products of one input that are in memory at once."""
@@ -36,53 +45,58 @@ _BLOCK = 1 << 22
 @register("Dense", "Conv1D", "Conv2D", "PointwiseConv1D", "PointwiseConv2D")
 def product(node: Any, inputs: list[FixedTensor], weights: KerasWeights) -> FixedTensor:
     """Compute a Dense layer (on the last axis) or a convolution."""
-    kernel, layer = weights.kernel(node), weights.layer(node)
-    given = weights.inputs(node, inputs[0])
+    kernel, given = weights.kernel(node), weights.inputs(node, inputs[0])
     adders = node.get_attr("strategy") == "distributed_arithmetic"
     if not adders:
-        _refuse_ternary(node.get_weights("weight").type.precision)
-    if len(kernel.shape) == 2:
-        patches = given.values
-    else:
-        if set(np.atleast_1d(layer.dilation_rate)) != {1} or layer.groups != 1:
-            raise NotModelledError("convolutions with dilation or groups")
-        require_channels_last(layer)
-        already = tuple(given.shape[1:-1]) != tuple(layer.input.shape[1:-1])
-        patches = windows(
-            given.values,
-            kernel.shape[:-2],
-            layer.strides,
-            "valid" if already else layer.padding,
-        )
+        refuse_ternary(node)
+    patches = given
+    if len(kernel.shape) > 2 and not weights.multiplies_results(node):
+        patches = cut_patches(given, kernel.shape[:-2], weights.layer(node))
     n_in, n_out = math.prod(kernel.shape[:-1]), kernel.shape[-1]
     matrix, bias = kernel.reshaped(n_in, n_out), weights.bias(node)
+    flat = patches.reshaped(-1, n_in)
     if adders:
-        total = _sum_exactly(patches.reshape(-1, n_in), given.format, matrix, bias)
-        return cast(total.reshaped(*patches.shape[:-1], n_out), result_format(node))
-    order = addition_order(n_in, int(node.get_attr("reuse_factor")), node.get_attr("strategy"))
-    accum, flat = format_of(node, "accum_t"), patches.reshape(-1, n_in)
-    rows = max(1, _BLOCK // n_in)
-    sums = [
-        accumulate(FixedTensor(flat[i : i + rows], given.format), matrix, bias, accum, order)
-        for i in range(0, len(flat), rows)
-    ]
-    total = FixedTensor(np.concatenate([s.values for s in sums]), accum)
+        total = add(sum_exactly(flat, matrix), bias)
+    else:
+        order = addition_order(n_in, int(node.get_attr("reuse_factor")), node.get_attr("strategy"))
+        total = accumulate(flat, matrix, bias, format_of(node, "accum_t"), order)
     return cast(total.reshaped(*patches.shape[:-1], n_out), result_format(node))
 
 
-def _refuse_ternary(precision: Any) -> None:
+def cut_patches(given: FixedTensor, size: Sequence[int], layer: Any) -> FixedTensor:
+    """Cut a convolution's inputs into the windows of its kernel, as :func:`windows` does.
+
+    Parameters
+    ----------
+    given
+        Inputs, which hls4ml may have padded in a layer of their own.
+    size
+        Positions of the kernel along each axis.
+    layer
+        The Keras layer.
+    """
+    if set(np.atleast_1d(layer.dilation_rate)) != {1} or getattr(layer, "groups", 1) != 1:
+        raise NotModelledError("convolutions with dilation or groups")
+    require_channels_last(layer)
+    already = tuple(given.shape[1:-1]) != tuple(layer.input.shape[1:-1])
+    padding = "valid" if already else layer.padding
+    return FixedTensor(windows(given.values, size, layer.strides, padding), given.format)
+
+
+def refuse_ternary(node: Any) -> None:
+    """Refuse weights that hls4ml does not multiply by but compares."""
+    precision = node.get_weights("weight").type.precision
     integers = type(precision).__name__ == "IntegerPrecisionType"
     if integers and (precision.width, precision.signed) == (2, True):
         raise NotModelledError("two-bit integer weights, which hls4ml treats as ternary")
 
 
-def _sum_exactly(
-    patches: np.ndarray, format: Format, matrix: FixedTensor, bias: FixedTensor
-) -> FixedTensor:
+def sum_exactly(inputs: FixedTensor, matrix: FixedTensor) -> FixedTensor:
     """Multiply and add without rounding, as adder graphs of distributed arithmetic do."""
-    wide, growth = product_format(format, matrix.format), (patches.shape[1] - 1).bit_length()
+    wide = product_format(inputs.format, matrix.format)
+    growth = (inputs.shape[1] - 1).bit_length()
     sums = Format(wide.width + growth, wide.integer + growth, wide.signed)
-    return add(FixedTensor(_multiply_integers(patches, matrix.values), sums), bias)
+    return FixedTensor(_multiply_integers(inputs.values, matrix.values), sums)
 
 
 def require_channels_last(layer: Any) -> None:
@@ -111,26 +125,48 @@ def accumulate(
     matrix
         Shape ``(n_in, n_out)``.
     bias
-        Shape ``(n_out,)``.
+        Shape ``(n_out,)``, or ``(rows, n_out)`` where it is another one for each row.
     accum
         Format of the sums.
     order
         The inputs' numbers in the order in which their products are added.
     """
+    start, size = cast(bias, accum), max(1, _BLOCK // inputs.shape[1])
+    parts = [
+        _accumulate_block(
+            FixedTensor(inputs.values[first : first + size], inputs.format),
+            matrix,
+            start
+            if start.values.ndim == 1
+            else FixedTensor(start.values[first : first + size], accum),
+            accum,
+            order,
+        )
+        for first in range(0, max(inputs.shape[0], 1), size)
+    ]
+    return FixedTensor(np.concatenate(parts), accum)
+
+
+def _accumulate_block(
+    inputs: FixedTensor,
+    matrix: FixedTensor,
+    start: FixedTensor,
+    accum: Format,
+    order: Sequence[int],
+) -> np.ndarray:
     wide = product_format(inputs.format, matrix.format)
-    start = cast(bias, accum)
     up = accum.fractional - wide.fractional
     if up >= 0 and (accum.saturation == "WRAP" or _never_overflows(inputs, matrix, start, up)):
         # int64 wraps too, so that only the last conversion counts.
         total = (_multiply_integers(inputs.values, matrix.values) << min(up, 63)) + start.values
-        return FixedTensor(_wrap(total, accum), accum)
-    total = np.broadcast_to(start.values, (inputs.shape[0], matrix.shape[1]))
+        return _wrap(total, accum)
     if accum.saturation == "WRAP":  # sums may wrap at the end, and in any order
-        return FixedTensor(_wrap(_add_shifted(inputs, matrix, start, accum), accum), accum)
+        return _wrap(_add_shifted(inputs, matrix, start, accum), accum)
+    total = np.broadcast_to(start.values, (inputs.shape[0], matrix.shape[1]))
     for i in order:
         one = FixedTensor(inputs.values[:, i, None] * matrix.values[i], wide)
         total = cast(add(FixedTensor(total, accum), cast(one, accum)), accum).values
-    return FixedTensor(total, accum)
+    return total
 
 
 def _add_shifted(
@@ -144,7 +180,7 @@ def _add_shifted(
     kind = np.int32 if narrow else np.int64
     weights, rows = matrix.values.astype(kind), len(inputs.values)
     total = np.empty((weights.shape[1], rows), kind)
-    total[:] = start.values[:, None]
+    total[:] = np.broadcast_to(start.values, (rows, weights.shape[1])).T
     size = max(1, _IN_CACHE // weights.shape[1])
     for first in range(0, rows, size):
         part = slice(first, first + size)

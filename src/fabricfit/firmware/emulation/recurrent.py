@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from fabricfit.firmware.emulation.activations import compute_by_table, rectify
+from fabricfit.firmware.emulation.activations import rectify
 from fabricfit.firmware.emulation.fixed import (
     FixedTensor,
     Format,
@@ -22,6 +22,7 @@ from fabricfit.firmware.emulation.fixed import (
 )
 from fabricfit.firmware.emulation.matrix_products import accumulate, addition_order
 from fabricfit.firmware.emulation.registry import format_of, register, result_format
+from fabricfit.firmware.emulation.tables import compute_by_table
 from fabricfit.firmware.emulation.weights import KerasWeights
 
 

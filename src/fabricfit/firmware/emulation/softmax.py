@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from fabricfit.firmware.emulation.activations import float_function
 from fabricfit.firmware.emulation.fixed import (
     FixedTensor,
     Format,
@@ -17,6 +16,7 @@ from fabricfit.firmware.emulation.fixed import (
     multiply,
 )
 from fabricfit.firmware.emulation.registry import format_of, register, result_format
+from fabricfit.firmware.emulation.tables import float_function
 from fabricfit.firmware.emulation.weights import KerasWeights
 
 __all__ = ["coarse_table", "tree_reduce"]

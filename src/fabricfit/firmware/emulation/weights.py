@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import keras
@@ -48,6 +49,16 @@ class KerasWeights:
         """Layers of the model by name, those of nested models included."""
         return self.network.layers
 
+    @cached_property
+    def split(self) -> Mapping[str, tuple[Any, str]]:
+        """Nodes that hls4ml made of a layer of two products, such as a separable one -> layer, kernel."""
+        return {
+            node: (self.layers[name], kernel.part)
+            for key, kernel in self.network.grouped_kernels.items()
+            if kernel.part and (name := key.removesuffix(f"/{kernel.part}")) in self.layers
+            if (node := f"{name}_{kernel.weight_name}") in self.present and name not in self.present
+        }
+
     def layer(self, node: Any) -> Any:
         """Return the Keras layer of a node.
 
@@ -64,13 +75,22 @@ class KerasWeights:
     def find(self, node: str) -> Any:
         """Return the Keras layer that hls4ml built a node for, given its name; None where there is none."""
         named = self.network.node_names.by_node.get(node)
-        return named.call.layer if named is not None else self.layers.get(node)
+        if named is not None:
+            return named.call.layer
+        return self.split[node][0] if node in self.split else self.layers.get(node)
+
+    def multiplies_results(self, node: Any) -> bool:
+        """Whether a node is the second product of a layer, of kernel size 1 whatever the layer's own is."""
+        return node.name in self.split and not self._find_kernel(node).inner
 
     def kernel(self, node: Any, part: str = "") -> FixedTensor:
         """Return a layer's quantized kernel, or one of several, in Keras' order, outputs last."""
         own, values = self._find_kernel(node, part), self.kernel_as_given(node, part)
-        label = f"{self.layer(node).name}/{part}" if part else self.layer(node).name
-        return self._quantize(node, own.weight_name, values, label, own.quantizer is not None)
+        split = node.name in self.split
+        name = node.name if split else self.layer(node).name
+        weight = "weight" if split else own.weight_name
+        label = f"{name}/{part}" if part else name
+        return self._quantize(node, weight, values, label, own.quantizer is not None)
 
     def kernel_as_given(self, node: Any, part: str = "") -> np.ndarray:
         """Return a kernel before it is quantized, normalizations that hls4ml folds into it included."""
@@ -94,6 +114,23 @@ class KerasWeights:
             self._quantize(node, name, row, label, quantized)
             for name, row in zip(own.bias_names, rows, strict=True)
         ]
+
+    def bias_as_given(self, node: Any) -> np.ndarray:
+        """Return a layer's bias before it is quantized, in its own shape; the number 0 where it has none.
+
+        Raises
+        ------
+        NotModelledError
+            Its axes are others than those of the results that its kernel makes.
+        """
+        bias = self._find_kernel(node).used_bias()
+        if bias is None and getattr(self.layer(node), "bias", None) is not None:
+            raise NotModelledError("a bias along other axes than those of the kernel")
+        return np.zeros(()) if bias is None else bias
+
+    def quantized(self, node: Any, name: str, numbers: np.ndarray) -> FixedTensor:
+        """Return weights that are no kernel, such as slopes, in hls4ml's format, given its name for them."""
+        return self._quantize(node, name, numbers, f"{self.layer(node).name}, {name}")
 
     def inputs(self, node: Any, received: FixedTensor) -> FixedTensor:
         """Return a layer's inputs after its own quantizer, where hls4ml computes it inside the layer.
@@ -130,7 +167,10 @@ class KerasWeights:
 
     def folded_into(self, name: str) -> list[Any]:
         """Return the batch normalizations that hls4ml folded into a node, in their order."""
-        named = self.network.node_names.by_node.get(name)
+        layer, part = self.split.get(name, (None, ""))
+        if layer is not None and self._kernel_of(layer, part).inner:
+            return []
+        named = self.network.node_names.by_node.get(name if layer is None else layer.name)
         if named is None or not is_linear(named.call.layer):
             return []
         found: list[Any] = []
@@ -148,11 +188,11 @@ class KerasWeights:
     def unaccounted(self) -> list[str]:
         """Return the layers with weights that are neither in the graph nor folded into one."""
         calls = self.network.node_names.calls
-        kernels = [c.node for c in calls if hasattr(c.call.layer, "kernel")]
+        kernels = [*self.split, *(c.node for c in calls if hasattr(c.call.layer, "kernel"))]
         folded = {id(f) for n in kernels if n in self.present for f in self.folded_into(n)}
         there = {
             id(c.call.layer) for c in calls if c.node in self.present or is_quantizer(c.call.layer)
-        }
+        } | {id(layer) for layer, _ in self.split.values()}
         return [
             name
             for name, layer in self.layers.items()
@@ -160,7 +200,9 @@ class KerasWeights:
         ]
 
     def _find_kernel(self, node: Any, part: str = "") -> Any:
-        layer = self.layer(node)
+        return self._kernel_of(self.layer(node), part or self.split.get(node.name, (None, ""))[1])
+
+    def _kernel_of(self, layer: Any, part: str) -> Any:
         name = self.network.names.get(id(layer), layer.name)
         key = f"{name}/{part}" if part else name
         if key not in self.network.grouped:
