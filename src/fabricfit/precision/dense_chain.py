@@ -26,7 +26,7 @@ from fabricfit.precision.sums_loss import SumsLoss
 __all__ = ["Change", "DenseChain", "find_chain"]
 
 _ENDS, _CLEARLY = (512, 2048, 8192), (0.003, 0.001, 0.0003)
-"""Samples after which a change is given up that clearly does not pay, and by how much it then does not."""
+"""Samples after which a change that clearly does not pay is left, and by how much it then does not."""
 
 
 def find_chain(made: PrecisionModel) -> list[TrainedWeights] | None:

@@ -28,11 +28,11 @@ def depthwise(node: Any, inputs: list[FixedTensor], weights: KerasWeights) -> Fi
     if kernel.shape[-1] != 1:
         raise NotModelledError("depthwise convolutions with a depth_multiplier")
     patches = cut_patches(weights.inputs(node, inputs[0]), kernel.shape[:-2], weights.layer(node))
-    taps, channels = math.prod(kernel.shape[:-2]), kernel.shape[-2]
-    by_channel = patches.reshaped(-1, taps, channels).values
-    columns, accum = kernel.reshaped(taps, channels).values, format_of(node, "accum_t")
+    places, channels = math.prod(kernel.shape[:-2]), kernel.shape[-2]
+    by_channel = patches.reshaped(-1, places, channels).values
+    columns, accum = kernel.reshaped(places, channels).values, format_of(node, "accum_t")
     factor = int(node.get_attr("reuse_factor"))
-    order = addition_order(taps * channels, factor, node.get_attr("strategy"))
+    order = addition_order(places * channels, factor, node.get_attr("strategy"))
     sums = [
         accumulate(
             FixedTensor(by_channel[..., channel], patches.format),
