@@ -22,6 +22,7 @@ from benchmarks.rivals.yardstick import (
     count_luts,
     load_networks,
     save_networks,
+    to_exact,
 )
 from benchmarks.tables import Headline, Report
 from benchmarks.task import Task
@@ -191,24 +192,16 @@ def classifier_settings(seed: int, epochs: int, batch_size: int, directory: str)
 
 def _read(model: Any) -> Network:
     """Return a delivered model as a network of the yardstick: dense layers, each behind its quantizer."""
-    import keras
-
     found, formats, rounds, saturates = [], None, True, True
     for layer in model.layers:
         if hasattr(layer, "quantizer"):
-            formats = [
-                np.asarray(keras.ops.convert_to_numpy(each), np.float64).ravel()
-                for each in layer.quantizer.kif
-            ]
+            formats = [to_exact(each).ravel() for each in layer.quantizer.kif]
             rounds = layer.quantizer.round_mode == "RND"
             saturates = layer.quantizer.overflow_mode == "SAT"
         elif hasattr(layer, "kernel"):
             assert formats is not None
-            kernel, bias = (
-                np.asarray(keras.ops.convert_to_numpy(each), np.float64)
-                for each in (layer.kernel, layer.bias)
-            )
-            found.append(Layer(kernel, bias, *formats, saturates, rounds))
+            weights = to_exact(layer.kernel), to_exact(layer.bias)
+            found.append(Layer(*weights, *formats, saturates, rounds))
     return found
 
 

@@ -89,15 +89,14 @@ def fabricfit_task(seed: int, kind: str, epochs: int, folder: str) -> Task:
     settings = classifier_settings(seed, epochs, BATCH, f"{folder}/{kind}-{seed}")
 
     def work() -> Any:
-        training, validation = (images.X_train, images.y_train), (images.X_val, images.y_val)
         budgets = [fabricfit.Budget(lut=luts + BESIDE) for luts in LADDER]
         config = {"IOType": "io_stream", "Model": {}}
         return fabricfit.sweep(
             model,
             config,
             budgets,
-            training,
-            validation,
+            images.train,
+            images.validation,
             settings,
             granularity="channel",
             overflow="wrap",

@@ -6,37 +6,29 @@ trigger's deadline see images. Keras downloads it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
-__all__ = ["KINDS", "Images", "LayerMaker", "PlainLayers", "build_network", "load_images"]
+from benchmarks.workloads import Samples
+
+__all__ = ["KINDS", "LayerMaker", "PlainLayers", "build_network", "load_images"]
 
 KINDS = ("LeNet", "residual")
 _TRAINING, _VALIDATION = 20_000, 10_000
 
 
-@dataclass(frozen=True)
-class Images:
-    """Images, shape ``(samples, 14, 14, 1)`` from 0 to 1, and their classes."""
+def load_images() -> Samples:
+    """Return the first images to train on, others to validate on, and the test images.
 
-    X_train: np.ndarray
-    y_train: np.ndarray
-    X_val: np.ndarray
-    y_val: np.ndarray
-    X_test: np.ndarray
-    y_test: np.ndarray
-
-
-def load_images() -> Images:
-    """Return the first images to train on, others to validate on, and the test images."""
+    Their shape is ``(samples, 14, 14, 1)``, their numbers are from 0 to 1.
+    """
     import keras
 
     (X, y), (X_test, y_test) = keras.datasets.fashion_mnist.load_data()
     X, y = X[: _TRAINING + _VALIDATION], y[: _TRAINING + _VALIDATION]
     small, small_test = _shrink(X), _shrink(X_test)
-    return Images(
+    return Samples(
         small[:_TRAINING],
         y[:_TRAINING],
         small[_TRAINING:],

@@ -19,9 +19,9 @@ from hgq.regularizers import MonoL1
 from hgq.utils.sugar import BetaScheduler, FreeEBOPs
 from hgq.utils.sugar.beta_scheduler import PieceWiseSchedule
 
-from benchmarks.rivals.kept_epochs import KeptEpochs
+from benchmarks.rivals.front_training import KeptEpochs
 
-__all__ = ["Layers", "compile_as_example", "quantizers", "train_front"]
+__all__ = ["RATE", "Layers", "quantizers", "train_front"]
 
 RATE = 5e-3
 LEAST, MOST = 1e-6, 5e-4
@@ -73,18 +73,6 @@ class Layers:
         """Return how a layer quantizes its input: with a sign in front of the network, else without."""
         signs, self._first = {"k0": 1} if self._first else {}, False
         return QuantizerConfig(place="datalane", **signs, **options)
-
-
-def compile_as_example(model: keras.Model) -> None:
-    """Compile a classifier as the example does."""
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(
-        keras.optimizers.Adam(RATE),
-        loss,
-        metrics=["accuracy"],
-        jit_compile=True,
-        steps_per_execution=4,
-    )
 
 
 def train_front(

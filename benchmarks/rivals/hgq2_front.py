@@ -9,9 +9,9 @@ import keras
 import numpy as np
 from hgq.utils import trace_minmax
 
-from benchmarks.rivals.hgq2 import Layers, compile_as_example, quantizers, train_front
-from benchmarks.rivals.kept_epochs import KeptEpochs
-from benchmarks.rivals.yardstick import Layer, Network, save_networks
+from benchmarks.rivals.front_training import KeptEpochs, compile_classifier
+from benchmarks.rivals.hgq2 import RATE, Layers, quantizers, train_front
+from benchmarks.rivals.yardstick import Layer, Network, save_networks, to_exact
 from benchmarks.task import Task
 from fabricfit.datasets import load_jets
 
@@ -40,7 +40,7 @@ def front_task(seed: int, epochs: int, path: str, cycle: int) -> Task:
         make = Layers()
         hidden = [make.dense(width, "relu") for width in (64, 32, 32)]
         model = keras.Sequential([keras.Input((16,)), *hidden, make.dense(5, None)])
-    compile_as_example(model)
+    compile_classifier(model, RATE)
 
     def work() -> KeptEpochs:
         training, validation = (jets.X_train, jets.y_train), (jets.X_val, jets.y_val)
@@ -66,12 +66,9 @@ def _read(model: Any) -> Network:
     """Return a trained model as a network of the yardstick."""
     return [
         Layer(
-            np.asarray(keras.ops.convert_to_numpy(layer.qkernel), np.float64),
-            np.asarray(keras.ops.convert_to_numpy(layer.qbias), np.float64),
-            *(
-                np.asarray(keras.ops.convert_to_numpy(each), np.float64).ravel()
-                for each in layer.iq.quantizer.kif
-            ),
+            to_exact(layer.qkernel),
+            to_exact(layer.qbias),
+            *(to_exact(each).ravel() for each in layer.iq.quantizer.kif),
             saturates=False,
         )
         for layer in model.layers

@@ -11,9 +11,9 @@ import numpy as np
 from hgq.utils import trace_minmax
 
 from benchmarks.images import build_network, load_images
-from benchmarks.rivals.hgq2 import Layers, compile_as_example, quantizers, train_front
+from benchmarks.rivals.front_training import KeptEpochs, compile_classifier
+from benchmarks.rivals.hgq2 import RATE, Layers, quantizers, train_front
 from benchmarks.rivals.image_yardstick import save_answers
-from benchmarks.rivals.kept_epochs import KeptEpochs
 from benchmarks.task import Task
 
 __all__ = ["front_task"]
@@ -43,13 +43,13 @@ def front_task(
     keras.utils.set_random_seed(seed)
     with quantizers():
         model = build_network(kind, Layers())
-    compile_as_example(model)
+    compile_classifier(model, RATE)
 
     def work() -> KeptEpochs:
         return train_front(
             model,
-            (images.X_train, images.y_train),
-            (images.X_val, images.y_val),
+            images.train,
+            images.validation,
             batch_size=batch_size,
             epochs=epochs,
         )

@@ -15,13 +15,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from benchmarks.images import Images
-from benchmarks.rivals.yardstick import Layer, count_layer
+from benchmarks.rivals.yardstick import Layer, count_layer, to_exact
+from benchmarks.workloads import Samples
 
 __all__ = ["count_products", "save_answers"]
 
 
-def save_answers(path: Path, models: Iterable[keras.Model], images: Images) -> None:
+def save_answers(path: Path, models: Iterable[keras.Model], images: Samples) -> None:
     """Write the cost of each model, and which validation and test images it classifies rightly."""
     X = np.concatenate([images.X_val, images.X_test])
     y = np.concatenate([images.y_val, images.y_test])
@@ -46,8 +46,8 @@ def _read(layer: Any) -> tuple[Layer, Layer | None]:
     before = layer
     while (quantizer := _quantizer_of(before)) is None:
         before = before.input._keras_history.operation
-    kernel = _number(layer.qkernel if hasattr(layer, "qkernel") else layer.kernel)
-    bias = _number(layer.qbias if hasattr(layer, "qbias") else layer.bias)
+    kernel = to_exact(layer.qkernel if hasattr(layer, "qkernel") else layer.kernel)
+    bias = to_exact(layer.qbias if hasattr(layer, "qbias") else layer.bias)
     matrix = kernel.reshape(-1, kernel.shape[-1])
     made = _make(quantizer, kernel.shape[-2])
     repeats = len(matrix) // kernel.shape[-2]
@@ -75,7 +75,7 @@ def _quantizer_of(layer: Any) -> Any:
 
 def _make(quantizer: Any, width: int) -> Layer:
     """Return a quantizer as a layer without weights; positions of a channel share the widest format."""
-    parts = [_fit_to(_number(each).ravel(), width) for each in quantizer.kif]
+    parts = [_fit_to(to_exact(each).ravel(), width) for each in quantizer.kif]
     saturates = not str(quantizer.overflow_mode).upper().startswith("WRAP")
     none = np.zeros(0)
     made = Layer(none, none, *parts, saturates)
@@ -88,7 +88,3 @@ def _fit_to(values: np.ndarray, width: int) -> np.ndarray:
         found: np.ndarray = values.reshape(-1, width).max(0)
         return found
     return np.tile(values, width // len(values))
-
-
-def _number(tensor: Any) -> np.ndarray:
-    return np.asarray(keras.ops.convert_to_numpy(tensor), np.float64)

@@ -24,8 +24,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.rivals.kept_epochs import KeptEpochs
-from benchmarks.rivals.yardstick import Layer, Network, save_networks
+from benchmarks.rivals.front_training import KeptEpochs, compile_classifier
+from benchmarks.rivals.yardstick import Layer, Network, save_networks, to_exact
 from benchmarks.task import Task
 
 __all__ = ["front_task"]
@@ -68,14 +68,7 @@ def front_task(seed: int, epochs: int, path: str) -> Task:
         dense.append(layer)
         layers.append(layer)
     model = keras.Sequential(layers)
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(
-        keras.optimizers.Adam(RATE),
-        loss,
-        metrics=["accuracy"],
-        jit_compile=True,
-        steps_per_execution=4,
-    )
+    compile_classifier(model, RATE)
     kept = KeptEpochs()
 
     class Ramp(keras.callbacks.Callback):
@@ -134,16 +127,10 @@ def _read(dense: list[Any]) -> Network:
     """Return trained layers as a network of the yardstick."""
     return [
         Layer(
-            _number(layer.kernel),
-            _number(layer.bias),
-            *(_number(each).ravel() for each in layer.get_input_quantization_bits()),
+            to_exact(layer.kernel),
+            to_exact(layer.bias),
+            *(to_exact(each).ravel() for each in layer.get_input_quantization_bits()),
             saturates=False,
         )
         for layer in dense
     ]
-
-
-def _number(tensor: Any) -> np.ndarray:
-    import keras
-
-    return np.asarray(keras.ops.convert_to_numpy(tensor), np.float64)

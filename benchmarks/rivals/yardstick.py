@@ -23,6 +23,7 @@ __all__ = [
     "count_luts",
     "load_networks",
     "save_networks",
+    "to_exact",
 ]
 
 
@@ -55,6 +56,13 @@ class Layer:
 
 Network = list[Layer]
 _FIELDS = ("kernel", "bias", "signed", "integer", "fractional")
+
+
+def to_exact(tensor: Any) -> np.ndarray:
+    """Return a tensor of Keras as numbers of double precision, which hold it exactly."""
+    import keras
+
+    return np.asarray(keras.ops.convert_to_numpy(tensor), np.float64)
 
 
 def compute(network: Network, X: np.ndarray) -> np.ndarray:

@@ -10,7 +10,8 @@ from fabricfit.errors import InvalidInputError
 from fabricfit.layers import family_of
 from fabricfit.network.plain_layers import list_quantizing, make_plain
 from fabricfit.network.reader import read
-from tests.common import L, outputs_of, weights_of
+from tests.common import L, outputs_of
+from tests.network.plain_models import check_plain, draw_weight
 
 pytestmark = [pytest.mark.keras, pytest.mark.qkeras]
 
@@ -74,18 +75,8 @@ def test_a_plain_layer_computes_the_same(name):
     model = keras.Sequential([keras.Input(shape), make(), L.Flatten(), L.Dense(2, name="out")])
     for variable in model.weights:
         if "float" in variable.dtype:
-            values = RNG.normal(0, 0.4, variable.shape)
-            variable.assign(np.abs(values) + 0.3 if "variance" in variable.name else values)
-    before, X = weights_of(model), RNG.normal(size=(6, *shape)).astype("float32")
-    assert list_quantizing(read(model)) == ["layer"]
-    made = make_plain(read(model)).network
-    np.testing.assert_allclose(
-        outputs_of(made.model, X), outputs_of(model, X), rtol=1e-3, atol=1e-3
-    )
-    assert {type(layer).__module__.partition(".")[0] for layer in made.layers.values()} == {"keras"}
-    assert not list_quantizing(made) and "layer" in made.layers
-    for old, new in zip(before, weights_of(model), strict=True):
-        np.testing.assert_array_equal(old, new)
+            draw_weight(RNG, variable)
+    check_plain(model, RNG.normal(size=(6, *shape)).astype("float32"), 1e-3)
 
 
 @pytest.mark.parametrize("kind", ["QSimpleRNN", "QLSTM", "QGRU"])

@@ -45,7 +45,7 @@ from fabricfit.layers.quantized import (
     without_constants,
 )
 from fabricfit.layers.recurrent import RecurrentFamily
-from fabricfit.layers.units import Cut, Replacement
+from fabricfit.layers.units import Cut, Replacement, to_array
 
 __all__ = [
     "HGQFamily",
@@ -122,8 +122,8 @@ class HGQFamily(QuantizedFamily):
     def _latent_weights(self, layer: Any) -> list[np.ndarray]:
         """Return the kernel and the bias as floats, with the normalization that is fused into them."""
         if self._fused is None:
-            return [_to_array(each) for each in (layer.kernel, layer.bias) if each is not None]
-        return [_to_array(each) for each in _fuse_without_quantizers(layer)]
+            return [to_array(each) for each in (layer.kernel, layer.bias) if each is not None]
+        return [to_array(each) for each in _fuse_without_quantizers(layer)]
 
     def quantized(self, call: Call) -> Call:
         layer = call.layer
@@ -162,7 +162,7 @@ class HGQUnitsFamily(HGQFamily):
 
     def replacement(self, call: Call, cut: Cut) -> Replacement:
         layer, cut = call.layer, without_constants(cut)
-        own = [_to_array(v) for v in (layer.kernel, layer.bias) if v is not None]
+        own = [to_array(v) for v in (layer.kernel, layer.bias) if v is not None]
 
         def cut_out(weights: list[np.ndarray]) -> Replacement:
             view = LayerView(layer, {"get_weights": lambda: weights})
@@ -180,7 +180,7 @@ class HGQUnitsFamily(HGQFamily):
         }
         made = []
         for variable in layer.weights:
-            value = _to_array(variable)
+            value = to_array(variable)
             place = places.get(id(variable), -1)
             if place >= 0 and value.ndim == own[place].ndim:
                 whole = list(own)
@@ -219,12 +219,12 @@ class QNormalizationFamily(QRoundingFamily):
     """Batch normalization. Where it is not centered, HGQ2 adds ones."""
 
     def plain_layer(self, layer: Any) -> PlainLayer:
-        mean = _to_array(layer.moving_mean)
+        mean = to_array(layer.moving_mean)
         weights = [
-            *([_to_array(layer.bn_gamma)] if layer.scale else []),
-            _to_array(layer.bn_beta) if layer.center else np.ones_like(mean),
+            *([to_array(layer.bn_gamma)] if layer.scale else []),
+            to_array(layer.bn_beta) if layer.center else np.ones_like(mean),
             mean,
-            _to_array(layer.moving_variance),
+            to_array(layer.moving_variance),
         ]
         return PlainLayer(make_alike(layer, namesake(layer), center=True), weights)
 
@@ -295,7 +295,7 @@ def _find_rectifier(quantizer: Any, name: str) -> tuple[PlainLayer, ...]:
     """Return the rectifier that a quantizer is whose format saturates and has no sign."""
     inner = getattr(quantizer, "quantizer", None)
     saturates = getattr(inner, "overflow_mode", "").startswith("SAT")
-    if inner is None or not saturates or _to_array(inner.k).any():
+    if inner is None or not saturates or to_array(inner.k).any():
         return ()
     return (PlainLayer(keras.layers.Activation("relu", name=name), rectifies=True),)
 
@@ -338,11 +338,6 @@ def _fuse_without_quantizers(layer: Any) -> tuple[Any, Any]:
         options["training"] = False
     found: tuple[Any, Any] = fuse(view, **options)
     return found
-
-
-def _to_array(variable: Any) -> np.ndarray:
-    """Return a variable as an array of its own type."""
-    return np.asarray(keras.ops.convert_to_numpy(variable))
 
 
 _NAMESAKES = (

@@ -11,7 +11,7 @@ import numpy as np
 from fabricfit.description.elementwise import ElementwiseWork
 from fabricfit.layers.calls import Call
 from fabricfit.layers.family import LayerFamily, register_layer, shape_at
-from fabricfit.layers.units import Constants, Cut, Replacement, to_numpy
+from fabricfit.layers.units import Constants, Cut, Replacement, to_array, to_numpy
 
 __all__ = ["BatchNormFamily", "PReLUFamily", "ScalingFamily", "read_scaling"]
 
@@ -61,9 +61,9 @@ class BatchNormFamily(_PerUnit):
     def scale_and_offset(self, layer: Any) -> tuple[np.ndarray, np.ndarray] | None:
         if self.scaled_axis(layer) is None:
             return None
-        mean, variance = _to_array(layer.moving_mean), _to_array(layer.moving_variance)
-        gamma = _to_array(layer.gamma) if layer.scale else np.ones_like(mean)
-        beta = _to_array(layer.beta) if layer.center else np.zeros_like(mean)
+        mean, variance = to_array(layer.moving_mean), to_array(layer.moving_variance)
+        gamma = to_array(layer.gamma) if layer.scale else np.ones_like(mean)
+        beta = to_array(layer.beta) if layer.center else np.zeros_like(mean)
         scale = gamma / np.sqrt(variance + layer.epsilon)
         return scale, beta - scale * mean
 
@@ -151,8 +151,3 @@ def _single(axis: Any) -> int | None:
     """Return an axis that may stand in a list, as in models of older versions of Keras."""
     axes = list(axis) if isinstance(axis, (list, tuple)) else [axis]
     return int(axes[0]) if len(axes) == 1 else None
-
-
-def _to_array(variable: Any) -> np.ndarray:
-    """Return a variable as an array of its own type."""
-    return np.asarray(keras.ops.convert_to_numpy(variable))

@@ -11,10 +11,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-import keras
 import numpy as np
 
 from fabricfit.layers.kernels import Kernel
+from fabricfit.layers.units import to_array
 
 __all__ = ["QUANTIZING", "PlainForm", "PlainLayer", "make_alike", "to_arrays"]
 
@@ -96,7 +96,7 @@ def make_alike(layer: Any, kind: Any, **changes: Any) -> Any:
 
 def to_arrays(variables: Iterable[Any]) -> list[np.ndarray]:
     """Return variables as arrays of their own types."""
-    return [np.asarray(keras.ops.convert_to_numpy(variable)) for variable in variables]
+    return [to_array(variable) for variable in variables]
 
 
 def _without_bounds(name: str, value: Any) -> Any:

@@ -28,6 +28,7 @@ __all__ = [
     "apply_elementwise",
     "only_zero",
     "public_layers",
+    "to_array",
     "to_numpy",
 ]
 
@@ -245,9 +246,14 @@ def only_zero(constants: Constants) -> Constants:
     return np.where(constants == 0, 0.0, np.nan)
 
 
+def to_array(array: Any) -> np.ndarray:
+    """Return an array of any backend in its own type."""
+    return np.asarray(keras.ops.convert_to_numpy(array))
+
+
 def to_numpy(array: Any) -> np.ndarray:
     """Return an array of any backend as float64."""
-    return np.asarray(keras.ops.convert_to_numpy(array)).astype(np.float64)
+    return to_array(array).astype(np.float64)
 
 
 def public_layers(names: Iterable[str]) -> tuple[type, ...]:

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from fabricfit.checks import fraction
+from fabricfit.description.attributes import LayerAttributes
 from fabricfit.description.precision import FixedPrecision, fixed_point
 from fabricfit.description.strategies import canonical_strategy
 from fabricfit.errors import InfeasibleError, InvalidInputError, require, unknown_name
@@ -211,12 +212,13 @@ def set_up_trained(
     config = copy.deepcopy(config)
     carry_sections(config, whole, network, plain.parts)
     state_every_call(config, network)
-    strategies = _read_strategies(network, config)
+    attributes = describe_for_hls4ml(network, with_defaults(config, "distributed_arithmetic"))
+    strategies, inner = _read_strategies(attributes), _read_inner(attributes)
     loss = ModelLoss(settings.loss_fn, settings.loss_weights, network.ends.outputs)
     metric = ModelMetric(settings.validation_metric, network.ends.outputs)
     training, validation = open_both(network, data, settings, (loss, metric))
     inputs = _join_inputs(training, validation)
-    made = _build(network, config, inputs, formats)
+    made = _build(network, config, inputs, formats, inner)
     engine = make_engine(
         made.model, add_distillation(loss, settings), settings.optimizer, seed=settings.seed
     )
@@ -295,9 +297,8 @@ def _check(settings: OptimizationSettings) -> None:
         )
 
 
-def _read_strategies(network: Network, config: Mapping[str, Any]) -> dict[str, str]:
+def _read_strategies(attributes: Mapping[str, LayerAttributes]) -> dict[str, str]:
     """Return each layer's strategy; refuse what shares a multiplier among weights."""
-    attributes = describe_for_hls4ml(network, with_defaults(config, "distributed_arithmetic"))
     found = {}
     for name, layer in attributes.items():
         if not layer.multiplies or layer.hls4ml is None:
@@ -314,9 +315,8 @@ def _read_strategies(network: Network, config: Mapping[str, Any]) -> dict[str, s
     return found
 
 
-def _read_inner(network: Network, config: Mapping[str, Any]) -> dict[str, FixedPrecision]:
+def _read_inner(attributes: Mapping[str, LayerAttributes]) -> dict[str, FixedPrecision]:
     """Return the number formats of tensors that layers make inside themselves, by layer."""
-    attributes = describe_for_hls4ml(network, with_defaults(config, "Latency"))
     return {
         layer.layer_name: fixed_point(layer.hls4ml.output_precision, f"results of {name!r}")
         for name, layer in attributes.items()
@@ -331,7 +331,11 @@ def _join_inputs(*datasets: Dataset) -> list[np.ndarray]:
 
 
 def _build(
-    network: Network, config: Mapping[str, Any], inputs: list[np.ndarray], formats: TrainedFormats
+    network: Network,
+    config: Mapping[str, Any],
+    inputs: list[np.ndarray],
+    formats: TrainedFormats,
+    inner: Mapping[str, FixedPrecision],
 ) -> PrecisionModel:
     made = build_precision_model(
         network,
@@ -339,7 +343,7 @@ def _build(
         in_parallel=read_io_type(config) == "io_parallel",
         limits=find_input_limits(inputs, 1 - formats.saturating, by_channel=formats.by_channel),
         wraps=formats.overflow == "wrap",
-        inner=_read_inner(network, config),
+        inner=inner,
     )
     inside = [name for name, wrapper in made.weights.items() if wrapper.has_inner]
     if formats.by_channel and inside:

@@ -113,6 +113,13 @@ class DenseChain:
         What the network receives, shape (samples, n_in).
     find_losses
         Finds the losses of samples from the last layer's sums.
+
+    Attributes
+    ----------
+    weights, biases
+        Those of each layer at present.
+    loss
+        The mean loss.
     """
 
     def __init__(
@@ -134,11 +141,7 @@ class DenseChain:
         outputs = self._sums[-1]
         found = [find_losses(outputs[:, block], block) for block in self._blocks]
         self._losses = np.concatenate(found).astype(np.float64)
-
-    @property
-    def loss(self) -> float:
-        """The mean loss."""
-        return float(self._losses.mean())
+        self.loss = float(self._losses.mean())
 
     def change(
         self, place: int, index: tuple[int, ...], value: float, most: float
@@ -183,6 +186,7 @@ class DenseChain:
                 self._numbers[step.place + 1][where] = step.numbers
         for samples, losses in change._losses:
             self._losses[samples] = losses
+        self.loss = float(self._losses.mean())
 
     def _follow(
         self, place: int, unit: int, by: np.ndarray, samples: np.ndarray, steps: list[_Step]

@@ -13,6 +13,7 @@ from fabricfit.description.elementwise import ElementwiseWork
 from fabricfit.layers import Kernel, LayerFamily, family_of, reason_to_skip, why_units_stay
 from fabricfit.layers.activations import is_piecewise_linear
 from fabricfit.layers.calls import Call
+from fabricfit.layers.units import to_array
 from fabricfit.network.estimation import estimate
 from fabricfit.network.reader import Network, read
 from fabricfit.surgery.reduction import plan_reduction, reduce_model
@@ -131,7 +132,7 @@ class _Bench:
 
     def results(self, x: np.ndarray) -> np.ndarray:
         """Return what the layer makes of inputs, at inference."""
-        return _to_array(self.layer(*[keras.ops.convert_to_tensor(x)] * self.inputs))
+        return to_array(self.layer(*[keras.ops.convert_to_tensor(x)] * self.inputs))
 
 
 def _check_registration(bench: _Bench) -> None:
@@ -185,7 +186,7 @@ def _check_matrix_form(bench: _Bench) -> None:
         return
     layer, x = bench.layer, bench.samples()
     shape, size = tuple(layer.kernel.shape), int(np.prod(layer.kernel.shape))
-    rows = _to_array(form.rows(layer, keras.ops.convert_to_tensor(x)))
+    rows = to_array(form.rows(layer, keras.ops.convert_to_tensor(x)))
     _, _, groups, n_in = rows.shape
     matrix = (n_in, groups, size // (groups * n_in))
     places = form.kernel(layer, np.arange(size).reshape(matrix))
@@ -193,16 +194,16 @@ def _check_matrix_form(bench: _Bench) -> None:
         f"{bench.name}: matrix_form.kernel returns the shape {places.shape} for a kernel of {shape}"
     )
     weights = np.empty(size)
-    weights[places.reshape(-1)] = _to_array(layer.kernel).reshape(-1)
+    weights[places.reshape(-1)] = to_array(layer.kernel).reshape(-1)
     sums = np.einsum("npgi,igf->npgf", rows, weights.reshape(matrix)).astype("float32")
     activation, layer.activation = layer.activation, keras.activations.linear
     try:
         expected = bench.results(x)
     finally:
         layer.activation = activation
-    found = _to_array(form.restore(layer, keras.ops.convert_to_tensor(sums), expected.shape))
+    found = to_array(form.restore(layer, keras.ops.convert_to_tensor(sums), expected.shape))
     if layer.bias is not None:
-        expected = expected - _to_array(layer.bias)
+        expected = expected - to_array(layer.bias)
     _assert_close(found, expected, bench, "matrix_form does not give the layer's results")
 
 
@@ -295,7 +296,7 @@ def _zero_units(bench: _Bench, model: keras.Model, silent: bool) -> None:
 
 
 def _zero_first_unit(kernel: Kernel) -> None:
-    axes, values = kernel.axes, _to_array(kernel.variable)
+    axes, values = kernel.axes, to_array(kernel.variable)
     by_unit = np.array(axes.ordered(values, axes.by_unit, (axes.n_units, -1), np))
     by_unit[0] = 0
     kernel.variable.assign(axes.restored(by_unit, axes.by_unit, kernel.shape, np))
@@ -305,8 +306,8 @@ def _check_same_function(bench: _Bench, model: keras.Model) -> None:
     x = keras.ops.convert_to_tensor(bench.samples())
     reduced = reduce_model(model)
     _assert_close(
-        _to_array(reduced(x, training=False)),
-        _to_array(model(x, training=False)),
+        to_array(reduced(x, training=False)),
+        to_array(model(x, training=False)),
         bench,
         "the model without the units that are removed computes something else",
     )
@@ -338,7 +339,3 @@ def _is_of_quantizer(variable: keras.Variable) -> bool:
     return "quantizer" in variable.path or (
         not variable.trainable and "moving" not in variable.name
     )
-
-
-def _to_array(tensor: Any) -> np.ndarray:
-    return np.asarray(keras.ops.convert_to_numpy(tensor))

@@ -16,12 +16,10 @@ from fabricfit.firmware.emulation.fixed import (
     multiply,
 )
 from fabricfit.firmware.emulation.registry import format_of, is_stream, register, result_format
-from fabricfit.firmware.emulation.tables import TABULATED, compute_by_table
+from fabricfit.firmware.emulation.tables import SELU_SCALE, TABULATED, compute_by_table
 from fabricfit.firmware.emulation.weights import KerasWeights
 
 __all__ = ["rectify"]
-
-_SELU_SCALE = 1.0507009873554805
 
 
 @register("Activation")
@@ -109,7 +107,7 @@ def _bend(x: FixedTensor, slope: FixedTensor, result: Format) -> FixedTensor:
 def _compute_selu(node: Any, x: FixedTensor, result: Format) -> FixedTensor:
     """Scale positive numbers, by a constant in the format of the numbers where they are streamed."""
     form = x.format if is_stream(node) else Format(16, 1, signed=False)
-    scaled = multiply(x, FixedTensor.from_float(_SELU_SCALE, form))
+    scaled = multiply(x, FixedTensor.from_float(SELU_SCALE, form))
     below = cast(compute_by_table(node, x, "selu"), result)
     return _choose(x.values >= 0, cast(scaled, result), below.values)
 

@@ -57,9 +57,8 @@ def _multiply(
 ) -> FixedTensor:
     """Multiply by the weights of one group, in the accumulator's format."""
     accum = format_of(node, "accum_t")
-    if (
-        node.get_attr("strategy") == "distributed_arithmetic"
-    ):  # an exact sum is held, and then a bias added
+    if node.get_attr("strategy") == "distributed_arithmetic":
+        # An exact sum is held, and then a bias added.
         return cast(add(cast(sum_exactly(inputs, matrix), accum), bias), accum)
     refuse_ternary(node)
     return accumulate(inputs, matrix, bias, accum, range(inputs.shape[1]))

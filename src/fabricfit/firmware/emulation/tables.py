@@ -13,12 +13,15 @@ import numpy as np
 from fabricfit.firmware.emulation.fixed import MAX_BITS, FixedTensor, NotModelledError
 from fabricfit.firmware.emulation.registry import format_of
 
-__all__ = ["BELOW_ZERO", "TABULATED", "compute_by_table", "float_function"]
+__all__ = ["BELOW_ZERO", "SELU_SCALE", "TABULATED", "compute_by_table", "float_function"]
 
 _REACH = {"tanh": 4}
 """Largest input of a table, where it is not the usual one."""
 
 _USUAL_REACH = 8
+
+SELU_SCALE = 1.0507009873554805
+"""What hls4ml multiplies the results of a selu by."""
 
 
 def compute_by_table(node: Any, x: FixedTensor, name: str) -> FixedTensor:
@@ -100,7 +103,7 @@ def _compute_elu(x: np.ndarray) -> np.ndarray:
 
 def _compute_selu(x: np.ndarray) -> np.ndarray:
     scaled = 1.6732632423543772 * (_exponential(x) - 1.0)
-    return (1.0507009873554805 * scaled).astype(np.float32)
+    return (SELU_SCALE * scaled).astype(np.float32)
 
 
 _Function = Callable[[np.ndarray], np.ndarray]

@@ -1,4 +1,4 @@
-"""The epochs of a training that no other one beats, in accuracy and effective bit operations."""
+"""Trainings of whole fronts: how classifiers are compiled, and the epochs that no other one beats."""
 
 from __future__ import annotations
 
@@ -8,14 +8,25 @@ from typing import Any
 import keras
 import numpy as np
 
-__all__ = ["KeptEpochs"]
+__all__ = ["KeptEpochs", "compile_classifier"]
 
 _FIRST = 8
 _UNSURE, _CANDIDATES = 1.33, 10
 
 
+def compile_classifier(model: keras.Model, rate: float) -> None:
+    """Compile a model that returns logits, as the examples of HGQ2 do."""
+    model.compile(
+        keras.optimizers.Adam(rate),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+        jit_compile=True,
+        steps_per_execution=4,
+    )
+
+
 class KeptEpochs(keras.callbacks.Callback):
-    """Keeps them with their weights, from the first useful ones on."""
+    """Keeps those of the best accuracy for their bit operations, from the first useful ones on."""
 
     def __init__(self) -> None:
         super().__init__()
