@@ -18,13 +18,15 @@ from pathlib import Path
 import numpy as np
 
 from fabricfit.hardware import calibration as known
+from fabricfit.hardware import lut_of_constants, product_ff, product_lut
 from fabricfit.hardware.calibration import kind
-from fabricfit.hardware.luts_and_ffs import lut_of_constants, product_ff, product_lut
 from fabricfit.hardware.product import Product, Work
+from fabricfit.hardware.tools.vivado_2020_1 import VIVADO_2020_1
 
 DATA = Path(__file__).parents[1] / "tests" / "data" / "synthesis"
 CHECK_INPUTS = (96, 224)
 CHECK_OUTPUTS = (64,)
+WIDTH = 16
 
 
 @dataclass(frozen=True)
@@ -100,12 +102,12 @@ def time_multiplexed(rows: list[Row]) -> None:
             ceil(log2(p.n_in * p.input_width)),
         ]
 
-    selected = known.SELECTION_LUT_PER_BIT * known.WIDTH
+    selected = known.SELECTION_LUT_PER_BIT * WIDTH
     found = solve(rows, terms, lambda row: row.lut - selected * row.product.n_in)
-    fixed = known.WIDTH + known.ADDER_EXTRA + known.OUTPUT_INDEX_LUT + 1
-    show("DEMUX_LUT_PER_BIT", found[0] / known.WIDTH, known.DEMUX_LUT_PER_BIT)
+    fixed = WIDTH + known.ADDER_EXTRA + known.OUTPUT_INDEX_LUT + 1
+    show("DEMUX_LUT_PER_BIT", found[0] / WIDTH, known.DEMUX_LUT_PER_BIT)
     for size, per_multiplier in zip(sizes, found[1:], strict=False):
-        per_bit = (per_multiplier - fixed) / known.WIDTH
+        per_bit = (per_multiplier - fixed) / WIDTH
         show(f"MUX_LUT_PER_BIT[{size}]", per_bit, known.MUX_LUT_PER_BIT[size])
     show("WRAPPER_LUT", found[-3], known.WRAPPER_LUT)
     show("SHIFTER_LUT", found[-2] / 2, known.SHIFTER_LUT)
@@ -122,14 +124,14 @@ def constants(rows: list[Row]) -> None:
         costs, work = lut_of_constants(row.product), row.work
         rest = work.adders * costs.per_adder + work.constants * costs.per_multiplier
         additions = work.nonzeros - row.product.n_out
-        extras.append((row.lut - rest) / additions - known.WIDTH)
-    show("TREE_EXTRA", float(np.median(extras)), known.TREE_EXTRA)
+        extras.append((row.lut - rest) / additions - WIDTH)
+    show("TREE_EXTRA", float(np.median(extras)), VIVADO_2020_1.tree_extra)
 
     def per_bit(row: Row, *counts: int) -> list[float]:
-        return [known.WIDTH * count for count in counts]
+        return [WIDTH * count for count in counts]
 
     def borders(row: Row) -> float:
-        return row.ff - known.WIDTH * (row.product.n_in + row.product.n_out)
+        return row.ff - WIDTH * (row.product.n_in + row.product.n_out)
 
     cut = [row for row in rows if row.kind == "latency" and row.is_cut]
     tree = solve(cut, lambda r: per_bit(r, r.work.nonzeros, r.work.constants), borders)
@@ -139,7 +141,7 @@ def constants(rows: list[Row]) -> None:
     products = solve(
         after,
         lambda r: per_bit(r, r.work.constants, r.work.adders),
-        lambda r: r.ff - known.WIDTH * r.product.n_out,
+        lambda r: r.ff - WIDTH * r.product.n_out,
     )
     show("PRODUCT_FF", products[0], known.PRODUCT_FF)
     show("MULTIPLE_FF", products[1], known.MULTIPLE_FF)
@@ -147,7 +149,7 @@ def constants(rows: list[Row]) -> None:
     waiting = solve(
         shared,
         lambda r: per_bit(r, r.work.constants, r.work.adders),
-        lambda r: r.ff - known.WIDTH * r.product.n_in,
+        lambda r: r.ff - WIDTH * r.product.n_in,
     )
     show("WAITING_PRODUCT_FF", waiting[0], known.WAITING_PRODUCT_FF)
     show("WAITING_MULTIPLE_FF", waiting[1], known.WAITING_MULTIPLE_FF)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fabricfit.hardware.luts_and_ffs import (
+from fabricfit.hardware import (
     ff_per_multiplier,
     lut_of_constants,
     lut_per_multiplier,

@@ -5,6 +5,7 @@ reaches; :mod:`fabricfit.objectives` turns the laws into costs of groups.
 """
 
 from fabricfit.hardware.bram import memory_blocks, memory_word, product_memory, weight_bram18
+from fabricfit.hardware.constants import lut_of_constants
 from fabricfit.hardware.devices import Device, devices, find_device, register_device
 from fabricfit.hardware.dsp import (
     DSP_PORTS,
@@ -15,13 +16,7 @@ from fabricfit.hardware.dsp import (
 )
 from fabricfit.hardware.estimates import Estimate
 from fabricfit.hardware.families import Family, families, find_family, register_family
-from fabricfit.hardware.luts_and_ffs import (
-    ff_per_multiplier,
-    lut_of_constants,
-    lut_per_multiplier,
-    product_ff,
-    product_lut,
-)
+from fabricfit.hardware.luts_and_ffs import product_ff, product_lut
 from fabricfit.hardware.product import Product, Work, csd_digits
 from fabricfit.hardware.registers import output_registers, weight_registers
 from fabricfit.hardware.resource_records import (
@@ -32,10 +27,14 @@ from fabricfit.hardware.resource_records import (
     resource_names,
 )
 from fabricfit.hardware.resources import RESOURCES, Resources, product_resources
+from fabricfit.hardware.targets import DEFAULT_TARGET, Target, find_target
+from fabricfit.hardware.time_multiplexed import ff_per_multiplier, lut_per_multiplier
 from fabricfit.hardware.timing import product_interval, product_latency
+from fabricfit.hardware.tools import find_tool, tools
 from fabricfit.hardware.weight_costs import WeightCosts, weight_costs
 
 __all__ = [
+    "DEFAULT_TARGET",
     "DSP_PORTS",
     "RESOURCES",
     "Device",
@@ -44,6 +43,7 @@ __all__ = [
     "Product",
     "ResourceKind",
     "Resources",
+    "Target",
     "WeightCosts",
     "Work",
     "csd_digits",
@@ -54,6 +54,8 @@ __all__ = [
     "find_device",
     "find_family",
     "find_resource",
+    "find_target",
+    "find_tool",
     "latency_dsp",
     "lut_of_constants",
     "lut_per_multiplier",
@@ -73,6 +75,7 @@ __all__ = [
     "register_resource",
     "resource_kinds",
     "resource_names",
+    "tools",
     "weight_bram18",
     "weight_costs",
     "weight_registers",

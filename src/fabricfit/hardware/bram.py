@@ -11,11 +11,13 @@ from fabricfit.checks import whole_number
 from fabricfit.hardware.estimates import Estimate
 from fabricfit.hardware.families import DEFAULT_FAMILY, Family, find_family
 from fabricfit.hardware.product import Product, Work
+from fabricfit.hardware.targets import DEFAULT_TARGET, TargetLike, find_target
 
 __all__ = ["memory_blocks", "memory_word", "product_memory", "weight_bram18"]
 
 _SLIVER = 2
-"""Bits of a word left over beside whole blocks that are put into LUTs, if there are fewer words than…"""
+"""Bits of a word left over beside whole blocks that are put into LUTs (twice as many of less than 64
+words), if there are fewer words than…"""
 _DEEP = 1024
 
 _INDEX_BITS = 1024
@@ -90,7 +92,7 @@ def weight_bram18(patterns: int, weight_width: int, reuse_factor: int) -> int:
     return 0 if reuse_factor == 1 else memory_blocks(patterns * weight_width, reuse_factor)
 
 
-def product_memory(product: Product, work: Work, family: str | Family = DEFAULT_FAMILY) -> Estimate:
+def product_memory(product: Product, work: Work, target: TargetLike = DEFAULT_TARGET) -> Estimate:
     """Estimate the blocks of memory of a layer's matrix product.
 
     Only Resource and ResourceUnrolled with RF > 1 have any. Resource stores all weights; with
@@ -106,17 +108,21 @@ def product_memory(product: Product, work: Work, family: str | Family = DEFAULT_
         The product as hls4ml builds it.
     work
         What its weights leave it to do.
-    family
-        A name of :func:`fabricfit.hardware.families`.
+    target
+        What it is built for, or a name of :func:`fabricfit.hardware.families`.
     """
     if not product.time_multiplexed:
         return Estimate.exact(0)
-    chosen, depth = find_family(family), product.reuse_factor
+    chosen, depth = find_family(find_target(target).family), product.reuse_factor
     unrolled = product.strategy == "resource_unrolled"
     width = (work.multipliers if unrolled else product.multipliers) * product.weight_width
     value = memory_blocks(width, depth, chosen)
     sliver = width % memory_word(depth, chosen)
-    if 0 < sliver <= _SLIVER and width > sliver and depth < _DEEP:
+    if (
+        0 < sliver <= (_SLIVER if depth >= _SHALLOW else 2 * _SLIVER)
+        and width > sliver
+        and depth < _DEEP
+    ):
         value -= 1
     outputs = -(-depth // product.n_in)
     index = (outputs - 1).bit_length()

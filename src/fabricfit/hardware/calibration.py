@@ -12,22 +12,15 @@ again and prints the errors.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from fabricfit.hardware.estimates import Estimate, joined_notes
-from fabricfit.hardware.families import DEFAULT_FAMILY, Family, find_family
+from fabricfit.hardware.families import find_family
 from fabricfit.hardware.product import Product
+from fabricfit.hardware.targets import DEFAULT_TARGET, Target
 
-__all__ = ["BANDS", "Band", "bounded", "elsewhere", "kind", "outside"]
+__all__ = ["bounded", "elsewhere", "kind", "outside"]
 
 ADDER_EXTRA = 7
 """LUTs of a two-operand adder beyond its width: HLS counts 23 for 16 bits."""
-
-TREE_EXTRA = 2.8
-"""LUTs of an addition in a tree beyond its width: between three operands (0) and two (7). Free."""
-
-MULTIPLE_ADDERS = 1.5
-"""Adders in a multiple of two signed digits: one, and for the half that is negative a negation."""
 
 WRAPPER_LUT = 5
 """LUTs that HLS counts for a multiplier that is not registered inside its DSP."""
@@ -78,13 +71,20 @@ SUMS_IN_ONE_CYCLE = 16
 """Inputs per output, in the mean, that 5 ns suffice to add: two of three layers with 12 of them
 had no register, and all with 24 or more did."""
 
-WIDTH = 16
-WEIGHT_WIDTHS = (2, 14)
-SIZES = (32, 256)
-"""Rows and columns: 32 to 224 and 32 to 256 were measured, and a seventh more is no other regime."""
+CAST_LUT = 30
+"""LUTs an output that Vitis HLS was seen to need beyond its sums, in layers of three inputs: up to 27."""
 
-CONSTANTS_UP_TO = 3072
-"""Weights of the largest layer by constants that was measured."""
+WINDOW_LUT = 550
+"""LUTs of a convolution in a stream for its line buffers, window and counters: seen 440 to 650."""
+
+WINDOW_FF = 400
+"""Flip-flops of its counters and state machines."""
+
+WINDOW_FF_PER_BIT = 1.53
+"""The same for each bit of the window: its pixels, and half of a copy."""
+
+PIECE_FF = 70
+"""Flip-flops inside a multiplier for each of the pieces that a wide product is cut into."""
 
 OUTPUTS_SHARED = (2, 32)
 """Outputs that share a multiplier, RF / n_in, as measured."""
@@ -99,60 +99,45 @@ STRUCTURE_FACTOR = 2.0
 """The same where a structure was not measured: another strategy, interface or loop nest."""
 
 
-@dataclass(frozen=True)
-class Band:
-    """Ratios of a report to the estimate that enclose nine of ten reports."""
-
-    low: float
-    high: float
-
-
-BANDS = {
-    ("time-multiplexed", "lut"): Band(0.95, 1.05),
-    ("time-multiplexed", "ff"): Band(0.95, 1.05),
-    ("latency", "lut"): Band(0.90, 1.10),
-    ("latency", "ff"): Band(0.70, 1.30),
-    ("shared", "lut"): Band(0.85, 1.15),
-    ("shared", "ff"): Band(0.70, 1.40),
-    ("resource at 1", "lut"): Band(0.90, 1.10),
-    ("resource at 1", "ff"): Band(0.75, 2.00),
-    ("adders", "lut"): Band(0.50, 1.20),
-    ("adders", "ff"): Band(0.50, 2.00),
-}
-"""By what is built and the resource: what encloses nine of ten calibration runs, rounded outwards to
-0.05. Flip-flops of Resource at RF = 1 reach 2.0, as with 96 inputs and weights of 6 bits and fewer
-the registers lie deeper in the trees. For adders nothing was measured; these are the authors'
-guess, around the sharing of equal parts that adder graphs reach."""
-
-
-def kind(product: Product) -> str:
+def kind(product: Product, target: Target = DEFAULT_TARGET) -> str:
     """Return which band is a product's.
 
-    ``'time-multiplexed'``; ``'latency'`` and ``'resource at 1'`` for weights as constants;
-    ``'shared'`` for these with a reuse factor above 1; ``'adders'``.
+    ``'time-multiplexed'``; ``'latency'`` and ``'resource at 1'`` for weights as constants; ``'shared'`` for
+    these with a reuse factor above 1; ``'adders'``; ``'convolution in a stream'`` where the tool's laws
+    have it.
     """
     if product.by_adders:
         return "adders"
     if product.time_multiplexed:
+        streams = product.convolution and product.io_type == "io_stream"
+        if streams and ("convolution in a stream", "lut") in target.laws.bands:
+            return "convolution in a stream"
         return "time-multiplexed"
     if product.reuse_factor > 1:
         return "shared"
     return "latency" if product.strategy == "latency" else "resource at 1"
 
 
-def outside(product: Product) -> tuple[str, float]:
+def outside(product: Product, target: Target = DEFAULT_TARGET) -> tuple[str, float]:
     """Return what of a product was not measured, in words, and what its error bars stretch by.
 
     An empty text and 1 for a product like those that were.
     """
-    structures, ranges = _list_unmeasured_structures(product), _list_unmeasured_ranges(product)
+    structures = _list_unmeasured_structures(product, target)
+    ranges = _list_unmeasured_ranges(product, target)
     note = joined_notes(f"not measured: {reason}" for reason in structures + ranges)
     if structures:
         return note, STRUCTURE_FACTOR
     return note, RANGE_FACTOR if ranges else 1.0
 
 
-def bounded(value: float, product: Product, resource: str, unusual: str = "") -> Estimate:
+def bounded(
+    value: float,
+    product: Product,
+    resource: str,
+    target: Target = DEFAULT_TARGET,
+    unusual: str = "",
+) -> Estimate:
     """Give a value the error bar of its band, stretched where the product is outside the data.
 
     Parameters
@@ -163,58 +148,97 @@ def bounded(value: float, product: Product, resource: str, unusual: str = "") ->
         What they are of.
     resource
         ``'lut'`` or ``'ff'``.
+    target
+        What it is built for and with.
     unusual
         A structure that was not measured and that the product does not tell.
     """
-    band = BANDS[kind(product), resource]
-    note, factor = outside(product)
+    band = target.laws.bands[kind(product, target), resource]
+    note, factor = outside(product, target)
     if unusual:
         note, factor = joined_notes((note, f"not measured: {unusual}")), STRUCTURE_FACTOR
-    return Estimate(value, value * band.low / factor, value * band.high * factor, note)
+    high = value * band.high * factor
+    if resource == "lut" and target.laws.stages and value:
+        high = max(high, value + CAST_LUT * product.n_out * product.copies)
+    return Estimate(value, value * band.low / factor, high, note)
 
 
-def elsewhere(estimate: Estimate, family: str | Family) -> Estimate:
-    """Stretch the error bar of LUTs or flip-flops for a family that was not measured.
+def elsewhere(estimate: Estimate, target: Target) -> Estimate:
+    """Stretch the error bar of LUTs or flip-flops for a family, clock or version that was not measured.
 
-    AMD's others have the same LUTs with other delays, so other pipelines; Intel's logic is another.
+    AMD's families have the same LUTs with other delays, so other pipelines; Intel's logic is another.
     """
-    chosen = find_family(family)
-    if chosen.name == DEFAULT_FAMILY:
+    measured = target.laws.measured
+    reasons, factor = [], 1.0
+    if target.family not in measured.families:
+        reasons.append(f"LUTs and FFs of {target.family}")
+        factor = STRUCTURE_FACTOR if find_family(target.family).labels else RANGE_FACTOR
+    low, high = measured.clocks
+    if not low <= target.clock_ns <= high:
+        reasons.append(f"LUTs and FFs at {target.clock_ns:g} ns")
+        factor = max(factor, RANGE_FACTOR)
+    if target.tool != target.laws.name:
+        reasons.append(f"LUTs and FFs of {target.tool}, counted as {target.laws.name}'s")
+        factor = max(factor, RANGE_FACTOR)
+    if not reasons:
         return estimate
-    factor = STRUCTURE_FACTOR if chosen.labels else RANGE_FACTOR
-    note = joined_notes((estimate.note, f"not measured: LUTs and FFs of {chosen.name}"))
+    note = joined_notes((estimate.note, *(f"not measured: {reason}" for reason in reasons)))
     return Estimate(estimate.value, estimate.low / factor, estimate.high * factor, note)
 
 
-def _list_unmeasured_structures(product: Product) -> list[str]:
+def _list_unmeasured_structures(product: Product, target: Target) -> list[str]:
     reasons = []
-    if product.io_type != "io_parallel":
-        reasons.append(product.io_type)
-    if product.convolution or product.positions > 1:
-        reasons.append("a convolution")
+    measured = target.laws.measured
+    window = product.convolution and product.io_type == "io_stream"
+    if not (window and "convolution in a stream" in measured.structures):
+        if product.io_type != "io_parallel":
+            reasons.append(product.io_type)
+        if product.convolution or product.positions > 1:
+            reasons.append("a convolution")
     if product.by_adders:
         reasons.append("distributed arithmetic")
-    if product.strategy == "resource_unrolled" and product.time_multiplexed:
-        reasons.append("ResourceUnrolled")
-    if product.time_multiplexed and product.reuse_factor < OUTPUTS_SHARED[0] * product.n_in:
-        reasons.append("a multiplier that serves less than two outputs")
-    if product.by_constants and 1 < product.reuse_factor < LARGE_REUSE:
-        reasons.append(f"a reuse factor from 2 to {LARGE_REUSE - 1} with Latency")
+    if product.time_multiplexed:
+        reasons += _list_unmeasured_loops(product, target, window)
+    elif product.by_constants:
+        low, high = measured.reuse
+        if product.reuse_factor > 1 and product.reuse_factor < low:
+            reasons.append(f"a reuse factor from 2 to {low - 1} with Latency")
+        elif product.reuse_factor > 1 and low > high:
+            reasons.append("a reuse factor above 1 with Latency")
+        if product.strategy != "latency" and "resource at 1" not in measured.structures:
+            reasons.append("Resource with a reuse factor of 1")
     return reasons
 
 
-def _list_unmeasured_ranges(product: Product) -> list[str]:
+def _list_unmeasured_loops(product: Product, target: Target, window: bool) -> list[str]:
     reasons = []
-    if product.input_width != WIDTH or product.accumulator_width != WIDTH:
-        reasons.append(f"inputs or sums of other than {WIDTH} bits")
-    if not WEIGHT_WIDTHS[0] <= product.weight_width <= WEIGHT_WIDTHS[1]:
-        reasons.append(f"weights outside {WEIGHT_WIDTHS[0]} to {WEIGHT_WIDTHS[1]} bits")
+    if "time-multiplexed" not in target.laws.measured.structures:
+        reasons.append("time-multiplexed layers")
+    if product.strategy == "resource_unrolled":
+        reasons.append("ResourceUnrolled")
+    if product.reuse_factor < OUTPUTS_SHARED[0] * product.n_in and not window:
+        reasons.append("a multiplier that serves less than two outputs")
+    return reasons
+
+
+def _list_unmeasured_ranges(product: Product, target: Target) -> list[str]:
+    reasons = []
+    measured = target.laws.measured
+    for name, width, (low, high) in (
+        ("inputs", product.input_width, measured.input_widths),
+        ("sums", product.accumulator_width, measured.sum_widths),
+        ("weights", product.weight_width, measured.weight_widths),
+    ):
+        if not low <= width <= high:
+            known = f"{low} to {high}" if low < high else f"{low}"
+            reasons.append(f"{name} of other than {known} bits")
     sizes = (product.n_in, product.n_out)
-    if min(sizes) < SIZES[0] or max(sizes) > SIZES[1]:
-        reasons.append(f"inputs or outputs outside {SIZES[0]} to {SIZES[1]}")
+    low, high = measured.sizes
+    if min(sizes) < low or max(sizes) > high:
+        reasons.append(f"inputs or outputs outside {low} to {high}")
     if product.time_multiplexed:
         if product.reuse_factor > OUTPUTS_SHARED[1] * product.n_in:
             reasons.append(f"a multiplier that serves more than {OUTPUTS_SHARED[1]} outputs")
-    elif product.size > CONSTANTS_UP_TO:
-        reasons.append(f"more than {CONSTANTS_UP_TO} weights as constants")
+    elif product.size > measured.constants_up_to:
+        reasons.append(f"more than {measured.constants_up_to} weights as constants")
     return reasons

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from fabricfit.checks import whole_number
 from fabricfit.description.strategies import SHARED_MULTIPLIERS, canonical_strategy, check_io_type
 from fabricfit.errors import InvalidInputError, InvalidTypeError
 
-__all__ = ["Product", "Work", "as_integers", "csd_digits"]
+__all__ = ["WIDE_PRODUCT", "Product", "Work", "as_integers", "csd_digits"]
 
 _FREE_DIGITS = 2
 """A constant of up to this number of signed digits is a shift or one addition, and needs no multiplier."""
@@ -19,6 +19,11 @@ _FREE_DIGITS = 2
 _FREE_BITS = 4
 """A constant of up to this bit width, the sign of a negative one included, is multiplied in LUTs: seen in
 Vivado HLS, where +11 and +13 use no DSP, and -11, -13 and 19 do."""
+
+
+WIDE_PRODUCT = 20
+"""Bits of a hard constant and its input, added up, from which Vitis HLS binds their product to a DSP: the
+threshold of 14 to 24 that fits the most of 24 layers, 21, sharply."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,9 @@ class Product:
     packed_input
         Whether the inputs arrive as one wide word, as those of an ``io_parallel`` model do; a layer
         behind another one finds them in registers.
+    pixels
+        Pixels of a convolution's input for one sample, its padding included, which it goes over one by one
+        in a stream; 0 where they are not known.
 
     Raises
     ------
@@ -68,11 +76,12 @@ class Product:
     positions: int = 1
     convolution: bool = False
     packed_input: bool = True
+    pixels: int = 0
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
             if isinstance(value, int) and not isinstance(value, bool):
-                whole_number(name, value)
+                whole_number(name, value, least=0 if name == "pixels" else 1)
         check_io_type(self.io_type)
         object.__setattr__(self, "strategy", canonical_strategy(self.strategy))
 
@@ -134,6 +143,15 @@ class Work:
     adders: int
     digits: int
     small: int = 0
+    wide: int = field(default=-1, compare=False)
+    hard_digits: int = field(default=-1, compare=False)
+    longest: int = field(default=-1, compare=False)
+    span: int = field(default=-1, compare=False)
+
+    @property
+    def hard(self) -> int:
+        """Distinct weights of more than two signed digits, summed over the inputs."""
+        return self.constants + self.small
 
     @classmethod
     def of(cls, product: Product, kernel: Any) -> Work:
@@ -172,6 +190,8 @@ class Work:
         digits = csd_digits(sizes)
         wide = (sizes - (rows & 1)) >> (_FREE_BITS - (rows & 1)) > 0
         hard = first & (digits > _FREE_DIGITS)
+        any_bit = int(np.bitwise_or.reduce(sizes, axis=None)) if sizes.size else 0
+        bits = np.frexp(sizes.astype(np.float64))[1] + 1
         return cls(
             multipliers=int(np.count_nonzero(runs)),
             nonzeros=int(np.count_nonzero(matrix)),
@@ -179,6 +199,10 @@ class Work:
             adders=int(np.count_nonzero(first & (digits == _FREE_DIGITS))),
             digits=int(digits.sum()),
             small=int(np.count_nonzero(hard & ~wide)),
+            wide=int(np.count_nonzero(hard & (bits + product.input_width >= WIDE_PRODUCT))),
+            hard_digits=int(digits[hard].sum()),
+            longest=int(np.count_nonzero(matrix, axis=0).max(initial=0)),
+            span=any_bit.bit_length() - ((any_bit & -any_bit).bit_length() - 1) if any_bit else 0,
         )
 
     @classmethod
@@ -192,6 +216,11 @@ class Work:
         hard = 2 * int(np.count_nonzero(digits > _FREE_DIGITS))
         easy = 2 * int(np.count_nonzero(digits == _FREE_DIGITS))
         constants = min(hard, product.n_out)
+        least = max(WIDE_PRODUCT - product.input_width - 1, 0)
+        wide = min(
+            2 * int(np.count_nonzero((digits > _FREE_DIGITS) & (values >= 2 ** max(least - 1, 0)))),
+            constants,
+        )
         mean = float(digits.mean()) if digits.size else 1.0
         return cls(
             multipliers=product.multipliers,
@@ -199,6 +228,8 @@ class Work:
             constants=product.n_in * constants,
             adders=product.n_in * min(easy, product.n_out - constants),
             digits=round(product.size * mean),
+            wide=product.n_in * wide,
+            longest=product.n_in,
         )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from fabricfit.description.attributes import LayerAttributes
 from fabricfit.errors import InvalidInputError, unknown_name
@@ -23,8 +24,9 @@ __all__ = [
     "resource_names",
 ]
 
-ProductLaw = Callable[[Product, Work, str], Estimate]
-"""Usage of a matrix product, of the work that its weights leave to do, on a family of FPGAs."""
+ProductLaw = Callable[[Product, Work, Any], Estimate]
+"""Usage of a matrix product, of the work that its weights leave to do, built for a
+:class:`~fabricfit.hardware.Target`."""
 
 LayerLaw = Callable[[LayerAttributes], Estimate]
 """Usage of a layer beside its matrix product: its activation, or the layer itself if it has no kernel."""

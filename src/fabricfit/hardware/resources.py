@@ -8,7 +8,6 @@ from fabricfit.hardware.bram import product_memory
 from fabricfit.hardware.calibration import elsewhere
 from fabricfit.hardware.dsp import product_dsp
 from fabricfit.hardware.estimates import NOTE_BREAK, Estimate, joined_notes, total
-from fabricfit.hardware.families import DEFAULT_FAMILY
 from fabricfit.hardware.luts_and_ffs import product_ff, product_lut
 from fabricfit.hardware.product import Product, Work
 from fabricfit.hardware.resource_records import (
@@ -18,16 +17,17 @@ from fabricfit.hardware.resource_records import (
     resource_kinds,
     resource_names,
 )
+from fabricfit.hardware.targets import DEFAULT_TARGET, Target, TargetLike, find_target
 
 __all__ = ["RESOURCES", "Resources", "product_resources"]
 
 
-def _estimate_lut(product: Product, work: Work, family: str) -> Estimate:
-    return elsewhere(product_lut(product, work), family)
+def _estimate_lut(product: Product, work: Work, target: Target) -> Estimate:
+    return elsewhere(product_lut(product, work, target), target)
 
 
-def _estimate_ff(product: Product, work: Work, family: str) -> Estimate:
-    return elsewhere(product_ff(product, work), family)
+def _estimate_ff(product: Product, work: Work, target: Target) -> Estimate:
+    return elsewhere(product_ff(product, work, target), target)
 
 
 _TABLE = (
@@ -114,7 +114,9 @@ class Resources(Mapping[str, Estimate]):
         return f"Resources({inside})"
 
 
-def product_resources(product: Product, work: Work, family: str = DEFAULT_FAMILY) -> Resources:
+def product_resources(
+    product: Product, work: Work, target: TargetLike = DEFAULT_TARGET
+) -> Resources:
     """Estimate the usage of a layer's matrix product.
 
     Parameters
@@ -123,13 +125,14 @@ def product_resources(product: Product, work: Work, family: str = DEFAULT_FAMILY
         The product as hls4ml builds it.
     work
         What its weights leave it to do: :meth:`Work.of` a kernel, or :meth:`Work.full`.
-    family
-        A name of :func:`fabricfit.hardware.families`. LUTs and flip-flops were measured on one only; for
-        others they have wider error bars.
+    target
+        What it is built for and with, or a name of :func:`fabricfit.hardware.families`; where that was not
+        measured, error bars are wider.
     """
+    chosen = find_target(target)
     laws = {kind.name: kind.law for kind in resource_kinds()}
     return Resources(
-        **{n: law(product, work, family) for n, law in laws.items() if law is not None}
+        **{n: law(product, work, chosen) for n, law in laws.items() if law is not None}
     )
 
 

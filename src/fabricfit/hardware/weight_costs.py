@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from fabricfit.hardware.constants import lut_of_constants
 from fabricfit.hardware.dsp import product_dsp
-from fabricfit.hardware.families import DEFAULT_FAMILY
-from fabricfit.hardware.luts_and_ffs import lut_of_constants, product_ff
+from fabricfit.hardware.luts_and_ffs import product_ff
 from fabricfit.hardware.product import Product, Work
 from fabricfit.hardware.resource_records import ProductLaw, resource_kinds
 from fabricfit.hardware.resources import RESOURCES
+from fabricfit.hardware.targets import DEFAULT_TARGET, Target, TargetLike, find_target
 
 __all__ = ["EASY_SHARE", "WeightCosts", "weight_costs"]
 
@@ -37,7 +38,7 @@ class WeightCosts:
     distinct: Mapping[str, float]
 
 
-def weight_costs(product: Product, family: str = DEFAULT_FAMILY) -> WeightCosts:
+def weight_costs(product: Product, target: TargetLike = DEFAULT_TARGET) -> WeightCosts:
     """Divide the estimate of a layer of constants among its weights.
 
     Resources that are not built in are divided by the differences that their law makes.
@@ -46,24 +47,25 @@ def weight_costs(product: Product, family: str = DEFAULT_FAMILY) -> WeightCosts:
     ----------
     product
         A product that is not time-multiplexed.
-    family
+    target
         As for :func:`fabricfit.hardware.resources.product_resources`.
     """
-    costs = _cost_built_in(product, family)
+    chosen = find_target(target)
+    costs = _cost_built_in(product, chosen)
     for kind in resource_kinds():
         if kind.name not in RESOURCES and kind.law is not None:
-            costs = _add_resource(costs, kind.name, kind.law, product, family)
+            costs = _add_resource(costs, kind.name, kind.law, product, chosen)
     return costs
 
 
 def _add_resource(
-    costs: WeightCosts, name: str, law: ProductLaw, product: Product, family: str
+    costs: WeightCosts, name: str, law: ProductLaw, product: Product, target: Target
 ) -> WeightCosts:
     """Add a resource by the differences that its law makes between layers of equal weights."""
-    empty = law(product, Work(0, 0, 0, 0, 0), family).value
+    empty = law(product, Work(0, 0, 0, 0, 0), target).value
 
     def per_weight(work: Work) -> float:
-        return max(law(product, work, family).value - empty, 0.0) / product.size
+        return max(law(product, work, target).value - empty, 0.0) / product.size
 
     size = product.size
     settled = {
@@ -80,16 +82,19 @@ def _add_resource(
     )
 
 
-def _cost_built_in(product: Product, family: str) -> WeightCosts:
-    parts, full = lut_of_constants(product), Work.full(product)
+def _cost_built_in(product: Product, target: Target) -> WeightCosts:
+    parts, full = lut_of_constants(product, target), Work.full(product)
     digits = full.digits / product.size
-    ff_weight, ff_constant = _count_registers(product, full)
+    ff_weight, ff_constant = _count_registers(product, full, target)
     most = product.weight_width // 2 + 1
     if product.by_adders:
         settled = {n: {"lut": n * parts.per_digit, "ff": ff_weight} for n in range(1, most + 1)}
         return WeightCosts(settled, {"lut": digits * parts.per_digit, "ff": ff_weight}, {})
     weight = {"lut": parts.per_nonzero, "ff": ff_weight}
-    dsp = product_dsp(product, replace(full, constants=product.size), family).value / product.size
+    dsp = (
+        product_dsp(product, replace(full, constants=product.size, wide=-1), target).value
+        / product.size
+    )
 
     def multiple(further: float) -> float:
         return parts.per_nonzero + parts.per_adder + further * parts.per_digit
@@ -103,10 +108,10 @@ def _cost_built_in(product: Product, family: str) -> WeightCosts:
     return WeightCosts(settled, weight, {"lut": beside, "ff": ff_constant})
 
 
-def _count_registers(product: Product, full: Work) -> tuple[float, float]:
+def _count_registers(product: Product, full: Work, target: Target) -> tuple[float, float]:
     """Return the flip-flops that go with a weight and with a multiplier, on average over a full layer."""
     sums = replace(full, constants=0, adders=0)
-    nothing = product_ff(product, Work(0, 0, 0, 0, 0)).value
-    weights = product_ff(product, sums).value - nothing
-    rest = product_ff(product, full).value - nothing - weights
+    nothing = product_ff(product, Work(0, 0, 0, 0, 0), target).value
+    weights = product_ff(product, sums, target).value - nothing
+    rest = product_ff(product, full, target).value - nothing - weights
     return max(weights, 0) / product.size, max(rest, 0) / max(full.constants, 1)
