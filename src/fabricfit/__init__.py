@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from fabricfit.choices.ranking import register_criterion
     from fabricfit.description.structures import SUPPORTED_STRUCTURES
     from fabricfit.errors import FabricFitError
-    from fabricfit.firmware import verify
+    from fabricfit.firmware import to_rtl, verify
     from fabricfit.hardware.budget import Budget
     from fabricfit.keras import optimize_keras_model_for_hls4ml, optimize_model
     from fabricfit.layers import LayerFamily, register_layer
@@ -52,6 +52,7 @@ _HOMES = {
     "register_criterion": "fabricfit.choices.ranking",
     "register_layer": "fabricfit.layers",
     "sweep": "fabricfit.optimization.sweep",
+    "to_rtl": "fabricfit.firmware",
     "verify": "fabricfit.firmware",
 }
 
@@ -75,6 +76,7 @@ __all__ = [
     "register_criterion",
     "register_layer",
     "sweep",
+    "to_rtl",
     "verify",
 ]
 

@@ -22,6 +22,7 @@ __all__ = [
     "InvalidTypeError",
     "MissingExtraError",
     "RunDirectoryError",
+    "TimeLimitError",
     "ask_for_nearest",
     "require",
     "unknown_name",
@@ -51,6 +52,10 @@ class MissingExtraError(FabricFitError, ImportError):
 
 class RunDirectoryError(FabricFitError, OSError):
     """A directory that a run cannot, or must not, write to."""
+
+
+class TimeLimitError(FabricFitError, TimeoutError):
+    """A tool that took longer than it was allowed to."""
 
 
 def unknown_name(argument: str, received: object, known: Iterable[str]) -> InvalidInputError:

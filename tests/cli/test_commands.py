@@ -97,6 +97,27 @@ def test_the_generated_code_is_verified(job, done, command):
     assert code == 0 and "ok" in out
 
 
+def test_a_network_is_written_as_verilog(job, done, command, tmp_path):
+    pytest.importorskip("hls4ml")
+    pytest.importorskip("alkaid", exc_type=ImportError)
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("the converter is the same on all backends, and is tried on one")
+    words = (
+        "rtl",
+        done / "model.keras",
+        tmp_path / "verilog",
+        "--hls-config",
+        done / "hls_config.json",
+    )
+    code, out, err = command(*words, "--register-every", 0, "--json")
+    assert code == 0, err
+    assert json.loads(out)["latency"] == 2
+    assert "module network" in (tmp_path / "verilog" / "network.v").read_text()
+    (tmp_path / "verilog" / "notes.txt").write_text("mine")
+    code, _, err = command(*words)
+    assert code == 2 and "notes.txt" in err
+
+
 def test_a_model_is_reduced(job, command, tmp_path):
     model = keras.saving.load_model(job.model)
     kernel, bias = model.get_layer("fc").get_weights()

@@ -85,11 +85,14 @@ def test_there_are_pages():
     assert ROOT / "README.md" in EVERYWHERE
     guides = {page.name for page in PAGES if page.parent.name == "howto"}
     assert guides == {
+        "backends.md",
         "board.md",
         "layer.md",
         "migrate.md",
         "objective.md",
+        "reports.md",
         "resume.md",
+        "rtl.md",
         "tasks.md",
         "trained-precision.md",
     }

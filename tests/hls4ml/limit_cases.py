@@ -37,6 +37,8 @@ class Example:
         compile or run.
     words
         Samples are numbers of words, so many.
+    backend
+        hls4ml's backend.
     """
 
     limit: str
@@ -47,11 +49,13 @@ class Example:
     auto: bool = False
     stops: bool = True
     words: int = 0
+    backend: str = "Vitis"
 
     @property
     def id(self) -> str:
         """What the example is called."""
         kinds = [type(layer).__name__ for layer in self.model().layers[-2:]]
+        kinds += [str(dict(self.settings)["Strategy"])] if self.backend != "Vitis" else []
         return f"{self.limit}-{'-'.join(kinds)}-{self.io_type}"
 
     def model(self) -> keras.Model:
@@ -91,7 +95,8 @@ class Example:
                 model, granularity="name", backend="Vitis", default_precision="fixed<24,8>"
             )
             return {**config, "IOType": self.io_type}
-        return {"Model": section | dict(self.settings), "IOType": self.io_type}
+        layers = {"Model": section | dict(self.settings), "IOType": self.io_type}
+        return layers | {"Backend": self.backend}
 
 
 def _nested(x: Any) -> Any:
@@ -109,6 +114,14 @@ _SEQUENCE, _IMAGE = (5, 4), (7, 6, 4)
 _RESOURCE = (("Strategy", "Resource"), ("ReuseFactor", 4))
 
 STOPPING = [
+    Example(
+        "accelerator strategy", (6,), lambda x: L.Dense(4)(x), backend="VivadoAccelerator",
+        settings=(("Strategy", "ResourceUnrolled"), ("ReuseFactor", 2)),
+    ),
+    Example(
+        "accelerator strategy", (6,), lambda x: L.Dense(4)(x), backend="VivadoAccelerator",
+        settings=(("Strategy", "distributed_arithmetic"),),
+    ),
     Example("no converter", (4, 4, 4, 2), lambda x: L.Conv3D(2, 2)(x)),
     Example("no converter", _SEQUENCE, lambda x: L.Conv1DTranspose(2, 3)(x)),
     Example("no converter", (6,), lambda x: L.Lambda(lambda z: 2 * z)(x)),

@@ -43,8 +43,9 @@ def found_in(model, config):
 def converted(example, model, folder):
     config = example.config(model)
     io_type = config.pop("IOType")
+    config.pop("Backend", None)
     return convert(
-        model, config, folder, CapturedOutput(), backend="Vitis", io_type=io_type, part=None
+        model, config, folder, CapturedOutput(), backend=example.backend, io_type=io_type, part=None
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 
 import keras
 import numpy as np
@@ -132,6 +133,17 @@ def test_formats_are_reported(tight):
     read = fabricfit.reporting.read_run(tight.directory).report
     assert read.formats == tight.report.formats
     assert "Number formats" in tight.write_report().read_text()
+
+
+def test_a_network_of_trained_precision_is_written_as_verilog(tight, data, tmp_path):
+    pytest.importorskip("alkaid", exc_type=ImportError)
+    design = tight.to_rtl(tmp_path / "verilog")
+    assert (design.folder / "network.v").is_file()
+    assert design.lut == pytest.approx(tight.report.resources_after[0], rel=0.25)
+    if shutil.which("iverilog") and shutil.which("yosys"):
+        found = tight.verify(data[1][0], samples=100, compile=False, rtl=True)
+        assert found.rtl.agrees and found.rtl.within_estimate, str(found)
+        assert "As Verilog" in tight.write_report().read_text()
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import shutil
@@ -58,8 +59,8 @@ def test_a_page_holds_all_that_there_is_to_know(result):
     finished = read_run(result.directory)
     page = render_page(finished)
     for part in (
-        "tagger-&gt;co for", "fits the budget", "fc-&gt;1", "before → after", "hls4ml configuration",
-        "LayerName", "How to repeat the run", str(result.directory), "All settings",
+        "tagger-&gt;co for", "may fit the budget", "How it was counted", "fc-&gt;1", "before → after",
+        "hls4ml configuration", "LayerName", "How to repeat the run", str(result.directory), "All settings",
         f"{result.report.resources_after[0]:,.0f}", f"{result.report.metric_after:.4g}",
     ):  # fmt: skip
         assert part in page, part
@@ -83,6 +84,19 @@ def test_the_outcome_of_verification_is_told(result):
     found = result.verify(compile=False)
     page = render_page(read_run(result.directory))
     assert "not verified yet" not in page and str(found).splitlines()[0] in page
+
+
+def test_the_verilog_of_a_network_is_told_with_its_synthesis(result):
+    finished = read_run(result.directory)
+    design = {"latency": 7, "lut": 1_234, "lut_bars": [1_012, 1_382], "flip_flops": 900}
+    cells = {"lut": 1_301, "ff": 888, "dsp": 0}
+    rtl = {"design": design, "samples": 500, "agrees": True, "cells": cells, "tool": "Yosys 0.23"}
+    told = {"passed": True, "text": "as it was", "rtl": rtl}
+    page = render_page(dataclasses.replace(finished, verification=told))
+    for part in ("As Verilog", "every word agrees", "1,012 to 1,382", "1,301", "Yosys 0.23"):
+        assert part in page, part
+    rtl["cells"] = None  # no synthesis tool
+    assert "1,012" not in render_page(dataclasses.replace(finished, verification=told))
 
 
 def test_the_former_name_of_a_finished_run_is_deprecated():

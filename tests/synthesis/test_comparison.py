@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from fabricfit.hardware import RESOURCES, Estimate, Resources
 from fabricfit.hls4ml.estimation import LayerEstimate, ModelEstimate
 from fabricfit.synthesis.comparison import Compared, compare
-from fabricfit.synthesis.reports import SynthesisReport
+from fabricfit.synthesis.reports import ModuleReport, SynthesisReport
 
 REPORT = SynthesisReport(
     tool="Vitis HLS 2023.2",
@@ -51,6 +51,16 @@ def test_each_resource_with_its_error_bar(estimate):
     assert (compared["uram"].ratio, compared["uram"].inside) == (None, True)
 
 
+def test_of_an_accelerator_the_network_counts(estimate):
+    used = {"dsp": 200.0, "bram18": 3.0, "lut": 20000.0, "ff": 7013.0}
+    inside = ModuleReport("jets", resources=used, interval=(4, 4), latency=(15, 15))
+    wrapped = replace(REPORT, top="jets_axi", rows=(inside,))
+    compared = compare(wrapped, estimate)
+    assert compared.inside
+    assert compared.latency.reported == 15
+    assert compare(replace(wrapped, rows=()), estimate).latency.reported == 19
+
+
 def test_of_ranges_of_cycles_the_longest_counts(estimate):
     comparison = compare(REPORT, estimate)
     assert (comparison.interval.reported, comparison.interval.inside) == (4, True)
@@ -64,7 +74,8 @@ def test_what_is_not_reported_is_not_judged(estimate):
     assert comparison.interval == Compared("interval", None, estimate.interval)
     assert comparison.latency.inside is comparison.latency.ratio is None
     assert not comparison.inside  # the DSPs
-    fewer = {"dsp": 200.0, "ff": 7013.0, "bram18": 3.0}
+    fewer = {"dsp": 200.0, "ff": 5013.0, "bram18": 3.0, "lut": 10000.0}
+    assert not compare(replace(REPORT, resources=REPORT.resources | fewer), estimate).inside
     assert compare(replace(logic, resources=REPORT.resources | fewer), estimate).inside
 
 

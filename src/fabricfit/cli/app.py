@@ -100,8 +100,8 @@ def _set_up_logging(
 
 
 for _command in (
-    models.estimate, runs.optimize, runs.resume, runs.report, models.verify, models.reduce,
-    catalogue.devices, catalogue.schema,
+    models.estimate, runs.optimize, runs.resume, runs.report, models.verify, models.rtl,
+    models.reduce, catalogue.devices, catalogue.schema,
 ):  # fmt: skip
     app.command()(_command)
 app.command(

@@ -85,6 +85,19 @@ class BudgetConfig(_Amounts):
     )
     relative: dict[_AmountName, Fraction] | None = None
     family: str | None = None
+    clock_ns: Annotated[float, Field(gt=0)] | None = Field(
+        default=None, description="Clock period in nanoseconds."
+    )
+    tool: str | None = Field(default=None, description="HLS compiler, such as 'Vitis HLS 2024.1'.")
+    binding: Literal["auto", "dsp", "fabric"] | None = Field(
+        default=None, description="What products are built from."
+    )
+    stage: Literal["hls", "logic synthesis"] | None = Field(
+        default=None, description="Whose LUTs and flip-flops are meant."
+    )
+    margin: Annotated[float, Field(ge=0, le=1)] = Field(
+        default=0.0, description="Part of the error bar that must fit, 1 for its upper end."
+    )
 
     @model_validator(mode="after")
     def _require_one_form(self) -> BudgetConfig:

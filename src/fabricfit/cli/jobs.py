@@ -42,13 +42,19 @@ _OBJECTIVES: dict[str | None, Any] = {
 
 def budget_of(config: BudgetConfig) -> Budget:
     """Return the budget that a section describes."""
+    built: dict[str, Any] = {
+        name: value
+        for name in ("clock_ns", "tool", "binding", "stage")
+        if (value := getattr(config, name)) is not None
+    }
     if config.device is not None:
-        return Budget.device(config.device, config.fraction)
-    family = config.family or DEFAULT_FAMILY
-    if config.relative:
-        return Budget.relative(family=family, **config.relative)
-    amounts = {name: getattr(config, name, None) for name in amount_names()}
-    return Budget(**amounts, family=family)
+        found = Budget.device(config.device, config.fraction, **built)
+    elif config.relative:
+        found = Budget.relative(family=config.family or DEFAULT_FAMILY, **config.relative)
+    else:
+        amounts: dict[str, Any] = {name: getattr(config, name, None) for name in amount_names()}
+        found = Budget(family=config.family or DEFAULT_FAMILY, **built, **amounts)
+    return found.with_margin(config.margin)
 
 
 def optimize(

@@ -1,10 +1,12 @@
-"""Commands about one model: ``estimate``, ``verify`` and ``reduce``.
+"""Commands about one model: ``estimate``, ``verify``, ``rtl`` and ``reduce``.
 
 Each imports its parts when it runs, so that ``--help`` answers at once.
 """
 
 from __future__ import annotations
 
+import logging
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +15,7 @@ import typer
 from fabricfit.cli.options import AsJson, HlsConfig, ModelFile, Plugins
 from fabricfit.cli.output import VERIFICATION_CODES, check_new_file, print_json, print_text
 
-__all__ = ["estimate", "reduce", "verify"]
+__all__ = ["estimate", "reduce", "rtl", "verify"]
 
 
 def estimate(
@@ -23,6 +25,14 @@ def estimate(
         str | None, typer.Option(help="Compare with the resources of this board or part.")
     ] = None,
     fraction: Annotated[float, typer.Option(help="Fraction of the device that may be used.")] = 1.0,
+    part: Annotated[str | None, typer.Option(help="The part, instead of the device's.")] = None,
+    clock: Annotated[float | None, typer.Option(help="Clock period in nanoseconds.")] = None,
+    tool: Annotated[
+        str | None, typer.Option(help="HLS compiler, such as 'Vitis HLS 2024.1'.")
+    ] = None,
+    binding: Annotated[
+        str | None, typer.Option(help="What products are built from: auto, dsp or fabric.")
+    ] = None,
     plugin: Plugins = None,
     as_json: AsJson = False,
 ) -> int:
@@ -35,7 +45,15 @@ def estimate(
     import_plugins(plugin or ())
     config = read_hls4ml(None if hls_config is None else str(hls_config))
     budget = None if device is None else Budget.device(device, fraction)
-    found = fabricfit.estimate(load_model(str(model)), config, budget=budget)
+    found = fabricfit.estimate(
+        load_model(str(model)),
+        config,
+        budget=budget,
+        part=part,
+        clock_ns=clock,
+        tool=tool,
+        binding=binding,
+    )
     if as_json:
         print_json(found.to_dict())
     else:
@@ -53,9 +71,15 @@ def verify(
     metric: Annotated[
         str | None, typer.Option(help="Metric of the design, on all samples of --data.")
     ] = None,
-    backend: Annotated[str, typer.Option(help="hls4ml's backend.")] = "Vitis",
+    backend: Annotated[
+        str | None, typer.Option(help="hls4ml's backend; the configuration's by default.")
+    ] = None,
     counts_only: Annotated[
         bool, typer.Option("--counts-only", help="Count multipliers, but do not compile and run.")
+    ] = False,
+    rtl: Annotated[
+        bool,
+        typer.Option("--rtl", help="Simulate and synthesize its own Verilog too, with open tools."),
     ] = False,
     plugin: Plugins = None,
     as_json: AsJson = False,
@@ -68,21 +92,52 @@ def verify(
     import_plugins(plugin or ())
     config = read_hls4ml(None if hls_config is None else str(hls_config))
     X, y = (None, None) if data is None else load_data(DataConfig(source=data))[1][:2]
-    found = fabricfit.verify(
-        load_model(str(model)),
-        config,
-        X,
-        y=y,
-        metric=metric,
-        backend=backend,
-        samples=samples,
-        compile=not counts_only,
-    )
+    with _tell_of_steps(rtl):
+        found = fabricfit.verify(
+            load_model(str(model)),
+            config,
+            X,
+            y=y,
+            metric=metric,
+            backend=backend,
+            samples=samples,
+            compile=not counts_only,
+            rtl=rtl,
+        )
     if as_json:
         print_json({**found.to_dict(), "text": str(found)})
     else:
         print_text(str(found))
     return VERIFICATION_CODES[found.outcome]
+
+
+def rtl(
+    model: ModelFile,
+    folder: Annotated[Path, typer.Argument(help="The folder to write to, empty or new.")],
+    hls_config: HlsConfig = None,
+    name: Annotated[str, typer.Option(help="Name of the module.")] = "network",
+    register_every: Annotated[
+        int, typer.Option(help="Additions in a row between registers; 0 for none but at the ends.")
+    ] = 5,
+    plugin: Plugins = None,
+    as_json: AsJson = False,
+) -> int:
+    """Write a whole network as synthesizable Verilog, where its products are constants."""
+    import fabricfit
+    from fabricfit.cli.configuration import read_hls4ml
+    from fabricfit.cli.inputs import import_plugins, load_model
+
+    import_plugins(plugin or ())
+    config = read_hls4ml(None if hls_config is None else str(hls_config))
+    with _tell_of_steps(True):
+        found = fabricfit.to_rtl(
+            load_model(str(model)), config, folder, name=name, register_every=register_every or None
+        )
+    if as_json:
+        print_json({**found.to_dict(), "folder": str(found.folder)})
+    else:
+        print_text(str(found))
+    return 0
 
 
 def reduce(
@@ -114,3 +169,10 @@ def reduce(
             f"{whole.count_params():,} -> {smaller.count_params():,} parameters, in {output}"
         )
     return 0
+
+
+def _tell_of_steps(wanted: bool) -> AbstractContextManager[None]:
+    """Show what a command is at that takes long, on the standard error stream."""
+    from fabricfit.run.progress import show_messages
+
+    return show_messages(logging.getLogger("fabricfit")) if wanted else nullcontext()

@@ -139,6 +139,7 @@ def _report_result(result: Any, verify: bool, as_json: bool) -> int:
             "directory": str(result.directory),
             "report": report.to_dict(),
             "fits": report.fits,
+            "verdict": str(report.verdict),
         }
         if proof is not None:
             found["verification"] = {**proof.to_dict(), "text": str(proof)}

@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from fabricfit.checks import whole_number
+from fabricfit.description.built_layer import hls4mlAttributes
 from fabricfit.description.elementwise import ElementwiseWork
 from fabricfit.description.grouping import Grouping, as_structure
 from fabricfit.description.layout import Layout, standard_layout
-from fabricfit.description.precision import Precision, parse_precision
-from fabricfit.description.strategies import canonical_strategy, check_io_type
+from fabricfit.description.precision import Precision
 from fabricfit.description.structures import SUPPORTED_STRUCTURES
 from fabricfit.errors import InvalidInputError
 
@@ -23,61 +22,6 @@ __all__ = ["LayerAttributes", "OptimizationAttributes", "hls4mlAttributes"]
 
 _HLS4ML = "hls4ml_attributes"
 """The historical key of :attr:`LayerAttributes.args`."""
-
-
-@dataclass(frozen=True)
-class hls4mlAttributes:  # noqa: N801 - the historical public name
-    """What an hls4ml configuration says of one layer.
-
-    Parameters
-    ----------
-    n_in, n_out
-        Rows and columns of the layer's matrix product; for a convolution kernel height × width ×
-        channels, and filters.
-    io_type
-        ``'io_parallel'`` or ``'io_stream'``.
-    strategy
-        ``'Latency'``, ``'Resource'``, ``'ResourceUnrolled'`` or ``'distributed_arithmetic'``, in
-        any case. hls4ml silently builds a layer with Latency for a name that it does not know; here that is
-        an error.
-    weight_precision, output_precision
-        Number formats: a text (``'fixed<16,6>'``) or any object with a ``width`` in bits.
-    reuse_factor
-        Times that one multiplier is used, RF.
-    parallelization_factor
-        Output pixels computed at once, for ``io_parallel`` convolutions.
-    input_precision, accumulator_precision, bias_precision
-        Number formats of the layer's input, its running sum and its bias, if they are known.
-
-    Raises
-    ------
-    InvalidInputError
-        A value is out of its range.
-    """
-
-    n_in: int
-    n_out: int
-    io_type: str
-    strategy: str
-    weight_precision: Precision
-    output_precision: Precision
-    reuse_factor: int
-    parallelization_factor: int = 1
-    input_precision: Precision | None = field(default=None, kw_only=True)
-    accumulator_precision: Precision | None = field(default=None, kw_only=True)
-    bias_precision: Precision | None = field(default=None, kw_only=True)
-
-    def __post_init__(self) -> None:
-        set_ = object.__setattr__
-        for name in ("n_in", "n_out", "reuse_factor", "parallelization_factor"):
-            set_(self, name, whole_number(name, getattr(self, name)))
-        check_io_type(self.io_type)
-        canonical_strategy(self.strategy)
-        set_(self, "weight_precision", parse_precision(self.weight_precision))
-        set_(self, "output_precision", parse_precision(self.output_precision))
-        for name in ("input_precision", "accumulator_precision", "bias_precision"):
-            if getattr(self, name) is not None:
-                set_(self, name, parse_precision(getattr(self, name)))
 
 
 @dataclass
@@ -160,6 +104,10 @@ class LayerAttributes:
         and number formats of its own. hls4ml builds a layer, weights included, for each call.
     node_name
         What hls4ml calls the layer that it builds; empty where that is the layer's own name.
+    received_precision, result_precision
+        Number formats of what it receives and of its results, where a configuration states them.
+    fifos
+        With ``io_stream``: words and bits of each FIFO that its results go through.
     io_type
         How data pass from layer to layer, ``'io_parallel'`` or ``'io_stream'``; empty where it is not known.
     kernel_of
@@ -181,6 +129,9 @@ class LayerAttributes:
         How often the kernel is applied to one sample, where shapes do not tell; see :attr:`positions`.
     known_convolution
         Whether hls4ml builds it as a convolution, where shapes do not tell; see :attr:`is_convolution`.
+    known_window
+        Pixels of the padded input, and rows and pixels of the kernel, where shapes do not tell; see
+        :attr:`window`.
     strategies
         The only strategies with which hls4ml builds it so that pruned weights save something, as
         :data:`~fabricfit.description.strategies.STRATEGIES` spells them; all where it is empty.
@@ -220,6 +171,9 @@ class LayerAttributes:
     elementwise: ElementwiseWork = field(default=ElementwiseWork.FREE, kw_only=True)
     further_calls: tuple[LayerAttributes, ...] = field(default=(), kw_only=True, repr=False)
     node_name: str = field(default="", kw_only=True)
+    received_precision: Precision | None = field(default=None, kw_only=True)
+    result_precision: Precision | None = field(default=None, kw_only=True)
+    fifos: tuple[tuple[int, int], ...] = field(default=(), kw_only=True)
     io_type: str = field(default="", kw_only=True)
     kernel_of: str = field(default="", kw_only=True)
     kernels: tuple[str, ...] = field(default=(), kw_only=True)
@@ -234,6 +188,7 @@ class LayerAttributes:
     inner: bool = field(default=False, kw_only=True)
     known_positions: int | None = field(default=None, kw_only=True)
     known_convolution: bool | None = field(default=None, kw_only=True)
+    known_window: tuple[int, int, int] | None = field(default=None, kw_only=True)
     strategies: tuple[str, ...] = field(default=(), kw_only=True)
     multiplies_inner: bool = field(default=False, kw_only=True)
     builds_graph: bool = field(default=True, kw_only=True)
@@ -333,6 +288,25 @@ class LayerAttributes:
             return math.prod(known[1:])
         return max(math.prod(known) // units, 1)
 
+    @property
+    def window(self) -> tuple[int, int, int]:
+        """Pixels of a convolution's padded input, rows and pixels of its kernel; all 1 of other layers."""
+        if self.known_window is not None:
+            return self.known_window
+        received, made = (
+            [int(n or 1) for n in shape] for shape in (self.input_shape, self.output_shape)
+        )
+        if not self.is_convolution or len(received) < 2 or len(made) != len(received):
+            return 1, 1, 1
+        kernel = [1] * (len(received) - 1)
+        if len(self.weight_shape) == len(received) + 1:  # else a dense layer on several axes
+            kernel = [int(n) for n in self.weight_shape[: len(kernel)]]
+        padded = 1
+        for before, after, size in zip(received, made, kernel, strict=False):
+            stride = max(round(before / after), 1)
+            padded *= max(before, (after - 1) * stride + size)
+        return padded, kernel[0] if len(kernel) > 1 else 1, math.prod(kernel)
+
     def resized(self, rows: int, units: int) -> LayerAttributes:
         """Return what a kernel of fewer rows and units would be described as."""
         columns = self.axes.n_columns // self.axes.n_units * units
@@ -344,6 +318,8 @@ class LayerAttributes:
             layout=None,
             known_positions=self.positions,
             known_convolution=self.is_convolution,
+            known_window=self.window,
+            fifos=tuple((depth, bits * units // self.axes.n_units) for depth, bits in self.fifos),
             consumers={},
             unit_classes=(),
             further_calls=tuple(call.resized(rows, units) for call in self.further_calls),

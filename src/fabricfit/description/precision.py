@@ -56,12 +56,15 @@ class FixedPrecision:
         Whether one of the bits is a sign.
     rounding
         How hardware rounds to it: ``'TRN'``, down, is the default of AMD's and of hls4ml's types.
+    overflow
+        What numbers out of range become: ``'WRAP'`` is the default of these types.
     """
 
     width: int
     integer: int
     signed: bool = True
     rounding: str = field(default="TRN", compare=False)
+    overflow: str = field(default="WRAP", compare=False)
 
     def __post_init__(self) -> None:
         if self.width < 1:
@@ -112,11 +115,11 @@ def parse_precision(text: Any) -> Precision:
     if text.lstrip().lower().startswith("ac_"):
         signed &= not modes or modes[0].lower() not in ("false", "0")
         modes = modes[1:]
-    return FixedPrecision(width, integer, signed, _read_modes(text, modes))
+    return FixedPrecision(width, integer, signed, *_read_modes(text, modes))
 
 
-def _read_modes(text: str, modes: Sequence[str]) -> str:
-    """Return the rounding mode among the last fields of a format, each of which is checked."""
+def _read_modes(text: str, modes: Sequence[str]) -> tuple[str, str]:
+    """Return the modes of rounding and overflow among the last fields of a format, which are checked."""
     if len(modes) > 3 or (len(modes) == 3 and not modes[2].isdecimal()):
         raise InvalidInputError(
             "a precision may have a rounding mode, a saturation mode and a number of saturation bits "
@@ -126,7 +129,8 @@ def _read_modes(text: str, modes: Sequence[str]) -> str:
     for mode, (what, known) in zip(modes, checks, strict=False):
         if _plain_mode(mode) not in known:
             raise unknown_name(f"the {what} of {text!r}", mode, known)
-    return _plain_mode(modes[0]) if modes else "TRN"
+    rounding, overflow, *_ = [*map(_plain_mode, modes[:2]), *("TRN", "WRAP")[len(modes) :], "WRAP"]
+    return rounding, overflow
 
 
 def _plain_mode(mode: str) -> str:

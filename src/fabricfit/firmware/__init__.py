@@ -3,7 +3,7 @@
 :func:`realize` returns the configuration with which hls4ml leaves out what was pruned, and refuses what
 hls4ml would silently build otherwise; :func:`quantize_to_grid` quantizes weights to the hardware grid;
 :func:`verify` counts the multipliers of the generated code and compares its results, bit for bit and with
-Keras.
+Keras; :func:`to_rtl` writes a whole network as Verilog.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from fabricfit.firmware.configuration import Realized, realize
     from fabricfit.firmware.quantization import QuantizationChange, quantize_to_grid
     from fabricfit.firmware.quantized_network import QuantizedNetwork, evaluate
+    from fabricfit.firmware.rtl import to_rtl
+    from fabricfit.firmware.rtl_result import RtlDesign, RtlVerification
     from fabricfit.firmware.verification import verify
     from fabricfit.firmware.verification_result import (
         LayerDifference,
@@ -37,11 +39,14 @@ _HOMES = {
     "QuantizedMetric": "verification_result",
     "QuantizationChange": "quantization",
     "Realized": "configuration",
+    "RtlDesign": "rtl_result",
+    "RtlVerification": "rtl_result",
     "Verification": "verification_result",
     "quantize_to_grid": "quantization",
     "evaluate": "quantized_network",
     "QuantizedNetwork": "quantized_network",
     "realize": "configuration",
+    "to_rtl": "rtl",
     "verify": "verification",
 }
 """Public name -> its module, imported at first use, so that ``import fabricfit`` needs no Keras."""
@@ -57,10 +62,13 @@ __all__ = [
     "QuantizedMetric",
     "QuantizedNetwork",
     "Realized",
+    "RtlDesign",
+    "RtlVerification",
     "Verification",
     "evaluate",
     "quantize_to_grid",
     "realize",
+    "to_rtl",
     "verify",
 ]
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from fabricfit.description.strategies import canonical_strategy
-from fabricfit.firmware.emulation import emulate_network
+from fabricfit.firmware.emulation import FixedTensor, emulate_network
 from fabricfit.firmware.metrics import default_metric, evaluate_outputs
 from fabricfit.firmware.simulation import CapturedOutput, convert
 from fabricfit.hls4ml.config import read_io_type
@@ -75,6 +75,41 @@ class QuantizedNetwork:
         for node in self._converted.get_layers():
             if node.name in exact and node.class_name not in _NEVER_BY_GRAPH:
                 node.set_attr("strategy", _BY_GRAPH)
+
+    @property
+    def graph(self) -> Any:
+        """hls4ml's resolved graph of the network."""
+        return self._converted
+
+    def compute(
+        self, arrays: Sequence[np.ndarray], layers: Sequence[str], without: Sequence[str] = ()
+    ) -> list[FixedTensor]:
+        """Return the results of layers of hls4ml's graph, bit for bit, a tensor for each.
+
+        Parameters
+        ----------
+        arrays
+            An array for each input, samples first.
+        layers
+            The layers.
+        without
+            Layers that are not computed; none that is may need them.
+
+        Raises
+        ------
+        InvalidInputError
+            A layer is not modelled; the message names it.
+        """
+        given = [np.asarray(array, np.float64) for array in arrays]
+        nodes = {node.name: node for node in self._converted.get_layers()}
+        zeros = {
+            name: np.zeros(
+                (len(given[0]), *(int(n) for n in nodes[name].get_output_variable().shape))
+            )
+            for name in without
+        }
+        found = emulate_network(self.network, self._converted, given, zeros).layers
+        return [found[name] for name in layers]
 
     def predict(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Return the outputs, float64 and exact, an array for each.

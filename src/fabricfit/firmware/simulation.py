@@ -92,6 +92,7 @@ def convert(
     io_type: str,
     part: str | None,
     written: bool = True,
+    options: Mapping[str, Any] | None = None,
 ) -> Any:
     """Convert a Keras model, with every layer's results traced, and write the project.
 
@@ -103,6 +104,8 @@ def convert(
         Captures what hls4ml says.
     written
         Whether the project is written; else it is only converted.
+    options
+        Further options of the backend, such as an accelerator's board; they count before ``part``.
 
     Raises
     ------
@@ -113,7 +116,7 @@ def convert(
     """
     with output.capture():
         hls4ml = require("hls4ml", "hls4ml", "What hls4ml builds of a model")
-        options = {} if part is None else {"part": part}
+        further = ({} if part is None else {"part": part}) | dict(options or {})
         try:
             hls_model = hls4ml.converters.convert_from_keras_model(
                 model,
@@ -121,7 +124,7 @@ def convert(
                 backend=backend,
                 io_type=io_type,
                 output_dir=str(output_dir),
-                **options,
+                **further,
             )
             if written:
                 _write_traced(hls_model)
@@ -165,7 +168,10 @@ def compile_project(hls_model: Any, output: CapturedOutput) -> Path:
     before = len(output.printed)
     try:
         with output.capture():
-            return Path(hls_model.config.backend.compile(hls_model)).resolve()
+            library = Path(hls_model.config.backend.compile(hls_model)).resolve()
+            if not library.is_file():  # a script of hls4ml may end well where the compiler failed
+                raise FabricFitError(f"the compiler wrote no library {library.name}")
+            return library
     except Exception as error:
         text = "\n".join(output.printed[before:])[-_TAIL_CHARACTERS:]
         raise FabricFitError(f"{error}. Output of the compiler:\n{text}") from error

@@ -24,8 +24,8 @@ from fabricfit.errors import (
     InvalidInputError,
     InvalidTypeError,
     MissingExtraError,
-    unknown_name,
 )
+from fabricfit.firmware.accelerator import project_options, read_wrapper
 from fabricfit.firmware.comparison import KerasComparison, compare_with_keras
 from fabricfit.firmware.emulation import Emulation, FixedTensor, emulate_network
 from fabricfit.firmware.expected_counts import (
@@ -34,6 +34,9 @@ from fabricfit.firmware.expected_counts import (
     remark_on_counts,
 )
 from fabricfit.firmware.metrics import compare_metric
+from fabricfit.firmware.quantized_network import QuantizedNetwork
+from fabricfit.firmware.rtl import make_design, verify_design
+from fabricfit.firmware.rtl_result import RtlVerification
 from fabricfit.firmware.simulation import (
     CapturedOutput,
     Results,
@@ -49,6 +52,8 @@ from fabricfit.firmware.verification_result import (
     Verification,
 )
 from fabricfit.hardware.devices import family_of_part
+from fabricfit.hardware.families import DEFAULT_FAMILY
+from fabricfit.hls4ml.backends import read_backend, require_emulated
 from fabricfit.hls4ml.config import read_io_type
 from fabricfit.hls4ml.plain import ConfigurationLike
 from fabricfit.network.buildable import list_limits
@@ -58,6 +63,7 @@ from fabricfit.network.estimation import estimate
 from fabricfit.network.reader import Network, as_network
 from fabricfit.samples import inputs_of
 from fabricfit.synthesis.comparison import Comparison, compare
+from fabricfit.synthesis.iverilog import require_simulator
 from fabricfit.synthesis.tools import find_tool, synthesize
 
 __all__ = [
@@ -69,9 +75,6 @@ __all__ = [
     "verify",
 ]
 
-BACKENDS = ("Vitis", "Vivado")
-"""Backends whose arithmetic the emulation follows."""
-
 
 def verify(
     model: Any,
@@ -80,7 +83,7 @@ def verify(
     *,
     y: Any = None,
     metric: Any = None,
-    backend: str = "Vitis",
+    backend: str | None = None,
     io_type: str | None = None,
     part: str | None = None,
     output_dir: str | Path | None = None,
@@ -88,6 +91,7 @@ def verify(
     compile: bool = True,
     expected: Mapping[str, int] | None = None,
     synthesis: bool = False,
+    rtl: bool = False,
 ) -> Verification:
     """Convert a model with hls4ml, count the multipliers of its code, and compare its results.
 
@@ -119,12 +123,15 @@ def verify(
         The metric, as for :class:`fabricfit.OptimizationSettings`. By default the accuracy where targets are
         whole numbers, else the mean squared error.
     backend
-        ``'Vitis'`` or ``'Vivado'``.
+        ``'Vitis'``, ``'Vivado'`` or ``'VivadoAccelerator'``; by default the configuration's ``'Backend'``,
+        else ``'Vitis'``. Of an accelerator the network is verified on what its AXI wrapper passes on to it,
+        and the wrapper's outputs.
     io_type
         ``'io_parallel'`` or ``'io_stream'``; by default the configuration's ``'IOType'``, else
         ``'io_parallel'``.
     part
-        Part number of the FPGA, as hls4ml spells it; the backend's default without it.
+        Part number of the FPGA, as hls4ml spells it; by default the configuration's ``'Part'`` or that of its
+        board, else the backend's default.
     output_dir
         Folder of the project; by default a temporary one that is removed at the end.
     samples
@@ -137,25 +144,37 @@ def verify(
     synthesis
         Whether to run the backend's synthesis too. That needs its tool on PATH, and minutes to hours. Its
         report is compared with the estimate.
+    rtl
+        Whether to write the network as Verilog too (:func:`fabricfit.to_rtl`), simulate it on the
+        same samples with ``iverilog`` and synthesize it with ``yosys``: seconds to minutes.
 
     Raises
     ------
     InvalidTypeError, InvalidInputError
-        The model, X or an option is invalid, or a layer's numbers are too wide to be emulated.
+        The model, X or an option is invalid, a layer's numbers are too wide to be emulated, or, with
+        ``rtl=True``, a layer cannot be written as a circuit of constants.
     MissingExtraError
-        hls4ml or the C++ compiler is not installed.
+        hls4ml or the C++ compiler is not installed; with ``rtl=True``, ``alkaid`` or Icarus Verilog.
     FabricFitError
         hls4ml refuses the model, or the code cannot be compiled or stops while it runs.
     """
     network = as_network(model)
-    _check_options(backend, samples, compile, synthesis)
     hls_config = open_configuration(hls_config, network)
+    backend = require_emulated(backend or read_backend(hls_config).name).name
+    _check_options(backend, samples, compile, synthesis)
+    if rtl:
+        require_simulator()
+    options = project_options(backend, hls_config, part, network.model)
     io_type = _resolve_io_type(hls_config, io_type)
     arrays = _prepare_inputs(network, X, samples)
     if y is not None and X is None:
         raise InvalidInputError("y holds the targets of X. Received: y without X")
     compared = [array[:samples] for array in arrays]
     wrong = _list_wrong(network, hls_config, io_type, backend)
+    own_verilog = None
+    if rtl:
+        config = {**hls_config, "IOType": io_type}
+        own_verilog = _verify_rtl(network, config, backend, part, compared)
     output = CapturedOutput()
     folder = tempfile.TemporaryDirectory(prefix="fabricfit-") if output_dir is None else None
     with folder or nullcontext(str(output_dir)) as where:
@@ -168,7 +187,8 @@ def verify(
                 output,
                 backend=backend,
                 io_type=io_type,
-                part=part,
+                part=None,
+                options=options,
             )
         except MissingExtraError:
             raise
@@ -177,8 +197,9 @@ def verify(
         layers = compare_counts(network, hls_model, hls_config, expected)
         emulation, results, against_keras, found_metric = Emulation(), None, KerasComparison(), None
         if compile:
-            library = compile_project(hls_model, output)
-            results = run_project(hls_model, library, compared)
+            library, wrapper = compile_project(hls_model, output), read_wrapper(hls_model)
+            compared = wrapper.pass_inputs(compared)
+            results = wrapper.unwrap(hls_model, run_project(hls_model, library, compared))
             emulation = emulate_network(network, hls_model, compared, results.layers)
             against_keras = compare_with_keras(network, hls_model, results, compared)
             if y is not None:
@@ -206,7 +227,22 @@ def verify(
         tuple(wrong),
         found_metric,
         tuple(against_keras.not_compared),
+        own_verilog,
     )
+
+
+def _verify_rtl(
+    network: Network,
+    hls_config: Mapping[str, Any],
+    backend: str,
+    part: str | None,
+    arrays: Sequence[np.ndarray],
+) -> RtlVerification:
+    """Write the network as Verilog, simulate it and synthesize it."""
+    quantized = QuantizedNetwork(network, hls_config, backend)
+    named = part or hls_config.get("Part")
+    family = family_of_part(named) if named else DEFAULT_FAMILY
+    return verify_design(make_design(quantized), quantized, arrays, family=family)
 
 
 def _list_wrong(
@@ -274,8 +310,6 @@ def _run_synthesis(
 
 
 def _check_options(backend: str, samples: int, compile: bool, synthesis: bool) -> None:
-    if backend not in BACKENDS:
-        raise unknown_name("backend", backend, BACKENDS)
     whole_number("samples", samples)
     if compile:
         require_compiler()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any
 
+from fabricfit.firmware.rtl_result import RtlVerification
 from fabricfit.synthesis.comparison import Comparison
 from fabricfit.tables import TextTable
 
@@ -235,6 +236,8 @@ class Verification:
         The metric of the design, where targets were given.
     not_compared
         What could not be compared with Keras, and why.
+    rtl
+        The network's own Verilog, simulated and synthesized, where ``rtl=True`` was passed.
     """
 
     layers: tuple[LayerVerification, ...]
@@ -252,6 +255,7 @@ class Verification:
     wrongly_built: tuple[str, ...] = ()
     metric: QuantizedMetric | None = None
     not_compared: tuple[str, ...] = ()
+    rtl: RtlVerification | None = None
 
     @property
     def counts_agree(self) -> bool:
@@ -279,6 +283,8 @@ class Verification:
             yield "synthesis reads other weights than the simulation"
         if self.mismatches:
             yield "results differ from the emulation"
+        if self.rtl is not None and not self.rtl.agrees:
+            yield "results of the Verilog differ from the emulation"
 
     def _list_gaps(self) -> Iterator[str]:
         if not self.counts_agree:
@@ -296,7 +302,7 @@ class Verification:
             "outcome": self.outcome.value,
             "passed": self.passed,
             "counts_agree": self.counts_agree,
-            **asdict(self),
+            **asdict(replace(self, rtl=None)),
             "layers": [asdict(layer) for layer in self.layers],
             "mismatches": [asdict(mismatch) for mismatch in self.mismatches],
             "not_modelled": list(self.not_modelled),
@@ -308,6 +314,7 @@ class Verification:
             "overflows": list(self.overflows),
             "wrongly_built": list(self.wrongly_built),
             "not_compared": list(self.not_compared),
+            "rtl": None if self.rtl is None else self.rtl.to_dict(),
             "metric": None if self.metric is None else asdict(self.metric),
         }
 
@@ -357,6 +364,7 @@ class Verification:
         lines += [] if self.metric is None else [str(self.metric)]
         lines += self.remarks
         lines += map(str, self.synthesis)
+        lines += [] if self.rtl is None else [str(self.rtl)]
         if self.outcome is Outcome.FAILED:
             return [*lines, "FAILED"]
         gaps = "; ".join(self._list_gaps())

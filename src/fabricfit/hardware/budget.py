@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from fabricfit.errors import InvalidInputError
 from fabricfit.hardware.devices import Device, find_device
 from fabricfit.hardware.families import DEFAULT_FAMILY
 from fabricfit.hardware.resource_records import in_base_units, resource_names
+from fabricfit.hardware.synthesized import HLS, LOGIC_SYNTHESIS, check_stage
+from fabricfit.hardware.targets import Target
 
 __all__ = ["Budget"]
 
@@ -22,6 +25,15 @@ class Budget:
     ----------
     family
         Whose DSP blocks and memories they are, a name of :func:`fabricfit.hardware.families`.
+    clock_ns, tool, binding, part
+        What the design is built for and with, as for :class:`fabricfit.hardware.Target`; what is not given is
+        what the configuration says, else a board's usual clock and the default tool.
+    margin
+        How much of an estimate's error bar has to be within the limits: 0 for the most likely value, 1 for
+        the upper end.
+    stage
+        Whose LUTs and flip-flops are meant: ``'hls'``, those of the report of HLS, or
+        ``'logic synthesis'``, what is left after that. The limits of a board mean the latter.
     **limits
         How many there are of each resource: ``dsp``, ``bram18`` or ``bram36`` (block RAMs in units of 18
         or of 36 kbit), ``uram``, ``lut``, ``ff``, and what was added with
@@ -48,10 +60,36 @@ class Budget:
     family: str = DEFAULT_FAMILY
     name: str = field(default="", compare=False)
     is_relative: bool = False
+    stage: str = HLS
+    clock_ns: float | None = None
+    tool: str | None = None
+    binding: str | None = None
+    part: str | None = None
+    margin: float = 0.0
+    usual_clock_ns: float | None = field(default=None, compare=False)
+    chosen: Target | None = field(default=None, compare=False)
 
-    def __init__(self, *, family: str = DEFAULT_FAMILY, **limits: float | None) -> None:
+    def __init__(
+        self,
+        *,
+        family: str = DEFAULT_FAMILY,
+        clock_ns: float | None = None,
+        tool: str | None = None,
+        binding: str | None = None,
+        part: str | None = None,
+        stage: str = HLS,
+        margin: float = 0.0,
+        **limits: float | None,
+    ) -> None:
         given = {name: limit for name, limit in limits.items() if limit is not None}
-        self._set_amounts(in_base_units(given), family)
+        built = {
+            "clock_ns": clock_ns,
+            "tool": tool,
+            "binding": binding,
+            "part": part,
+            "margin": _check_margin(margin),
+        }
+        self._set_amounts(in_base_units(given), family, stage=stage, built=built)
 
     def _set_amounts(
         self,
@@ -59,6 +97,8 @@ class Budget:
         family: str,
         name: str = "",
         is_relative: bool = False,
+        stage: str = HLS,
+        built: Mapping[str, Any] | None = None,
     ) -> None:
         if not amounts:
             names = ", ".join(resource_names())
@@ -73,10 +113,80 @@ class Budget:
         set_(self, "family", family)
         set_(self, "name", name)
         set_(self, "is_relative", is_relative)
+        set_(self, "stage", check_stage(stage))
+        for key, value in (built or {}).items():
+            set_(self, key, value)
+        self.target  # noqa: B018 - checks the names
+
+    @property
+    def target(self) -> Target:
+        """What the design is built for and with, as far as the budget says; the rest is the default."""
+        return self.chosen or self.target_with({})
+
+    def target_with(self, stated: Mapping[str, Any]) -> Target:
+        """Return what the design is built for and with.
+
+        Parameters
+        ----------
+        stated
+            Names of the parameters of :class:`fabricfit.hardware.Target` -> what a configuration says;
+            what the budget itself says goes before it, but for a board's usual clock.
+        """
+        own = {name: getattr(self, name) for name in ("clock_ns", "tool", "binding", "part")}
+        own = {name: value for name, value in own.items() if value is not None}
+        if self.usual_clock_ns is not None:
+            own = {"clock_ns": stated.get("clock_ns", self.usual_clock_ns), **own}
+        family = self.family
+        if self.is_default_family and stated.get("family"):
+            family = stated["family"]
+        rest = {name: value for name, value in stated.items() if name != "family"}
+        return Target(family, **{**rest, **own})
+
+    @property
+    def is_default_family(self) -> bool:
+        """Whether the family was not chosen by a board or by name."""
+        return self.family == DEFAULT_FAMILY and not self.name
+
+    def without_family(self) -> Budget:
+        """Return the same limits for a family that is to be chosen yet."""
+        return self._changed(family=DEFAULT_FAMILY, name="", part=None)
+
+    def with_target(self, target: Target) -> Budget:
+        """Return the same limits for a design that is built for and with this."""
+        return self._changed(family=target.family, chosen=target)
+
+    def with_margin(self, margin: float) -> Budget:
+        """Return the same limits, of which so much of an estimate's error bar has to be within.
+
+        Parameters
+        ----------
+        margin
+            From 0, the most likely value, to 1, the upper end.
+
+        Raises
+        ------
+        InvalidInputError
+            It is not a number from 0 to 1.
+        """
+        return self._changed(margin=_check_margin(margin))
+
+    def _changed(self, **changes: Any) -> Budget:
+        made = Budget.__new__(Budget)
+        for name, value in {**vars(self), **changes}.items():
+            object.__setattr__(made, name, value)
+        return made
 
     @classmethod
     def device(
-        cls, device: str | Device, fraction: float = 1.0, *, keep: tuple[str, ...] | None = None
+        cls,
+        device: str | Device,
+        fraction: float = 1.0,
+        *,
+        keep: tuple[str, ...] | None = None,
+        clock_ns: float | None = None,
+        tool: str | None = None,
+        binding: str | None = None,
+        stage: str = LOGIC_SYNTHESIS,
     ) -> Budget:
         """Return what a board or part has, or a fraction of it.
 
@@ -89,6 +199,9 @@ class Budget:
             fills more than about 80 %.
         keep
             The resources to limit, all by default; those that the device does not have are left out.
+        clock_ns, tool, binding, stage
+            As for :class:`Budget`; the clock is the board's usual one if it is neither given nor stated in
+            the configuration.
 
         Raises
         ------
@@ -107,7 +220,15 @@ class Budget:
             if amount and (keep is None or name in keep)
         }
         part = "" if fraction == 1 else f"{fraction:.0%} of "
-        made._set_amounts(amounts, found.family, f"{part}{found.name}")
+        built = {
+            "clock_ns": clock_ns,
+            "tool": tool,
+            "binding": binding,
+            "part": found.part,
+            "usual_clock_ns": found.clock_ns,
+        }
+        name = f"{part}{found.name}"
+        made._set_amounts(amounts, found.family, name, stage=stage, built=built)
         return made
 
     @classmethod
@@ -161,3 +282,9 @@ class Budget:
         if self.is_relative:
             return f"Budget.relative({inside})"
         return f"Budget({inside})" + (f"  # {self.name}" if self.name else "")
+
+
+def _check_margin(margin: Any) -> float:
+    if isinstance(margin, bool) or not isinstance(margin, int | float) or not 0 <= margin <= 1:
+        raise InvalidInputError(f"margin must be a number from 0 to 1. Received: margin={margin!r}")
+    return float(margin)

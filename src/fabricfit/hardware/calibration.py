@@ -74,14 +74,24 @@ had no register, and all with 24 or more did."""
 CAST_LUT = 30
 """LUTs an output that Vitis HLS was seen to need beyond its sums, in layers of three inputs: up to 27."""
 
-WINDOW_LUT = 550
-"""LUTs of a convolution in a stream for its line buffers, window and counters: seen 440 to 650."""
+WINDOW_FF_PER_BIT = 1.05
+"""Flip-flops of a convolution in a stream for each bit of its window of pixels."""
 
-WINDOW_FF = 400
-"""Flip-flops of its counters and state machines."""
+LINE_FF = 64
+"""Flip-flops beside a channel's line buffer of a convolution or a pooling in a stream, in 7 of 7 layers of
+Vitis HLS 2023.2 and 2024.2, however long the line is and however wide the numbers are."""
 
-WINDOW_FF_PER_BIT = 1.53
-"""The same for each bit of the window: its pixels, and half of a copy."""
+REWOUND_LUT = 150
+"""LUTs of the counters and the control of a time-multiplexed layer of Vitis HLS."""
+
+REWOUND_FF = 95
+"""The same in flip-flops."""
+
+PHI_LUT = 9
+"""LUTs of a 2:1 multiplexer as Vitis HLS counts it, whatever its width; each input passes two."""
+
+SPARSE_MUX_LUT = 0.72
+"""LUTs of a multiplexer for each bit of each of its inputs: 217 for 50 inputs of 6 bits."""
 
 PIECE_FF = 70
 """Flip-flops inside a multiplier for each of the pieces that a wide product is cut into."""
@@ -177,7 +187,8 @@ def elsewhere(estimate: Estimate, target: Target) -> Estimate:
     if not low <= target.clock_ns <= high:
         reasons.append(f"LUTs and FFs at {target.clock_ns:g} ns")
         factor = max(factor, RANGE_FACTOR)
-    if target.tool != target.laws.name:
+    seen = (target.laws.name, *(f"{target.program} {one}" for one in measured.versions))
+    if target.tool not in seen:
         reasons.append(f"LUTs and FFs of {target.tool}, counted as {target.laws.name}'s")
         factor = max(factor, RANGE_FACTOR)
     if not reasons:
@@ -191,7 +202,7 @@ def _list_unmeasured_structures(product: Product, target: Target) -> list[str]:
     measured = target.laws.measured
     window = product.convolution and product.io_type == "io_stream"
     if not (window and "convolution in a stream" in measured.structures):
-        if product.io_type != "io_parallel":
+        if product.io_type != "io_parallel" and product.io_type not in measured.structures:
             reasons.append(product.io_type)
         if product.convolution or product.positions > 1:
             reasons.append("a convolution")
@@ -216,7 +227,8 @@ def _list_unmeasured_loops(product: Product, target: Target, window: bool) -> li
         reasons.append("time-multiplexed layers")
     if product.strategy == "resource_unrolled":
         reasons.append("ResourceUnrolled")
-    if product.reuse_factor < OUTPUTS_SHARED[0] * product.n_in and not window:
+    shared = OUTPUTS_SHARED[0] * product.n_in
+    if product.reuse_factor < shared and not window and not target.laws.stages:
         reasons.append("a multiplier that serves less than two outputs")
     return reasons
 

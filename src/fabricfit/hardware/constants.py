@@ -143,18 +143,19 @@ def _width_of_sums(product: Product, work: Work) -> float:
     return min(product.accumulator_width, max(needed, 1))
 
 
-def constants_ff(product: Product, work: Work, target: Target) -> tuple[float, float]:
-    """Return the flip-flops of a product with constants, and those of it with a cycle more.
+def constants_ff(product: Product, work: Work, target: Target) -> tuple[float, float, float]:
+    """Return the flip-flops of a product with constants, and those of it with a cycle less and one more.
 
     The arguments are those of :func:`constants_lut`.
     """
     if product.strategy == "latency" and (target.laws.stages or not target.is_calibrated):
-        plan = plan_schedule(product, work, target)
-        later = plan_schedule(product, work, target, delayed=1)
-        registers = _count_staged_ff(product, work, target, plan)
-        return registers, _count_staged_ff(product, work, target, later)
+        value, less, more = (
+            _count_staged_ff(product, work, target, plan_schedule(product, work, target, cycles))
+            for cycles in (0, -1, 1)
+        )
+        return value, less, more
     fitted = _count_fitted_ff(product, work)
-    return fitted, fitted
+    return fitted, fitted, fitted
 
 
 def _count_fitted_ff(product: Product, work: Work) -> float:
@@ -193,6 +194,8 @@ def _count_staged_ff(product: Product, work: Work, target: Target, plan: Schedul
             registers += width * distinct
     if not target.laws.stages and plan.states > 1:
         registers += inputs + product.n_out * width
+    elif product.io_type == "io_stream" and plan.product_states < 1:
+        registers += inputs  # read from a stream, not passed on by the layer before
     return registers
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fabricfit.errors import InvalidInputError
 from fabricfit.hardware.families import find_family
@@ -34,6 +34,8 @@ class Device:
         UltraRAM blocks of 288 kbit.
     lut, ff
         Look-up tables and flip-flops; of Intel's parts ALUTs (two for each ALM) and registers.
+    clock_ns
+        Its usual clock period in nanoseconds.
     others
         Name of a resource that was registered -> how much of it there is.
 
@@ -52,6 +54,7 @@ class Device:
     lut: int
     ff: int
     others: Mapping[str, float] = field(default_factory=dict, hash=False)
+    clock_ns: float = 5.0
 
     def __post_init__(self) -> None:
         find_family(self.family)
@@ -183,5 +186,9 @@ _TABLE = (
     ("Stratix 10 GX 2800", "1sg280", "stratix10", 5_760, 11_721 / 2, 0, 1_866_240, 3_732_480),
 )  # fmt: skip
 
+_USUAL_CLOCKS = {"7series": 10.0}
+"""Family -> usual clock period in nanoseconds, where it is not hls4ml's default of 5."""
+
 for _row in _TABLE:
-    register_device(Device(*_row))
+    _clock = _USUAL_CLOCKS.get(_row[2], 5.0)
+    register_device(replace(Device(*_row), clock_ns=_clock))

@@ -15,7 +15,7 @@ import numpy as np
 
 from fabricfit.errors import InvalidInputError
 from fabricfit.hardware.estimates import Estimate, joined_notes
-from fabricfit.hardware.families import DEFAULT_FAMILY, Family, find_family
+from fabricfit.hardware.families import Family, find_family
 from fabricfit.hardware.product import WIDE_PRODUCT, Product, Work
 from fabricfit.hardware.targets import DEFAULT_TARGET, Target, TargetLike, find_target
 
@@ -40,6 +40,7 @@ DEFAULT_INPUT_WIDTH = 16
 
 _NARROWEST_OPERAND = 6
 _NARROWEST_PRODUCT = 16
+_FUSED = "narrow products are in DSPs where they are fused with their sum, seen in 5 of 5 layers"
 _MEASURED_WEIGHTS = range(8, 17)
 _SHARED_FROM = 512
 """From this reuse factor on, Latency was measured to share its multipliers."""
@@ -65,14 +66,15 @@ def multipliers(n_in: int, n_out: int, reuse_factor: int, parallelization_factor
 
 
 def dsps_per_multiplier(
-    weight_width: int, input_width: int | None = None, family: str | Family = DEFAULT_FAMILY
+    weight_width: int, input_width: int | None = None, target: TargetLike = DEFAULT_TARGET
 ) -> int:
     """Return the number of DSP blocks in one time-multiplexed multiplier.
 
     - None, where the product is built from LUTs: an operand of up to 5 bits, or operands whose
-      widths add up to less than 16. Measured: no DSP at 2×16, 4×16 and 6×6 bits, one at 6×16, 8×8,
-      8×16 and wider. Between those the boundary is not measured; at 6×16 a layer can use one DSP
-      fewer than this says.
+      widths add up to less than 16 (Vivado HLS) or 12 (Vitis HLS, one for each sum then). Measured with
+      Vivado HLS: no DSP at 2×16, 4×16 and 6×6 bits, one at 6×16, 8×8, 8×16 and wider; with Vitis HLS one
+      at 6×6 and 6×8. Between those the boundary is not measured; at 6×16 a layer can use one DSP fewer
+      than this says.
     - One, where both operands fit the block's ports.
     - Else the number of port-sized pieces that the operands are cut into, all but the top one
       unsigned and so a bit shorter: two at 28×18, four at 32×32. An HLS compiler may need one fewer
@@ -82,16 +84,17 @@ def dsps_per_multiplier(
     ----------
     weight_width, input_width
         Widths of the two operands in bits, signs included; 16 for an input that is not known.
-    family
-        A name of :func:`fabricfit.hardware.families`, or of a DSP block. Of blocks that hold several
-        narrow products one is counted, as one multiplier uses it.
+    target
+        What it is built for and with, or a name of :func:`fabricfit.hardware.families`, or of a DSP block. Of
+        blocks that hold several narrow products one is counted, as one multiplier uses it.
 
     Raises
     ------
     InvalidInputError
         A width is below 1, or the family is not known.
     """
-    return math.ceil(_count_blocks(weight_width, input_width or DEFAULT_INPUT_WIDTH, family))
+    widths = (weight_width, input_width or DEFAULT_INPUT_WIDTH)
+    return math.ceil(_count_blocks(*widths, find_target(target)))
 
 
 def product_dsp(product: Product, work: Work, target: TargetLike = DEFAULT_TARGET) -> Estimate:
@@ -120,13 +123,19 @@ def product_dsp(product: Product, work: Work, target: TargetLike = DEFAULT_TARGE
     """
     chosen = find_target(target)
     family = find_family(chosen.family)
-    each = _count_bound_blocks(product, family, chosen) * product.copies
+    widths = (product.weight_width, product.input_width)
+    if chosen.laws.wide_product is not None and not product.time_multiplexed:
+        widths = (max(widths[0], 8), max(widths[1], 8))  # which constants are bound is another law
+    each = _count_blocks(*widths, chosen) * product.copies
     if product.by_adders or not each or chosen.binding == "fabric":
         return Estimate.exact(0)
     note = _note_unmeasured(product, family)
     if product.time_multiplexed:
         built = work.multipliers if product.strategy == "resource_unrolled" else product.multipliers
         value = math.ceil(built * each)
+        if sum(widths) < _NARROWEST_PRODUCT and chosen.binding == "auto":
+            fused = math.ceil(min(built, product.n_out) * each)
+            return Estimate(fused, 0, value, joined_notes((note, _FUSED)))
         if chosen.laws.joined_pieces and each == 4 and product.weight_width >= 32:
             value = max(value - 2, 0)
         loose = product.weight_width < min(_MEASURED_WEIGHTS)
@@ -150,7 +159,7 @@ def constants_in_dsps(product: Product, work: Work, target: Target) -> int:
     if target.binding != "auto":
         return work.hard if target.binding == "dsp" else 0
     if target.laws.wide_product is None:
-        bound = dsps_per_multiplier(product.weight_width, product.input_width, target.family)
+        bound = dsps_per_multiplier(product.weight_width, product.input_width, target)
         return work.constants if bound else 0
     if work.wide >= 0:
         return min(work.wide, work.hard)
@@ -164,15 +173,6 @@ def constants_in_dsps(product: Product, work: Work, target: Target) -> int:
 
 _FEWEST_HARD_BITS = 4
 """Bits of the smallest constants of more than two signed digits, 11 and 13."""
-
-
-def _count_bound_blocks(product: Product, family: Family, target: Target) -> float:
-    """Return the blocks of one product, at least one where products are bound to DSPs."""
-    by_width = target.laws.wide_product is not None and not product.time_multiplexed
-    widths = (product.weight_width, product.input_width)
-    if target.binding == "dsp" or by_width:
-        return _count_blocks(max(widths[0], 8), max(widths[1], 8), family)
-    return _count_blocks(*widths, family)
 
 
 def _estimate_single_use(
@@ -249,13 +249,14 @@ def latency_dsp(kernel: Any) -> int:
     return Work.of(Product(integers.size // n_out, n_out, 64), integers).constants
 
 
-def _count_blocks(weight_width: int, input_width: int, family: str | Family) -> float:
+def _count_blocks(weight_width: int, input_width: int, target: Target) -> float:
     """Return the DSP blocks of one product, a fraction where a block holds several."""
     widths = (weight_width, input_width)
     if min(widths) < 1:
         raise InvalidInputError(f"widths must be at least 1 bit. Received: {widths}")
-    chosen = find_family(family)
-    if min(widths) < _NARROWEST_OPERAND or sum(widths) < _NARROWEST_PRODUCT:
+    chosen = find_family(target.family)
+    is_narrow = min(widths) < _NARROWEST_OPERAND or sum(widths) < target.laws.fused_product
+    if target.binding == "fabric" or (is_narrow and target.binding == "auto"):
         return 0
     small, large = sorted(widths)
     for wide, narrow, count in chosen.products:

@@ -17,11 +17,10 @@ from fabricfit.hardware.product import Product, Work
 from fabricfit.hardware.targets import DEFAULT_TARGET, TargetLike, find_target
 from fabricfit.hardware.time_multiplexed import (
     count_adder_lut,
-    count_window_ff,
-    is_windowed,
     multiplexed_ff,
     multiplexed_lut,
 )
+from fabricfit.hardware.windows import window_ff, window_lut
 
 __all__ = ["product_ff", "product_lut"]
 
@@ -55,13 +54,15 @@ def product_lut(product: Product, work: Work, target: TargetLike = DEFAULT_TARGE
     multipliers; the upper end assumes that they do not.
     """
     chosen = find_target(target)
+    around = window_lut(product, chosen)
     if not product.time_multiplexed:
-        return bounded(constants_lut(product, work, chosen), product, "lut", chosen)
+        value = constants_lut(product, work, chosen) + around
+        return bounded(value, product, "lut", chosen)
     unrolled = product.strategy == "resource_unrolled"
     packed = product.packed_input and product.io_type == "io_parallel" and not product.convolution
     picks = not unrolled and product.reuse_factor >= product.n_in
-    unusual = _PARTITIONED if picks and not packed and not is_windowed(product) else ""
-    value = multiplexed_lut(product, work, packed) * product.copies
+    unusual = _PARTITIONED if picks and not packed and not product.is_windowed else ""
+    value = multiplexed_lut(product, work, chosen, packed) * product.copies + around
     estimate = bounded(value, product, "lut", chosen, unusual)
     if not unrolled:
         return estimate
@@ -88,16 +89,18 @@ def product_ff(product: Product, work: Work, target: TargetLike = DEFAULT_TARGET
     value without, and an upper end with them.
     """
     chosen = find_target(target)
-    later = 0.0
+    less = more = 0.0
     if product.by_adders:
         registers = float(product.n_in * product.input_width + product.n_out * product.output_width)
     elif product.time_multiplexed:
-        registers = multiplexed_ff(product, work)
+        registers = multiplexed_ff(product, work, chosen)
     else:
-        registers, later = constants_ff(product, work, chosen)
-        registers += count_window_ff(product) if is_windowed(product) else 0.0
-    estimate = bounded(registers * product.copies, product, "ff", chosen)
-    estimate = replace(estimate, high=max(estimate.high, later * product.copies))
+        registers, less, more = constants_ff(product, work, chosen)
+    value = registers * product.copies + window_ff(product, chosen)
+    estimate = bounded(value, product, "ff", chosen)
+    if product.by_constants:
+        low, high = (n * product.copies for n in (less, more))
+        estimate = replace(estimate, low=min(estimate.low, low), high=max(estimate.high, high))
     if not fits_one_cycle(product, work, chosen):
         return estimate
     uncut = product.copies * product.n_in * product.input_width

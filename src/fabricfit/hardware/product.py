@@ -26,6 +26,9 @@ WIDE_PRODUCT = 20
 threshold of 14 to 24 that fits the most of 24 layers, 21, sharply."""
 
 
+_MAY_BE_ZERO = ("pixels", "channels", "kernel_rows")
+
+
 @dataclass(frozen=True)
 class Product:
     """The matrix product of one layer in hardware.
@@ -56,6 +59,9 @@ class Product:
     pixels
         Pixels of a convolution's input for one sample, its padding included, which it goes over one by one
         in a stream; 0 where they are not known.
+    channels, kernel_rows
+        Channels of that input and rows of the kernel: it has a line buffer for each channel and each row but
+        one. 0 where they do not matter.
 
     Raises
     ------
@@ -77,13 +83,20 @@ class Product:
     convolution: bool = False
     packed_input: bool = True
     pixels: int = 0
+    channels: int = 0
+    kernel_rows: int = 0
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
             if isinstance(value, int) and not isinstance(value, bool):
-                whole_number(name, value, least=0 if name == "pixels" else 1)
+                whole_number(name, value, least=0 if name in _MAY_BE_ZERO else 1)
         check_io_type(self.io_type)
         object.__setattr__(self, "strategy", canonical_strategy(self.strategy))
+
+    @property
+    def is_windowed(self) -> bool:
+        """Whether it is a convolution in a stream, which holds the pixels of its window in registers."""
+        return self.convolution and self.io_type == "io_stream"
 
     @property
     def size(self) -> int:

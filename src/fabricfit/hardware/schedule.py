@@ -71,7 +71,7 @@ def plan_schedule(product: Product, work: Work, target: Target, delayed: int = 0
     target
         Whose delays, and what clock.
     delayed
-        Cycles that it is to last longer than that.
+        Cycles that it is to last longer than that, or less where they are negative.
     """
     usable, level = target.usable_ns, target.level_ns
     ready = _time_product(work, target)
@@ -79,7 +79,7 @@ def plan_schedule(product: Product, work: Work, target: Target, delayed: int = 0
     states = max(1, ceil((ready + levels * level) / usable - _TINY))
     if product.size > CHAINED_FROM:
         states = max(states, 1 + ceil(_CHAIN_CYCLES * longest_sum(product, work)))
-    states += delayed
+    states = max(states + delayed, 1)
     ends = [usable * k for k in range(1, min(states, 64))]
     left = tuple(_part_left(end - ready, level) for end in ends if end >= ready - _TINY)
     bare = tuple(_part_left(end, level) for end in ends)

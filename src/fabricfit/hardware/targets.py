@@ -34,6 +34,8 @@ class Target:
         ``'auto'``, ``'dsp'`` or ``'fabric'``: what the compiler is told to build products from.
     part
         The part, where it is known; only its family counts.
+    unbuilt
+        Strategies of hls4ml that its backend for the compiler does not build.
 
     Raises
     ------
@@ -51,6 +53,7 @@ class Target:
     tool: str = DEFAULT_TOOL
     binding: str = "auto"
     part: str = ""
+    unbuilt: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         set_ = object.__setattr__
@@ -69,6 +72,11 @@ class Target:
     def laws(self) -> ToolLaws:
         """The numbers of the compiler."""
         return find_tool(self.tool)
+
+    @property
+    def program(self) -> str:
+        """The compiler without its version."""
+        return self.tool.rpartition(" ")[0]
 
     @property
     def usable_ns(self) -> float:

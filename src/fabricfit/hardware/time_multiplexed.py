@@ -13,21 +13,20 @@ from math import ceil, log2
 from fabricfit.hardware import calibration as known
 from fabricfit.hardware.dsp import dsps_per_multiplier
 from fabricfit.hardware.product import Product, Work
+from fabricfit.hardware.targets import DEFAULT_TARGET, Target, TargetLike, find_target
 
 __all__ = [
     "built_multipliers",
     "count_adder_lut",
-    "count_window_ff",
     "drops_multipliers",
     "ff_per_multiplier",
-    "is_windowed",
     "lut_per_multiplier",
     "multiplexed_ff",
     "multiplexed_lut",
 ]
 
 
-def lut_per_multiplier(product: Product) -> float:
+def lut_per_multiplier(product: Product, target: TargetLike = DEFAULT_TARGET) -> float:
     """Return the LUTs that are saved for each multiplier without work.
 
     That is a multiplier's adder and multiplexers with ResourceUnrolled, and nothing with any other
@@ -38,11 +37,12 @@ def lut_per_multiplier(product: Product) -> float:
         return 0.0
     outputs = max(product.reuse_factor // product.n_in, 0)
     return product.copies * (
-        _count_multiplier_lut(product) + outputs * _count_demultiplexer_lut(product)
+        _count_multiplier_lut(product, find_target(target))
+        + outputs * _count_demultiplexer_lut(product)
     )
 
 
-def ff_per_multiplier(product: Product) -> float:
+def ff_per_multiplier(product: Product, target: TargetLike = DEFAULT_TARGET) -> float:
     """Return the flip-flops that are saved for each multiplier without work.
 
     As :func:`lut_per_multiplier` is for LUTs.
@@ -50,10 +50,11 @@ def ff_per_multiplier(product: Product) -> float:
     if not drops_multipliers(product):
         return 0.0
     outputs = max(product.reuse_factor // product.n_in, 0)
-    return product.copies * (_count_multiplier_ff(product) + outputs * product.accumulator_width)
+    each = _count_multiplier_ff(product, find_target(target))
+    return product.copies * (each + outputs * product.accumulator_width)
 
 
-def multiplexed_lut(product: Product, work: Work, packed: bool) -> float:
+def multiplexed_lut(product: Product, work: Work, target: Target, packed: bool) -> float:
     """Return the LUTs of one output position.
 
     Parameters
@@ -62,13 +63,15 @@ def multiplexed_lut(product: Product, work: Work, packed: bool) -> float:
         The product as hls4ml builds it.
     work
         What its weights leave it to do; plain Resource does not heed it.
+    target
+        What it is built for and with.
     packed
         Whether inputs arrive as one wide word.
     """
+    if target.laws.stages:
+        return _count_rewound_lut(product, work, target)
     multipliers = built_multipliers(product, work)
-    lut = multipliers * _count_multiplier_lut(product)
-    if is_windowed(product):
-        lut += known.WINDOW_LUT
+    lut = multipliers * _count_multiplier_lut(product, target)
     lut += _count_outputs_served(product, multipliers) * _count_demultiplexer_lut(product)
     if product.multipliers == 1:
         lut += product.n_out * _count_demultiplexer_lut(product)
@@ -80,32 +83,51 @@ def multiplexed_lut(product: Product, work: Work, packed: bool) -> float:
     return lut + _count_selection_lut(product, packed)
 
 
-def multiplexed_ff(product: Product, work: Work) -> float:
+def multiplexed_ff(product: Product, work: Work, target: Target) -> float:
     """Return the flip-flops of one output position, as :func:`multiplexed_lut` takes its arguments."""
+    if target.laws.stages:
+        return _count_rewound_ff(product, work, target)
     multipliers = built_multipliers(product, work)
     width = product.accumulator_width
     sums = width * _count_outputs_served(product, multipliers)
     if product.multipliers == 1:
         sums *= 2
-    before_multipliers = _uses_dsp(product) != (_count_outputs_in_turn(product) > 2)
+    before_multipliers = _uses_dsp(product, target) != (_count_outputs_in_turn(product) > 2)
     read = product.input_width if before_multipliers else 0
-    registers = known.LOOP_FF + read + sums + multipliers * _count_multiplier_ff(product)
-    return registers + (count_window_ff(product) if is_windowed(product) else 0.0)
+    return known.LOOP_FF + read + sums + multipliers * _count_multiplier_ff(product, target)
 
 
-def is_windowed(product: Product) -> bool:
-    """Whether it is a convolution in a stream, which holds the pixels of its window in registers."""
-    return product.convolution and product.io_type == "io_stream"
+def _count_rewound_lut(product: Product, work: Work, target: Target) -> float:
+    """Return the LUTs of a loop that Vitis HLS restarts without a pause, which keeps its inputs itself."""
+    multipliers = built_multipliers(product, work)
+    turns = min(product.reuse_factor, product.n_in)
+    picked = ceil(product.n_in / turns) * known.SPARSE_MUX_LUT * turns * product.input_width
+    if product.strategy == "resource_unrolled":
+        picked = multipliers * known.SPARSE_MUX_LUT * turns * product.input_width
+    lut = known.REWOUND_LUT + 2 * known.PHI_LUT * product.n_in + picked
+    lut += max(multipliers - product.n_out, 0) * count_adder_lut(product)
+    if not _uses_dsp(product, target):
+        lut += multipliers * product.weight_width * product.input_width
+    served = _count_outputs_in_turn(product)
+    if served > 1:
+        lut += multipliers * _count_multiplexer_lut(served, product.accumulator_width)
+        lut += _count_outputs_served(product, multipliers) * _count_demultiplexer_lut(product)
+    return lut
 
 
-def count_window_ff(product: Product) -> float:
-    """Return the flip-flops that a convolution in a stream has for its window of pixels and its counters."""
-    return known.WINDOW_FF + known.WINDOW_FF_PER_BIT * product.n_in * product.input_width
+def _count_rewound_ff(product: Product, work: Work, target: Target) -> float:
+    """Return the flip-flops of such a loop: its inputs twice, its sums, and products that wait a cycle."""
+    multipliers = built_multipliers(product, work)
+    inputs = 2 * product.n_in * product.input_width
+    sums = product.n_out * product.accumulator_width
+    waits = target.product_ns + target.level_ns > target.usable_ns
+    products = multipliers * product.accumulator_width if waits else 0
+    return known.REWOUND_FF + inputs + sums + products
 
 
-def _count_multiplier_lut(product: Product) -> float:
+def _count_multiplier_lut(product: Product, target: Target) -> float:
     """Return the LUTs of one multiplier: product, adder, reading of the sum, own input if any."""
-    lut = float(count_adder_lut(product) + (0 if _uses_dsp(product) else known.WRAPPER_LUT))
+    lut = float(count_adder_lut(product) + (0 if _uses_dsp(product, target) else known.WRAPPER_LUT))
     served = _count_outputs_in_turn(product)
     if served > 2:
         lut += (
@@ -119,14 +141,14 @@ def _count_multiplier_lut(product: Product) -> float:
     return lut
 
 
-def _count_multiplier_ff(product: Product) -> float:
+def _count_multiplier_ff(product: Product, target: Target) -> float:
     """Return the bits of the register next to one multiplier.
 
     Behind it, a product as wide as the sum, where picking a sum among many leaves no time in the
     cycle; else before it, its weight. A narrow product is quick enough to do with one stage less.
     """
     slow_sum = _count_outputs_in_turn(product) > 2
-    pieces = dsps_per_multiplier(product.weight_width, product.input_width)
+    pieces = dsps_per_multiplier(product.weight_width, product.input_width, target)
     inside = known.PIECE_FF * pieces if pieces > 1 else 0
     if pieces:
         return inside + (product.accumulator_width if slow_sum else product.weight_width)
@@ -165,8 +187,8 @@ def _count_demultiplexer_lut(product: Product) -> float:
     return known.DEMUX_LUT_PER_BIT * product.accumulator_width
 
 
-def _uses_dsp(product: Product) -> bool:
-    return dsps_per_multiplier(product.weight_width, product.input_width) > 0
+def _uses_dsp(product: Product, target: Target) -> bool:
+    return dsps_per_multiplier(product.weight_width, product.input_width, target) > 0
 
 
 def _count_outputs_in_turn(product: Product) -> int:

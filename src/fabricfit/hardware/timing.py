@@ -15,12 +15,19 @@ from fabricfit.hardware.estimates import Estimate
 from fabricfit.hardware.product import Product, Work
 from fabricfit.hardware.schedule import CHAINED_FROM, longest_sum, plan_schedule
 from fabricfit.hardware.targets import DEFAULT_TARGET, Target, TargetLike, find_target
-from fabricfit.hardware.time_multiplexed import is_windowed
 
 __all__ = ["product_interval", "product_latency"]
 
 _LEVELS_PER_CYCLE = 7
 """Levels of adders that 5 ns and one register were seen to suffice for: 96 inputs."""
+
+_BALANCED_UP_TO = 2048
+"""Weights of a layer of constants from which trees were seen to be out of balance, and a cycle or two
+longer."""
+
+_LINE_CYCLES = 2
+"""Cycles a pixel beyond the latency of its product: Vitis HLS 2023.2 begins with a pixel when it is done
+with the one before, in both of two layers; Vivado HLS with one each cycle."""
 
 _STREAM_FILLING = (3, 4)
 """Cycles from the last pixel of a convolution with Latency to its last result: seen 3 to 4."""
@@ -48,8 +55,8 @@ def product_interval(product: Product, work: Work, target: TargetLike = DEFAULT_
         What it is built for and with.
     """
     chosen = find_target(target)
-    if is_windowed(product):
-        return _estimate_stream(product, chosen)
+    if product.is_windowed:
+        return _estimate_stream(product, work, chosen)
     steps = _count_steps(product)
     cycles = _count_interval(product, work, chosen)
     return _make_estimate(product, chosen, *(steps * each for each in cycles))
@@ -78,8 +85,8 @@ def product_latency(product: Product, work: Work, target: TargetLike = DEFAULT_T
         What it is built for and with.
     """
     chosen = find_target(target)
-    if is_windowed(product):
-        return _estimate_stream(product, chosen)
+    if product.is_windowed:
+        return _estimate_stream(product, work, chosen)
     before = _count_steps(product) - 1
     latencies = _count_latency(product, work, chosen)
     intervals = _count_interval(product, work, chosen)
@@ -87,17 +94,26 @@ def product_latency(product: Product, work: Work, target: TargetLike = DEFAULT_T
     return _make_estimate(product, chosen, *(last + before * each for last, each in pairs))
 
 
-def _estimate_stream(product: Product, target: Target) -> Estimate:
+def _estimate_stream(product: Product, work: Work, target: Target) -> Estimate:
     """Estimate a convolution that goes over the pixels of a stream."""
     pixels = product.pixels or product.positions
     reuse = product.reuse_factor
     if not product.time_multiplexed and (reuse == 1 or product.by_adders):
         low, high = _STREAM_FILLING
-        return _make_estimate(product, target, pixels + low, pixels, pixels + 4 * high)
+        if not target.laws.stages:
+            return _make_estimate(product, target, pixels + low, pixels, pixels + 4 * high)
+        each = _count_latency(product, work, target)[0] + _LINE_CYCLES
+        return _make_estimate(
+            product, target, pixels * each + low, pixels, 2 * pixels * each + high
+        )
     first, further = target.laws.stream_cycles
-    pieces = max(dsps_per_multiplier(product.weight_width, product.input_width, target.family), 1)
+    pieces = max(dsps_per_multiplier(product.weight_width, product.input_width, target), 1)
     extra = first + further * (pieces - 1)
-    cycles = (pixels * (reuse + extra), pixels * reuse, pixels * (reuse + 2 * extra))
+    cycles = (
+        pixels * (reuse + extra) + target.laws.stages,
+        pixels * reuse,
+        pixels * (reuse + 2 * extra),
+    )
     return _make_estimate(product, target, *cycles)
 
 
@@ -133,7 +149,7 @@ def _count_latency(product: Product, work: Work, target: Target) -> tuple[int, i
         if turns > 2:
             waiting = target.laws.waiting_cycles[target.binding == "fabric"]
             tree = max(tree, turns + waiting)
-    margin = 1 + tree // 6
+    margin = 1 + tree // 6 + (product.size > _BALANCED_UP_TO)
     if product.size > CHAINED_FROM:
         return tree, max(ceil(log2(longest_sum(product, work) + 1)) // 2, 1), 2 * tree
     return tree, max(tree - margin, 0), tree + margin

@@ -40,6 +40,7 @@ __all__ = [
     "read_hls4ml_attributes",
     "read_io_type",
     "read_opened",
+    "read_precisions",
     "stated_strategy",
 ]
 
@@ -120,6 +121,26 @@ def read_opened(config: Mapping[str, Any], layer_attributes: LayerAttributes) ->
         accumulator_precision=layer.stated_precision("accum"),
         bias_precision=layer.stated_precision("bias"),
     )
+
+
+def read_precisions(
+    config: Mapping[str, Any], layer_attributes: LayerAttributes
+) -> tuple[Precision | None, Precision | None]:
+    """Return the number formats of what a layer receives and of its results, as far as they are stated.
+
+    Parameters
+    ----------
+    config
+        A configuration that is plain data already.
+    layer_attributes
+        Any layer.
+    """
+    layer = _LayerConfig.of(config, layer_attributes)
+    try:
+        result = layer.output_precision
+    except InvalidInputError:
+        result = None
+    return layer.input_precision, result
 
 
 def default_configuration() -> dict[str, Any]:

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from fabricfit.description.attributes import LayerAttributes
 from fabricfit.description.precision import quantize
+from fabricfit.description.verdicts import Verdict, compare_with_limit, worst_verdict
 from fabricfit.errors import require
 from fabricfit.hardware.budget import Budget
-from fabricfit.hardware.elementwise import other_resources
+from fabricfit.hardware.elementwise import elementwise_cycles, other_resources
 from fabricfit.hardware.estimates import Estimate, joined_notes, total
-from fabricfit.hardware.families import DEFAULT_FAMILY, find_family
+from fabricfit.hardware.families import find_family
+from fabricfit.hardware.fifos import fifos_of
 from fabricfit.hardware.product import Product, Work
 from fabricfit.hardware.resource_records import resource_names
 from fabricfit.hardware.resources import Resources, product_resources
+from fabricfit.hardware.synthesized import LOGIC_SYNTHESIS, after_synthesis
+from fabricfit.hardware.targets import DEFAULT_TARGET, Target, TargetLike, find_target
 from fabricfit.hardware.timing import product_interval, product_latency
 from fabricfit.hls4ml.products import hls4ml_attributes, product_of
 from fabricfit.tables import TextTable
@@ -41,9 +45,13 @@ class LayerEstimate:
     weights, nonzeros
         Weights in the kernel, and those that are not zero after quantization.
     resources
-        Resource usage.
+        Resource usage, as HLS reports it.
     interval, latency
         Cycles between two samples, and from input to output.
+    synthesized
+        Resource usage after logic synthesis; what is usually left of ``resources`` if it is not given.
+    filling
+        With ``io_stream``: cycles from the last pixel that arrives to the last result.
     """
 
     name: str
@@ -55,6 +63,12 @@ class LayerEstimate:
     resources: Resources
     interval: Estimate
     latency: Estimate
+    synthesized: Resources = None  # type: ignore[assignment]
+    filling: Estimate = field(default_factory=lambda: Estimate.exact(0))
+
+    def __post_init__(self) -> None:
+        if self.synthesized is None:
+            object.__setattr__(self, "synthesized", after_synthesis(self.resources))
 
 
 @dataclass(frozen=True)
@@ -64,24 +78,44 @@ class ModelEstimate:
     Parameters
     ----------
     layers
-        Its layers in the order of the model, but those that use nothing.
+        Its layers in the order of the model, but those that use nothing; with ``io_stream`` the FIFOs between
+        them last.
     budget
         What it is compared with, if anything.
-    family
-        Whose DSP blocks and memories are counted.
+    target
+        What it is built for and with.
     remarks
         What hls4ml would not build as the model says.
+    streams
+        Whether layers work at the same time, on a stream of pixels.
     """
 
     layers: tuple[LayerEstimate, ...]
     budget: Budget | None = None
-    family: str = DEFAULT_FAMILY
+    target: Target = DEFAULT_TARGET
     remarks: tuple[str, ...] = ()
+    streams: bool = False
+
+    @property
+    def family(self) -> str:
+        """Whose DSP blocks and memories are counted."""
+        return self.target.family
 
     @property
     def resources(self) -> Resources:
-        """Resource usage of all layers together."""
+        """Resource usage of all layers together, as HLS reports it."""
         return sum((layer.resources for layer in self.layers), Resources())
+
+    @property
+    def synthesized(self) -> Resources:
+        """Resource usage of all layers together, after logic synthesis."""
+        return sum((layer.synthesized for layer in self.layers), Resources())
+
+    @property
+    def compared(self) -> Resources:
+        """The usage that is compared with the budget: of the stage that the budget means."""
+        after = self.budget is not None and self.budget.stage == LOGIC_SYNTHESIS
+        return self.synthesized if after else self.resources
 
     @property
     def interval(self) -> Estimate:
@@ -91,8 +125,24 @@ class ModelEstimate:
 
     @property
     def latency(self) -> Estimate:
-        """Cycles from input to output, layer after layer."""
-        return total(layer.latency for layer in self.layers)
+        """Cycles from input to output.
+
+        Layer after layer; in a stream all layers work at once, so that it is the slowest one's and what
+        the others need for the last pixel.
+        """
+        one_by_one = total(layer.latency for layer in self.layers)
+        if not self.streams or not self.layers:
+            return one_by_one
+        slowest = max(self.layers, key=lambda layer: layer.latency.value)
+        others = total(layer.filling for layer in self.layers if layer is not slowest)
+        value = slowest.latency.value + others.value
+        high = max(value, slowest.latency.high + others.high, one_by_one.high)
+        return Estimate(value, slowest.latency.low, high, one_by_one.note)
+
+    @property
+    def latency_ns(self) -> float:
+        """Nanoseconds from input to output, of the most likely latency."""
+        return self.latency.value * self.target.clock_ns
 
     def label(self, resource: str) -> str:
         """Return what the family calls a resource."""
@@ -101,29 +151,45 @@ class ModelEstimate:
     @property
     def limits(self) -> dict[str, float]:
         """Resource -> what the budget allows; empty without one."""
-        return self.budget.limits(self.resources.values_only) if self.budget else {}
+        return self.budget.limits(self.compared.values_only) if self.budget else {}
+
+    @property
+    def verdicts(self) -> dict[str, Verdict]:
+        """Resource -> whether the design fits the budget; empty without one."""
+        used = self.compared
+        return {
+            name: compare_with_limit(used[name].value, used[name].high, limit)
+            for name, limit in self.limits.items()
+        }
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether the design fits: the worst of :attr:`verdicts`."""
+        return worst_verdict(self.verdicts.values())
 
     @property
     def fits(self) -> bool:
         """Whether the most likely values are within the budget; True without one."""
-        used = self.resources
-        return all(used[name].value <= limit for name, limit in self.limits.items())
+        return self.verdict is not Verdict.DOES_NOT_FIT
 
     @property
     def surely_fits(self) -> bool:
         """Whether the upper ends of the error bars are within the budget too."""
-        used = self.resources
-        return all(used[name].high <= limit for name, limit in self.limits.items())
+        return self.verdict is Verdict.FITS
 
     def to_dict(self) -> dict[str, Any]:
         """Return the estimate as plain numbers, strings, lists and dictionaries."""
         return {
             "layers": [_layer_to_dict(layer) for layer in self.layers],
             "total": {name: _range_to_dict(each) for name, each in self.resources.items()},
+            "synthesized": {name: _range_to_dict(each) for name, each in self.synthesized.items()},
+            "target": dict(vars(self.target)),
             "interval": _range_to_dict(self.interval),
             "latency": _range_to_dict(self.latency),
             "limits": self.limits,
             "fits": self.fits,
+            "verdict": str(self.verdict),
+            "verdicts": {name: str(verdict) for name, verdict in self.verdicts.items()},
             "remarks": list(self.remarks),
         }
 
@@ -189,16 +255,14 @@ class ModelEstimate:
 
     def __str__(self) -> str:
         lines = TextTable(*self.rows(), names=frozenset((0, 1)), closing=1).lines()
-        for name, limit in self.limits.items():
-            used = self.resources[name]
-            verdict = (
-                "fits"
-                if used.high <= limit
-                else "does not fit"
-                if used.low > limit
-                else ("fits, but not by its error bar" if used.value <= limit else "may not fit")
-            )
-            lines.append(f"{self.label(name)}: {used} of {limit:,.0f}: {verdict}")
+        synthesized = self.synthesized
+        after = [f"{self.label(name)} {synthesized[name]}" for name in ("lut", "ff")]
+        lines.append(f"after logic synthesis: {', '.join(after)}")
+        lines.append(f"built for: {self.target}; latency {self.latency_ns:,.0f} ns")
+        compared = self.compared
+        for name, verdict in self.verdicts.items():
+            limit = self.limits[name]
+            lines.append(f"{self.label(name)}: {compared[name]} of {limit:,.0f}: {verdict}")
         lines += [f"note: {note}" for note in (*self.resources.notes, *self.remarks)]
         return "\n".join(lines)
 
@@ -207,7 +271,7 @@ def estimate_layers(
     attributes: Mapping[str, LayerAttributes],
     kernels: Mapping[str, np.ndarray],
     *,
-    family: str = DEFAULT_FAMILY,
+    target: TargetLike = DEFAULT_TARGET,
     budget: Budget | None = None,
 ) -> ModelEstimate:
     """Estimate the resource usage of layers as an hls4ml configuration builds them.
@@ -219,11 +283,12 @@ def estimate_layers(
         :func:`fabricfit.attributes.get_attributes_from_keras_model_and_hls4ml_config`.
     kernels
         Layer -> weights; they are quantized first.
-    family
-        Whose DSP blocks and memories, a name of :func:`fabricfit.hardware.families`.
+    target
+        What it is built for and with, or a name of :func:`fabricfit.hardware.families`.
     budget
         What to compare with.
     """
+    chosen = find_target(target)
     layers = []
     calls = [
         (call, kernels.get(name)) for name, layer in attributes.items() for call in layer.calls
@@ -231,30 +296,35 @@ def estimate_layers(
     for layer, kernel in calls:
         found = []
         if layer.multiplies and kernel is not None:
-            found.append(_estimate_kernel(layer, kernel, family))
+            found.append(_estimate_kernel(layer, kernel, chosen))
         parts = layer.matrices
-        found += [_estimate_kernel(part, matrix, family) for part, matrix in parts]
-        layers += found or [_estimate_without_kernel(layer)]
+        found += [_estimate_kernel(part, matrix, chosen) for part, matrix in parts]
+        layers += found or [_estimate_without_kernel(layer, chosen)]
     layers = [
         layer
         for layer in layers
         if layer.strategy or any(each.high for each in layer.resources.values())
     ]
-    return ModelEstimate(tuple(layers), budget, family)
+    streams = any(layer.io_type == "io_stream" for layer, _ in calls)
+    fifos = sum((fifos_of(layer, chosen) for layer, _ in calls), Resources())
+    if any(each.high for each in fifos.values()):
+        layers.append(_describe_fifos(fifos))
+    return ModelEstimate(tuple(layers), budget, chosen, streams=streams)
 
 
-def _estimate_kernel(layer: LayerAttributes, kernel: np.ndarray, family: str) -> LayerEstimate:
-    product: Product = product_of(layer, family)
+def _estimate_kernel(layer: LayerAttributes, kernel: np.ndarray, target: Target) -> LayerEstimate:
+    product: Product = product_of(layer, target)
     precision = hls4ml_attributes(layer).weight_precision
     work = Work.of(product, quantize(layer.axes.matrix(kernel), precision, as_built=True))
-    resources = product_resources(product, work, family) + other_resources(layer)
-    interval, latency = product_interval(product, work), product_latency(product, work)
-    note = layer.note
-    if note:
-        resources = Resources(
-            **{name: _widen_estimate(each, note) for name, each in resources.items()}
-        )
+    products, others = product_resources(product, work, target), other_resources(layer, target)
+    resources = products + others
+    synthesized = after_synthesis(products, product, work) + after_synthesis(others)
+    interval = product_interval(product, work, target)
+    latency = product_latency(product, work, target)
+    if note := layer.note:
+        resources, synthesized = _widen_all(resources, note), _widen_all(synthesized, note)
         interval, latency = _widen_estimate(interval, note), _widen_estimate(latency, note)
+    positions = max(product.positions // product.copies, 1)
     return LayerEstimate(
         layer.name,
         layer.layer_type.__name__,
@@ -265,7 +335,13 @@ def _estimate_kernel(layer: LayerAttributes, kernel: np.ndarray, family: str) ->
         resources,
         interval,
         latency,
+        synthesized,
+        latency if positions == 1 else latency.times(1 / positions),
     )
+
+
+def _widen_all(resources: Resources, note: str) -> Resources:
+    return Resources(**{name: _widen_estimate(each, note) for name, each in resources.items()})
 
 
 def _widen_estimate(estimate: Estimate, note: str) -> Estimate:
@@ -274,11 +350,30 @@ def _widen_estimate(estimate: Estimate, note: str) -> Estimate:
     return Estimate(estimate.value, 0, 2 * estimate.high, joined)
 
 
-def _estimate_without_kernel(layer: LayerAttributes) -> LayerEstimate:
-    found = other_resources(layer)
-    one = Estimate(1, 0, 3, *found.notes[:1])
-    kind = layer.layer_type.__name__
-    return LayerEstimate(layer.name, kind, "", 1, 0, 0, found, Estimate.exact(1), one)
+def _estimate_without_kernel(layer: LayerAttributes, target: Target) -> LayerEstimate:
+    found = other_resources(layer, target)
+    interval = elementwise_cycles(layer, target)
+    latency = Estimate(1, 0, 3, *found.notes[:1]) if interval.value == 1 else interval
+    return LayerEstimate(
+        layer.name,
+        layer.layer_type.__name__,
+        "",
+        1,
+        0,
+        0,
+        found,
+        interval,
+        latency,
+        after_synthesis(found),
+        Estimate(min(2, latency.value), 0, max(3, latency.low)),
+    )
+
+
+def _describe_fifos(fifos: Resources) -> LayerEstimate:
+    """Return the FIFOs of a model as a row of their own, as HLS lists them apart from the layers."""
+    one = Estimate.exact(0)
+    synthesized = after_synthesis(fifos)
+    return LayerEstimate("FIFOs", "io_stream", "", 1, 0, 0, fifos, one, one, synthesized)
 
 
 def _range_to_dict(estimate: Estimate) -> dict[str, Any]:
@@ -287,5 +382,8 @@ def _range_to_dict(estimate: Estimate) -> dict[str, Any]:
 
 def _layer_to_dict(layer: LayerEstimate) -> dict[str, Any]:
     resources = {name: _range_to_dict(each) for name, each in layer.resources.items()}
-    rest = {"interval": _range_to_dict(layer.interval), "latency": _range_to_dict(layer.latency)}
-    return {**vars(layer), "resources": resources, **rest}
+    synthesized = {name: _range_to_dict(each) for name, each in layer.synthesized.items()}
+    timing = {
+        name: _range_to_dict(getattr(layer, name)) for name in ("interval", "latency", "filling")
+    }
+    return {**vars(layer), "resources": resources, "synthesized": synthesized, **timing}

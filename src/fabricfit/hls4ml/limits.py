@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+from fabricfit.hls4ml.backends import find_backend
 from fabricfit.hls4ml.converters import LARGEST_UNROLLED, NOISE
 from fabricfit.hls4ml.findings import Finding, Limit, Verdict
 from fabricfit.hls4ml.recognition import (
@@ -118,6 +119,13 @@ LIMITS: tuple[Limit, ...] = (
         lambda site: site.kind in DEPTHWISE and site.strategy == "resource" and not site.streams,
         "has no code for depthwise convolutions with Resource and io_parallel: it stops when it runs",
         "Use Latency for this layer, or io_stream.",
+    ),
+    Limit(
+        "accelerator strategy",
+        lambda site: bool(site.weights) and site.strategy in find_backend(site.backend).stops_at,
+        "stops at ResourceUnrolled and distributed arithmetic with the backend VivadoAccelerator, whose code "
+        "generators know Vivado and Vitis only",
+        "Use Latency, where zeros cost nothing either, or Resource as it is; or the backend Vivado.",
     ),
     Limit(
         "dense on many axes",

@@ -15,8 +15,9 @@ from fabricfit.description.structures import SUPPORTED_STRUCTURES
 from fabricfit.errors import InvalidInputError
 from fabricfit.hardware.bram import weight_bram18
 from fabricfit.hardware.dsp import DEFAULT_INPUT_WIDTH, dsps_per_multiplier
-from fabricfit.hardware.families import DEFAULT_FAMILY, Family, find_family
+from fabricfit.hardware.families import find_family
 from fabricfit.hardware.product import Product
+from fabricfit.hardware.targets import DEFAULT_TARGET, TargetLike, find_target
 from fabricfit.hls4ml.reuse_factor import effective_strategy, legal_reuse_factor
 
 __all__ = [
@@ -96,7 +97,7 @@ def why_calls_differ(layer_attributes: LayerAttributes) -> str:
     return ""
 
 
-def product_of(layer_attributes: LayerAttributes, family: str | Family = DEFAULT_FAMILY) -> Product:
+def product_of(layer_attributes: LayerAttributes, target: TargetLike = DEFAULT_TARGET) -> Product:
     """Read a layer's matrix product off its attributes.
 
     What hls4ml falls back from is resolved (strategy, reuse factor). The running sum has the width that
@@ -106,8 +107,8 @@ def product_of(layer_attributes: LayerAttributes, family: str | Family = DEFAULT
     ----------
     layer_attributes
         A layer with a kernel.
-    family
-        For whose FPGAs it is built, a name of :func:`fabricfit.hardware.families`.
+    target
+        What it is built for and with, or a name of :func:`fabricfit.hardware.families`.
 
     Raises
     ------
@@ -115,7 +116,7 @@ def product_of(layer_attributes: LayerAttributes, family: str | Family = DEFAULT
         The attributes were read without a configuration.
     """
     hls = hls4ml_attributes(layer_attributes)
-    strategy = find_family(family).built(
+    strategy = find_family(find_target(target).family).built(
         effective_strategy(
             hls.strategy, hls.reuse_factor, hls.io_type, layer_attributes.is_convolution
         )
@@ -140,23 +141,33 @@ def product_of(layer_attributes: LayerAttributes, family: str | Family = DEFAULT
         positions,
         layer_attributes.is_convolution,
         layer_attributes.reads_model_input,
+        *_read_stream(layer_attributes, hls.io_type),
     )
 
 
+def _read_stream(layer: LayerAttributes, io_type: str) -> tuple[int, int, int]:
+    """Return the padded pixels, the channels and the kernel's rows of a convolution in a stream."""
+    if io_type != "io_stream" or not layer.is_convolution:
+        return 0, 0, 0
+    pixels, rows, size = layer.window
+    return pixels, max(layer.axes.n_rows // size, 1), rows
+
+
 def realized_product(
-    layer_attributes: LayerAttributes, family: str | Family = DEFAULT_FAMILY
+    layer_attributes: LayerAttributes, target: TargetLike = DEFAULT_TARGET
 ) -> Product:
     """Return a layer's product, so built that pruned multipliers are removed.
 
     That is ResourceUnrolled in the place of Resource where hls4ml can build it, else what
     :func:`product_of` says. The arguments are the same.
     """
-    product = product_of(layer_attributes, family)
+    product = product_of(layer_attributes, target)
     parallel = product.convolution and product.io_type == "io_parallel"
-    if product.strategy != "resource" or product.reuse_factor == 1 or parallel:
+    unbuilt = "resource_unrolled" in find_target(target).unbuilt
+    if product.strategy != "resource" or product.reuse_factor == 1 or parallel or unbuilt:
         return product
     hls = replace(hls4ml_attributes(layer_attributes), strategy="ResourceUnrolled")
-    return product_of(layer_attributes.with_hls4ml(hls), family)
+    return product_of(layer_attributes.with_hls4ml(hls), target)
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from typing import Any
 from fabricfit.description.attributes import LayerAttributes
 from fabricfit.description.strategies import canonical_strategy, spell_strategy
 from fabricfit.errors import InvalidInputError
-from fabricfit.hardware.families import DEFAULT_FAMILY
 from fabricfit.hardware.product import Product
+from fabricfit.hardware.targets import DEFAULT_TARGET, TargetLike
 from fabricfit.hls4ml.products import (
     hls4ml_attributes,
     product_of,
@@ -51,7 +51,7 @@ class Realized:
 def realize_configuration(
     attributes: Mapping[str, LayerAttributes],
     hls_config: Mapping[str, Any],
-    family: str = DEFAULT_FAMILY,
+    target: TargetLike = DEFAULT_TARGET,
     as_asked: Container[str] = (),
 ) -> Realized:
     """Return the configuration with which hls4ml builds a model without its pruned multipliers.
@@ -60,7 +60,7 @@ def realize_configuration(
     ----------
     attributes
         Layer -> attributes, with those of hls4ml, as the configuration describes the model.
-    hls_config, family
+    hls_config, target
         As for :func:`fabricfit.firmware.realize`, where it is said what changes, and what is refused.
     as_asked
         Names of the layers that keep the strategy that the configuration states, since that uses less.
@@ -73,7 +73,7 @@ def realize_configuration(
     for name, layer in attributes.items():
         if not layer.multiplies:
             continue
-        product = (product_of if name in as_asked else realized_product)(layer, family)
+        product = (product_of if name in as_asked else realized_product)(layer, target)
         _refuse_wrong_code(name, product)
         if different := why_calls_differ(layer):
             raise InvalidInputError(

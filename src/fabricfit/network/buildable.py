@@ -10,6 +10,7 @@ import keras
 from fabricfit.description.attributes import LayerAttributes
 from fabricfit.description.strategies import canonical_strategy
 from fabricfit.errors import InvalidInputError, warn_caller
+from fabricfit.hls4ml.backends import read_backend
 from fabricfit.hls4ml.config import leaves_result_open, read_io_type, stated_strategy
 from fabricfit.hls4ml.findings import BuildWarning, Finding
 from fabricfit.hls4ml.limits import find_limits
@@ -27,7 +28,7 @@ def list_limits(
     config: Mapping[str, Any],
     *,
     io_type: str | None = None,
-    backend: str = "Vitis",
+    backend: str | None = None,
 ) -> tuple[Finding, ...]:
     """Return what hls4ml is known to build otherwise than a model says, or not to build.
 
@@ -42,10 +43,11 @@ def list_limits(
     io_type
         How data are passed, if it is not what the configuration says.
     backend
-        hls4ml's backend.
+        hls4ml's backend, if it is not what the configuration says.
     """
     passed = read_io_type(config) if io_type is None else io_type
-    sites = _list_sites(network.graph, network, attributes, config, passed, backend)
+    chosen = read_backend(config).name if backend is None else backend
+    sites = _list_sites(network.graph, network, attributes, config, passed, chosen)
     return find_limits(sites)
 
 

@@ -14,8 +14,9 @@ from fabricfit.description.attributes import (
     OptimizationAttributes,
 )
 from fabricfit.description.elementwise import ElementwiseWork
-from fabricfit.hls4ml.config import read_io_type, read_opened
+from fabricfit.hls4ml.config import read_io_type, read_opened, read_precisions
 from fabricfit.hls4ml.plain import ConfigurationLike
+from fabricfit.hls4ml.streams import find_fifos
 from fabricfit.layers import Kernel, family_of
 from fabricfit.layers.activations import work_of_activation
 from fabricfit.network.as_built import folded_by_hls4ml
@@ -102,6 +103,7 @@ def describe_for_hls4ml(network: Network, config: Mapping[str, Any]) -> dict[str
     io_type = read_io_type(config)
     for call in (call for attributes in described.values() for call in attributes.calls):
         call.io_type = io_type
+        call.received_precision, call.result_precision = read_precisions(config, call)
         if call.multiplies:
             call.hls4ml = read_opened(config, call)
     choose = folded_by_hls4ml(network, config, described)
@@ -109,6 +111,8 @@ def describe_for_hls4ml(network: Network, config: Mapping[str, Any]) -> dict[str
         for scaling in fold.scalings:
             for call in described[network.names[id(scaling.layer)]].calls:
                 call.elementwise = ElementwiseWork.FREE
+    if io_type == "io_stream":
+        find_fifos(described)
     return described
 
 

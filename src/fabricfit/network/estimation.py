@@ -11,11 +11,12 @@ import keras
 from fabricfit.description.attributes import LayerAttributes
 from fabricfit.errors import warn_caller
 from fabricfit.hardware.budget import Budget
-from fabricfit.hardware.families import DEFAULT_FAMILY
+from fabricfit.hls4ml.backends import list_backend_notes
 from fabricfit.hls4ml.checking import ConfigurationWarning
 from fabricfit.hls4ml.config import default_configuration
 from fabricfit.hls4ml.estimation import ModelEstimate, estimate_layers
 from fabricfit.hls4ml.plain import ConfigurationLike
+from fabricfit.hls4ml.target import choose_target
 from fabricfit.network.as_built import folded_by_hls4ml
 from fabricfit.network.batch_norm import find_folds, fold_normalizations
 from fabricfit.network.buildable import list_limits
@@ -33,11 +34,16 @@ def estimate(
     *,
     budget: Budget | None = None,
     family: str | None = None,
+    part: str | None = None,
+    clock_ns: float | None = None,
+    tool: str | None = None,
+    binding: str | None = None,
 ) -> ModelEstimate:
     """Estimate the resources and the timing of a model, without training or synthesis.
 
     Any layer counts. Those that fabricfit does not know have wider error bars and a note: they are counted as
-    a dense layer for each of their matrices. What hls4ml would not build as the model says is noted, too.
+    a dense layer for each of their matrices. What hls4ml would not build as the model says is noted, too,
+    and what is not known of the backend that a project's configuration names.
 
     Parameters
     ----------
@@ -52,6 +58,20 @@ def estimate(
         What to compare with; its family counts.
     family
         Whose DSP blocks and memories, a name of :func:`fabricfit.hardware.families`.
+    part
+        The part instead of its family, such as ``'xc7z020clg400-1'``.
+    clock_ns
+        Clock period in nanoseconds.
+    tool
+        The HLS compiler, such as ``'Vitis HLS 2024.1'``, see :func:`fabricfit.hardware.find_tool`.
+    binding
+        ``'auto'``, ``'dsp'`` or ``'fabric'``: what the compiler is told to build products from.
+
+    Notes
+    -----
+    What is not given is what the budget says, then what the configuration says (``'Part'``,
+    ``'ClockPeriod'``, ``'Backend'``), then a board's usual clock; else UltraScale+, 5 ns and Vivado HLS
+    2020.1, on which the laws were established.
 
     Returns
     -------
@@ -93,10 +113,11 @@ def estimate(
             ConfigurationWarning,
         )
     network, attributes = describe_as_built(whole, config)
-    chosen = family or (budget.family if budget is not None else DEFAULT_FAMILY)
-    found = estimate_layers(attributes, network.kernel_arrays(), family=chosen, budget=budget)
+    asked: dict[str, Any] = {"clock_ns": clock_ns, "tool": tool, "binding": binding}
+    chosen = choose_target(config, budget, family=family, part=part, **asked)
+    found = estimate_layers(attributes, network.kernel_arrays(), target=chosen, budget=budget)
     limits = list_limits(whole, attributes, config)
-    return replace(found, remarks=tuple(map(str, limits)))
+    return replace(found, remarks=(*map(str, limits), *list_backend_notes(config)))
 
 
 def describe_as_built(

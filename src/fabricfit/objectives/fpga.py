@@ -34,19 +34,14 @@ from fabricfit.description.attributes import LayerAttributes, OptimizationAttrib
 from fabricfit.description.precision import FixedPrecision, quantize
 from fabricfit.description.strategies import spell_strategy
 from fabricfit.description.structures import SUPPORTED_STRUCTURES
-from fabricfit.errors import InvalidInputError
 from fabricfit.hardware.bram import memory_word
 from fabricfit.hardware.cheap_constants import constants_of
-from fabricfit.hardware.elementwise import other_resources
-from fabricfit.hardware.families import DEFAULT_FAMILY, find_family
 from fabricfit.hardware.product import Product, Work, csd_digits
-from fabricfit.hardware.resource_records import find_resource, resource_kinds, resource_names
-from fabricfit.hardware.resources import Resources, product_resources
+from fabricfit.hardware.resources import Resources
+from fabricfit.hardware.synthesized import HLS, after_synthesis
 from fabricfit.hardware.weight_costs import EASY_SHARE, weight_costs
 from fabricfit.hls4ml.products import (
     hls4ml_attributes,
-    product_of,
-    realized_product,
     weight_format,
     why_calls_differ,
     why_not_built,
@@ -54,6 +49,7 @@ from fabricfit.hls4ml.products import (
 from fabricfit.objectives.base import Amounts, Kernels, Objective
 from fabricfit.objectives.counting import check_removed, left_over
 from fabricfit.objectives.former_names import FormerNames
+from fabricfit.objectives.resource_counter import ResourceCounter
 
 __all__ = ["FPGAResources"]
 
@@ -61,7 +57,7 @@ _NO_WORK = Work(0, 0, 0, 0, 0)
 """Of a layer whose weights are all zero."""
 
 
-class FPGAResources(FormerNames, Objective):
+class FPGAResources(FormerNames, ResourceCounter, Objective):
     """DSP blocks, block RAM, LUTs and flip-flops, those of them that matter.
 
     Parameters
@@ -70,7 +66,7 @@ class FPGAResources(FormerNames, Objective):
         Names out of :func:`fabricfit.hardware.resource_names`, those that are to be saved or limited; all
         that can be estimated by default.
     family
-        Whose DSP blocks and memories they are, a name of :func:`fabricfit.hardware.families`.
+        What the design is built for and with, or a name of :func:`fabricfit.hardware.families`.
     scarce
         Those of the resources for whose sake larger structures are worth their loss; all by default.
 
@@ -87,59 +83,6 @@ class FPGAResources(FormerNames, Objective):
     """Price of a unit of each resource. With prices, a layer for which the configuration asks for plain
     Resource is counted so where that is not dearer than with ResourceUnrolled, as where few multipliers are
     without work; without them, it is counted with ResourceUnrolled."""
-
-    def __init__(
-        self,
-        resources: Iterable[str] | None = None,
-        *,
-        family: str = DEFAULT_FAMILY,
-        scarce: Iterable[str] | None = None,
-    ) -> None:
-        estimated = (kind.name for kind in resource_kinds() if kind.law is not None)
-        names = tuple(resources) if resources is not None else tuple(estimated)
-        if not names:
-            known = ", ".join(map(repr, resource_names()))
-            raise InvalidInputError(f"resources must name some of {known}. Received: {names!r}")
-        for name in names:
-            find_resource(name)
-        self.resources = names
-        self.scarce = names if scarce is None else tuple(scarce)
-        self.family = family
-        self.units = tuple(find_family(family).label(name) for name in names)
-
-    def product(self, layer: LayerAttributes, *, asked: bool = False) -> Product:
-        """Return a layer's matrix product as it is counted.
-
-        Parameters
-        ----------
-        layer
-            A layer with a kernel.
-        asked
-            Whether it is built as the configuration asks for it; else so that pruned multipliers are removed.
-        """
-        return (product_of if asked else realized_product)(layer, self.family)
-
-    def estimate(self, layer: LayerAttributes, work: Work, *, asked: bool = False) -> Resources:
-        """Return the usage of a layer with some work, its activation and the error bars included.
-
-        Each call of the layer has the work to do.
-        """
-        calls = (
-            product_resources(self.product(call, asked=asked), work, self.family)
-            + other_resources(call)
-            for call in layer.calls
-        )
-        return sum(calls, Resources())
-
-    def work(self, layer: LayerAttributes, kernel: np.ndarray, *, asked: bool = False) -> Work:
-        """Return what a kernel leaves to do, its weights quantized first."""
-        precision = hls4ml_attributes(layer).weight_precision
-        integers = quantize(layer.axes.matrix(kernel), precision, as_built=True)
-        return Work.of(self.product(layer, asked=asked), integers)
-
-    def _count_work(self, layer: LayerAttributes, work: Work, *, asked: bool = False) -> np.ndarray:
-        found = self.estimate(layer, work, asked=asked)
-        return np.array([found[name].value for name in self.resources])
 
     def usage(self, layer: LayerAttributes, kernel: np.ndarray | None = None) -> Amounts:
         """Return the usage of a layer with these weights, its activation included.
@@ -181,8 +124,8 @@ class FPGAResources(FormerNames, Objective):
         """Return the usage of a layer with these weights, as it is built for one call."""
         if layer.multiplies:
             return self._count_work(layer, self.work(layer, kernel, asked=asked), asked=asked)
-        found = other_resources(layer)
-        used = np.array([found[name].value for name in self.resources])
+        found = self.estimate_others(layer)
+        used = self._read_amounts(found)
         for part, matrix in layer.matrices:
             used = used + self.call_usage(part, matrix, asked=asked)
         return used
@@ -347,7 +290,7 @@ class FPGAResources(FormerNames, Objective):
         array of shape ``(n_weights, M)``
             In the order of the layer's groups, which are single weights.
         """
-        prices = weight_costs(product, self.family)
+        prices = weight_costs(product, self.target)
         integers = quantize(kernel, hls4ml_attributes(layer).weight_precision, as_built=True)
         digits = layer.grouping.to_groups(csd_digits(integers))[:, 0]
         amounts = [np.zeros(len(self.resources))]
@@ -370,12 +313,25 @@ class FPGAResources(FormerNames, Objective):
         """Return what the prices of single weights in LUTs are multiplied by, in a layer of constants."""
         return 1.0
 
+    def _scale_prices(self, product: Product) -> dict[str, float]:
+        """Return what the laws' amounts are multiplied by for the stage that is counted."""
+        if self.stage == HLS:
+            return dict.fromkeys(self.resources, 1.0)
+        one = Resources(**dict.fromkeys(self.resources, 1))
+        work = Work(product.multipliers, product.size, 0, 0, product.size)
+        found = after_synthesis(one, product, work).values_only
+        if product.by_adders:
+            found["lut"] /= product.size * product.accumulator_width * product.copies
+        return {name: found[name] for name in self.resources}
+
     def _price_weights(
         self, layer: LayerAttributes, precision: FixedPrecision, lut_scale: float
     ) -> ConstantPrices:
         """Return the prices of a weight in all calls of a layer, by the digits of its constant."""
-        costs = [weight_costs(self.product(call), self.family) for call in layer.calls]
-        scales = [lut_scale if name == "lut" else 1.0 for name in self.resources]
+        products = [self.product(call) for call in layer.calls]
+        costs = [weight_costs(product, self.target) for product in products]
+        stage = self._scale_prices(products[0])
+        scales = [scale * (lut_scale if n == "lut" else 1) for n, scale in stage.items()]
 
         def vector(several: Iterable[Mapping[str, float]]) -> np.ndarray:
             return np.multiply(scales, self._sum_amounts(several))

@@ -29,8 +29,8 @@ from fabricfit.description.structures import SUPPORTED_STRUCTURES
 from fabricfit.hardware.adder_graphs import adder_graph_lut, bit_operations
 from fabricfit.hardware.cheap_constants import constants_of
 from fabricfit.hardware.dsp import DEFAULT_INPUT_WIDTH
-from fabricfit.hardware.luts_and_ffs import product_lut
 from fabricfit.hardware.product import Product
+from fabricfit.hardware.synthesized import ADDER_GRAPH_RATIO, HLS
 from fabricfit.hls4ml.products import hls4ml_attributes, weight_format
 from fabricfit.objectives.base import Amounts, Kernels, Objective
 from fabricfit.objectives.former_names import FormerNames
@@ -94,10 +94,10 @@ class AdderGraphResources(FPGAResources):
         precision = hls4ml_attributes(layer).weight_precision
         matrix = layer.axes.matrix(kernel)
         found = adder_graph_lut(quantize(matrix, precision, as_built=True), product.input_width)
-        return product.copies * found
+        return product.copies * found * (1.0 if self.stage == HLS else ADDER_GRAPH_RATIO)
 
     def _count_digit_lut(self, layer: LayerAttributes, kernel: np.ndarray) -> float:
-        return product_lut(self.product(layer), self.work(layer, kernel)).value
+        return self.amount(self.estimate_products(layer, self.work(layer, kernel))["lut"])
 
 
 class BitOperations(FormerNames, Objective):

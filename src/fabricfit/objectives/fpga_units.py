@@ -40,7 +40,7 @@ class UnitResources(FPGAResources):
 
     def product(self, layer: LayerAttributes, *, asked: bool = False) -> Product:
         """Return a layer's matrix product as the configuration asks for it."""
-        return product_of(layer, self.family)
+        return product_of(layer, self.target)
 
     def groups(self, layer: LayerAttributes) -> OptimizationAttributes | None:
         """Divide every kernel into units."""

@@ -14,8 +14,10 @@ from fabricfit.description.attributes import LayerAttributes
 from fabricfit.errors import InvalidTypeError
 from fabricfit.firmware.quantization import quantize_in_place
 from fabricfit.hardware.budget import Budget
+from fabricfit.hls4ml.config import read_io_type
 from fabricfit.hls4ml.plain import ConfigurationLike
 from fabricfit.hls4ml.realize import Realized, realize_configuration
+from fabricfit.hls4ml.target import choose_budget
 from fabricfit.network.batch_norm import fold_normalizations
 from fabricfit.network.buildable import list_limits, refuse_limits, warn_of_limits
 from fabricfit.network.configuration import (
@@ -28,18 +30,20 @@ from fabricfit.network.estimation import describe_as_built
 from fabricfit.network.reader import Network, as_network
 from fabricfit.network.scalings import replace_scalings
 from fabricfit.network.unknown_layers import describe_matrices
+from fabricfit.network.whole_pooling import replace_whole_pooling
 from fabricfit.objectives.fpga import FPGAResources
 from fabricfit.optimization.eligible_layers import Decisions
 from fabricfit.optimization.optimize import OptimizationResult, run
 from fabricfit.optimization.savings import GivenDesign
 from fabricfit.optimization.settings import OptimizationSettings
 from fabricfit.optimization.setup import RunSetup, set_up
+from fabricfit.optimization.stream_memory import fit_fifos
 from fabricfit.optimization.trained_fit import choose_precision, fit_one, refuse_given_only
 from fabricfit.optimization.trained_setup import TrainedFormats
 from fabricfit.run import RunDirectory, defaults
 from fabricfit.run.files import HLS_CONFIG
 from fabricfit.scheduler import OptimizationScheduler, PolynomialScheduler
-from fabricfit.selection.choice_targets import BudgetTarget, objective_for
+from fabricfit.selection.choice_targets import BudgetTarget, objective_for, objective_of
 
 __all__ = ["fit"]
 
@@ -60,6 +64,11 @@ def fit(
     granularity: str = "tensor",
     saturating: float = 0.02,
     overflow: str = "saturate",
+    part: str | None = None,
+    clock_ns: float | None = None,
+    tool: str | None = None,
+    binding: str | None = None,
+    margin: float | None = None,
 ) -> OptimizationResult:
     """Make a model fit a budget: prune, share and round its weights, or train its number formats.
 
@@ -123,6 +132,12 @@ def fit(
         With trained precision: what becomes of numbers inside the network that are larger than any in the
         training and validation data. ``'saturate'`` bounds the damage; ``'wrap'`` leaves out the logic for
         it, some 5 to 8 % of the LUTs, and lets such a number change its sign.
+    part, clock_ns, tool, binding
+        What the design is built for and with, as for :func:`fabricfit.estimate`; what is not given is what
+        the budget or the configuration says.
+    margin
+        How much of the error bar of what is counted has to be within the budget: 0 for the most likely
+        value, 1 for the upper end. By default what the budget says, which is 0 if nothing else.
 
     Returns
     -------
@@ -152,6 +167,10 @@ def fit(
         )
     whole = as_network(model)
     config = open_configuration({} if hls_config is None else hls_config, whole)
+    asked = {"part": part, "clock_ns": clock_ns, "tool": tool, "binding": binding}
+    budget = choose_budget(config, budget, **asked)
+    if margin is not None:
+        budget = budget.with_margin(margin)
     if choose_precision(precision, config, whole) == "trained":
         refuse_given_only({"scheduler": scheduler, "reuse": reuse})
         data = (train_data, validation_data)
@@ -159,13 +178,16 @@ def fit(
         return fit_one(whole, config, budget, data, settings, formats, documents)
     settings = settings.ranked_by("saliency")
     kind = _check_objective(objective)
-    given = _count_given(whole, config, kind(budget.resources, family=budget.family))
+    given = _count_given(whole, config, objective_of(budget, kind))
     network = replace_scalings(fold_normalizations(whole))
+    if read_io_type(config) == "io_stream":
+        network = replace_whole_pooling(network)
     without_layers(config, whole, whole.layers.keys() - network.layers.keys())
     state_every_call(config, network)
     attributes = describe_for_hls4ml(network, config)
     describe_matrices(network, attributes, config)
-    realized = realize_configuration(attributes, config, budget.family)
+    attributes = fit_fifos(attributes, objective_of(budget, kind), budget, given.total)
+    realized = realize_configuration(attributes, config, budget.target)
     limits = list_limits(network, attributes, realized.config)
     refuse_limits(limits, "fabricfit.fit")
     warn_of_limits(limits)
@@ -224,12 +246,12 @@ def _realize_result(
 ) -> Realized:
     """Return the configuration that builds every layer of the result as it was counted."""
     if objective.removes_units:
-        return realize_configuration(attributes, config, objective.family)
+        return realize_configuration(attributes, config, objective.target)
     kernels = setup.engine.network.kernel_arrays()  # as they were handed out
     as_asked = {
         name for name in kernels if objective.builds_as_asked(attributes[name], kernels[name])
     }
-    return realize_configuration(attributes, config, objective.family, as_asked)
+    return realize_configuration(attributes, config, objective.target, as_asked)
 
 
 def _to_text(config: Mapping[str, Any]) -> str:

@@ -96,6 +96,9 @@ def _make_report(
         trials=state.tuned.trials if state.tuned else (),
         derivatives=setup.levels.derivatives,
         evaluated="" if setup.hardware is None else setup.hardware.text,
+        highest=account.highest,
+        counted=account.counted,
+        remarks=account.remarks,
     )
 
 

@@ -18,7 +18,7 @@ from fabricfit.run import MANIFEST, RunDirectory
 from fabricfit.run.files import VERIFICATION
 
 if TYPE_CHECKING:
-    from fabricfit.firmware import Verification
+    from fabricfit.firmware import RtlDesign, Verification
 
 __all__ = ["OptimizationResult"]
 
@@ -118,13 +118,9 @@ class OptimizationResult:
         """
         from fabricfit.firmware import evaluate
 
-        if self.hls_config is None:
-            raise InvalidInputError(
-                "there is no hls4ml configuration, since the run was not for a budget. Use "
-                "fabricfit.firmware.evaluate(result.model, hls_config, X, y, metric)."
-            )
+        config = self._require_config("fabricfit.firmware.evaluate")
         chosen = self.metric if metric is None else metric
-        return evaluate(self.model, self.hls_config, X, y, chosen, weights=weights)
+        return evaluate(self.model, config, X, y, chosen, weights=weights)
 
     def verify(self, X: Any = None, **options: Any) -> Verification:
         """Verify the model with hls4ml, and keep the outcome for the report.
@@ -141,15 +137,43 @@ class OptimizationResult:
         """
         from fabricfit.firmware import verify
 
+        found = verify(self.model, self._require_config("fabricfit.verify"), X, **options)
+        outcome = {
+            "outcome": found.outcome.value,
+            "passed": found.passed,
+            "text": str(found),
+            "rtl": None if found.rtl is None else found.rtl.to_dict(),
+        }
+        RunDirectory.existing(self.directory).write_json(VERIFICATION, outcome)
+        return found
+
+    def to_rtl(self, folder: str | os.PathLike[str], **options: Any) -> RtlDesign:
+        """Write the whole network as synthesizable Verilog (extra ``rtl``).
+
+        Parameters
+        ----------
+        folder, **options
+            As for :func:`fabricfit.to_rtl`.
+
+        Raises
+        ------
+        InvalidInputError
+            The run was not for a budget, so that there is no configuration; or a layer cannot be written as
+            a circuit of constants.
+        RunDirectoryError
+            The folder holds something else.
+        """
+        from fabricfit.firmware import to_rtl
+
+        return to_rtl(self.model, self._require_config("fabricfit.to_rtl"), folder, **options)
+
+    def _require_config(self, function: str) -> dict[str, Any]:
         if self.hls_config is None:
             raise InvalidInputError(
                 "there is no hls4ml configuration, since the run was not for a budget. Use "
-                "fabricfit.verify(result.model, hls_config)."
+                f"{function}(result.model, hls_config, …)."
             )
-        found = verify(self.model, self.hls_config, X, **options)
-        outcome = {"outcome": found.outcome.value, "passed": found.passed, "text": str(found)}
-        RunDirectory.existing(self.directory).write_json(VERIFICATION, outcome)
-        return found
+        return self.hls_config
 
     def write_report(self, path: str | os.PathLike[str] | None = None) -> Path:
         """Write the run's page: one HTML file that needs no network (extra ``report``).

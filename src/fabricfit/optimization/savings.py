@@ -11,11 +11,13 @@ import numpy as np
 
 from fabricfit.description.attributes import LayerAttributes
 from fabricfit.description.skip_reasons import SkipReason
+from fabricfit.hls4ml.streams import find_fifos
 from fabricfit.network.cloning import copy_model
 from fabricfit.network.describe import describe_network
 from fabricfit.network.reader import Network, read
 from fabricfit.objectives.base import Amounts, Objective
 from fabricfit.objectives.fpga import FPGAResources
+from fabricfit.objectives.resource_counter import ResourceCounter
 from fabricfit.optimization.eligible_layers import Decisions
 from fabricfit.reporting.report import LayerReport
 from fabricfit.surgery.reduction import reduce_model
@@ -84,12 +86,21 @@ class Account:
         Every layer that has a kernel, before and after.
     before, after
         Resources of the whole models.
+    highest
+        Upper ends of the error bars of those after; empty where they are not known.
+    counted
+        What is counted, as a part of a sentence.
+    remarks
+        What the counted figures rest on.
     """
 
     units: tuple[str, ...]
     layers: tuple[LayerReport, ...]
     before: tuple[float, ...]
     after: tuple[float, ...]
+    highest: tuple[float, ...] = ()
+    counted: str = ""
+    remarks: tuple[str, ...] = ()
 
 
 def deliver(
@@ -160,7 +171,14 @@ def deliver(
         layers += _report_without_kernel(decisions, objective, old, whole)
         layers += _report_folded(decisions, given)
     units = tuple(objective.units) or tuple(f"resource {i}" for i in range(len(dense)))
-    return result, Account(units, layers, dense, _to_floats(total))
+    account = Account(units, layers, dense, _to_floats(total))
+    if isinstance(objective, ResourceCounter):
+        account = replace(account, counted=objective.counted)
+        if not objective.removes_units:
+            highest = objective.with_margin(1).model_usage(attributes, new)
+            remarks = objective.remark_on(attributes, new)
+            account = replace(account, highest=_to_floats(highest), remarks=remarks)
+    return result, account
 
 
 def weight_maps(after: Network, decisions: Decisions) -> dict[str, np.ndarray]:
@@ -259,12 +277,16 @@ def _describe_reduced(
         known = attributes[name]
         for call, before in zip(layer.calls, known.calls, strict=True):
             call.args = {**before.args, **call.args}
-            call.matrices, call.note = before.matrices, before.note
+            call.matrices, call.note, call.io_type = before.matrices, before.note, before.io_type
+            call.received_precision = before.received_precision
+            call.result_precision = before.result_precision
             if call.multiplies and call.hls4ml is not None:
                 rows, columns = call.matrix_shape
                 call.hls4ml = replace(call.hls4ml, n_in=rows, n_out=columns)
         layer.optimizable = known.optimizable
         layer.optimization_attributes = known.optimization_attributes
+    if any(layer.fifos for layer in attributes.values()):
+        find_fifos(described)
     return described
 
 

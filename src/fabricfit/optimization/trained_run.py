@@ -254,6 +254,9 @@ def _make_report(
         levels=tuple(levels),
         budget=tuple(limits.tolist()),
         formats=_list_formats(setup, design),
+        highest=tuple(design.highest.tolist()),
+        counted=design.counted,
+        remarks=design.remarks,
     )
 
 

@@ -29,7 +29,6 @@ from fabricfit.network.plain_layers import make_plain
 from fabricfit.network.reader import Network, read
 from fabricfit.network.rewiring import rewire
 from fabricfit.network.scalings import replace_scalings
-from fabricfit.objectives.fpga import FPGAResources
 from fabricfit.optimization.reuse import fingerprint
 from fabricfit.optimization.savings import GivenDesign
 from fabricfit.optimization.settings import OptimizationSettings
@@ -49,6 +48,7 @@ from fabricfit.precision.model import PrecisionModel, build_precision_model
 from fabricfit.precision.start import start_bits
 from fabricfit.precision.training import PrecisionTraining
 from fabricfit.samples import Dataset
+from fabricfit.selection.choice_targets import objective_of
 from fabricfit.training import Engine, check_against_model, fresh_optimizer, make_engine
 
 __all__ = ["GRANULARITIES", "OVERFLOWS", "TrainedFormats", "TrainedSetup", "set_up_trained"]
@@ -205,7 +205,7 @@ def set_up_trained(
     _check(settings)
     plain = make_plain(whole)
     first = budgets[0]
-    objective = FPGAResources(first.resources, family=first.family)
+    objective = objective_of(first)
     built, asked = describe_as_built(whole, with_defaults(config, "Latency"))
     given = GivenDesign.of(asked, built.kernel_arrays(), objective)
     network = _flatten(replace_scalings(fold_normalizations(plain.network)))

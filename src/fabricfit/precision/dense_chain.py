@@ -198,24 +198,31 @@ class DenseChain:
         samples, losses
             Those that change, and their new losses; None where none changes.
         """
-        units = np.array([unit])
-        sums = self._sums[place][unit, samples][None] + by
+        units, run = np.array([unit]), slice(samples[0], samples[-1] + 1)
+        sums = self._sums[place][unit : unit + 1, run] + by
         while place + 1 < len(self.weights):
             numbers = self._round(place + 1, sums, units)
             steps.append(_Step(place, units, samples, sums, numbers))
-            changed = numbers - self._numbers[place + 1][np.ix_(units, samples)]
+            before = self._numbers[place + 1]
+            if unit >= 0:  # all samples of a block, of one unit
+                changed = numbers - before[unit : unit + 1, run]
+            else:
+                changed = numbers - before.take(units, 0).take(samples, 1)
             reached = self.weights[place + 1][units]
             differ = changed.any(1) & reached.any(1)
             if not differ.any():
                 return None
-            reached, changed = reached[differ], changed[differ]
+            if not differ.all():
+                reached, changed = reached[differ], changed[differ]
             if self._find_losses.by_sample:
                 some = np.flatnonzero(changed.any(0))
-                samples, changed = samples[some], changed[:, some]
+                samples, changed = samples[some], changed.take(some, 1)
             place, units = place + 1, np.flatnonzero(reached.any(0))
-            sums = self._sums[place][np.ix_(units, samples)] + reached[:, units].T @ changed
+            sums = self._sums[place].take(units, 0).take(samples, 1)
+            sums += reached[:, units].T @ changed
+            unit = -1
         steps.append(_Step(place, units, samples, sums, None))
-        outputs = self._sums[-1][:, samples]
+        outputs = self._sums[-1].take(samples, 1)
         outputs[units] = sums
         return samples, self._find_losses(outputs, samples)
 

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, TypeVar
+from typing import Any
 
-from fabricfit.description.skip_reasons import SkipReason
+from fabricfit.description.verdicts import Verdict, compare_with_limit, worst_verdict
 from fabricfit.errors import require
 from fabricfit.reporting.layer_formats import LayerFormats
 from fabricfit.reporting.plain import (
     read_amounts,
     read_number,
-    read_strengths,
     read_text,
     read_texts,
     to_plain,
 )
+from fabricfit.reporting.report_parts import LayerReport, Level, Trial, read_part
 from fabricfit.tables import TextTable
-
-_Part = TypeVar("_Part")
 
 __all__ = [
     "LayerReport",
@@ -30,121 +28,6 @@ __all__ = [
     "frame",
     "is_better",
 ]
-
-
-@dataclass(frozen=True)
-class Level:
-    """One sparsity level of a run.
-
-    Parameters
-    ----------
-    sparsity
-        Requested sparsity, a fraction of every resource.
-    accepted
-        Whether the metric stayed within the tolerance.
-    metric
-        Validation metric after fine-tuning; NaN if the level was not trained to its end.
-    utilization
-        Resources used after the level, by the objective's count, one number for each of its dimensions.
-    epochs
-        Number of epochs of fine-tuning.
-    seconds
-        Wall time of the level, in seconds.
-    note
-        Further remark: why the level could not be tried, or why its training ended early.
-    """
-
-    sparsity: float
-    accepted: bool
-    metric: float
-    utilization: tuple[float, ...]
-    epochs: int
-    seconds: float
-    note: str = ""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the level as plain data; NaN becomes None."""
-        return to_plain(asdict(self))
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Level:
-        """Return the level that plain data describe, each of its values checked."""
-        return _read_part(cls, values)
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One choice of regularization strengths that the search tried.
-
-    Parameters
-    ----------
-    strengths
-        Layer -> regularization strengths for the groups' norms and for their variances.
-    epochs
-        Number of epochs of its training.
-    metric
-        Validation metric after pruning to the target; NaN if the training diverged.
-    chosen
-        Whether the run continued with it.
-    """
-
-    strengths: dict[str, tuple[float, float]]
-    epochs: int
-    metric: float
-    chosen: bool = False
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Trial:
-        """Return the trial that plain data describe, each of its values checked."""
-        return _read_part(cls, values)
-
-
-@dataclass(frozen=True)
-class LayerReport:
-    """One layer before and after the run.
-
-    Parameters
-    ----------
-    name, kind
-        The layer's name and its class.
-    weights
-        Number of weights in its kernel.
-    nonzeros_before, nonzeros_after
-        Number of weights that are not exactly zero.
-    resources_before, resources_after
-        Resources used, by the objective's count, one number for each of its dimensions.
-    skipped
-        Why the layer was not optimized; ``''`` if it was.
-    skip_reason
-        The kind of that reason; None if it was, or where it is not known.
-    calls
-        Number of times that the model calls the layer; the resources are those of all calls.
-    built_before, built_after
-        How hls4ml builds it, by the configuration that was given and by the one that came out; empty where
-        that is not known.
-    """
-
-    name: str
-    kind: str
-    weights: int
-    nonzeros_before: int
-    nonzeros_after: int
-    resources_before: tuple[float, ...]
-    resources_after: tuple[float, ...]
-    skipped: str = ""
-    skip_reason: SkipReason | None = None
-    calls: int = 1
-    built_before: str = ""
-    built_after: str = ""
-
-    @property
-    def remark(self) -> str:
-        """What there is to say of it: why it was not optimized, its calls, how it is built."""
-        parts = [f"{self.calls} calls"] if self.calls > 1 else []
-        parts += [f"not optimized: {self.skipped}"] if self.skipped else []
-        if self.built_before != self.built_after and self.built_before:
-            parts.append(f"{self.built_after} instead of {self.built_before}")
-        return "; ".join(parts)
 
 
 @dataclass(frozen=True)
@@ -181,6 +64,12 @@ class OptimizationReport:
         Number formats of the layers whose precision was trained.
     evaluated
         What the metric is of, as a part of a sentence; ``''`` for the Keras model.
+    highest
+        Upper ends of the error bars of what the returned model uses; empty where they are not known.
+    counted
+        What the resources are of, as a part of a sentence: the stage, the part, the clock and the compiler.
+    remarks
+        What the resources rest on: the reports behind the laws, and what of the design lies outside of them.
     """
 
     units: tuple[str, ...]
@@ -198,6 +87,9 @@ class OptimizationReport:
     derivatives: str = ""
     formats: tuple[LayerFormats, ...] = ()
     evaluated: str = ""
+    highest: tuple[float, ...] = ()
+    counted: str = ""
+    remarks: tuple[str, ...] = ()
 
     @property
     def skipped(self) -> dict[str, str]:
@@ -206,11 +98,23 @@ class OptimizationReport:
 
     @property
     def fits(self) -> bool:
-        """Whether the returned model is within the budget; True where there is none."""
+        """Whether the returned model is within the budget, as far as is likely; True where there is none."""
+        return self.verdict is not Verdict.DOES_NOT_FIT
+
+    @property
+    def verdicts(self) -> tuple[Verdict, ...]:
+        """Whether the returned model fits, resource by resource; empty without a budget."""
         if self.budget is None:
-            return True
-        pairs = zip(self.resources_after, self.budget, strict=True)
-        return all(used <= limit for used, limit in pairs)
+            return ()
+        used = zip(
+            self.resources_after, self.highest or self.resources_after, self.budget, strict=True
+        )
+        return tuple(compare_with_limit(*each) for each in used)
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether the returned model fits: the worst of :attr:`verdicts`."""
+        return worst_verdict(self.verdicts)
 
     def rows(self) -> tuple[list[str], list[list[str]]]:
         """Return the table of layers as text: its header, and its rows with the total last."""
@@ -253,7 +157,7 @@ class OptimizationReport:
         """
         return cls(
             units=read_texts(values["units"]),
-            layers=tuple(_read_part(LayerReport, each) for each in values["layers"]),
+            layers=tuple(read_part(LayerReport, each) for each in values["layers"]),
             resources_before=read_amounts(values["resources_before"]),
             resources_after=read_amounts(values["resources_after"]),
             metric_name=read_text(values["metric_name"]),
@@ -267,12 +171,16 @@ class OptimizationReport:
             derivatives=read_text(values["derivatives"]),
             formats=tuple(LayerFormats.from_dict(each) for each in values.get("formats", ())),
             evaluated=read_text(values.get("evaluated", "")),
+            highest=read_amounts(values.get("highest", ())),
+            counted=read_text(values.get("counted", "")),
+            remarks=read_texts(values.get("remarks", ())),
         )._check_units()
 
     def _check_units(self) -> OptimizationReport:
         """Return the report if it has a number for each resource everywhere."""
         several = [self.resources_before, self.resources_after]
         several += [] if self.budget is None else [self.budget]
+        several += [self.highest] if self.highest else []
         several += [
             x for layer in self.layers for x in (layer.resources_before, layer.resources_after)
         ]
@@ -280,6 +188,17 @@ class OptimizationReport:
         if any(len(each) != len(self.units) for each in several):
             raise ValueError(f"there must be a number for each of {self.units}")
         return self
+
+    def _say_verdict(self) -> str:
+        """Say whether it fits, and which error bars reach beyond the budget."""
+        beyond = [
+            f"{unit} up to {high:,.0f}"
+            for unit, high, verdict in zip(
+                self.units, self.highest or self.resources_after, self.verdicts, strict=True
+            )
+            if verdict is Verdict.MAY_FIT
+        ]
+        return f"{self.verdict} ({', '.join(beyond)})" if beyond else str(self.verdict)
 
     def layers_frame(self) -> Any:
         """Return the layers as a pandas DataFrame (extra ``frames``): a row each."""
@@ -328,7 +247,10 @@ class OptimizationReport:
             shares = ", ".join(
                 f"{used:,.0f} of {limit:,.0f} {unit}" for unit, used, limit in limits
             )
-            lines.append(f"budget: {shares}; it {'fits' if self.fits else 'does not fit'}")
+            lines.append(f"budget: {shares}; it {self._say_verdict()}")
+        if self.counted:
+            lines.append(f"counted: {self.counted}")
+        lines += [f"note: {remark}" for remark in self.remarks]
         demand = (
             ""
             if self.threshold is None
@@ -361,24 +283,6 @@ def _make_row(
     numbers = [f"{value:,.0f}" for pair in zip(before, after, strict=True) for value in pair]
     saved = " / ".join(f"{1 - a / b:.1%}" if b else "-" for b, a in zip(before, after, strict=True))
     return [name, f"{weights:,}", f"{nonzeros:,}", *numbers, saved, remark]
-
-
-_READERS: dict[str, Callable[[Any], Any]] = {
-    **dict.fromkeys(("name", "kind", "skipped", "note"), read_text),
-    **dict.fromkeys(("built_before", "built_after"), read_text),
-    **dict.fromkeys(("weights", "nonzeros_before", "nonzeros_after", "epochs"), read_number),
-    "calls": read_number,
-    **dict.fromkeys(("sparsity", "metric", "seconds"), read_number),
-    **dict.fromkeys(("resources_before", "resources_after", "utilization"), read_amounts),
-    **dict.fromkeys(("accepted", "chosen"), bool),
-    "strengths": read_strengths,
-    "skip_reason": lambda value: None if value is None else SkipReason(value),
-}
-
-
-def _read_part(kind: Callable[..., _Part], values: Any) -> _Part:
-    """Return a layer, level or trial of a report, each of its values checked."""
-    return kind(**{name: _READERS[name](each) for name, each in dict(values).items()})
 
 
 def _label_by_unit(

@@ -20,7 +20,7 @@ from fabricfit.run.journal import Record
 from fabricfit.run.status import Status
 from fabricfit.tables import TextTable
 
-__all__ = ["draw_status", "show_progress"]
+__all__ = ["draw_status", "show_messages", "show_progress"]
 
 Observer = Callable[[Record], None]
 
@@ -45,10 +45,17 @@ def show_progress(logger: logging.Logger | None, console: Any = None) -> Iterato
         with _show_live(logger, console) as observer:
             yield observer
         return
+    with show_messages(logger):
+        yield lambda record: None
+
+
+@contextmanager
+def show_messages(logger: logging.Logger) -> Iterator[None]:
+    """Show a logger's messages inside the block, from INFO on, as lines on the standard error stream."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", datefmt="%H:%M:%S"))
     with _show_messages(logger, handler, logging.INFO):
-        yield lambda record: None
+        yield
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from fabricfit.objectives.base import Objective
 from fabricfit.objectives.fpga import FPGAResources
 from fabricfit.selection.targets import Chosen, Target
 
-__all__ = ["BudgetTarget", "ChoiceTarget", "objective_for"]
+__all__ = ["BudgetTarget", "ChoiceTarget", "objective_for", "objective_of"]
 
 _ROUNDS = 12
 """Choices that are made before the best one within the limits is accepted."""
@@ -28,6 +28,25 @@ _LEAST_STEP = 0.001
 
 _NAMED = 4
 """Layers that a message names."""
+
+
+def objective_of(
+    budget: Budget, kind: type[FPGAResources] = FPGAResources, **options: Any
+) -> FPGAResources:
+    """Return an objective that counts a budget's resources as the budget means them.
+
+    Parameters
+    ----------
+    budget
+        The budget.
+    kind
+        The class that counts.
+    **options
+        Further parameters of it.
+    """
+    made = kind(budget.resources, family=budget.target, **options)
+    made.stage, made.margin = budget.stage, budget.margin
+    return made
 
 
 def objective_for(
@@ -49,7 +68,7 @@ def objective_for(
     given
         What a relative budget is relative to; by default the usage of the kernels, layers as they are built.
     """
-    objective = kind(budget.resources, family=budget.family)
+    objective = objective_of(budget, kind)
     used = objective.model_usage(attributes, kernels)
     named = dict(zip(budget.resources, used if given is None else given, strict=True))
     limits = budget.limits({name: float(amount) for name, amount in named.items()})
@@ -57,7 +76,7 @@ def objective_for(
     objective.prices = prices
     used = objective.model_usage(attributes, kernels)
     scarce = [n for n, amount in zip(budget.resources, used, strict=True) if amount > limits[n]]
-    objective = kind(budget.resources, family=budget.family, scarce=scarce)
+    objective = objective_of(budget, kind, scarce=scarce)
     objective.prices = prices
     return objective
 

@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from collections.abc import Iterator
 from pathlib import Path
 
-from fabricfit.synthesis._report import SynthesisReport, incomplete, is_number, number, read_text
+from fabricfit.synthesis._report import (
+    ModuleReport,
+    SynthesisReport,
+    find_range,
+    incomplete,
+    is_number,
+    number,
+    parse_xml,
+    read_range,
+)
 
-__all__ = ["read_csynth_xml"]
+__all__ = ["TAGS", "read_csynth_xml"]
 
 _KIND = "csynth.xml of Vivado HLS or Vitis HLS"
 _USED = "AreaEstimates/Resources"
-_LATENCY = "PerformanceEstimates/SummaryOfOverallLatency"
-_CLOCK = "PerformanceEstimates/SummaryOfTimingAnalysis/EstimatedClockPeriod"
+_PERFORMANCE = "PerformanceEstimates"
+_LATENCY = f"{_PERFORMANCE}/SummaryOfOverallLatency"
+_CLOCK = f"{_PERFORMANCE}/SummaryOfTimingAnalysis/EstimatedClockPeriod"
 
-_TAGS = {
+TAGS = {
     "dsp": ("DSP", "DSP48E"),
     "bram18": ("BRAM_18K",),
     "uram": ("URAM",),
     "lut": ("LUT",),
     "ff": ("FF",),
 }
-_NOT_KNOWN = ("undef", "?", "-")
+"""Resource -> what HLS calls it; DSPs were ``DSP48E`` up to 2020.1."""
 
 
 def read_csynth_xml(path: str | Path) -> SynthesisReport:
@@ -39,7 +50,7 @@ def read_csynth_xml(path: str | Path) -> SynthesisReport:
         The file cannot be read, is not such a report, or lacks a part of it.
     """
     path = Path(path)
-    profile = _parse_xml(path)
+    profile = parse_xml(path, _KIND)
     version = _read_field(path, profile, "ReportVersion/Version")
     return SynthesisReport(
         tool=f"{_recognize_tool(profile)} {version}",
@@ -57,18 +68,10 @@ def read_csynth_xml(path: str | Path) -> SynthesisReport:
         ),
         clock_target=_read_period(profile, "UserAssignments/TargetClockPeriod"),
         clock_estimated=_read_period(profile, _CLOCK),
-        modules=_read_modules(path, profile),
+        rows=tuple(_iterate_rows(path, profile)),
+        top=profile.findtext("UserAssignments/TopModelName"),
+        clock_uncertainty=_read_period(profile, "UserAssignments/ClockUncertainty"),
     )
-
-
-def _parse_xml(path: Path) -> ET.Element:
-    text = read_text(path, _KIND)
-    if "<!DOCTYPE" in text or "<!ENTITY" in text:
-        raise incomplete(path, _KIND, "it declares a document type, as no such report does")
-    try:
-        return ET.fromstring(text)
-    except ET.ParseError as error:
-        raise incomplete(path, _KIND, f"it is not well-formed XML ({error})") from error
 
 
 def _recognize_tool(profile: ET.Element) -> str:
@@ -87,7 +90,7 @@ def _read_field(path: Path, profile: ET.Element, name: str) -> str:
 
 def _read_cycles(path: Path, profile: ET.Element, name: str) -> int | None:
     text = _read_field(path, profile, f"{_LATENCY}/{name}")
-    return None if text in _NOT_KNOWN else int(number(path, _KIND, name, text))
+    return read_range(path, _KIND, name, text)[0]
 
 
 def _read_period(profile: ET.Element, name: str) -> float | None:
@@ -97,31 +100,55 @@ def _read_period(profile: ET.Element, name: str) -> float | None:
 
 def _read_used(path: Path, profile: ET.Element) -> dict[str, float]:
     found = {"uram": 0.0} | _read_resources(path, profile.find(_USED))
-    for name in _TAGS:
+    for name in TAGS:
         if name not in found:
-            raise incomplete(path, _KIND, f"it has no <{_USED}/{_TAGS[name][0]}>")
-    return {name: found[name] for name in _TAGS}
+            raise incomplete(path, _KIND, f"it has no <{_USED}/{TAGS[name][0]}>")
+    return {name: found[name] for name in TAGS}
 
 
 def _read_resources(path: Path, area: ET.Element | None) -> dict[str, float]:
     """Return the resources that a list of them names."""
     if area is None:
         return {}
-    texts = {name: [area.findtext(tag) for tag in tags] for name, tags in _TAGS.items()}
+    texts = {name: [area.findtext(tag) for tag in tags] for name, tags in TAGS.items()}
     return {
-        name: number(path, _KIND, f"<{_TAGS[name][0]}>", text.strip())
+        name: number(path, _KIND, f"<{TAGS[name][0]}>", text.strip())
         for name, found in texts.items()
         for text in found
         if text is not None
     }
 
 
-def _read_modules(path: Path, profile: ET.Element) -> dict[str, dict[str, float]]:
-    top = profile.findtext("UserAssignments/TopModelName")
-    areas = {
-        module.findtext("Name", ""): module.find(_USED)
-        for module in profile.iterfind("ModuleInformation/Module")
-    }
-    return {
-        name: _read_resources(path, area) for name, area in areas.items() if name not in ("", top)
-    }
+def _iterate_rows(path: Path, profile: ET.Element) -> Iterator[ModuleReport]:
+    """Yield the loops of the function that the report is of, then other functions and their loops."""
+    top = profile.findtext("UserAssignments/TopModelName") or ""
+    yield from _iterate_loops(path, profile, top)
+    for module in profile.iterfind("ModuleInformation/Module"):
+        name = module.findtext("Name", "")
+        if name in ("", top):
+            continue
+        latency = ET.Element("none") if (found := module.find(_LATENCY)) is None else found
+        yield ModuleReport(
+            name,
+            resources=_read_resources(path, module.find(_USED)),
+            interval=find_range(path, _KIND, latency, "PipelineInitiationInterval"),
+            latency=(
+                find_range(path, _KIND, latency, "Best-caseLatency")[0],
+                find_range(path, _KIND, latency, "Worst-caseLatency")[1],
+            ),
+            clock_estimated=_read_period(module, _CLOCK),
+        )
+        yield from _iterate_loops(path, module, name)
+
+
+def _iterate_loops(path: Path, place: ET.Element, function: str) -> Iterator[ModuleReport]:
+    """Yield the loops of a function, inner ones too: each is an element that is called as the loop."""
+    summary = place.find(f"{_PERFORMANCE}/SummaryOfLoopLatency")
+    for loop in () if summary is None else summary.iter():
+        if loop.find("TripCount") is not None and loop.find("Latency") is not None:
+            yield ModuleReport(
+                f"{function}/{(loop.findtext('Name') or loop.tag).strip()}",
+                kind="loop",
+                interval=find_range(path, _KIND, loop, "PipelineII"),
+                latency=find_range(path, _KIND, loop, "Latency"),
+            )

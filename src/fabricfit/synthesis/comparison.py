@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fabricfit.hardware.estimates import Estimate
@@ -75,9 +76,9 @@ class Comparison:
         Latency in cycles; of a report's range, the longest.
     """
 
-    tool: str
+    tool: str | None
     stage: str
-    part: str
+    part: str | None
     resources: tuple[Compared, ...]
     interval: Compared
     latency: Compared
@@ -115,8 +116,10 @@ class Comparison:
 def compare(report: SynthesisReport, estimate: ModelEstimate) -> Comparison:
     """Compare a tool's report with fabricfit's estimate of the same model.
 
-    fabricfit estimates LUTs and flip-flops as HLS counts them: the report of logic synthesis is often
-    lower.
+    A report of HLS is compared with what HLS is expected to report, one of a netlist with what logic
+    synthesis is expected to leave, as far as the estimate tells them apart. A report of a co-simulation has
+    cycles only, and one of timing neither. Of an accelerator, whose top function is an AXI wrapper, the
+    function in it is compared, where the report lists it: estimates are of the network.
 
     Parameters
     ----------
@@ -125,7 +128,8 @@ def compare(report: SynthesisReport, estimate: ModelEstimate) -> Comparison:
     estimate
         Estimate for the same model and configuration.
     """
-    expected, names = estimate.resources, resource_names()
+    report = _without_wrapper(report)
+    expected, names = _expected_resources(estimate, report.stage), resource_names()
     return Comparison(
         report.tool,
         report.stage,
@@ -134,6 +138,30 @@ def compare(report: SynthesisReport, estimate: ModelEstimate) -> Comparison:
         Compared("interval", report.interval[1], estimate.interval),
         Compared("latency", report.latency[1], estimate.latency),
     )
+
+
+def _without_wrapper(report: SynthesisReport) -> SynthesisReport:
+    """Return what a report says of the network in an AXI wrapper, which hls4ml calls ``<network>_axi``."""
+    network = (report.top or "").removesuffix("_axi")
+    row = next((row for row in report.rows if row.name == network), None)
+    if row is None or not row.resources:
+        return report
+    return replace(
+        report,
+        resources={"uram": 0.0} | row.resources,
+        interval=row.interval,
+        latency=row.latency,
+        top=network,
+    )
+
+
+def _expected_resources(estimate: ModelEstimate, stage: str) -> Mapping[str, Estimate]:
+    """Return the resources of an estimate as they are counted at a stage; the one place that chooses them.
+
+    HLS reports more LUTs and flip-flops than are left in a netlist.
+    """
+    netlist = stage in ("logic synthesis", "implementation")
+    return estimate.synthesized if netlist else estimate.resources
 
 
 _VERDICTS = {True: "inside", False: "OUTSIDE", None: ""}

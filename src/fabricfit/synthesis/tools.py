@@ -97,7 +97,7 @@ def synthesize(
                 f"{command[0]} ended without an error, but wrote no report of {stage} in {folder}. "
                 f"Its output:\n{output[-_TAIL_CHARACTERS:]}"
             )
-    return read_project(folder)[: len(stages)]
+    return read_project(folder, stages)
 
 
 def _check_options(folder: Path, logic_synthesis: bool, timeout: float | None) -> None:

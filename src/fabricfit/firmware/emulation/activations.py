@@ -54,6 +54,8 @@ def parametrized_activation(
         case "leakyrelu" | "leaky_relu":
             return _bend(inputs[0], parameter, result)
         case "thresholdedrelu" | "thresholded_relu":
+            if not parameter.values:
+                return rectify(inputs[0], result)
             return _choose(add(inputs[0], parameter, -1).values > 0, kept, 0)
         case "elu":
             below = cast(multiply(compute_by_table(node, inputs[0], name), parameter), result)
@@ -92,7 +94,7 @@ def hard_activation(node: Any, inputs: list[FixedTensor], weights: KerasWeights)
 
 def rectify(x: FixedTensor, result: Format) -> FixedTensor:
     """Return positive numbers in another format, and zero for the others."""
-    return _choose(x.values > 0, cast(x, result), 0)
+    return cast(FixedTensor(np.maximum(x.values, 0), x.format), result)
 
 
 def _choose(where: np.ndarray, then: FixedTensor, otherwise: Any) -> FixedTensor:

@@ -14,6 +14,7 @@ import numpy as np
 
 from fabricfit.description.precision import ROUNDINGS
 from fabricfit.errors import InvalidInputError
+from fabricfit.firmware.emulation.wires import NotModelledError, Wires
 
 __all__ = [
     "MAX_BITS",
@@ -22,6 +23,7 @@ __all__ = [
     "NotModelledError",
     "add",
     "cast",
+    "cast_each",
     "multiply",
     "shift_right",
 ]
@@ -30,10 +32,6 @@ MAX_BITS = 62
 """Largest bit width that is emulated: an int64 less a bit for the sign and one for the carry of rounding."""
 
 SATURATIONS = ("WRAP", "SAT", "SAT_ZERO", "SAT_SYM")
-
-
-class NotModelledError(Exception):
-    """A layer or number format that the emulation does not compute; the message says which."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +113,11 @@ _KINDS = ("FixedPrecisionType", "IntegerPrecisionType")
 
 @dataclass(frozen=True)
 class FixedTensor:
-    """Numbers of one format: ``values`` are int64 in units of the format's last bit."""
+    """Numbers of one format: ``values`` are int64 in units of the format's last bit.
+
+    They may be signals of a circuit instead (:class:`~fabricfit.firmware.emulation.wires.Wires`), of one
+    sample: what computes a layer then builds it.
+    """
 
     values: np.ndarray
     format: Format
@@ -165,6 +167,33 @@ def cast(tensor: FixedTensor, to: Format) -> FixedTensor:
     return FixedTensor(_fit(values, to), to)
 
 
+def cast_each(
+    tensor: FixedTensor, formats: np.ndarray, modes: tuple[str, str], to: Format
+) -> FixedTensor:
+    """Convert each number of a sample to a format of its own, and all of them to one that holds them.
+
+    Parameters
+    ----------
+    tensor
+        Numbers, samples first.
+    formats
+        Whether it is signed, its width and its integer bits, for each number of a sample: shape ``(n, 3)``.
+        One of no bits holds nothing but zero.
+    modes
+        Rounding and overflow mode of each.
+    to
+        The format of all.
+    """
+    flat = tensor.values.reshape(len(tensor.values), -1)
+    values = np.zeros_like(flat)
+    for sign, width, integer in np.unique(formats, axis=0).tolist():
+        if width > 0:
+            own = (formats == (sign, width, integer)).all(axis=1)
+            form = Format(width, integer, bool(sign), *modes)
+            values[:, own] = cast(cast(FixedTensor(flat[:, own], tensor.format), form), to).values
+    return FixedTensor(values.reshape(tensor.shape), to)
+
+
 def multiply(a: FixedTensor, b: FixedTensor) -> FixedTensor:
     """Multiply at full precision: widths and integer bits add up."""
     return FixedTensor(a.values * b.values, product_format(a.format, b.format))
@@ -190,6 +219,8 @@ def _align(tensor: FixedTensor, fractional: int) -> np.ndarray:
 
 def shift_right(values: np.ndarray, drop: int, rounding: str) -> np.ndarray:
     """Return whole numbers without their last bits, of which there is at least one, rounded."""
+    if isinstance(values, Wires):
+        return values.rounded(drop, rounding)
     floor = values >> drop
     if rounding == "TRN":
         return floor
@@ -221,6 +252,8 @@ def _round_up(rounding: str, half: Any, more: Any, negative: Any, odd: Any) -> A
 
 
 def _fit(values: np.ndarray, to: Format) -> np.ndarray:
+    if isinstance(values, Wires):
+        return values.fitted(to.width, to.signed, to.saturation)
     low, high = to.limits
     match to.saturation:
         case "WRAP" if to.signed:

@@ -20,6 +20,8 @@ from fabricfit.firmware.emulation.fixed import (
 )
 from fabricfit.firmware.emulation.registry import format_of, register, result_format
 from fabricfit.firmware.emulation.weights import KerasWeights
+from fabricfit.firmware.emulation.wire_sums import add_products, multiply_matrix
+from fabricfit.firmware.emulation.wires import Wires
 
 __all__ = [
     "accumulate",
@@ -132,6 +134,11 @@ def accumulate(
         The inputs' numbers in the order in which their products are added.
     """
     start, size = cast(bias, accum), max(1, _BLOCK // inputs.shape[1])
+    if isinstance(inputs.values, Wires):
+        shift = accum.fractional - product_format(inputs.format, matrix.format).fractional
+        modes = accum.width, accum.signed, accum.rounding, accum.saturation
+        sums = add_products(inputs.values, matrix.values, start.values, shift, modes, order)
+        return FixedTensor(sums, accum)
     parts = [
         _accumulate_block(
             FixedTensor(inputs.values[first : first + size], inputs.format),
@@ -249,6 +256,8 @@ def _never_overflows(inputs: FixedTensor, matrix: FixedTensor, start: FixedTenso
 
 def _multiply_integers(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Multiply whole numbers modulo 2**64, by floats where those are exact."""
+    if isinstance(a, Wires):
+        return multiply_matrix(a, b)
     bound = float(np.abs(a).max(initial=0)) * float(np.abs(b).sum(axis=0).max(initial=0))
     if bound < 2.0**53:
         return (a.astype(np.float64) @ b.astype(np.float64)).astype(np.int64)

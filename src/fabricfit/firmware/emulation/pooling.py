@@ -12,6 +12,7 @@ from fabricfit.firmware.emulation.matrix_products import require_channels_last, 
 from fabricfit.firmware.emulation.registry import format_of, is_stream, register, result_format
 from fabricfit.firmware.emulation.softmax import tree_reduce
 from fabricfit.firmware.emulation.weights import KerasWeights
+from fabricfit.firmware.emulation.wires import Wires
 
 __all__ = ["divide"]
 
@@ -71,6 +72,8 @@ def _pool(node: Any, cut: np.ndarray, format: Format, outside: int | None) -> Fi
 
 def divide(total: FixedTensor, count: Any) -> FixedTensor:
     """Divide by a whole number, truncating towards zero at the last bit."""
+    if isinstance(total.values, Wires):
+        return FixedTensor(total.values.divided(count), total.format)
     return FixedTensor(np.sign(total.values) * (np.abs(total.values) // count), total.format)
 
 

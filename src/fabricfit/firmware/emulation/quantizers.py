@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fabricfit.firmware.emulation.fixed import FixedTensor, Format, cast
+from fabricfit.firmware.emulation.fixed import FixedTensor, cast_each
 from fabricfit.firmware.emulation.registry import register, result_format
 from fabricfit.firmware.emulation.weights import KerasWeights
 
@@ -25,13 +25,4 @@ def quantizer(node: Any, inputs: list[FixedTensor], weights: KerasWeights) -> Fi
         ],
         axis=1,
     )
-    flat = given.values.reshape(len(given.values), -1)
-    values = np.zeros(flat.shape, np.int64)  # of no bits: nothing but zero
-    for sign, width, integer in np.unique(formats, axis=0).tolist():
-        if width > 0:
-            own = (formats == (sign, width, integer)).all(axis=1)
-            form = Format(width, integer, bool(sign), *modes)
-            values[:, own] = cast(
-                cast(FixedTensor(flat[:, own], given.format), form), result
-            ).values
-    return FixedTensor(values.reshape(given.shape), result)
+    return cast_each(given, formats, modes, result)

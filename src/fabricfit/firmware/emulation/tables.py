@@ -12,6 +12,7 @@ import numpy as np
 
 from fabricfit.firmware.emulation.fixed import MAX_BITS, FixedTensor, NotModelledError
 from fabricfit.firmware.emulation.registry import format_of
+from fabricfit.firmware.emulation.wires import Wires
 
 __all__ = ["BELOW_ZERO", "SELU_SCALE", "TABULATED", "compute_by_table", "float_function"]
 
@@ -42,6 +43,11 @@ def compute_by_table(node: Any, x: FixedTensor, name: str) -> FixedTensor:
         Numbers are so wide that the table's address would wrap.
     """
     size, table = int(node.get_attr("table_size")), format_of(node, "table_t")
+    if isinstance(x.values, Wires):
+        found = x.values.looked_up(
+            lambda numbers: compute_by_table(node, FixedTensor(numbers, x.format), name).values
+        )
+        return FixedTensor(found, table)
     reach, bits = _REACH.get(name, _USUAL_REACH), size.bit_length()
     if x.format.width + bits > MAX_BITS or x.format.integer + bits - reach.bit_length() > 31:
         raise NotModelledError(f"a table that is addressed by {x.format}")

@@ -14,7 +14,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from fabricfit.firmware.emulation.fixed import FixedTensor, Format, NotModelledError
+from fabricfit.firmware.emulation.fixed import FixedTensor, Format, NotModelledError, cast_each
+from fabricfit.firmware.emulation.wires import Wires
 from fabricfit.layers import hands_on, scale_and_offset_of
 from fabricfit.layers.hgq import is_quantizer
 from fabricfit.layers.scaling import is_linear
@@ -141,6 +142,8 @@ class KerasWeights:
         quantizer = self._find_quantizer_inside(node)
         if quantizer is None or node.get_attr("strategy") != "distributed_arithmetic":
             return received
+        if isinstance(received.values, Wires):
+            return _quantize_signals(quantizer, received)
         return exactly(_to_numpy(quantizer(received.to_float().astype("float32"))), "input")
 
     def _find_quantizer_inside(self, node: Any) -> Any:
@@ -238,6 +241,20 @@ class KerasWeights:
             return found
         self.off_grid[label] = int(off.sum())
         return _take_neighbours(found, off, variable, node)
+
+
+def _quantize_signals(quantizer: Any, received: FixedTensor) -> FixedTensor:
+    """Quantize signals of a circuit by the formats of a quantizer, which are those that it computes with."""
+    inner = quantizer.quantizer
+    shape = (1, *received.shape[1:])
+    signed, integer, fractional = (
+        np.broadcast_to(_to_numpy(part), shape)[0].ravel().astype(np.int64) for part in inner.kif
+    )
+    formats = np.stack([signed, signed + integer + fractional, signed + integer], axis=1)
+    whole = int((signed + integer).max())
+    to = Format(max(whole + int(fractional.max()), 1), whole, bool(signed.any()))
+    modes = str(inner.round_mode).upper(), str(inner.overflow_mode).upper()
+    return cast_each(received, formats, modes, to)
 
 
 def _take_neighbours(found: FixedTensor, off: np.ndarray, variable: Any, node: Any) -> FixedTensor:

@@ -35,8 +35,10 @@ class Measured:
     reuse
         Reuse factors above 1 of layers with Latency, least and most.
     structures
-        What of ``'time-multiplexed'``, ``'resource at 1'`` and ``'convolution in a stream'`` there was,
-        beside dense layers with Latency.
+        What of ``'time-multiplexed'``, ``'resource at 1'``, ``'io_stream'`` and ``'convolution in a stream'``
+        there was, beside dense layers with Latency and ``io_parallel``.
+    versions
+        Other versions of the compiler that there were reports of.
     """
 
     families: tuple[str, ...]
@@ -48,6 +50,7 @@ class Measured:
     constants_up_to: int
     reuse: tuple[int, int]
     structures: tuple[str, ...] = ()
+    versions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,13 @@ class ToolLaws:
     stream_cycles
         Cycles beyond RF for each pixel of a convolution in a stream with Resource: with one piece a
         product, and for each further piece.
+    fused_product
+        Bits of weight and input, added up, from which a time-multiplexed product is in a DSP together with
+        the sum that it is added to; one for each sum. From 16 bits on every product is.
+    window
+        LUTs and flip-flops of the window and the counters of a layer that goes over a stream of pixels.
+    line_lut
+        LUTs of a channel's line buffers: for each, and for each pair of them.
     bands
         What is built, and the resource -> the band.
     measured
@@ -124,7 +134,10 @@ class ToolLaws:
     shared_lut: tuple[float, float] = (6.3, 6.5)
     waiting_cycles: tuple[int, int] = (4, 2)
     softmax_tables: tuple[float, float] = (0.5, 1.0)
-    stream_cycles: tuple[int, int] = (8, 1)
+    stream_cycles: tuple[int, int] = (5, 2)
+    fused_product: int = 16
+    window: tuple[float, float] = (550.0, 480.0)
+    line_lut: tuple[float, float] = (0.0, 0.0)
 
     def delay(self, table: Mapping[str, float], family: str) -> float:
         """Return a delay in a family, that of 7 series where the family is not in the table."""

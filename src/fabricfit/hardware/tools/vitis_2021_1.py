@@ -17,6 +17,9 @@ VITIS_2021_1 = ToolLaws(
     wrapper_lut=0.0,
     staged_wrapper_lut=14.0,
     multiplies_in_arrays=True,
+    fused_product=12,
+    window=(600.0, 160.0),
+    line_lut=(50.0, 18.0),
     softmax_tables=(1.0, 0.0),
     bands={
         ("latency", "lut"): Band(0.75, 1.25),

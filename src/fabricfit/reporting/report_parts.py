@@ -1,0 +1,153 @@
+"""Parts of a run's report: its levels, its trials, and its layers before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, TypeVar
+
+from fabricfit.description.skip_reasons import SkipReason
+from fabricfit.reporting.plain import (
+    read_amounts,
+    read_number,
+    read_strengths,
+    read_text,
+    to_plain,
+)
+
+_Part = TypeVar("_Part")
+
+__all__ = ["LayerReport", "Level", "Trial", "read_part"]
+
+
+@dataclass(frozen=True)
+class Level:
+    """One sparsity level of a run.
+
+    Parameters
+    ----------
+    sparsity
+        Requested sparsity, a fraction of every resource.
+    accepted
+        Whether the metric stayed within the tolerance.
+    metric
+        Validation metric after fine-tuning; NaN if the level was not trained to its end.
+    utilization
+        Resources used after the level, by the objective's count, one number for each of its dimensions.
+    epochs
+        Number of epochs of fine-tuning.
+    seconds
+        Wall time of the level, in seconds.
+    note
+        Further remark: why the level could not be tried, or why its training ended early.
+    """
+
+    sparsity: float
+    accepted: bool
+    metric: float
+    utilization: tuple[float, ...]
+    epochs: int
+    seconds: float
+    note: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the level as plain data; NaN becomes None."""
+        return to_plain(asdict(self))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Level:
+        """Return the level that plain data describe, each of its values checked."""
+        return read_part(cls, values)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One choice of regularization strengths that the search tried.
+
+    Parameters
+    ----------
+    strengths
+        Layer -> regularization strengths for the groups' norms and for their variances.
+    epochs
+        Number of epochs of its training.
+    metric
+        Validation metric after pruning to the target; NaN if the training diverged.
+    chosen
+        Whether the run continued with it.
+    """
+
+    strengths: dict[str, tuple[float, float]]
+    epochs: int
+    metric: float
+    chosen: bool = False
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Trial:
+        """Return the trial that plain data describe, each of its values checked."""
+        return read_part(cls, values)
+
+
+@dataclass(frozen=True)
+class LayerReport:
+    """One layer before and after the run.
+
+    Parameters
+    ----------
+    name, kind
+        The layer's name and its class.
+    weights
+        Number of weights in its kernel.
+    nonzeros_before, nonzeros_after
+        Number of weights that are not exactly zero.
+    resources_before, resources_after
+        Resources used, by the objective's count, one number for each of its dimensions.
+    skipped
+        Why the layer was not optimized; ``''`` if it was.
+    skip_reason
+        The kind of that reason; None if it was, or where it is not known.
+    calls
+        Number of times that the model calls the layer; the resources are those of all calls.
+    built_before, built_after
+        How hls4ml builds it, by the configuration that was given and by the one that came out; empty where
+        that is not known.
+    """
+
+    name: str
+    kind: str
+    weights: int
+    nonzeros_before: int
+    nonzeros_after: int
+    resources_before: tuple[float, ...]
+    resources_after: tuple[float, ...]
+    skipped: str = ""
+    skip_reason: SkipReason | None = None
+    calls: int = 1
+    built_before: str = ""
+    built_after: str = ""
+
+    @property
+    def remark(self) -> str:
+        """What there is to say of it: why it was not optimized, its calls, how it is built."""
+        parts = [f"{self.calls} calls"] if self.calls > 1 else []
+        parts += [f"not optimized: {self.skipped}"] if self.skipped else []
+        if self.built_before != self.built_after and self.built_before:
+            parts.append(f"{self.built_after} instead of {self.built_before}")
+        return "; ".join(parts)
+
+
+_READERS: dict[str, Callable[[Any], Any]] = {
+    **dict.fromkeys(("name", "kind", "skipped", "note"), read_text),
+    **dict.fromkeys(("built_before", "built_after"), read_text),
+    **dict.fromkeys(("weights", "nonzeros_before", "nonzeros_after", "epochs"), read_number),
+    "calls": read_number,
+    **dict.fromkeys(("sparsity", "metric", "seconds"), read_number),
+    **dict.fromkeys(("resources_before", "resources_after", "utilization"), read_amounts),
+    **dict.fromkeys(("accepted", "chosen"), bool),
+    "strengths": read_strengths,
+    "skip_reason": lambda value: None if value is None else SkipReason(value),
+}
+
+
+def read_part(kind: Callable[..., _Part], values: Any) -> _Part:
+    """Return a layer, level or trial of a report, each of its values checked."""
+    return kind(**{name: _READERS[name](each) for name, each in dict(values).items()})
