@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from fabricfit.aliases import install_as_hls4ml_optimization
     from fabricfit.choices.ranking import register_criterion
     from fabricfit.description.structures import SUPPORTED_STRUCTURES
+    from fabricfit.design import explore
     from fabricfit.errors import FabricFitError
     from fabricfit.firmware import to_rtl, verify
     from fabricfit.hardware.budget import Budget
@@ -41,6 +42,7 @@ _HOMES = {
     "OptimizationSettings": "fabricfit.optimization.settings",
     "SUPPORTED_STRUCTURES": "fabricfit.description.structures",
     "estimate": "fabricfit.network.estimation",
+    "explore": "fabricfit.design",
     "fit": "fabricfit.optimization.fit",
     "get_attributes_from_keras_model": "fabricfit.network.describe",
     "get_attributes_from_keras_model_and_hls4ml_config": "fabricfit.network.describe",
@@ -65,6 +67,7 @@ __all__ = [
     "OptimizationSettings",
     "__version__",
     "estimate",
+    "explore",
     "fit",
     "get_attributes_from_keras_model",
     "get_attributes_from_keras_model_and_hls4ml_config",

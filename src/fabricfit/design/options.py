@@ -1,0 +1,259 @@
+"""The options of a layer: how it can be built, what each costs, and what the network loses by it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from fabricfit.description.attributes import LayerAttributes
+from fabricfit.description.precision import FixedPrecision, dequantize, fixed_point, quantize
+from fabricfit.description.strategies import SHARED_MULTIPLIERS, spell_strategy
+from fabricfit.errors import InvalidInputError
+from fabricfit.hardware.elementwise import other_resources
+from fabricfit.hardware.fifos import fifos_of
+from fabricfit.hardware.product import Product, Work
+from fabricfit.hardware.resources import Resources, product_resources
+from fabricfit.hardware.synthesized import HLS, after_synthesis
+from fabricfit.hardware.targets import Target
+from fabricfit.hardware.timing import product_interval, product_latency
+from fabricfit.hls4ml.products import hls4ml_attributes, product_of
+from fabricfit.hls4ml.reuse_factor import valid_reuse_factors
+
+__all__ = ["DesignSpace", "LayerOption", "list_options"]
+
+
+@dataclass(frozen=True)
+class DesignSpace:
+    """What is tried for each layer.
+
+    Parameters
+    ----------
+    strategies
+        hls4ml's strategies, as :data:`fabricfit.description.strategies.STRATEGIES` spells them.
+    widths
+        Bits of weights; the integer bits are those that the weights need.
+    kept
+        Parts of the groups of weights that are kept.
+    reuse_factors
+        How many of the legal reuse factors of a layer are tried, spread evenly over their logarithms.
+    constants_up_to
+        Weights of the largest layer whose weights may all be constants (Latency, distributed arithmetic): the
+        compilers need hours for larger ones, and their sums become chains.
+
+    Raises
+    ------
+    InvalidInputError
+        One of them is empty, or a part is not above 0 and at most 1.
+    """
+
+    strategies: tuple[str, ...] = (
+        "latency",
+        "resource",
+        "resource_unrolled",
+        "distributed_arithmetic",
+    )
+    widths: tuple[int, ...] = (16, 12, 10, 8, 6, 4)
+    kept: tuple[float, ...] = (1.0, 0.7, 0.5, 0.35, 0.25, 0.15, 0.08)
+    reuse_factors: int = 8
+    constants_up_to: int = 8192
+
+    def __post_init__(self) -> None:
+        for name in ("strategies", "widths", "kept"):
+            if not getattr(self, name):
+                raise InvalidInputError(f"{name} must not be empty. Received: {name}=()")
+        if not all(0 < part <= 1 for part in self.kept):
+            raise InvalidInputError(
+                f"kept must be parts above 0 and at most 1. Received: kept={self.kept!r}"
+            )
+
+
+@dataclass(frozen=True)
+class LayerOption:
+    """One way to build a layer.
+
+    Parameters
+    ----------
+    strategy, reuse_factor
+        As hls4ml really builds them.
+    precision
+        Number format of the weights.
+    kept
+        Part of the groups of weights that is kept: single weights where they are constants, those of a
+        multiplier where multipliers are shared.
+    loss
+        What the network loses by rounding and pruning the weights, predicted.
+    resources
+        Usage of all calls of the layer.
+    latency, interval
+        Cycles of the slowest call.
+    """
+
+    strategy: str
+    reuse_factor: int
+    precision: FixedPrecision
+    kept: float
+    loss: float
+    resources: Resources = field(repr=False)
+    latency: float
+    interval: float
+
+    def __str__(self) -> str:
+        reuse = "" if self.reuse_factor == 1 else f", RF {self.reuse_factor}"
+        pruned = "" if self.kept == 1 else f", {self.kept:.0%} kept"
+        return f"{spell_strategy(self.strategy)}{reuse}, {self.precision}{pruned}"
+
+
+def list_options(
+    layer: LayerAttributes,
+    kernel: np.ndarray,
+    curvature: np.ndarray | None,
+    space: DesignSpace,
+    target: Target,
+    stage: str = HLS,
+) -> list[LayerOption]:
+    r"""Return the options of a layer with a kernel.
+
+    The predicted loss of an option is :math:`\frac12 \sum_i h_i (w_i - q_i)^2` over its weights *w*,
+    rounded and pruned to *q*, with *h* the diagonal of the Hessian (LeCun, Denker and Solla, 1990). The
+    groups of the least loss are pruned.
+
+    Parameters
+    ----------
+    layer
+        Attributes with those of hls4ml, as the configuration states them.
+    kernel
+        Its weights.
+    curvature
+        The Hessian's diagonal, in the kernel's shape; None for ones.
+    space
+        What is tried.
+    target
+        What it is built for and with.
+    stage
+        Whose LUTs and flip-flops count, see :data:`fabricfit.hardware.synthesized.STAGES`.
+    """
+    matrix = layer.axes.matrix(np.asarray(kernel, float))
+    weight = 0.5 * (np.ones_like(matrix) if curvature is None else layer.axes.matrix(curvature))
+    found: dict[tuple[str, int, int, float], LayerOption] = {}
+    for precision in _list_precisions(layer, matrix, space):
+        rounded = dequantize(quantize(matrix, precision, as_built=True), precision)
+        for strategy, reuse in _list_ways(layer, space):
+            built = _as_built(layer, strategy, reuse, precision)
+            product = product_of(built, target)
+            key = (product.strategy, product.reuse_factor, precision.width)
+            if (*key, 1.0) in found or product.strategy not in space.strategies:
+                continue
+            for part, pruned in _prune(product, matrix, rounded, weight, space):
+                option = _make_option(built, product, precision, part, pruned, target, stage)
+                loss = float((weight * (matrix - pruned) ** 2).sum())
+                found[(*key, part)] = replace(option, loss=loss)
+    return list(found.values())
+
+
+def _list_precisions(
+    layer: LayerAttributes, matrix: np.ndarray, space: DesignSpace
+) -> Iterator[FixedPrecision]:
+    """Yield the format that is stated, and those of fewer bits with as many integer bits as needed."""
+    stated = fixed_point(hls4ml_attributes(layer).weight_precision)
+    yield stated
+    largest = max(float(np.abs(matrix).max(initial=0)), 2.0**-30)
+    integer = int(np.ceil(np.log2(largest + 1e-12))) + 1
+    for width in space.widths:
+        if width < stated.width:
+            yield FixedPrecision(width, min(integer, stated.integer), True, stated.rounding)
+
+
+def _list_ways(layer: LayerAttributes, space: DesignSpace) -> Iterator[tuple[str, int]]:
+    """Yield strategies with their reuse factors."""
+    legal = valid_reuse_factors(*layer.matrix_shape)
+    places = np.unique(np.geomspace(1, len(legal), min(space.reuse_factors, len(legal))).round())
+    few = [legal[int(place) - 1] for place in places]
+    for strategy in space.strategies:
+        if not _can_build(layer, strategy, space):
+            continue
+        for reuse in few if strategy in SHARED_MULTIPLIERS else (1,):
+            yield strategy, reuse
+
+
+def _can_build(layer: LayerAttributes, strategy: str, space: DesignSpace) -> bool:
+    """Whether a layer can be built with a strategy, and is not too large for it."""
+    if layer.strategies and strategy not in layer.strategies:
+        return False
+    if strategy == "distributed_arithmetic" and not layer.builds_graph:
+        return False
+    rows, columns = layer.matrix_shape
+    return strategy in SHARED_MULTIPLIERS or rows * columns <= space.constants_up_to
+
+
+def _as_built(
+    layer: LayerAttributes, strategy: str, reuse: int, precision: FixedPrecision
+) -> LayerAttributes:
+    """Return a layer as another configuration builds it, all of its calls alike."""
+
+    def change(call: LayerAttributes) -> LayerAttributes:
+        hls = replace(
+            hls4ml_attributes(call),
+            strategy=spell_strategy(strategy),
+            reuse_factor=reuse,
+            weight_precision=precision,
+        )
+        return call.with_hls4ml(hls)
+
+    further = tuple(change(call) for call in layer.further_calls)
+    return replace(change(layer), further_calls=further)
+
+
+def _prune(
+    product: Product,
+    matrix: np.ndarray,
+    rounded: np.ndarray,
+    weight: np.ndarray,
+    space: DesignSpace,
+) -> Iterator[tuple[float, np.ndarray]]:
+    """Yield each part of groups that is kept, with the weights that are left."""
+    if product.strategy == "resource" and product.time_multiplexed:
+        yield 1.0, rounded  # it keeps the multipliers of zeros
+        return
+    size = product.reuse_factor if product.time_multiplexed else 1
+    starts = np.arange(0, matrix.size, size)
+    saving = weight * (
+        matrix**2 - (matrix - rounded) ** 2
+    )  # what is lost more by zero than by rounding
+    groups = np.add.reduceat(saving.T.reshape(-1), starts)
+    order = np.argsort(-groups, kind="stable")
+    for part in sorted(set(space.kept), reverse=True):
+        alive = np.zeros(len(groups), bool)
+        alive[order[: max(round(part * len(groups)), 1)]] = True
+        mask = np.repeat(alive, size)[: matrix.size].reshape(matrix.T.shape).T
+        yield part, np.where(mask, rounded, 0.0)
+
+
+def _make_option(
+    layer: LayerAttributes,
+    product: Product,
+    precision: FixedPrecision,
+    part: float,
+    weights: np.ndarray,
+    target: Target,
+    stage: str,
+) -> LayerOption:
+    """Count an option, its loss left open."""
+    if product.time_multiplexed and product.strategy == "resource":
+        work = Work.full(product)
+    else:
+        work = Work.of(product, quantize(weights, precision, as_built=True))
+    total, latency, interval = Resources(), 0.0, 0.0
+    for call in layer.calls:
+        own = product_of(call, target)
+        products = product_resources(own, work, target)
+        others = other_resources(call, target) + fifos_of(call, target)
+        if stage != HLS:
+            products, others = after_synthesis(products, own, work), after_synthesis(others)
+        total = total + products + others
+        latency = max(latency, product_latency(own, work, target).value)
+        interval = max(interval, product_interval(own, work, target).value)
+    return LayerOption(
+        product.strategy, product.reuse_factor, precision, part, 0.0, total, latency, interval
+    )

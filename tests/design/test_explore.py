@@ -1,0 +1,123 @@
+"""Designs for a budget: within the limits, as the laws count them, and as hls4ml can build them."""
+
+import keras
+import numpy as np
+import pytest
+
+import fabricfit
+from fabricfit import Budget
+from fabricfit.design import DesignSpace, explore
+from fabricfit.errors import InfeasibleError, InvalidInputError
+from tests.marks import ON_ONE_BACKEND
+
+pytestmark = ON_ONE_BACKEND
+
+L = keras.layers
+SMALL = DesignSpace(widths=(8,), kept=(1.0, 0.3), reuse_factors=4)
+UNPRUNED = DesignSpace(widths=(8,), kept=(1.0,), reuse_factors=4)
+
+
+@pytest.fixture(scope="module")
+def tagger():
+    keras.utils.set_random_seed(0)
+    layers = [keras.Input((16,)), L.Dense(24, activation="relu", name="a")]
+    layers += [L.Dense(12, activation="relu", name="b"), L.Dense(5, name="c")]
+    return keras.Sequential(layers)
+
+
+@pytest.fixture(scope="module")
+def lenet():
+    keras.utils.set_random_seed(0)
+    layers = [keras.Input((12, 12, 1)), L.Conv2D(4, 3, activation="relu", name="a")]
+    layers += [L.MaxPooling2D(2), L.Conv2D(6, 3, activation="relu", name="b"), L.Flatten()]
+    return keras.Sequential([*layers, L.Dense(10, name="c")])
+
+
+@pytest.mark.parametrize(
+    "budget", [Budget(dsp=60, lut=9000), Budget(lut=12000), Budget.device("pynq-z2", 0.1)]
+)
+def test_designs_are_within_their_limits(tagger, budget):
+    found = explore(tagger, budget, space=SMALL)
+    losses = [design.loss for design in found.designs]
+    assert losses == sorted(losses) and found.best is found.designs[0]
+    for design in found.designs:
+        assert all(design.resources[name] <= limit for name, limit in budget.limits({}).items())
+        assert design.gap < 1e-9
+        assert set(design.options) == {"a", "b", "c"}
+
+
+def test_a_design_is_what_an_estimate_says(tagger):
+    for options in ({}, {"stage": "logic synthesis"}, {"tool": "vitis"}):
+        budget = Budget(dsp=10**4, lut=10**6, bram18=10**4, **options)
+        for design in explore(tagger, budget, space=UNPRUNED).designs:
+            used = fabricfit.estimate(tagger, design.config, budget=budget)
+            for name in budget.resources:
+                assert used.compared[name].value == pytest.approx(design.resources[name]), name
+            assert used.latency.value == design.latency
+            assert used.interval.value == design.interval
+            for layer in used.layers:
+                option = design.options[layer.name]
+                assert (layer.strategy, layer.reuse_factor) == (
+                    option.strategy,
+                    option.reuse_factor,
+                )
+
+
+def test_streams_have_their_fifos(lenet):
+    config = {"IOType": "io_stream", "Model": {"Precision": "fixed<16,6>"}}
+    config["Model"] |= {"Strategy": "Resource", "ReuseFactor": 1}
+    budget = Budget.device("pynq-z2")
+    for design in explore(lenet, budget, hls_config=config, space=UNPRUNED).designs:
+        used = fabricfit.estimate(lenet, design.config, budget=budget)
+        assert used.fits
+        for name in budget.resources:
+            assert used.compared[name].value == pytest.approx(design.resources[name]), name
+        assert used.interval.value == design.interval
+
+
+def test_deadlines_are_met(tagger):
+    budget = Budget(dsp=600, lut=60000, bram18=500)
+    free = explore(tagger, budget, space=SMALL).best
+    quick = explore(tagger, budget, space=SMALL, latency_ns=60, interval_ns=20).best
+    assert quick.latency * 5 <= 60 and quick.interval * 5 <= 20
+    assert quick.loss >= free.loss and free.interval > 4
+
+
+def test_what_is_stated_of_a_layer_is_kept(tagger):
+    config = {"Model": {"Precision": "fixed<16,6>", "ReuseFactor": 1, "Strategy": "Latency"}}
+    config["LayerName"] = {"b": {"Strategy": "Resource", "ReuseFactor": 4}}
+    for design in explore(tagger, Budget(dsp=200, lut=50000), hls_config=config).designs:
+        assert design.options["b"].strategy == "resource"
+
+
+def test_the_hessian_says_what_is_lost(tagger):
+    rng = np.random.default_rng(0)
+    inputs = rng.normal(size=(256, 16)).astype("float32")
+    inputs[:, 8:] = 0  # these inputs tell nothing
+    targets = rng.integers(0, 5, 256)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    design = explore(
+        tagger, Budget(dsp=0, lut=12000), (inputs, targets), loss=loss, space=SMALL
+    ).best
+    assert design.loss < explore(tagger, Budget(dsp=0, lut=12000), space=SMALL).best.loss
+    with pytest.raises(InvalidInputError, match="loss must be given"):
+        explore(tagger, Budget(lut=6000), (inputs, targets), space=SMALL)
+
+
+@pytest.mark.parametrize(
+    ("budget", "options", "message"),
+    [
+        (Budget(lut=50), {}, "lut: 50 are allowed, and"),
+        (Budget(lut=10**6), {"interval_ns": 2}, "takes a sample every 2 ns: layer"),
+        (Budget(lut=10**6), {"latency_ns": 4}, "no design is done within 4 ns"),
+    ],
+)
+def test_the_impossible_is_refused(tagger, budget, options, message):
+    with pytest.raises(InfeasibleError, match=message):
+        explore(tagger, budget, space=SMALL, **options)
+
+
+def test_a_model_without_kernels_is_refused():
+    model = keras.Sequential([keras.Input((4,)), L.ReLU()])
+    with pytest.raises(InvalidInputError, match="no layer with a kernel"):
+        explore(model, Budget(lut=100))
