@@ -173,19 +173,24 @@ def test_a_realized_configuration_keeps_the_project():
     assert found.config["AcceleratorConfig"]["Board"] == "pynq-z2"
 
 
-def test_a_fit_that_hls4ml_could_not_build_is_refused_before_it_trains(tmp_path):
+def test_a_fit_keeps_to_what_hls4ml_can_build(tmp_path):
     layers = {"Model": {"Precision": "fixed<16,6>", "ReuseFactor": 2, "Strategy": "Resource"}}
     X, y = np.zeros((8, 4), "float32"), np.zeros((8, 2), "float32")
     settings = fabricfit.OptimizationSettings(
         batch_size=8, epochs=2, optimizer="adam", loss_fn="mse", validation_metric="mse",
         increasing=False, rtol=None, tuner=None, directory=tmp_path,
     )  # fmt: skip
-    with pytest.raises(InvalidInputError, match="stops at ResourceUnrolled"):
-        fabricfit.fit(
-            small_model(),
-            config() | {"HLSConfig": layers},
-            fabricfit.Budget.relative(dsp=0.5),
-            (X, y),
-            (X, y),
-            settings,
+
+    def fit(dsp):
+        budget = fabricfit.Budget.relative(dsp=dsp)
+        return fabricfit.fit(
+            small_model(), config() | {"HLSConfig": layers}, budget, (X, y), (X, y), settings
         )
+
+    with pytest.raises(fabricfit.errors.InfeasibleError):
+        fit(0.4)  # the six of fc1 are more, and ResourceUnrolled, which drops its zeros, is not built
+    assert not list(tmp_path.iterdir())
+    result = fit(0.5)
+    assert "keeps multipliers for zeros" in result.report.layers[0].remark
+    strategies = [layer["Strategy"] for layer in result.hls_config["HLSConfig"]["LayerName"].values()]
+    assert "ResourceUnrolled" not in strategies

@@ -20,8 +20,9 @@ from fabricfit.hardware import (
     product_resources,
     tools,
 )
+from fabricfit.hardware.adder_graphs import adder_graph_lut
 from fabricfit.hardware.budget import Budget
-from fabricfit.hardware.synthesized import after_synthesis
+from fabricfit.hardware.synthesized import after_synthesis, graph_cost
 
 
 @pytest.mark.parametrize(
@@ -150,9 +151,21 @@ def test_logic_synthesis_leaves_about_half_of_the_luts(layer):
     left = after_synthesis(found, product, work)
     assert 0.45 <= left["lut"].value / found["lut"].value <= 0.53
     assert left["dsp"] == found["dsp"]
-    adders = replace(product, strategy="distributed_arithmetic")
-    by_digits = after_synthesis(product_resources(adders, work), adders, work)["lut"].value
-    assert by_digits == pytest.approx(1.09 * 1.23 * work.digits * 8)
+
+
+@pytest.mark.parametrize("inputs", [4, 8, 16])
+@pytest.mark.parametrize("density", [0.1, 0.4, 1.0])
+def test_graphs_of_adders_are_counted_by_digits(inputs, density):
+    pytest.importorskip("alkaid", exc_type=ImportError)
+    rng = np.random.default_rng(0)
+    kernel = np.round(rng.normal(size=(32, 16)) * 12).astype(int) * (rng.random((32, 16)) < density)
+    product = Product(32, 16, 6, inputs, strategy="distributed_arithmetic")
+    work = Work.of(product, kernel)
+    counted = adder_graph_lut(kernel, inputs)
+    assert graph_cost(product, work) == pytest.approx(counted, rel=0.2)
+    left = after_synthesis(product_resources(product, work), product, work)["lut"]
+    assert left.value == pytest.approx(1.23 * graph_cost(product, work))
+    assert left.low <= 1.21 * counted and 1.26 * counted <= left.high
 
 
 @pytest.mark.parametrize(

@@ -124,9 +124,9 @@ class RtlDesign:
                         "port": port.name,
                         "layer": port.layer,
                         "shape": list(port.shape),
-                        "bits": port.format.width,
-                        "fractional_bits": port.format.fractional,
-                        "signed": port.format.signed,
+                        "bits": int(port.format.width),
+                        "fractional_bits": int(port.format.fractional),
+                        "signed": bool(port.format.signed),
                     }
                     for port in ports
                 ]

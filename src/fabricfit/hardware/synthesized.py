@@ -18,6 +18,7 @@ __all__ = [
     "SYNTHESIZED_RATIOS",
     "after_synthesis",
     "check_stage",
+    "graph_cost",
 ]
 
 HLS, LOGIC_SYNTHESIS = "hls", "logic synthesis"
@@ -38,10 +39,17 @@ ADDER_GRAPH_RATIO = 1.23
 ADDER_GRAPH_BAR = 0.1
 """What the LUTs of an adder graph may be more by, of themselves."""
 
-_GRAPH_PER_DIGIT = 1.09
-"""Cost of a network's adder graph for each signed digit and bit of its input: within 10 % in 12 networks."""
+_ADDER_EXTRA = 2.5
+"""Bits of an adder of a graph beyond those of an input, in the mean."""
 
-_GRAPH_BAND = (0.75, 1.20)
+_SHARING = (0.80, -0.27)
+"""Part of the adders that is left where equal sums are built once: of a sparse matrix, and how much it falls
+until all weights are non-zero. Of the graphs of 144 random matrices (16 to 64 inputs, 5 to 64 outputs,
+weights of 3 to 8 bits, inputs of 4 to 16) half are within 6 %, and nine of ten within 19 %."""
+
+_FEW_OUTPUTS, _LESS_SHARED = 8, 0.08
+
+_GRAPH_BAND = (0.75, 1.30)
 
 
 def check_stage(stage: str) -> str:
@@ -68,18 +76,39 @@ def after_synthesis(
         As HLS reports it.
     product, work
         The matrix product that it is of, if any. Where products are a graph of adders, their LUTs are
-        counted by the digits of the weights: 1.34 for each digit and bit of the input.
+        counted by the graph, see :func:`graph_cost`.
     """
     found = {name: _scale(each, name) for name, each in resources.items()}
     if product is not None and work is not None and product.by_adders:
-        digits = float(work.digits) * product.input_width * product.copies
-        lut = digits * _GRAPH_PER_DIGIT * ADDER_GRAPH_RATIO
+        lut = ADDER_GRAPH_RATIO * graph_cost(product, work)
         low, high = _GRAPH_BAND
         note = joined_notes(
             (resources["lut"].note, "a network's adder graph shares sums across layers")
         )
         found["lut"] = Estimate(lut, lut * low, lut * high, note)
     return Resources(**found)
+
+
+def graph_cost(product: Product, work: Work) -> float:
+    """Return the cost of the graph of adders of a product, as its weights' digits and their density tell.
+
+    Each signed digit but the first of an output is an adder, a little wider than an input, and adders of
+    equal sums are shared, the more so the denser the matrix is. Of networks with narrow weights and inputs
+    of 3 to 4 bits it is about 1.09 for each digit and bit of the input.
+
+    Parameters
+    ----------
+    product
+        The product.
+    work
+        What its weights leave it to do.
+    """
+    sparse, fall = _SHARING
+    shared = sparse + fall * work.nonzeros / product.size
+    if product.n_out < _FEW_OUTPUTS:
+        shared += _LESS_SHARED
+    adders = max(work.digits - min(product.n_out, work.nonzeros), 0) * shared
+    return adders * (product.input_width + _ADDER_EXTRA) * product.copies
 
 
 def _scale(estimate: Estimate, name: str) -> Estimate:

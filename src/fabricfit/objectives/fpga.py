@@ -222,8 +222,8 @@ class FPGAResources(FormerNames, ResourceCounter, Objective):
                     "multipliers for zeros. Use io_stream, or Latency."
                 )
             return (
-                f"hls4ml's backend for {self.family} keeps multipliers for zeros. Use a reuse factor "
-                "of 1."
+                "hls4ml's backend does not build ResourceUnrolled, and Resource keeps multipliers for "
+                "zeros. Use a reuse factor of 1."
             )
         full, empty = Work.full(product), _NO_WORK
         saved = self._count_work(layer, full) - self._count_work(layer, empty)
