@@ -14,6 +14,7 @@ from fabricfit._version import __version__
 
 if TYPE_CHECKING:
     from fabricfit.aliases import install_as_hls4ml_optimization
+    from fabricfit.calibration.calibrate import calibrate
     from fabricfit.choices.ranking import register_criterion
     from fabricfit.description.structures import SUPPORTED_STRUCTURES
     from fabricfit.design import explore
@@ -41,6 +42,7 @@ _HOMES = {
     "OptimizationResult": "fabricfit.optimization.result",
     "OptimizationSettings": "fabricfit.optimization.settings",
     "SUPPORTED_STRUCTURES": "fabricfit.description.structures",
+    "calibrate": "fabricfit.calibration.calibrate",
     "estimate": "fabricfit.network.estimation",
     "explore": "fabricfit.design",
     "fit": "fabricfit.optimization.fit",
@@ -66,6 +68,7 @@ __all__ = [
     "OptimizationResult",
     "OptimizationSettings",
     "__version__",
+    "calibrate",
     "estimate",
     "explore",
     "fit",

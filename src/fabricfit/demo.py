@@ -86,7 +86,7 @@ def _fit_tagger(model: Any, budget: Budget, jets: Any, options: argparse.Namespa
         verbose=True,
     )
     train, validation = (jets.X_train, jets.y_train), (jets.X_val, jets.y_val)
-    return fabricfit.fit(model, None, budget, train, validation, settings)
+    return fabricfit.fit(model, train, validation, budget, settings)
 
 
 def train_tagger(jets: Any, seed: int = 0) -> Any:
@@ -102,7 +102,7 @@ def train_tagger(jets: Any, seed: int = 0) -> Any:
     Returns
     -------
     keras.Model
-        The trained model, uncompiled.
+        The trained model, compiled.
     """
     import keras
     import numpy as np
@@ -128,6 +128,8 @@ def train_tagger(jets: Any, seed: int = 0) -> Any:
         engine = make_engine(model, loss, keras.optimizers.Adam(learning_rate))
         for _ in range(epochs):
             engine.train_epoch(data, rng.permutation(len(data)), 256)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.Adam(1e-3), loss, metrics=["accuracy"])
     return model
 
 
@@ -141,7 +143,7 @@ def accuracy(model: Any, X: Any, y: Any) -> float:
 
 def _show_estimate(console: Console, found: ModelEstimate, budget: Budget) -> None:
     amounts = ", ".join(
-        f"{found.resources[name].value:,.0f} of {limit:,.0f} {found.label(name)}"
+        f"{found.compared[name].value:,.0f} of {limit:,.0f} {found.label(name)}"
         for name, limit in found.limits.items()
     )
     console.print(

@@ -79,12 +79,48 @@ def test_an_estimate_is_told_with_and_without_a_device(job, command):
     assert code == 0 and "fc" in out
 
 
+def test_deadlines_and_a_clock_are_given_with_their_units(job, command):
+    words = ("estimate", job.model, "--interval", "25ns", "--clock", "200MHz")
+    code, out, _ = command(*words, "--latency", "1 us", "--json")
+    told = json.loads(out)
+    assert code == 0 and told["verdicts"] == {"latency": "fits", "interval": "fits"}
+    assert told["target"]["clock_ns"] == 5
+    code, out, _ = command(*words[:2], "--device", "pynq-z2", "--clock", 4, "--latency", 1)
+    assert code == 4 and "ns of 1 ns: does not fit" in out and ", 4 ns, " in out
+    code, _, err = command(*words, "--latency", "soon")
+    assert code == 2 and "latency must be a time above 0" in err
+
+
 def test_what_does_not_fit_has_its_own_code(job, command):
     code, _, _ = command("estimate", job.model, "--device", "pynq-z2", "--fraction", 0.01)
     assert code == 4
     words = ("optimize", job.model, "--data", job.folder / "data.npz", "--dsp", 0)
     code, _, err = command(*words)
     assert code == 3 and "at least" in err
+
+
+def test_designs_are_explored_and_one_is_written(job, command, tmp_path):
+    asked = ("explore", job.model, "--device", "pynq-z2", "--fraction", 0.05, "--latency", "1us")
+    code, out, _ = command(*asked)
+    assert code == 0 and "predicted loss" in out
+    target = tmp_path / "design.json"
+    sampled = (
+        *asked,
+        "--data",
+        job.folder / "data.npz",
+        "--loss",
+        "sparse_categorical_crossentropy",
+    )
+    code, out, _ = command(*sampled, "--output", target, "--design", 1, "--json")
+    assert code == 0
+    assert json.loads(target.read_text()) == json.loads(out)["designs"][1]["config"]
+    assert command("estimate", job.model, "--hls-config", target)[0] == 0
+    code, _, err = command(*asked, "--output", target)
+    assert code == 2 and "exists" in err
+    code, _, err = command(*asked, "--design", 99)
+    assert code == 2 and "--design must be a number from 0 to" in err
+    code, _, err = command(*asked, "--interval", "1ns")
+    assert code == 3 and "no design takes a sample every 1 ns" in err
 
 
 def test_the_generated_code_is_verified(job, done, command):
@@ -211,6 +247,29 @@ def test_samples_are_read_from_every_kind_of_source(job, tmp_path, monkeypatch, 
     if kind in ("npz", "split"):
         np.testing.assert_array_equal(validation[0], X[200:])
     assert 40 <= len(validation[0]) <= 48
+
+
+@pytest.mark.parametrize(
+    "form", [{"dsp": 20}, {"relative": {"dsp": 0.5}}, {"device": "pynq-z2", "fraction": 0.5}]
+)
+def test_a_budget_of_any_form_has_deadlines(job, form):
+    from fabricfit.cli.jobs import budget_of
+
+    timing = {"latency": "1us", "interval": 25, "clock": "200MHz"}
+    config = parse({**job.values, "budget": {**form, **timing}})
+    budget = budget_of(config.budget)
+    assert budget.deadlines == {"latency": 1000, "interval": 25} and budget.clock_ns == 5
+    assert parse(yaml.safe_load(dump(config))) == config
+    for wrong in ({"latency": "soon"}, {"clock_ns": 5}):
+        with pytest.raises(ValueError, match="budget"):
+            parse({**job.values, "budget": {**form, **timing, **wrong}})
+
+
+def test_a_deadline_that_cannot_be_kept_ends_the_command(job, command, tmp_path):
+    words = ("--data", job.folder / "data.npz", "--dsp", 20, "--output", tmp_path / "runs")
+    code, _, err = command("optimize", job.model, *words, "--interval", "1ns", "--quiet")
+    assert code == 3 and "cannot be met. interval: 1 ns" in err
+    assert not (tmp_path / "runs").exists()
 
 
 def test_objectives_go_without_a_budget(job, command, tmp_path):

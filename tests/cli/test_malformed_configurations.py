@@ -54,6 +54,8 @@ PLACES = {
     ("budget", "dsp"): [-1, "x", [], float("nan"), float("inf"), True and {"a": 1}],
     ("budget", "fraction"): [0, -1, 2, "x", []],
     ("budget", "family"): [1, [], "spartan-z"],
+    ("budget", "latency"): [0, "soon", [], True, 10**400],
+    ("budget", "clock"): ["200MHx", -5],
     ("training",): [True, 1, "x", [], [1]],
     ("training", "batch_size"): WRONG,
     ("training", "epochs"): [*WRONG, 1],

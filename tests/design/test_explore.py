@@ -78,7 +78,8 @@ def test_streams_have_their_fifos(lenet):
 def test_deadlines_are_met(tagger):
     budget = Budget(dsp=600, lut=60000, bram18=500)
     free = explore(tagger, budget, space=SMALL).best
-    quick = explore(tagger, budget, space=SMALL, latency_ns=60, interval_ns=20).best
+    soon = Budget(dsp=600, lut=60000, bram18=500, latency="60ns", interval="20ns")
+    quick = explore(tagger, soon, space=SMALL).best
     assert quick.latency * 5 <= 60 and quick.interval * 5 <= 20
     assert quick.loss >= free.loss and free.interval > 4
 
@@ -105,16 +106,16 @@ def test_the_hessian_says_what_is_lost(tagger):
 
 
 @pytest.mark.parametrize(
-    ("budget", "options", "message"),
+    ("budget", "message"),
     [
-        (Budget(lut=50), {}, "lut: 50 are allowed, and"),
-        (Budget(lut=10**6), {"interval_ns": 2}, "takes a sample every 2 ns: layer"),
-        (Budget(lut=10**6), {"latency_ns": 4}, "no design is done within 4 ns"),
+        (Budget(lut=50), "lut: 50 are allowed, and"),
+        (Budget(lut=10**6, interval=2), "takes a sample every 2 ns: layer"),
+        (Budget(lut=10**6, latency=4), "no design is done within 4 ns"),
     ],
 )
-def test_the_impossible_is_refused(tagger, budget, options, message):
+def test_the_impossible_is_refused(tagger, budget, message):
     with pytest.raises(InfeasibleError, match=message):
-        explore(tagger, budget, space=SMALL, **options)
+        explore(tagger, budget, space=SMALL)
 
 
 def test_a_model_without_kernels_is_refused():

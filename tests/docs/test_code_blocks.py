@@ -87,6 +87,8 @@ def test_there_are_pages():
     assert guides == {
         "backends.md",
         "board.md",
+        "calibrate.md",
+        "explore.md",
         "layer.md",
         "migrate.md",
         "objective.md",

@@ -109,7 +109,7 @@ def test_a_jet_tagger_by_multipliers(jets, tagger, tmp_path, reuse_factor):
     hls_config = config("Resource", reuse_factor)
     before = fabricfit.estimate(tagger, hls_config).resources["dsp"].value
     result = fabricfit.fit(
-        tagger, hls_config, Budget.relative(dsp=0.3, lut=0.6), *data, settings(tmp_path)
+        tagger, *data, Budget.relative(dsp=0.3, lut=0.6), settings(tmp_path), hls_config=hls_config
     )
     assert result.report.fits
     assert result.report.resources_after[0] <= 0.3 * before
@@ -136,7 +136,7 @@ def test_a_tagger_at_reuse_factor_1_is_fitted_to_a_pynq_z2(jets, tagger, tmp_pat
     hls_config, budget = config(strategy, 1), Budget.device("pynq-z2")
     assert not fabricfit.estimate(tagger, hls_config, budget=budget).fits
     data = (jets.X_train, jets.y_train), (jets.X_val, jets.y_val)
-    result = fabricfit.fit(tagger, hls_config, budget, *data, settings(tmp_path))
+    result = fabricfit.fit(tagger, *data, budget, settings(tmp_path), hls_config=hls_config)
     assert result.report.fits
     estimate = fabricfit.estimate(result.model, result.hls_config, budget=budget)
     assert estimate.fits
@@ -157,11 +157,11 @@ def test_a_lenet_with_folded_normalizations(lenet, digits, tmp_path, io_type, pa
     hls_config = config("Resource", 8, io_type, conv1=5, conv2=25, fc1=64)
     result = fabricfit.fit(
         lenet,
-        hls_config,
-        Budget.relative(dsp=part),
         train,
         validation,
+        Budget.relative(dsp=part),
         settings(tmp_path, batch_size=128, epochs=6),
+        hls_config=hls_config,
     )
     assert result.report.fits
     predicted = predicted_multipliers(result)

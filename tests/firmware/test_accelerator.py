@@ -184,13 +184,22 @@ def test_a_fit_keeps_to_what_hls4ml_can_build(tmp_path):
     def fit(dsp):
         budget = fabricfit.Budget.relative(dsp=dsp)
         return fabricfit.fit(
-            small_model(), config() | {"HLSConfig": layers}, budget, (X, y), (X, y), settings
+            small_model(),
+            (X, y),
+            (X, y),
+            budget,
+            settings,
+            hls_config=config() | {"HLSConfig": layers},
         )
 
     with pytest.raises(fabricfit.errors.InfeasibleError):
-        fit(0.4)  # the six of fc1 are more, and ResourceUnrolled, which drops its zeros, is not built
+        fit(
+            0.4
+        )  # fc1 uses six of twelve, and ResourceUnrolled, which drops its zeros, is not built
     assert not list(tmp_path.iterdir())
     result = fit(0.5)
     assert "keeps multipliers for zeros" in result.report.layers[0].remark
-    strategies = [layer["Strategy"] for layer in result.hls_config["HLSConfig"]["LayerName"].values()]
+    strategies = [
+        layer["Strategy"] for layer in result.hls_config["HLSConfig"]["LayerName"].values()
+    ]
     assert "ResourceUnrolled" not in strategies

@@ -102,7 +102,9 @@ def test_levels_and_reports_of_a_run_are_of_the_quantized_network(tmp_path):
         directory=str(tmp_path),
     )
     data = (X[:256], y[:256]), (X[256:], y[256:])
-    result = fabricfit.fit(model, hls_config, fabricfit.Budget.relative(lut=0.6), *data, settings)
+    result = fabricfit.fit(
+        model, *data, fabricfit.Budget.relative(lut=0.6), settings, hls_config=hls_config
+    )
     found = result.evaluate(*data[1])
     assert result.report.metric_after == pytest.approx(found["accuracy"])
     assert result.best.metric == pytest.approx(found["accuracy"])

@@ -49,6 +49,10 @@ def test_a_relative_budget_is_of_what_the_model_takes():
         (lambda: Budget.device("pynq-z2", fraction=1.2), "fraction=1.2"),
         (lambda: Budget.relative(dsp=50), "dsp=50"),
         (lambda: Budget.relative(luts=0.5), "luts"),
+        (lambda: Budget(dsp=1, latency="soon"), "latency must be a time above 0"),
+        (lambda: Budget.device("pynq-z2", interval=0), "interval=0"),
+        (lambda: Budget.relative(dsp=0.5, clock="5 Watt"), "clock='5 Watt'"),
+        (lambda: Budget(dsp=1, clock="200MHz", clock_ns=5), "once. Received: clock='200MHz'"),
     ],
 )
 def test_what_is_no_budget_is_refused(make, message):
@@ -60,3 +64,36 @@ def test_what_is_no_budget_is_refused(make, message):
 def test_budgets_compare_by_what_they_limit():
     assert Budget(dsp=1) == Budget(dsp=1)
     assert Budget(dsp=1) != Budget(dsp=2)
+
+
+DEADLINES = {"latency": "1us", "interval": 25, "clock": "200MHz"}
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Budget(dsp=220, **DEADLINES),
+        lambda: Budget(**DEADLINES),
+        lambda: Budget.device("zcu102", **DEADLINES),
+        lambda: Budget.relative(dsp=0.5, **DEADLINES),
+    ],
+)
+def test_deadlines_are_part_of_a_budget_of_any_form(make):
+    budget = make()
+    same = (budget.with_margin(1), budget.with_target(budget.target), budget.without_family())
+    for each in (budget, *same):
+        assert each.deadlines == {"latency": 1000, "interval": 25}
+        assert "latency='1us', interval='25ns')" in repr(each)
+        assert each.target.clock_ns == 5
+    assert not {"latency", "interval"} & {*budget.resources, *budget.limits({"dsp": 10})}
+
+
+def test_deadlines_tell_budgets_apart():
+    assert Budget(dsp=1, latency="1us") == Budget(dsp=1, latency=1000.0) != Budget(dsp=1)
+    assert Budget(dsp=1).deadlines == {} and Budget(latency=5).resources == ()
+
+
+def test_a_clock_is_given_as_a_frequency_or_a_period():
+    made = (Budget(dsp=1, **{name: value}) for name, value in
+            (("clock", "0.2 GHz"), ("clock", "5ns"), ("clock", 5), ("clock_ns", 5)))  # fmt: skip
+    assert {budget.clock_ns for budget in made} == {5}

@@ -146,9 +146,9 @@ def test_estimate_says_what_cannot_be_built():
 def refused(model, X, y, folder, **config):
     section = {"Precision": "fixed<16,6>", "ReuseFactor": 1, "Strategy": "Latency"}
     settings = quick_settings(folder, loss_fn="mse", validation_metric="mse", increasing=False)
-    fabricfit.fit(
-        model, {"Model": section, **config}, fabricfit.Budget.relative(dsp=0.5), (X, y), (X, y), settings
-    )  # fmt: skip
+    budget = fabricfit.Budget.relative(dsp=0.5)
+    whole = {"Model": section, **config}
+    fabricfit.fit(model, (X, y), (X, y), budget, settings, hls_config=whole)
 
 
 def test_fit_refuses_before_anything_is_written(tmp_path):

@@ -252,7 +252,7 @@ def test_a_budget_is_met_in_the_generated_code(tmp_path, strategy, reuse_factor)
     }
     pairs = (X[:192], y[:192]), (X[192:], y[192:])
     budget = fabricfit.Budget.relative(dsp=0.5)
-    result = fabricfit.fit(model, hls_config, budget, *pairs, settings(str(tmp_path)))
+    result = fabricfit.fit(model, *pairs, budget, settings(str(tmp_path)), hls_config=hls_config)
     assert result.report.fits
     found = fabricfit.verify(result.model, result.hls_config, X[:50])
     assert found.passed and not found.mismatches and not found.not_modelled, str(found)
@@ -280,7 +280,7 @@ def test_a_budget_of_luts_is_met_and_used(tmp_path):
         "LayerName": dict.fromkeys(("fc1", "fc2", "out"), auto),
     }
     budget = fabricfit.Budget.relative(lut=0.8)
-    result = fabricfit.fit(model, hls_config, budget, data, data, settings(tmp_path))
+    result = fabricfit.fit(model, data, data, budget, settings(tmp_path), hls_config=hls_config)
     before, after = result.report.resources_before[0], result.report.resources_after[0]
     assert all(level.accepted for level in result.report.levels)
     assert 0.65 * before < after <= 0.8 * before

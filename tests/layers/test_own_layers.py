@@ -242,7 +242,7 @@ def test_a_model_with_them_fits_a_budget(data, tmp_path):
     model.fit(*data[0], epochs=5, verbose=0)
     settings = quick_settings(tmp_path, batch_size=64)
     config = {"Model": {"Precision": "fixed<16,6>", "ReuseFactor": 1, "Strategy": "Latency"}}
-    result = fabricfit.fit(model, config, fabricfit.Budget(dsp=60), *data, settings)
+    result = fabricfit.fit(model, *data, fabricfit.Budget(dsp=60), settings, hls_config=config)
     before, after = (each.get_layer("second").get_weights()[0] for each in (model, result.model))
     assert before.shape == after.shape and (np.ldexp(after, 10) % 1 == 0).all()
     assert fabricfit.estimate(model, config).resources["dsp"].value > 60

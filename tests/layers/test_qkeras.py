@@ -177,7 +177,9 @@ def test_a_budget_is_met_in_the_generated_code(tmp_path, strategy, reuse_factor)
         regularization_range=[1e-6], directory=str(tmp_path),
     )  # fmt: skip
     pairs = (X[:192], y[:192]), (X[192:], y[192:])
-    result = fabricfit.fit(model, hls_config, fabricfit.Budget.relative(dsp=0.5), *pairs, options)
+    result = fabricfit.fit(
+        model, *pairs, fabricfit.Budget.relative(dsp=0.5), options, hls_config=hls_config
+    )
     assert result.report.fits
     found = fabricfit.verify(result.model, result.hls_config, compile=False)
     softmax = 3

@@ -127,5 +127,5 @@ def test_a_fit_reads_the_model_and_the_copy_that_it_trains(settings, monkeypatch
     options = quick_settings(tmp_path, batch_size=16, **settings)
     config = {"Model": {"Precision": "fixed<16,6>", "ReuseFactor": 1, "Strategy": "Latency"}}
     budget = fabricfit.Budget.relative(dsp=0.5)
-    fabricfit.fit(mlp(), config, budget, (X, y), (X, y), options)
+    fabricfit.fit(mlp(), (X, y), (X, y), budget, options, hls_config=config)
     assert len(readings) == 2

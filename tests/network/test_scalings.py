@@ -78,7 +78,7 @@ def test_a_model_with_a_scaling_is_fitted(tmp_path):
     config = {"Model": {"Precision": "fixed<16,6>", "ReuseFactor": 1, "Strategy": "Latency"}}
     settings = quick_settings(tmp_path, loss_fn="mse", validation_metric="mse", increasing=False)
     result = fabricfit.fit(
-        model, config, fabricfit.Budget.relative(dsp=0.6), (X, y), (X, y), settings
+        model, (X, y), (X, y), fabricfit.Budget.relative(dsp=0.6), settings, hls_config=config
     )
     kinds = {type(layer).__name__ for layer in result.model.layers}
     assert "Normalization" not in kinds

@@ -48,7 +48,7 @@ def dense():
 def run(model, config, budget, settings, **options):
     samples = data(model.input_shape[1:])
     return fabricfit.fit(
-        model, config, budget, samples, samples, settings, precision="given", **options
+        model, samples, samples, budget, settings, hls_config=config, precision="given", **options
     )
 
 

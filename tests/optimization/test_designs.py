@@ -55,7 +55,7 @@ def assert_same(report, which, estimate):
 def test_before_and_after_are_what_an_estimate_says(data, tmp_path, hls_config, budget):
     model = network()
     before = fabricfit.estimate(model, hls_config)
-    result = fabricfit.fit(model, hls_config, budget, *data, quick_settings(tmp_path))
+    result = fabricfit.fit(model, *data, budget, quick_settings(tmp_path), hls_config=hls_config)
     report = result.report
     assert report.fits
     assert_same(report, report.resources_before, before)
@@ -73,7 +73,7 @@ def test_before_and_after_are_what_an_estimate_says(data, tmp_path, hls_config, 
 def test_what_is_built_is_said(data, tmp_path):
     model = network()
     result = fabricfit.fit(
-        model, config(), Budget.relative(dsp=0.5), *data, quick_settings(tmp_path)
+        model, *data, Budget.relative(dsp=0.5), quick_settings(tmp_path), hls_config=config()
     )
     layers = {layer.name: layer for layer in result.report.layers}
     assert layers["shared"].calls == 2 and "2 calls" in layers["shared"].remark
@@ -99,7 +99,7 @@ def test_a_layer_that_loses_nothing_stays_with_resource(data, tmp_path):
     lut = plain.resources["lut"].value * 1.02
     assert unrolled.resources["lut"].value > lut
     result = fabricfit.fit(
-        model, config(), Budget(dsp=10_000, lut=lut), *data, quick_settings(tmp_path)
+        model, *data, Budget(dsp=10_000, lut=lut), quick_settings(tmp_path), hls_config=config()
     )
     assert result.history == ()  # it fits as it is
     sections = result.hls_config["LayerName"]
@@ -110,7 +110,7 @@ def test_verify_counts_what_the_report_says(data, tmp_path):
     pytest.importorskip("hls4ml")
     model = network()
     result = fabricfit.fit(
-        model, config(), Budget.relative(dsp=0.6), *data, quick_settings(tmp_path)
+        model, *data, Budget.relative(dsp=0.6), quick_settings(tmp_path), hls_config=config()
     )
     found = fabricfit.verify(result.model, result.hls_config, compile=False)
     counted = sum(layer.multipliers for layer in found.layers)

@@ -21,7 +21,7 @@ def test_it_is_in_the_estimate_and_in_the_report(tmp_path):
     with power():
         before = fabricfit.estimate(model, config).resources["power"].value
         budget = fabricfit.Budget(power=0.6 * before)
-        result = fabricfit.fit(model, config, budget, *data, settings)
+        result = fabricfit.fit(model, *data, budget, settings, hls_config=config)
     assert result.report.units == ("POWER",)
     assert result.report.resources_before[0] == pytest.approx(before)
     assert result.report.resources_after[0] <= 0.6 * before

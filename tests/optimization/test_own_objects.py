@@ -116,7 +116,11 @@ def test_runs_work_with_them(data, tmp_path, caplog):
 def test_fit_names_those_that_hls4ml_does_not_convert(data, tmp_path):
     with pytest.raises(InvalidInputError) as raised:
         fabricfit.fit(
-            own_model(), CONFIG, Budget.relative(dsp=0.6), *data, quick_settings(tmp_path)
+            own_model(),
+            *data,
+            Budget.relative(dsp=0.6),
+            quick_settings(tmp_path),
+            hls_config=CONFIG,
         )
     said = str(raised.value)
     assert all(f"layer '{name}'" in said for name in ("fc1", "scale", "fc2"))
@@ -142,7 +146,7 @@ def test_fit_works_with_those_that_it_converts(data, tmp_path):
         ]
     )
     settings = quick_settings(tmp_path, loss_fn=Smoothed())
-    result = fabricfit.fit(model, CONFIG, Budget.relative(dsp=0.6), *data, settings)
+    result = fabricfit.fit(model, *data, Budget.relative(dsp=0.6), settings, hls_config=CONFIG)
     assert isinstance(result.model.get_layer("fc1").kernel_regularizer, Ridge)
     assert result.report.fits
 

@@ -72,7 +72,11 @@ def test_fit_goes_through_in_every_precision(policy, changes, data, tmp_path):
     model = trained(policy, data)
     before = weights_of(model)
     result = fabricfit.fit(
-        model, CONFIG, Budget.relative(dsp=0.6), *data, quick_settings(tmp_path, **changes)
+        model,
+        *data,
+        Budget.relative(dsp=0.6),
+        quick_settings(tmp_path, **changes),
+        hls_config=CONFIG,
     )
     for old, new in zip(before, weights_of(model), strict=True):
         np.testing.assert_array_equal(old, new)

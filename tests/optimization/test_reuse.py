@@ -121,8 +121,10 @@ def test_a_run_of_something_else_is_refused(data, tmp_path):
 def test_budgets_one_after_the_other(data, tmp_path):
     model = mlp(hidden=12)
     options = settings(tmp_path, tuner=None)
-    loose = fabricfit.fit(model, CONFIG, Budget.relative(dsp=0.7), *data, options)
-    tight = fabricfit.fit(model, CONFIG, Budget.relative(dsp=0.4), *data, options, reuse=loose)
+    loose = fabricfit.fit(model, *data, Budget.relative(dsp=0.7), options, hls_config=CONFIG)
+    tight = fabricfit.fit(
+        model, *data, Budget.relative(dsp=0.4), options, hls_config=CONFIG, reuse=loose
+    )
     assert loose.report.fits and tight.report.fits
     assert any(level.note == "met by the earlier run" for level in tight.report.levels)
     assert sum(level.epochs for level in tight.report.levels) > 0

@@ -61,7 +61,7 @@ def model():
 @pytest.fixture(scope="module")
 def tight(model, data, tmp_path_factory):
     place = tmp_path_factory.mktemp("tight")
-    return fabricfit.fit(model, None, Budget(lut=400), *data, settings(place, epochs=80))
+    return fabricfit.fit(model, *data, Budget(lut=400), settings(place, epochs=80))
 
 
 def softmax_of(model):
@@ -85,6 +85,14 @@ def test_the_network_is_within_the_budget_and_uses_most_of_it(tight, model, data
     assert report.metric_after > 0.9
     assert {layer.name for layer in report.layers} == {"fc1", "fc2", "out"}
     assert sum(layer.resources_after[0] for layer in report.layers) == report.resources_after[0]
+
+
+def test_the_reported_time_is_what_an_estimate_says(tight, model):
+    found = fabricfit.estimate(tight.model, tight.hls_config)
+    timing = tight.report.timing
+    assert [each.cycles for each in timing] == [found.latency.value, found.interval.value]
+    assert [each.highest for each in timing] == [found.latency.high, found.interval.high]
+    assert all(each.before and each.deadline_ns is None for each in timing)
 
 
 def test_the_reported_metric_is_that_of_the_network_in_hls4ml(tight, data, tmp_path):
@@ -158,7 +166,7 @@ def test_a_network_of_trained_precision_is_written_as_verilog(tight, data, tmp_p
 )
 def test_budgets_of_every_kind_are_met(model, data, tmp_path, budget, hls_config):
     result = fabricfit.fit(
-        model, hls_config, budget, *data, settings(tmp_path), precision="trained"
+        model, *data, budget, settings(tmp_path), hls_config=hls_config, precision="trained"
     )
     assert result.report.fits and result.report.metric_after > 0.9
     assert result.verify(data[1][0], samples=50).passed
@@ -179,7 +187,9 @@ def test_what_cannot_be_is_refused_before_anything_is_written(model, data, tmp_p
     for fitted, config, budget, changes, options, error, text in cases:
         options = {"precision": "trained", **options}
         with pytest.raises(error, match=text):
-            fabricfit.fit(fitted, config, budget, *data, settings(tmp_path, **changes), **options)
+            fabricfit.fit(
+                fitted, *data, budget, settings(tmp_path, **changes), hls_config=config, **options
+            )
     assert not (tmp_path / "runs").exists()
 
 
@@ -200,7 +210,9 @@ def test_precision_is_trained_where_none_is_stated(model):
 
 def test_what_the_configuration_says_besides_is_kept(model, data, tmp_path):
     config = {"Model": {"BramFactor": 7}, "LayerName": {"fc1": {"ParallelizationFactor": 1}}}
-    result = fabricfit.fit(model, config, Budget(lut=4000), *data, settings(tmp_path, epochs=8))
+    result = fabricfit.fit(
+        model, *data, Budget(lut=4000), settings(tmp_path, epochs=8), hls_config=config
+    )
     assert result.hls_config["Model"]["BramFactor"] == 7
     assert result.hls_config["LayerName"]["fc1"]["ParallelizationFactor"] == 1
 
@@ -212,7 +224,7 @@ def test_with_a_tolerance_the_cheapest_good_network_is_returned(model, data, tmp
     trained.compile("adam", settings(tmp_path).loss_fn)
     trained.fit(*data[0], epochs=20, verbose=0)
     result = fabricfit.fit(
-        trained, None, Budget(lut=50_000), *data, settings(tmp_path, rtol=0.97), precision="trained"
+        trained, *data, Budget(lut=50_000), settings(tmp_path, rtol=0.97), precision="trained"
     )
     assert result.report.threshold == pytest.approx(0.97 * result.report.metric_before)
     good = [p for p in result.pareto if p.metric >= result.report.threshold]
@@ -259,8 +271,8 @@ def test_an_interrupted_training_ends_as_an_unbroken_one(model, data, tmp_path, 
     real = training.estimate_costs
     monkeypatch.setattr(training, "estimate_costs", stop)
     with pytest.raises(KeyboardInterrupt):
-        fabricfit.fit(model, None, Budget(lut=400), *data, same)
-    result = fabricfit.fit(model, None, Budget(lut=400), *data, same)
+        fabricfit.fit(model, *data, Budget(lut=400), same)
+    result = fabricfit.fit(model, *data, Budget(lut=400), same)
     assert len(done) == 81
     assert result.report == tight.report
     for ours, theirs in zip(weights_of(result.model), weights_of(tight.model), strict=True):
@@ -276,6 +288,6 @@ def test_distillation_and_callbacks_are_heeded(model, data, tmp_path):
             )
         )
         chosen = settings(tmp_path, epochs=4, distillation=part, callbacks=[history])
-        fabricfit.fit(model, None, Budget(lut=20_000), *data, chosen)
+        fabricfit.fit(model, *data, Budget(lut=20_000), chosen)
     assert len(losses[0.0]) == len(losses[0.5]) == 4
     assert not np.allclose(losses[0.0], losses[0.5])

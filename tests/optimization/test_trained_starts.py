@@ -30,11 +30,11 @@ def fit_trained(model, data, place, config=None):
     before = weights_of(model)
     result = fabricfit.fit(
         model,
-        config,
+        data,
+        data,
         Budget(lut=20_000),
-        data,
-        data,
         settings(place, epochs=8),
+        hls_config=config,
         precision="trained",
     )
     return result, model, before
@@ -58,11 +58,11 @@ def refuse(model, text, config, tmp_path):
     with pytest.raises(InvalidInputError, match=text):
         fabricfit.fit(
             model,
-            config,
+            (X, y),
+            (X, y),
             Budget(lut=400),
-            (X, y),
-            (X, y),
             settings(tmp_path, epochs=8),
+            hls_config=config,
             precision="trained",
         )
     assert not (tmp_path / "runs").exists()

@@ -52,7 +52,7 @@ def result(tmp_path_factory):
         directory=tmp_path_factory.mktemp("runs"),
     )  # fmt: skip
     budget = fabricfit.Budget.relative(dsp=0.5, lut=0.9)
-    return fabricfit.fit(model, config, budget, (X, y), (X, y), settings)
+    return fabricfit.fit(model, (X, y), (X, y), budget, settings, hls_config=config)
 
 
 def test_a_page_holds_all_that_there_is_to_know(result):
@@ -61,13 +61,23 @@ def test_a_page_holds_all_that_there_is_to_know(result):
     for part in (
         "tagger-&gt;co for", "may fit the budget", "How it was counted", "fc-&gt;1", "before → after",
         "hls4ml configuration", "LayerName", "How to repeat the run", str(result.directory), "All settings",
-        f"{result.report.resources_after[0]:,.0f}", f"{result.report.metric_after:.4g}",
+        f"{result.report.resources_after[0]:,.0f}", f"{result.report.metric_after:.4g}", "latency, ns",
     ):  # fmt: skip
         assert part in page, part
     assert page.count('<img src="data:image/png') == 3
     assert "fc->1" not in page
     outside = re.findall(r"""(?:src|href|url)\s*[=(]\s*["']?(?!data:|#)([^"')>\s]+)""", page)
     assert not [each for each in outside if not each.startswith(("#", "data:"))], outside
+
+
+def test_a_deadline_is_in_the_title_and_beside_the_resources(result):
+    finished = read_run(result.directory)
+    latency, interval = finished.report.timing
+    late = dataclasses.replace(latency, deadline_ns=1e-3), interval
+    report = dataclasses.replace(finished.report, timing=late)
+    page = render_page(dataclasses.replace(finished, report=report))
+    for part in (", latency 0.001ns", "does not fit", "latency, ns (", "<td>interval, ns</td>"):
+        assert part in page, part
 
 
 def test_the_same_run_gives_the_same_page(result):

@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 
+import pytest
+
 from fabricfit.description import SkipReason
+from fabricfit.description.timing import Timing
+from fabricfit.description.verdicts import Verdict
 from fabricfit.reporting.report import LayerReport, Level, OptimizationReport
 
 REPORT = OptimizationReport(
@@ -79,3 +84,34 @@ def test_the_kind_of_a_reason_is_written_and_read():
         data["layers"][1]["skip_reason"],
     )  # as before it was written
     assert OptimizationReport.from_dict(data).layers[1].skip_reason is None
+
+
+TIMED = dataclasses.replace(
+    REPORT,
+    budget=(128, 75),
+    timing=(
+        Timing("latency", 65, 66, 5.0, 300.0, before=130),
+        Timing("interval", 64, 64, 5.0, before=64),
+    ),
+)
+
+
+def test_deadlines_count_beside_the_resources():
+    lines = str(TIMED).splitlines()
+    assert "budget: 128 of 128 DSP, 75 of 75 BRAM18; it fits" in lines
+    assert "latency: 130 cycles before, 65 after, 325 ns of 300 ns: does not fit" in lines
+    assert "interval: 64 cycles before, 64 after, 320 ns" in lines
+    assert TIMED.verdicts == (Verdict.FITS, Verdict.FITS)
+    assert TIMED.verdict is Verdict.DOES_NOT_FIT and not TIMED.fits
+
+
+def test_timing_is_written_and_read_and_missing_in_former_reports():
+    data = json.loads(json.dumps(TIMED.to_dict(), allow_nan=False))
+    assert data["timing"][0]["ns"] == 325 and data["timing"][0]["verdict"] == "does not fit"
+    assert OptimizationReport.from_dict(data).timing == TIMED.timing
+    for name, wrong in (("name", "delay"), ("cycles", "many"), ("deadline_ns", [])):
+        damaged = {**data, "timing": [{**data["timing"][0], name: wrong}]}
+        with pytest.raises((TypeError, ValueError)):
+            OptimizationReport.from_dict(damaged)
+    del data["timing"]
+    assert OptimizationReport.from_dict(data).timing == ()

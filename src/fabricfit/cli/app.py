@@ -13,7 +13,7 @@ import typer
 from rich.console import Console
 
 from fabricfit._version import __version__
-from fabricfit.cli import catalogue, models, runs
+from fabricfit.cli import catalogue, designs, formats, models, runs
 from fabricfit.cli.output import print_text
 from fabricfit.errors import FabricFitError, InfeasibleError
 
@@ -100,8 +100,8 @@ def _set_up_logging(
 
 
 for _command in (
-    models.estimate, runs.optimize, runs.resume, runs.report, models.verify, models.rtl,
-    models.reduce, catalogue.devices, catalogue.schema,
+    models.estimate, formats.calibrate, designs.explore, runs.optimize, runs.resume, runs.report,
+    models.verify, models.rtl, models.reduce, catalogue.devices, catalogue.schema,
 ):  # fmt: skip
     app.command()(_command)
 app.command(

@@ -9,8 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    create_model,
+    field_validator,
+    model_validator,
+)
 
+from fabricfit.description.quantities import parse_clock, parse_time
 from fabricfit.errors import InvalidInputError
 from fabricfit.hardware.resource_records import amount_names
 from fabricfit.hls4ml.config import default_configuration
@@ -75,7 +85,7 @@ else:
 
 
 class BudgetConfig(_Amounts):
-    """Resources that the model may use: a device, amounts, or fractions of the present usage."""
+    """What the model may use: a device, amounts, or fractions of the present usage; and deadlines."""
 
     device: str | None = Field(
         default=None, description="A board or part, see 'fabricfit devices'."
@@ -88,6 +98,15 @@ class BudgetConfig(_Amounts):
     clock_ns: Annotated[float, Field(gt=0)] | None = Field(
         default=None, description="Clock period in nanoseconds."
     )
+    clock: float | str | None = Field(
+        default=None, description="The clock in place of clock_ns, such as 200MHz or 5ns."
+    )
+    latency: float | str | None = Field(
+        default=None, description="Longest time from a sample to its result, such as 1us."
+    )
+    interval: float | str | None = Field(
+        default=None, description="Longest time between two samples, such as 25ns."
+    )
     tool: str | None = Field(default=None, description="HLS compiler, such as 'Vitis HLS 2024.1'.")
     binding: Literal["auto", "dsp", "fabric"] | None = Field(
         default=None, description="What products are built from."
@@ -98,6 +117,14 @@ class BudgetConfig(_Amounts):
     margin: Annotated[float, Field(ge=0, le=1)] = Field(
         default=0.0, description="Part of the error bar that must fit, 1 for its upper end."
     )
+
+    @field_validator("clock", "latency", "interval", mode="before")
+    @classmethod
+    def _check_times(cls, value: Any, info: ValidationInfo) -> Any:
+        if value is not None:
+            name = str(info.field_name)
+            (parse_clock if name == "clock" else parse_time)(value, name)
+        return value
 
     @model_validator(mode="after")
     def _require_one_form(self) -> BudgetConfig:
@@ -111,6 +138,8 @@ class BudgetConfig(_Amounts):
             raise ValueError(
                 f"exactly one of a device, amounts, and 'relative' is needed. Received: {given}"
             )
+        if self.clock is not None and self.clock_ns is not None:
+            raise ValueError("the clock must be given once, as clock or as clock_ns")
         return self
 
 

@@ -39,21 +39,24 @@ _OBJECTIVES: dict[str | None, Any] = {
     "unit_dsp": UnitResources(("dsp",)),
 }
 
+_TIMING = ("clock", "clock_ns", "latency", "interval")
+_BUILT = ("tool", "binding", "stage")
+
 
 def budget_of(config: BudgetConfig) -> Budget:
     """Return the budget that a section describes."""
-    built: dict[str, Any] = {
-        name: value
-        for name in ("clock_ns", "tool", "binding", "stage")
-        if (value := getattr(config, name)) is not None
-    }
+    timing, built = (
+        {name: value for name in names if (value := getattr(config, name)) is not None}
+        for names in (_TIMING, _BUILT)
+    )
     if config.device is not None:
-        found = Budget.device(config.device, config.fraction, **built)
+        found = Budget.device(config.device, config.fraction, **timing, **built)
     elif config.relative:
-        found = Budget.relative(family=config.family or DEFAULT_FAMILY, **config.relative)
+        limits = {**timing, **config.relative}
+        found = Budget.relative(family=config.family or DEFAULT_FAMILY, **limits)
     else:
         amounts: dict[str, Any] = {name: getattr(config, name, None) for name in amount_names()}
-        found = Budget(family=config.family or DEFAULT_FAMILY, **built, **amounts)
+        found = Budget(family=config.family or DEFAULT_FAMILY, **timing, **built, **amounts)
     return found.with_margin(config.margin)
 
 
@@ -89,11 +92,11 @@ def optimize(
 
         return fabricfit.fit(
             model,
-            hls_config,
-            budget_of(config.budget),
             train,
             validation,
+            budget_of(config.budget),
             settings,
+            hls_config=hls_config,
             scheduler=None if config.levels is None else _make_scheduler(config),
             documents={CONFIGURATION: text},
             precision=config.precision,

@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from fabricfit.cli.options import AsJson, HlsConfig, ModelFile, Plugins
+from fabricfit.cli.options import AsJson, Clock, HlsConfig, Interval, Latency, ModelFile, Plugins
 from fabricfit.cli.output import VERIFICATION_CODES, check_new_file, print_json, print_text
 
 __all__ = ["estimate", "reduce", "rtl", "verify"]
@@ -26,7 +26,9 @@ def estimate(
     ] = None,
     fraction: Annotated[float, typer.Option(help="Fraction of the device that may be used.")] = 1.0,
     part: Annotated[str | None, typer.Option(help="The part, instead of the device's.")] = None,
-    clock: Annotated[float | None, typer.Option(help="Clock period in nanoseconds.")] = None,
+    clock: Clock = None,
+    latency: Latency = None,
+    interval: Interval = None,
     tool: Annotated[
         str | None, typer.Option(help="HLS compiler, such as 'Vitis HLS 2024.1'.")
     ] = None,
@@ -36,21 +38,26 @@ def estimate(
     plugin: Plugins = None,
     as_json: AsJson = False,
 ) -> int:
-    """Estimate the resources that a model uses on an FPGA, without training or synthesis."""
+    """Estimate the resources and the timing of a model on an FPGA, without training or synthesis."""
     import fabricfit
     from fabricfit.cli.configuration import read_hls4ml
     from fabricfit.cli.inputs import import_plugins, load_model
+    from fabricfit.description.quantities import parse_clock
     from fabricfit.hardware.budget import Budget
 
     import_plugins(plugin or ())
     config = read_hls4ml(None if hls_config is None else str(hls_config))
-    budget = None if device is None else Budget.device(device, fraction)
+    budget = None
+    if device is not None:
+        budget = Budget.device(device, fraction, latency=latency, interval=interval)
+    elif latency is not None or interval is not None:
+        budget = Budget(latency=latency, interval=interval)
     found = fabricfit.estimate(
         load_model(str(model)),
         config,
         budget=budget,
         part=part,
-        clock_ns=clock,
+        clock_ns=None if clock is None else parse_clock(clock),
         tool=tool,
         binding=binding,
     )

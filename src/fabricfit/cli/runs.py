@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fabricfit.cli.options import AsJson, HlsConfig, Plugins, Quiet
+from fabricfit.cli.options import AsJson, Clock, HlsConfig, Interval, Latency, Plugins, Quiet
 from fabricfit.cli.output import VERIFICATION_CODES, check_new_file, print_json, print_text
 from fabricfit.errors import InvalidInputError
 
@@ -36,6 +36,9 @@ def optimize(
     ] = None,
     lut: Annotated[float | None, typer.Option(help="LUTs that may be used.")] = None,
     ff: Annotated[float | None, typer.Option(help="Flip-flops that may be used.")] = None,
+    latency: Latency = None,
+    interval: Interval = None,
+    clock: Clock = None,
     hls_config: HlsConfig = None,
     epochs: Annotated[
         int | None,
@@ -82,7 +85,17 @@ def optimize(
 
     given = {
         "data": None if data is None else {"source": data},
-        "budget": _collect_budget(device, fraction, dsp=dsp, bram36=bram36, lut=lut, ff=ff),
+        "budget": _collect_budget(
+            device,
+            fraction,
+            dsp=dsp,
+            bram36=bram36,
+            lut=lut,
+            ff=ff,
+            latency=latency,
+            interval=interval,
+            clock=clock,
+        ),
         "hls4ml": None if hls_config is None else str(hls_config.absolute()),
         "training": _drop_missing(
             epochs=epochs, batch_size=batch_size, loss=loss, metric=metric, rtol=rtol, seed=seed
@@ -117,11 +130,11 @@ def _override_settings(source: Path, changes: dict[str, Any]) -> Any:
 
 
 def _collect_budget(
-    device: str | None, fraction: float | None, **amounts: float | None
+    device: str | None, fraction: float | None, **limits: float | str | None
 ) -> dict[str, Any]:
     if fraction is not None and device is None:
         raise InvalidInputError("--fraction needs a --device.")
-    return _drop_missing(device=device, fraction=fraction, **amounts)
+    return _drop_missing(device=device, fraction=fraction, **limits)
 
 
 def _drop_missing(**values: Any) -> dict[str, Any]:

@@ -12,8 +12,13 @@ import numpy as np
 
 from fabricfit.curvature import get_model_hessians
 from fabricfit.description.attributes import LayerAttributes
-from fabricfit.description.precision import write_precision
-from fabricfit.description.strategies import canonical_strategy, spell_strategy
+from fabricfit.description.precision import fixed_point, parse_precision, write_precision
+from fabricfit.description.strategies import (
+    SHARED_MULTIPLIERS,
+    canonical_strategy,
+    spell_strategy,
+)
+from fabricfit.description.timing import DEADLINES
 from fabricfit.design.choice import Choice, choose_options, least_costs
 from fabricfit.design.options import DesignSpace, LayerOption, list_options
 from fabricfit.errors import InfeasibleError, InvalidInputError
@@ -136,9 +141,8 @@ def explore(
     *,
     hls_config: ConfigurationLike | None = None,
     loss: Any = None,
+    formats: ConfigurationLike | None = None,
     space: DesignSpace | None = None,
-    latency_ns: float | None = None,
-    interval_ns: float | None = None,
     samples: int = 512,
     fractions: tuple[float, ...] = _FRACTIONS,
 ) -> Exploration:
@@ -154,19 +158,20 @@ def explore(
     model
         A built model, which is not changed.
     budget
-        The limits.
+        The limits and deadlines; the clock. A relative one is relative to what ``hls_config`` uses.
     data
         ``(X, y)`` of which the Hessian of the loss is taken; without, the squared change of the weights is
         the loss.
     hls_config
-        What is stated of the design: number formats of results, ``'IOType'``, strategies and reuse factors
-        of single layers under ``'LayerName'``, which are kept. hls4ml's defaults without it.
+        What is stated of the design, and kept: number formats, ``'IOType'``, strategies and reuse factors of
+        single layers under ``'LayerName'``. hls4ml's defaults without it.
+    formats
+        A configuration with number formats for what ``hls_config`` leaves open, of which weights may become
+        narrower: such as that of :func:`fabricfit.calibrate`.
     loss
         The loss; as the model was compiled by default.
     space
         What is tried for each layer.
-    latency_ns, interval_ns
-        Deadlines in nanoseconds: from input to output, and between two samples.
     samples
         How many samples of the data are used.
     fractions
@@ -180,15 +185,20 @@ def explore(
         The input cannot be worked with.
     """
     whole = as_network(model)
-    config = open_configuration(hls_config or default_configuration(), whole)
+    stated = open_configuration(hls_config or default_configuration(), whole)
+    config = stated if formats is None else open_configuration(formats, whole)
     budget = choose_budget(config, budget)
     network = replace_scalings(fold_normalizations(whole))
     without_layers(config, whole, whole.layers.keys() - network.layers.keys())
     state_every_call(config, network)
     attributes = describe_for_hls4ml(network, config)
     hessians = {} if data is None else _find_curvature(network, model, data, loss, samples)
-    table = _Table(network, attributes, config, budget, space or DesignSpace(), hessians)
-    cycles = (latency_ns or np.inf) / table.clock_ns, (interval_ns or np.inf) / table.clock_ns
+    space = space or DesignSpace()
+    spaces = {
+        name: _narrow(space, stated, layer, budget.target) for name, layer in attributes.items()
+    }
+    table = _Table(network, attributes, config, budget, spaces, hessians)
+    cycles = tuple(budget.deadlines.get(name, np.inf) / table.clock_ns for name in DEADLINES)
     designs: list[Design] = []
     for part in sorted(fractions, reverse=True):
         design = table.choose(part, *cycles)
@@ -210,7 +220,7 @@ class _Table:
         attributes: Mapping[str, LayerAttributes],
         config: dict[str, Any],
         budget: Budget,
-        space: DesignSpace,
+        spaces: Mapping[str, DesignSpace],
         hessians: Mapping[str, np.ndarray],
     ) -> None:
         self.budget, self.config, self.attributes = budget, config, attributes
@@ -223,7 +233,7 @@ class _Table:
                 layer,
                 kernels[name],
                 hessians.get(name),
-                _narrow(space, config, layer, target),
+                spaces[name],
                 target,
                 budget.stage,
             )
@@ -238,7 +248,8 @@ class _Table:
         self.rest: ModelEstimate = estimate_layers(others, {}, target=target, budget=budget)
         used = self.rest.compared
         self.fixed = np.array([used[name].value for name in self.names])
-        self.limits = np.array([budget.limits(used.values_only)[name] for name in self.names])
+        whole = estimate_layers(attributes, kernels, target=target, budget=budget).compared
+        self.limits = np.array([budget.limits(whole.values_only)[name] for name in self.names])
 
     def choose(self, part: float, latency: float, interval: float) -> Design | None:
         """Choose the design of the least loss within a part of the budget and the deadlines, in cycles."""
@@ -315,17 +326,24 @@ class _Table:
 
 
 def _narrow(
-    space: DesignSpace, config: Mapping[str, Any], layer: LayerAttributes, target: Target
+    space: DesignSpace, stated: Mapping[str, Any], layer: LayerAttributes, target: Target
 ) -> DesignSpace:
     """Return the space of a layer: what is stated of it by name, or all that the backend builds."""
-    named = config.get("LayerName") or {}
+    named = stated.get("HLSConfig", stated).get("LayerName") or {}
     key = find_key(named, layer.hls4ml_name)
     section = named.get(key, {}) if key else {}
-    strategy = section.get("Strategy")
-    if strategy is None:
-        built = tuple(each for each in space.strategies if each not in target.unbuilt)
-        return replace(space, strategies=built)
-    return replace(space, strategies=(canonical_strategy(strategy),))
+    if (strategy := section.get("Strategy")) is not None:
+        strategies: tuple[str, ...] = (canonical_strategy(strategy),)
+    else:
+        strategies = tuple(each for each in space.strategies if each not in target.unbuilt)
+    reuse = section.get("ReuseFactor", space.reuse_factor)
+    if strategy is None and reuse is not None and reuse > 1:
+        strategies = tuple(each for each in strategies if each in SHARED_MULTIPLIERS) or strategies
+    widths, precision = space.widths, section.get("Precision")
+    weight = precision.get(layer.weight_name) if isinstance(precision, Mapping) else precision
+    if weight is not None and str(weight) != "auto":
+        widths = (fixed_point(parse_precision(weight)).width,)
+    return replace(space, strategies=strategies, reuse_factor=reuse, widths=widths)
 
 
 def _find_curvature(

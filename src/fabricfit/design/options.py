@@ -19,7 +19,7 @@ from fabricfit.hardware.synthesized import HLS, after_synthesis
 from fabricfit.hardware.targets import Target
 from fabricfit.hardware.timing import product_interval, product_latency
 from fabricfit.hls4ml.products import hls4ml_attributes, product_of
-from fabricfit.hls4ml.reuse_factor import valid_reuse_factors
+from fabricfit.hls4ml.reuse_factor import legal_reuse_factor, valid_reuse_factors
 
 __all__ = ["DesignSpace", "LayerOption", "list_options"]
 
@@ -38,6 +38,8 @@ class DesignSpace:
         Parts of the groups of weights that are kept.
     reuse_factors
         How many of the legal reuse factors of a layer are tried, spread evenly over their logarithms.
+    reuse_factor
+        The only one that is tried; None for all of those.
     constants_up_to
         Weights of the largest layer whose weights may all be constants (Latency, distributed arithmetic): the
         compilers need hours for larger ones, and their sums become chains.
@@ -57,6 +59,7 @@ class DesignSpace:
     widths: tuple[int, ...] = (16, 12, 10, 8, 6, 4)
     kept: tuple[float, ...] = (1.0, 0.7, 0.5, 0.35, 0.25, 0.15, 0.08)
     reuse_factors: int = 8
+    reuse_factor: int | None = None
     constants_up_to: int = 8192
 
     def __post_init__(self) -> None:
@@ -167,11 +170,14 @@ def _list_precisions(
 
 def _list_ways(layer: LayerAttributes, space: DesignSpace) -> Iterator[tuple[str, int]]:
     """Yield strategies with their reuse factors."""
-    legal = valid_reuse_factors(*layer.matrix_shape)
+    asked, legal = space.reuse_factor, valid_reuse_factors(*layer.matrix_shape)
     places = np.unique(np.geomspace(1, len(legal), min(space.reuse_factors, len(legal))).round())
     few = [legal[int(place) - 1] for place in places]
     for strategy in space.strategies:
         if not _can_build(layer, strategy, space):
+            continue
+        if asked is not None:
+            yield strategy, legal_reuse_factor(*layer.matrix_shape, asked, strategy)
             continue
         for reuse in few if strategy in SHARED_MULTIPLIERS else (1,):
             yield strategy, reuse

@@ -1,4 +1,4 @@
-"""Limits of a design: amounts of resources, a board, or fractions of the present usage."""
+"""Limits of a design: amounts of resources, a board, or fractions of the present usage; and deadlines."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from fabricfit.description.quantities import parse_clock, parse_time, spell_time
+from fabricfit.description.timing import DEADLINES
 from fabricfit.errors import InvalidInputError
 from fabricfit.hardware.devices import Device, find_device
 from fabricfit.hardware.families import DEFAULT_FAMILY
@@ -19,7 +21,7 @@ __all__ = ["Budget"]
 
 @dataclass(frozen=True, init=False)
 class Budget:
-    """Limits of resources; those that are not named are not limited.
+    """Limits of resources and of time; what is not named is not limited.
 
     Parameters
     ----------
@@ -34,6 +36,11 @@ class Budget:
     stage
         Whose LUTs and flip-flops are meant: ``'hls'``, those of the report of HLS, or
         ``'logic synthesis'``, what is left after that. The limits of a board mean the latter.
+    latency, interval
+        Deadlines: the longest time from a sample to its result, and between two samples. A text such as
+        ``'1us'`` or ``'25 ns'``, or a number of nanoseconds; None is no deadline.
+    clock
+        The clock in place of ``clock_ns``, as a frequency (``'200MHz'``) or a period (``'5ns'``).
     **limits
         How many there are of each resource: ``dsp``, ``bram18`` or ``bram36`` (block RAMs in units of 18
         or of 36 kbit), ``uram``, ``lut``, ``ff``, and what was added with
@@ -42,7 +49,8 @@ class Budget:
     Raises
     ------
     InvalidInputError
-        No limit is given, one is negative or not finite, a resource is not known, or one is given twice.
+        No limit is given, one is negative or not finite, a resource is not known, one is given twice, or a
+        deadline or the clock is none.
 
     Examples
     --------
@@ -52,6 +60,8 @@ class Budget:
     176.0
     >>> Budget.relative(dsp=0.5).limits({"dsp": 1064})
     {'dsp': 532.0}
+    >>> Budget(dsp=220, latency="1us", interval="25ns", clock="200MHz")
+    Budget(dsp=220, latency='1us', interval='25ns')
     """
 
     amounts: Mapping[str, float]
@@ -66,6 +76,8 @@ class Budget:
     binding: str | None = None
     part: str | None = None
     margin: float = 0.0
+    latency_ns: float | None = None
+    interval_ns: float | None = None
     usual_clock_ns: float | None = field(default=None, compare=False)
     chosen: Target | None = field(default=None, compare=False)
 
@@ -79,15 +91,18 @@ class Budget:
         part: str | None = None,
         stage: str = HLS,
         margin: float = 0.0,
+        latency: str | float | None = None,
+        interval: str | float | None = None,
+        clock: str | float | None = None,
         **limits: float | None,
     ) -> None:
         given = {name: limit for name, limit in limits.items() if limit is not None}
         built = {
-            "clock_ns": clock_ns,
             "tool": tool,
             "binding": binding,
             "part": part,
             "margin": _check_margin(margin),
+            **_read_times(clock_ns, clock, latency, interval),
         }
         self._set_amounts(in_base_units(given), family, stage=stage, built=built)
 
@@ -100,8 +115,9 @@ class Budget:
         stage: str = HLS,
         built: Mapping[str, Any] | None = None,
     ) -> None:
-        if not amounts:
-            names = ", ".join(resource_names())
+        built = dict(built or {})
+        if not amounts and all(built.get(f"{name}_ns") is None for name in DEADLINES):
+            names = ", ".join((*resource_names(), *DEADLINES))
             raise InvalidInputError(f"a budget must limit at least one of {names}.")
         for resource, limit in amounts.items():
             if not 0 <= limit < math.inf:
@@ -114,7 +130,7 @@ class Budget:
         set_(self, "name", name)
         set_(self, "is_relative", is_relative)
         set_(self, "stage", check_stage(stage))
-        for key, value in (built or {}).items():
+        for key, value in built.items():
             set_(self, key, value)
         self.target  # noqa: B018 - checks the names
 
@@ -187,6 +203,9 @@ class Budget:
         tool: str | None = None,
         binding: str | None = None,
         stage: str = LOGIC_SYNTHESIS,
+        latency: str | float | None = None,
+        interval: str | float | None = None,
+        clock: str | float | None = None,
     ) -> Budget:
         """Return what a board or part has, or a fraction of it.
 
@@ -199,7 +218,7 @@ class Budget:
             fills more than about 80 %.
         keep
             The resources to limit, all by default; those that the device does not have are left out.
-        clock_ns, tool, binding, stage
+        clock_ns, tool, binding, stage, latency, interval, clock
             As for :class:`Budget`; the clock is the board's usual one if it is neither given nor stated in
             the configuration.
 
@@ -221,24 +240,33 @@ class Budget:
         }
         part = "" if fraction == 1 else f"{fraction:.0%} of "
         built = {
-            "clock_ns": clock_ns,
             "tool": tool,
             "binding": binding,
             "part": found.part,
             "usual_clock_ns": found.clock_ns,
+            **_read_times(clock_ns, clock, latency, interval),
         }
         name = f"{part}{found.name}"
         made._set_amounts(amounts, found.family, name, stage=stage, built=built)
         return made
 
     @classmethod
-    def relative(cls, *, family: str = DEFAULT_FAMILY, **fractions: float) -> Budget:
+    def relative(
+        cls,
+        *,
+        family: str = DEFAULT_FAMILY,
+        clock_ns: float | None = None,
+        latency: str | float | None = None,
+        interval: str | float | None = None,
+        clock: str | float | None = None,
+        **fractions: float,
+    ) -> Budget:
         """Return fractions of what the model uses before it is optimized.
 
         Parameters
         ----------
-        family
-            As for :class:`Budget`.
+        family, clock_ns, latency, interval, clock
+            As for :class:`Budget`: deadlines are times, not fractions.
         **fractions
             Resource -> fraction that may be left, from 0 to 1; ``bram36`` means the same as ``bram18``.
 
@@ -254,13 +282,20 @@ class Budget:
                     f"{name} must be a fraction between 0 and 1. Received: {name}={value!r}"
                 )
         made = cls.__new__(cls)
-        made._set_amounts(amounts, family, is_relative=True)
+        built = _read_times(clock_ns, clock, latency, interval)
+        made._set_amounts(amounts, family, is_relative=True, built=built)
         return made
 
     @property
     def resources(self) -> tuple[str, ...]:
         """Names of the resources that are limited."""
         return tuple(self.amounts)
+
+    @property
+    def deadlines(self) -> dict[str, float]:
+        """``'latency'`` and ``'interval'``, those that are limited -> nanoseconds."""
+        found = {"latency": self.latency_ns, "interval": self.interval_ns}
+        return {name: limit for name, limit in found.items() if limit is not None}
 
     def limits(self, baseline: Mapping[str, float]) -> dict[str, float]:
         """Return the limits in units of the resources.
@@ -278,7 +313,9 @@ class Budget:
         }
 
     def __repr__(self) -> str:
-        inside = ", ".join(f"{name}={limit:g}" for name, limit in self.amounts.items())
+        parts = [f"{name}={limit:g}" for name, limit in self.amounts.items()]
+        parts += [f"{name}={spell_time(limit)!r}" for name, limit in self.deadlines.items()]
+        inside = ", ".join(parts)
         if self.is_relative:
             return f"Budget.relative({inside})"
         return f"Budget({inside})" + (f"  # {self.name}" if self.name else "")
@@ -288,3 +325,16 @@ def _check_margin(margin: Any) -> float:
     if isinstance(margin, bool) or not isinstance(margin, int | float) or not 0 <= margin <= 1:
         raise InvalidInputError(f"margin must be a number from 0 to 1. Received: margin={margin!r}")
     return float(margin)
+
+
+def _read_times(clock_ns: float | None, clock: Any, latency: Any, interval: Any) -> dict[str, Any]:
+    """Return the clock period and the deadlines in nanoseconds, by the names of the budget's fields."""
+    if clock is not None and clock_ns is not None:
+        raise InvalidInputError(
+            f"the clock must be given once. Received: clock={clock!r}, clock_ns={clock_ns!r}"
+        )
+    return {
+        "clock_ns": clock_ns if clock is None else parse_clock(clock),
+        "latency_ns": None if latency is None else parse_time(latency, "latency"),
+        "interval_ns": None if interval is None else parse_time(interval, "interval"),
+    }

@@ -2,60 +2,47 @@
 
 from __future__ import annotations
 
-import json
-import warnings
+import logging
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any
+from typing import Any, Unpack
 
 import keras
 
-from fabricfit.description.attributes import LayerAttributes
 from fabricfit.errors import InvalidTypeError
-from fabricfit.firmware.quantization import quantize_in_place
 from fabricfit.hardware.budget import Budget
-from fabricfit.hls4ml.config import read_io_type
 from fabricfit.hls4ml.plain import ConfigurationLike
-from fabricfit.hls4ml.realize import Realized, realize_configuration
 from fabricfit.hls4ml.target import choose_budget
-from fabricfit.network.batch_norm import fold_normalizations
-from fabricfit.network.buildable import list_limits, refuse_limits, warn_of_limits
-from fabricfit.network.configuration import (
-    open_configuration,
-    state_every_call,
-    without_layers,
-)
-from fabricfit.network.describe import describe_for_hls4ml
-from fabricfit.network.estimation import describe_as_built
-from fabricfit.network.reader import Network, as_network
-from fabricfit.network.scalings import replace_scalings
-from fabricfit.network.unknown_layers import describe_matrices
-from fabricfit.network.whole_pooling import replace_whole_pooling
+from fabricfit.network.configuration import open_configuration
+from fabricfit.network.reader import as_network
 from fabricfit.objectives.fpga import FPGAResources
-from fabricfit.optimization.eligible_layers import Decisions
-from fabricfit.optimization.optimize import OptimizationResult, run
-from fabricfit.optimization.savings import GivenDesign
+from fabricfit.optimization.chosen_design import (
+    choose_design,
+    leaves_design_open,
+    why_not_unrolled,
+)
+from fabricfit.optimization.compiled_settings import RunOptions, read_settings
+from fabricfit.optimization.given_fit import fit_given
+from fabricfit.optimization.older_call import accept_older_order
+from fabricfit.optimization.optimize import OptimizationResult
 from fabricfit.optimization.settings import OptimizationSettings
-from fabricfit.optimization.setup import RunSetup, set_up
-from fabricfit.optimization.stream_memory import fit_fifos
 from fabricfit.optimization.trained_fit import choose_precision, fit_one, refuse_given_only
 from fabricfit.optimization.trained_setup import TrainedFormats
-from fabricfit.run import RunDirectory, defaults
-from fabricfit.run.files import HLS_CONFIG
-from fabricfit.scheduler import OptimizationScheduler, PolynomialScheduler
-from fabricfit.selection.choice_targets import BudgetTarget, objective_for, objective_of
+from fabricfit.scheduler import OptimizationScheduler
 
 __all__ = ["fit"]
 
+logger = logging.getLogger(__name__)
 
+
+@accept_older_order
 def fit(
     model: keras.Model,
-    hls_config: ConfigurationLike | None,
-    budget: Budget,
     train_data: Any,
     validation_data: Any,
-    settings: OptimizationSettings,
+    budget: Budget | str,
+    settings: OptimizationSettings | None = None,
     *,
+    hls_config: ConfigurationLike | None = None,
     scheduler: OptimizationScheduler | None = None,
     objective: type[FPGAResources] = FPGAResources,
     reuse: OptimizationResult | None = None,
@@ -69,6 +56,7 @@ def fit(
     tool: str | None = None,
     binding: str | None = None,
     margin: float | None = None,
+    **options: Unpack[RunOptions],
 ) -> OptimizationResult:
     """Make a model fit a budget: prune, share and round its weights, or train its number formats.
 
@@ -85,19 +73,24 @@ def fit(
         behind and before layers with a kernel are folded into them first, wherever that is exact;
         Rescaling and Normalization, which hls4ml does not know, become batch normalizations that do not
         train where they cannot be folded.
-    hls_config
-        How hls4ml is to build it: what ``hls4ml.utils.config_from_keras_model`` returns, or the part of
-        it that matters, with an ``'IOType'`` if it is not ``'io_parallel'``; or a file of either, such as
-        the ``hls4ml_config.yml`` of a project. None where nothing is stated, with trained precision.
-    budget
-        What the design may use.
     train_data, validation_data
         ``(X, y)`` or ``(X, y, weights)``, each part in any structure that Keras accepts, or anything that
         yields such batch by batch: see :func:`fabricfit.samples.open_data`.
+    budget
+        What the design may use, and its deadlines; the name of a board or part stands for all that it has.
+        Strategies and reuse factors are given, and with them the
+        time that the design needs, so that a deadline is checked and not traded for resources. At least one
+        resource is to be limited.
     settings
-        How it is done. With ``rtol=None`` the budget is met whatever it costs; with a number, levels
-        whose metric is worse than that are not accepted, and the model comes as near to the budget as
-        the metric allows.
+        How it is done, all of it in one object; or leave it out, and name what is to differ from the defaults
+        in ``options``.
+    hls_config
+        How hls4ml is to build it: what ``hls4ml.utils.config_from_keras_model`` returns, or the part of
+        it that matters, with an ``'IOType'`` if it is not ``'io_parallel'``; or a file of either, such as
+        the ``hls4ml_config.yml`` of a project. Without its section ``'Model'``, or None, the design is
+        chosen: precision is trained where a network of adders can be within the budget, and otherwise number
+        formats, strategies, reuse factors and ``'IOType'`` are those of
+        :func:`fabricfit.optimization.chosen_design.choose_design`; what is stated of single layers is kept.
     scheduler
         The levels on the way from what the model uses (0) to the budget (1); 5 levels, the larger
         steps first, by default.
@@ -138,6 +131,11 @@ def fit(
     margin
         How much of the error bar of what is counted has to be within the budget: 0 for the most likely
         value, 1 for the upper end. By default what the budget says, which is 0 if nothing else.
+    options
+        What :class:`fabricfit.OptimizationSettings` has by these names, and ``loss`` and ``metric`` for its
+        ``loss_fn`` and ``validation_metric``. Loss, metric and optimizer are those that the model was
+        compiled with, and ``rtol`` is None, so that the budget is met whatever it costs. The other defaults:
+        :func:`fabricfit.optimization.compiled_settings.read_settings`.
 
     Returns
     -------
@@ -154,16 +152,18 @@ def fit(
     Raises
     ------
     InfeasibleError
-        The budget cannot be met. Nothing has been trained or written then.
+        The budget cannot be met, or a deadline not kept. Nothing has been trained or written then.
     InvalidInputError
         hls4ml would build something else of the model, or nothing. Nothing has been trained or written then.
     FabricFitError
         The input cannot be worked with. Nothing has been trained or written then.
     """
+    if isinstance(budget, str):
+        budget = Budget.device(budget)
     if not isinstance(budget, Budget):
         raise InvalidTypeError(
-            "budget must be a fabricfit.Budget, for example Budget.device('pynq-z2'). "
-            f"Received: {budget!r}"
+            "budget must be a fabricfit.Budget, for example Budget.device('pynq-z2'), or the name of a "
+            f"board. Received: {budget!r}"
         )
     whole = as_network(model)
     config = open_configuration({} if hls_config is None else hls_config, whole)
@@ -171,97 +171,34 @@ def fit(
     budget = choose_budget(config, budget, **asked)
     if margin is not None:
         budget = budget.with_margin(margin)
-    if choose_precision(precision, config, whole) == "trained":
+    trained = choose_precision(precision, config, whole) == "trained"
+    is_open = leaves_design_open(config)
+    if (
+        trained
+        and precision is None
+        and is_open
+        and (why := why_not_unrolled(whole, config, budget))
+    ):
+        logger.warning("number formats are calibrated, not trained: %s", why)
+        trained = False
+    settings = read_settings(model, train_data, settings, options, trained=trained)
+    data = (train_data, validation_data)
+    if trained:
         refuse_given_only({"scheduler": scheduler, "reuse": reuse})
-        data = (train_data, validation_data)
         formats = TrainedFormats(granularity, saturating, overflow)
         return fit_one(whole, config, budget, data, settings, formats, documents)
-    settings = settings.ranked_by("saliency")
-    kind = _check_objective(objective)
-    given = _count_given(whole, config, objective_of(budget, kind))
-    network = replace_scalings(fold_normalizations(whole))
-    if read_io_type(config) == "io_stream":
-        network = replace_whole_pooling(network)
-    without_layers(config, whole, whole.layers.keys() - network.layers.keys())
-    state_every_call(config, network)
-    attributes = describe_for_hls4ml(network, config)
-    describe_matrices(network, attributes, config)
-    attributes = fit_fifos(attributes, objective_of(budget, kind), budget, given.total)
-    realized = realize_configuration(attributes, config, budget.target)
-    limits = list_limits(network, attributes, realized.config)
-    refuse_limits(limits, "fabricfit.fit")
-    warn_of_limits(limits)
-    counted = objective_for(budget, attributes, network.kernel_arrays(), kind, given.total)
-
-    def make_target(decisions: Decisions, kernels: Mapping[str, Any]) -> BudgetTarget:
-        return BudgetTarget(
-            decisions.attributes,
-            counted,
-            budget,
-            kernels,
-            given.total,
-            metric=settings.ranking_metric,
-            minimum_groups=settings.minimum_groups,
-            reasons=decisions.reasons,
-        )
-
-    levels = scheduler or PolynomialScheduler(defaults.LEVELS, final_sparsity=1.0)
-    documents = {HLS_CONFIG: _to_text(realized.config), **(documents or {})}
-    setup = set_up(
-        network,
-        attributes,
-        counted,
-        make_target,
-        levels,
-        (train_data, validation_data),
+    if is_open:
+        chosen = choose_design(model, config, budget, train_data, settings)
+        config = open_configuration(chosen.config, whole)
+        documents = {**chosen.documents(), **(documents or {})}
+    return fit_given(
+        whole,
+        config,
+        budget,
+        data,
         settings,
-        finish=quantize_in_place,
+        scheduler=scheduler,
+        objective=objective,
         reuse=reuse,
         documents=documents,
-        given=given,
-        hls_config=realized.config,
-    )
-    result = run(setup)
-    realized = _realize_result(setup, attributes, config, counted)
-    text = _to_text(realized.config)
-    RunDirectory.existing(result.directory).write(HLS_CONFIG, lambda path: path.write_text(text))
-    return replace(result, hls_config=realized.config)
-
-
-def _count_given(
-    network: Network, config: Mapping[str, Any], objective: FPGAResources
-) -> GivenDesign:
-    """Count what hls4ml would build of a model as it is given: what :func:`fabricfit.estimate` counts."""
-    with warnings.catch_warnings():  # of what is said of the network that is fitted
-        warnings.simplefilter("ignore")
-        built, attributes = describe_as_built(network, config)
-    return GivenDesign.of(attributes, built.kernel_arrays(), objective)
-
-
-def _realize_result(
-    setup: RunSetup,
-    attributes: Mapping[str, LayerAttributes],
-    config: Mapping[str, Any],
-    objective: FPGAResources,
-) -> Realized:
-    """Return the configuration that builds every layer of the result as it was counted."""
-    if objective.removes_units:
-        return realize_configuration(attributes, config, objective.target)
-    kernels = setup.engine.network.kernel_arrays()  # as they were handed out
-    as_asked = {
-        name for name in kernels if objective.builds_as_asked(attributes[name], kernels[name])
-    }
-    return realize_configuration(attributes, config, objective.target, as_asked)
-
-
-def _to_text(config: Mapping[str, Any]) -> str:
-    return json.dumps(config, indent=2) + "\n"
-
-
-def _check_objective(objective: Any) -> type[FPGAResources]:
-    if isinstance(objective, type) and issubclass(objective, FPGAResources):
-        return objective
-    raise InvalidTypeError(
-        "objective must be a subclass of fabricfit.objectives.fpga.FPGAResources, which counts the "
-        f"resources of a budget. Received: {objective!r}. Other objectives are for fabricfit.optimize."
     )

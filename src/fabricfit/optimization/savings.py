@@ -11,6 +11,7 @@ import numpy as np
 
 from fabricfit.description.attributes import LayerAttributes
 from fabricfit.description.skip_reasons import SkipReason
+from fabricfit.hls4ml.estimation import ModelEstimate, estimate_layers
 from fabricfit.hls4ml.streams import find_fifos
 from fabricfit.network.cloning import copy_model
 from fabricfit.network.describe import describe_network
@@ -38,11 +39,14 @@ class GivenDesign:
         Layer -> its usage.
     built
         Layer -> how it is built.
+    estimate
+        What :func:`fabricfit.estimate` says of it.
     """
 
     kinds: Mapping[str, str]
     layers: Mapping[str, Amounts]
     built: Mapping[str, str]
+    estimate: ModelEstimate
 
     @classmethod
     def of(
@@ -65,6 +69,7 @@ class GivenDesign:
             {name: layer.layer_type.__name__ for name, layer in attributes.items()},
             {n: objective.usage_as_asked(a, kernels.get(n, none)) for n, a in attributes.items()},
             {n: objective.built_as_asked(a) for n, a in attributes.items()},
+            estimate_layers(attributes, kernels, target=objective.target),
         )
 
     @property

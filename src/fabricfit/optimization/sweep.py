@@ -387,9 +387,9 @@ def _do_job(task: _Task, job: _Job) -> _Outcome:
     model, settings = task.restored()
     settings = replace(settings, directory=job.directory, resume=True)
     reuse = None if job.start is None else _make_reusable(job.start)
-    train, validation = task.data
+    (train, held), config = task.data, task.hls_config
     try:
-        result = fit(model, task.hls_config, job.budget, train, validation, settings, reuse=reuse)
+        result = fit(model, train, held, job.budget, settings, hls_config=config, reuse=reuse)
     except InfeasibleError as error:
         logger.warning("%r cannot be met: %s", job.budget, error)
         return _Outcome(None, None, str(error), None)

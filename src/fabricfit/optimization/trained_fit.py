@@ -7,7 +7,6 @@ from typing import Any
 
 from fabricfit.errors import InfeasibleError, InvalidInputError, unknown_name
 from fabricfit.hardware.budget import Budget
-from fabricfit.hls4ml.target import choose_budget
 from fabricfit.network.plain_layers import list_quantizing
 from fabricfit.network.reader import Network
 from fabricfit.optimization.result import OptimizationResult
@@ -99,7 +98,6 @@ def fit_budgets(
     documents: Mapping[str, str] | None = None,
 ) -> list[OptimizationResult | InfeasibleError]:
     """Train precision once for several budgets; return what each of them gets."""
-    budgets = [choose_budget(config, budget) for budget in budgets]
     setup = set_up_trained(network, config, budgets, data, settings, formats, documents)
     return fit_trained(setup)
 

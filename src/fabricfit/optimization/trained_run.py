@@ -15,6 +15,7 @@ from fabricfit.errors import InfeasibleError
 from fabricfit.hardware.adder_graphs import enclosed_bits
 from fabricfit.hardware.budget import Budget
 from fabricfit.network.configuration import open_configuration
+from fabricfit.optimization.deadlines import report_timing
 from fabricfit.optimization.hardware_metric import HardwareMetric
 from fabricfit.optimization.outcome import save_model
 from fabricfit.optimization.result import OptimizationResult
@@ -257,6 +258,9 @@ def _make_report(
         highest=tuple(design.highest.tolist()),
         counted=design.counted,
         remarks=design.remarks,
+        timing=report_timing(
+            setup.given.estimate, design.network, design.hls_config, setup.budgets[place]
+        ),
     )
 
 

@@ -17,6 +17,7 @@ from fabricfit.description.strategies import canonical_strategy
 from fabricfit.errors import InfeasibleError, InvalidInputError, require, unknown_name
 from fabricfit.hardware.budget import Budget
 from fabricfit.hls4ml.config import read_io_type
+from fabricfit.hls4ml.target import choose_budget
 from fabricfit.layers.calls import Call
 from fabricfit.losses import ModelLoss, ModelMetric
 from fabricfit.network.batch_norm import fold_normalizations
@@ -29,6 +30,7 @@ from fabricfit.network.plain_layers import make_plain
 from fabricfit.network.reader import Network, read
 from fabricfit.network.rewiring import rewire
 from fabricfit.network.scalings import replace_scalings
+from fabricfit.optimization.deadlines import refuse_late
 from fabricfit.optimization.reuse import fingerprint
 from fabricfit.optimization.savings import GivenDesign
 from fabricfit.optimization.settings import OptimizationSettings
@@ -204,6 +206,7 @@ def set_up_trained(
     """
     _check(settings)
     plain = make_plain(whole)
+    budgets = [each if each.chosen else choose_budget(config, each) for each in budgets]
     first = budgets[0]
     objective = objective_of(first)
     built, asked = describe_as_built(whole, with_defaults(config, "Latency"))
@@ -231,6 +234,7 @@ def set_up_trained(
     adders, impossible = [], {}
     for place, budget in enumerate(budgets):
         try:
+            refuse_late(budget, design.attributes, design.kernels)
             adders.append(allowed_adders(design, others, _limits(budget, given), budget))
         except InfeasibleError as error:
             impossible[place] = error

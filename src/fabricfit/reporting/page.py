@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from fabricfit._version import __version__
+from fabricfit.description.quantities import spell_time
+from fabricfit.description.verdicts import Verdict
 from fabricfit.errors import require
 from fabricfit.reporting.figures import draw_formats, draw_front, draw_map, write_themed_svg
 from fabricfit.reporting.finished_run import FinishedRun
@@ -79,6 +81,9 @@ def _title_page(run: FinishedRun) -> str:
         limits = zip(report.units, report.budget, strict=True)
         named = run.manifest["goal"].get("budget")
         goal = named or ", ".join(f"{limit:,.0f} {unit}" for unit, limit in limits)
+        for each in report.timing:
+            if each.deadline_ns is not None and f"{each.name}=" not in goal:
+                goal += f", {each.name} {spell_time(each.deadline_ns)}"
     return f"{run.manifest.get('model', 'A model')} for {goal}"
 
 
@@ -94,24 +99,31 @@ def _format_time(seconds: Any) -> str:
 
 def _make_gauges(run: FinishedRun) -> list[dict[str, Any]]:
     report = run.report
-    found = []
-    for index, unit in enumerate(report.units):
-        before, after = report.resources_before[index], report.resources_after[index]
-        limit = None if report.budget is None else report.budget[index]
-        top = max(before, after, limit or 0) or 1
-        found.append(
-            {
-                "unit": unit,
-                "before": before,
-                "after": after,
-                "limit": limit,
-                "share": after / top,
-                "mark": None if limit is None else limit / top,
-                "saved": 1 - after / before if before else 0.0,
-                "fits": limit is None or after <= limit,
-            }
-        )
+    limits = report.budget or (None,) * len(report.units)
+    amounts = [report.resources_before, report.resources_after, limits]
+    found = [_make_gauge(*each) for each in zip(report.units, *amounts, strict=True)]
+    for each in report.timing:
+        if each.before_ns is not None:
+            name = f"{each.name}, ns ({each.before:,.0f} → {each.cycles:,.0f} cycles)"
+            kept = each.verdict is not Verdict.DOES_NOT_FIT
+            found.append(_make_gauge(name, each.before_ns, each.ns, each.deadline_ns, kept))
     return found
+
+
+def _make_gauge(
+    unit: str, before: float, after: float, limit: float | None, fits: bool | None = None
+) -> dict[str, Any]:
+    top = max(before, after, limit or 0) or 1
+    return {
+        "unit": unit,
+        "before": before,
+        "after": after,
+        "limit": limit,
+        "share": after / top,
+        "mark": None if limit is None else limit / top,
+        "saved": 1 - after / before if before else 0.0,
+        "fits": (limit is None or after <= limit) if fits is None else fits,
+    }
 
 
 def _make_layer(layer: LayerReport, units: tuple[str, ...]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from fabricfit.description.timing import Timing
 from fabricfit.description.verdicts import Verdict, compare_with_limit, worst_verdict
 from fabricfit.errors import require
 from fabricfit.reporting.layer_formats import LayerFormats
@@ -17,7 +18,7 @@ from fabricfit.reporting.plain import (
     read_texts,
     to_plain,
 )
-from fabricfit.reporting.report_parts import LayerReport, Level, Trial, read_part
+from fabricfit.reporting.report_parts import LayerReport, Level, Trial, read_part, read_timing
 from fabricfit.tables import TextTable
 
 __all__ = [
@@ -70,6 +71,9 @@ class OptimizationReport:
         What the resources are of, as a part of a sentence: the stage, the part, the clock and the compiler.
     remarks
         What the resources rest on: the reports behind the laws, and what of the design lies outside of them.
+    timing
+        Latency and initiation interval before and after, with the deadlines if there are any; empty where
+        they are not known.
     """
 
     units: tuple[str, ...]
@@ -90,6 +94,7 @@ class OptimizationReport:
     highest: tuple[float, ...] = ()
     counted: str = ""
     remarks: tuple[str, ...] = ()
+    timing: tuple[Timing, ...] = ()
 
     @property
     def skipped(self) -> dict[str, str]:
@@ -113,8 +118,8 @@ class OptimizationReport:
 
     @property
     def verdict(self) -> Verdict:
-        """Whether the returned model fits: the worst of :attr:`verdicts`."""
-        return worst_verdict(self.verdicts)
+        """Whether the returned model fits: the worst of :attr:`verdicts` and of the deadlines."""
+        return worst_verdict((*self.verdicts, *(each.verdict for each in self.timing)))
 
     def rows(self) -> tuple[list[str], list[list[str]]]:
         """Return the table of layers as text: its header, and its rows with the total last."""
@@ -144,7 +149,8 @@ class OptimizationReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain numbers, strings, lists and dictionaries; NaN becomes None."""
-        return to_plain(asdict(self))
+        found = {**asdict(self), "timing": [each.to_dict() for each in self.timing]}
+        return to_plain(found)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> OptimizationReport:
@@ -174,6 +180,7 @@ class OptimizationReport:
             highest=read_amounts(values.get("highest", ())),
             counted=read_text(values.get("counted", "")),
             remarks=read_texts(values.get("remarks", ())),
+            timing=tuple(read_timing(each) for each in values.get("timing", ())),
         )._check_units()
 
     def _check_units(self) -> OptimizationReport:
@@ -198,7 +205,8 @@ class OptimizationReport:
             )
             if verdict is Verdict.MAY_FIT
         ]
-        return f"{self.verdict} ({', '.join(beyond)})" if beyond else str(self.verdict)
+        verdict = worst_verdict(self.verdicts)
+        return f"{verdict} ({', '.join(beyond)})" if beyond else str(verdict)
 
     def layers_frame(self) -> Any:
         """Return the layers as a pandas DataFrame (extra ``frames``): a row each."""
@@ -248,6 +256,7 @@ class OptimizationReport:
                 f"{used:,.0f} of {limit:,.0f} {unit}" for unit, used, limit in limits
             )
             lines.append(f"budget: {shares}; it {self._say_verdict()}")
+        lines += map(str, self.timing)
         if self.counted:
             lines.append(f"counted: {self.counted}")
         lines += [f"note: {remark}" for remark in self.remarks]

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
 from fabricfit.description.skip_reasons import SkipReason
+from fabricfit.description.timing import DEADLINES, Timing
 from fabricfit.reporting.plain import (
     read_amounts,
     read_number,
@@ -17,7 +18,7 @@ from fabricfit.reporting.plain import (
 
 _Part = TypeVar("_Part")
 
-__all__ = ["LayerReport", "Level", "Trial", "read_part"]
+__all__ = ["LayerReport", "Level", "Trial", "read_part", "read_timing"]
 
 
 @dataclass(frozen=True)
@@ -151,3 +152,20 @@ _READERS: dict[str, Callable[[Any], Any]] = {
 def read_part(kind: Callable[..., _Part], values: Any) -> _Part:
     """Return a layer, level or trial of a report, each of its values checked."""
     return kind(**{name: _READERS[name](each) for name, each in dict(values).items()})
+
+
+def read_timing(values: Any) -> Timing:
+    """Return the latency or the interval that plain data describe, each of its values checked.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        They are those of neither.
+    """
+    given = dict(values)
+    name, optional = read_text(given["name"]), ("deadline_ns", "before")
+    if name not in DEADLINES:
+        raise ValueError(f"one of {DEADLINES} was expected. Received: {name!r}")
+    numbers = {each: read_number(given[each]) for each in ("cycles", "highest", "clock_ns")}
+    known = {each: read_number(given[each]) for each in optional if given.get(each) is not None}
+    return Timing(name, **numbers, **known)

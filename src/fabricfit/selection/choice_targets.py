@@ -9,7 +9,7 @@ import numpy as np
 
 from fabricfit.choices import Choices, ChoiceSolver, Treatment
 from fabricfit.description.attributes import LayerAttributes
-from fabricfit.errors import InfeasibleError
+from fabricfit.errors import InfeasibleError, InvalidInputError
 from fabricfit.hardware.budget import Budget
 from fabricfit.objectives.base import Objective
 from fabricfit.objectives.fpga import FPGAResources
@@ -43,7 +43,17 @@ def objective_of(
         The class that counts.
     **options
         Further parameters of it.
+
+    Raises
+    ------
+    InvalidInputError
+        The budget limits no resource.
     """
+    if not budget.resources:
+        raise InvalidInputError(
+            f"{budget!r} has deadlines alone, and no resource that pruning or training could save. Limit "
+            "one, such as dsp or lut; fabricfit.estimate compares a design with deadlines alone."
+        )
     made = kind(budget.resources, family=budget.target, **options)
     made.stage, made.margin = budget.stage, budget.margin
     return made

@@ -1,0 +1,165 @@
+"""A design where none is stated: number formats from data, strategies and reuse factors by the laws."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+from fabricfit.calibration import calibrate
+from fabricfit.description.strategies import canonical_strategy
+from fabricfit.design.exploration import Exploration, explore
+from fabricfit.errors import InfeasibleError, InvalidInputError
+from fabricfit.hardware.budget import Budget
+from fabricfit.hls4ml.config import default_configuration
+from fabricfit.hls4ml.products import product_of
+from fabricfit.network.configuration import open_configuration
+from fabricfit.network.describe import describe_for_hls4ml
+from fabricfit.network.reader import Network
+from fabricfit.optimization.settings import OptimizationSettings
+
+__all__ = ["DESIGNS", "ChosenDesign", "choose_design", "leaves_design_open", "why_not_unrolled"]
+
+logger = logging.getLogger(__name__)
+
+DESIGNS = "designs.json"
+"""File of a run's folder: the designs that it chose from."""
+
+_PRODUCTS_PER_LUT = 20
+"""More products of weights a LUT than any network of trained precision has."""
+
+
+@dataclass(frozen=True)
+class ChosenDesign:
+    """A design and those that it was chosen from.
+
+    Parameters
+    ----------
+    config
+        hls4ml's configuration of the design.
+    exploration
+        All designs.
+    """
+
+    config: dict[str, Any]
+    exploration: Exploration
+
+    def documents(self) -> dict[str, str]:
+        """Return what is written into the folder of the run: file name -> text."""
+        return {DESIGNS: json.dumps(self.exploration.to_dict(), indent=2) + "\n"}
+
+
+def leaves_design_open(config: Mapping[str, Any]) -> bool:
+    """Tell whether a configuration says nothing of how the whole model is built, single layers apart."""
+    return not config.get("HLSConfig", config).get("Model")
+
+
+def why_not_unrolled(network: Network, config: Mapping[str, Any], budget: Budget) -> str:
+    """Say why a network cannot be a graph of adders, as it is where precision is trained; '' if it may be.
+
+    Parameters
+    ----------
+    network
+        What was read of the model.
+    config
+        An opened configuration, which says nothing of the whole model.
+    budget
+        The limits.
+    """
+    for name, section in (config.get("HLSConfig", config).get("LayerName") or {}).items():
+        stated = section.get("Strategy") if isinstance(section, Mapping) else None
+        if stated is not None and canonical_strategy(stated) in ("resource", "resource_unrolled"):
+            return f"layer {name!r} is to be built with {stated}"
+    if budget.is_relative or "lut" not in budget.amounts:
+        return ""
+    whole = open_configuration({**default_configuration(), **config}, network)
+    attributes = describe_for_hls4ml(network, whole)
+    products = sum(
+        product.size * product.copies
+        for layer in attributes.values()
+        if layer.multiplies
+        for product in [product_of(layer, budget.target)]
+    )
+    if products <= _PRODUCTS_PER_LUT * budget.amounts["lut"]:
+        return ""
+    return (
+        f"its {products:,} products of weights are too many for adders of their own in "
+        f"{budget.amounts['lut']:,.0f} LUTs"
+    )
+
+
+def choose_design(
+    model: keras.Model,
+    config: Mapping[str, Any],
+    budget: Budget,
+    data: Any,
+    settings: OptimizationSettings,
+) -> ChosenDesign:
+    """Choose number formats, strategies, reuse factors and ``'IOType'`` of a model.
+
+    Formats are those in which nothing is lost (:func:`fabricfit.calibrate`); the rest is the design of the
+    least predicted loss within the budget and its deadlines (:func:`fabricfit.explore`), of both kinds of
+    interfaces where the model has a convolution and the configuration does not say which. What the
+    configuration states is kept.
+
+    Parameters
+    ----------
+    model
+        The caller's model.
+    config
+        An opened configuration, which says nothing of the whole model.
+    budget
+        With the target that the design is built for.
+    data
+        Samples for training.
+    settings
+        They say what counts.
+
+    Raises
+    ------
+    InfeasibleError
+        No design is within the budget and its deadlines.
+    InvalidInputError
+        The budget is relative, though there is no design that it could be relative to.
+    """
+    if budget.is_relative:
+        raise InvalidInputError(
+            f"a relative budget needs hls_config, the design that it is relative to. Received: {budget!r}"
+        )
+    found = calibrate(
+        model, data, config or None, loss=settings.loss_fn, metric=settings.validation_metric
+    )
+    kinds = _list_io_types(model, config)
+    samples = data if isinstance(data, tuple | list) else None
+    designs, refusals = [], []
+    for kind in kinds:
+        try:
+            designs.append(
+                explore(
+                    model,
+                    budget,
+                    samples,
+                    hls_config={**config, "IOType": kind},
+                    formats={**found.config, "IOType": kind},
+                    loss=settings.loss_fn,
+                )
+            )
+        except InfeasibleError as error:
+            refusals.append(error if len(kinds) == 1 else InfeasibleError(f"{kind}: {error}"))
+    if not designs:
+        raise InfeasibleError(" ".join(map(str, refusals)))
+    best = min(designs, key=lambda each: each.best.loss)
+    logger.info("chosen of %d designs:\n%s", len(best.designs), best)
+    return ChosenDesign(best.best.config, best)
+
+
+def _list_io_types(model: keras.Model, config: Mapping[str, Any]) -> list[str]:
+    stated = config.get("IOType") or (config.get("HLSConfig") or {}).get("IOType")
+    if stated:
+        return [stated]
+    convolutions = any("Conv" in type(layer).__name__ for layer in model.layers)
+    return ["io_parallel", "io_stream"] if convolutions else ["io_parallel"]

@@ -1,0 +1,204 @@
+"""Settings of a run where the caller leaves them out: what the model was compiled with, and defaults."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypedDict
+
+import keras
+
+from fabricfit.errors import InvalidInputError, InvalidTypeError, ask_for_nearest
+from fabricfit.optimization.settings import OptimizationSettings
+
+__all__ = ["RunOptions", "read_settings"]
+
+
+class RunOptions(TypedDict, total=False):
+    """Settings of a run by keyword; see :class:`fabricfit.OptimizationSettings`."""
+
+    loss: Any
+    metric: Any
+    increasing: bool
+    optimizer: Any
+    epochs: int
+    batch_size: int
+    rtol: float | None
+    callbacks: Sequence[Any] | None
+    ranking_metric: str | None
+    local: bool
+    verbose: bool
+    rewinding_epochs: int
+    cutoff_bad_trials: int
+    directory: str | os.PathLike[str]
+    tuner: str | None
+    knapsack_solver: str
+    regularization_range: Sequence[float]
+    seed: int
+    knapsack_options: Mapping[str, Any] | None
+    minimum_groups: int
+    patience: int | None
+    trials: int
+    recalibration: int
+    compensation: int
+    distillation: float
+    temperature: float
+    resume: bool
+    checkpoint_seconds: float
+    loss_weights: Any
+    class_weight: Mapping[int, float] | None
+
+
+_FIELDS = {"loss": "loss_fn", "metric": "validation_metric"}
+"""Keyword -> field of the settings, where they differ."""
+
+_LEVEL_EPOCHS, _TRAINED_EPOCHS = 20, 240
+"""Epochs of a level, and of a training of precision."""
+
+_LEAST_STEPS, _BATCH_SIZES = 32, (16, 1024)
+_STREAMED_BATCH = 256
+
+
+def read_settings(
+    model: keras.Model,
+    train_data: Any,
+    settings: OptimizationSettings | None,
+    options: Mapping[str, Any],
+    *,
+    trained: bool,
+) -> OptimizationSettings:
+    """Return the settings of a run.
+
+    What is not given is what the model was compiled with: its loss with the weights of outputs, the first
+    metric of each output, or without a metric the loss, and its optimizer (Adam, if it has none).
+    ``increasing`` is what Keras says of the metric. ``epochs`` is 20 for a level of given number formats, and
+    240 in all where they are trained; ``batch_size`` the largest power of two, from 16 to 1,024, that leaves
+    32 steps an epoch (256, where it cannot be seen how many samples there are); ``rtol`` is None.
+
+    Parameters
+    ----------
+    model
+        The caller's model.
+    train_data
+        Samples, as :func:`fabricfit.fit` accepts them.
+    settings
+        All of them, or None.
+    options
+        Those that are given by keyword; they go before ``settings``.
+    trained
+        Whether number formats are trained.
+
+    Raises
+    ------
+    InvalidInputError
+        No loss is given, and the model was compiled without one; or it is not known whether more of the
+        metric is better.
+    InvalidTypeError
+        There is no such option.
+    """
+    if settings is not None and not isinstance(settings, OptimizationSettings):
+        raise InvalidTypeError(
+            f"settings must be a fabricfit.OptimizationSettings. Received: {settings!r}"
+        )
+    known = RunOptions.__annotations__
+    for name in options:
+        if name not in known:
+            raise InvalidTypeError(
+                f"fit has no argument {name!r}{ask_for_nearest(name, known) or '.'}"
+            )
+    given = {_FIELDS.get(name, name): value for name, value in options.items()}
+    if settings is not None:
+        return replace(settings, **given)
+    compiled = _read_compiled(model)
+    if "loss_fn" in given:
+        compiled.pop("loss_weights", None)
+    defaults = {
+        "batch_size": _choose_batch_size(train_data),
+        "epochs": _TRAINED_EPOCHS if trained else _LEVEL_EPOCHS,
+        "optimizer": "adam",
+        "rtol": None,
+        **compiled,
+    }
+    found = {**defaults, **given}
+    if found.get("loss_fn") is None:
+        raise InvalidInputError(
+            "loss must be given where the model was not compiled with one, for example "
+            "loss='sparse_categorical_crossentropy'. Received: loss=None"
+        )
+    if "increasing" not in found:
+        found["increasing"] = _is_increasing(found["validation_metric"])
+    return OptimizationSettings(**found)
+
+
+def _read_compiled(model: keras.Model) -> dict[str, Any]:
+    """Return what a model was compiled with, by the names of the settings."""
+    found: dict[str, Any] = {"validation_metric": "loss"}
+    if not getattr(model, "compiled", False):
+        return found
+    compiled = model.get_compile_config() or {}
+    metrics = compiled.get("metrics") or compiled.get("weighted_metrics")
+    found["validation_metric"] = _choose_metric(metrics, len(model.outputs or [None]))
+    found |= {"loss_fn": getattr(model, "loss", None), "loss_weights": compiled.get("loss_weights")}
+    if getattr(model, "optimizer", None) is not None:
+        found["optimizer"] = model.optimizer
+    return found
+
+
+def _choose_metric(metrics: Any, outputs: int) -> Any:
+    """Return the first metric of each output, as Keras serialized them; the loss where there is none."""
+    if not metrics:
+        return "loss"
+    if _is_serialized(metrics) or isinstance(metrics, str):
+        return _restore(metrics)
+    if isinstance(metrics, Mapping):
+        found = {name: _choose_metric(each, 1) for name, each in metrics.items()}
+        return {name: each for name, each in found.items() if each != "loss"} or "loss"
+    if outputs == 1:
+        return _choose_metric(metrics[0], 1)
+    return [_choose_metric(each, 1) for each in metrics]
+
+
+def _is_serialized(value: Any) -> bool:
+    return isinstance(value, Mapping) and "class_name" in value
+
+
+def _restore(value: Any) -> Any:
+    return value if isinstance(value, str) else keras.saving.deserialize_keras_object(value)
+
+
+def _is_increasing(metric: Any) -> bool:
+    """Say whether more of a metric is better, as Keras' metrics say it of themselves."""
+    parts = metric.values() if isinstance(metric, Mapping) else metric
+    metrics = list(parts) if isinstance(parts, list | tuple | type({}.values())) else [metric]
+    found = {_direction_of(each) for each in metrics if each is not None}
+    if len(found) == 1 and None not in found:
+        return found == {"up"}
+    raise InvalidInputError(
+        "increasing must be given: whether more of the metric is better is not known of "
+        f"{metric!r}. Give increasing=True or False."
+    )
+
+
+def _direction_of(metric: Any) -> str | None:
+    if isinstance(metric, keras.losses.Loss) or metric == "loss":
+        return "down"
+    try:
+        known = keras.metrics.get(metric)
+        if inspect.isfunction(known) and known.__module__.startswith("keras."):
+            known = keras.metrics.get(known.__name__)
+    except (TypeError, ValueError):
+        return None
+    return getattr(known, "_direction", None)
+
+
+def _choose_batch_size(data: Any) -> int:
+    leaves = keras.tree.flatten(data) if isinstance(data, tuple | list) else []
+    try:
+        samples = len(leaves[0])
+    except (IndexError, TypeError):
+        return _STREAMED_BATCH
+    least, most = _BATCH_SIZES
+    steps = max(samples // _LEAST_STEPS, 1)
+    return min(max(1 << (steps.bit_length() - 1), least), most)
