@@ -231,6 +231,8 @@ def test_options_are_checked(tmp_path):
     model, config = dense()
     with pytest.raises(InvalidInputError, match="name must be letters"):
         fabricfit.to_rtl(model, config, tmp_path / "a", name="a-b")
+    with pytest.raises(InvalidInputError, match="Another one is 'output_network'"):
+        fabricfit.to_rtl(model, config, tmp_path / "a", name="output")
     with pytest.raises(InvalidInputError, match="register_every"):
         fabricfit.to_rtl(model, config, tmp_path / "a", register_every=0)
 
