@@ -85,16 +85,17 @@ def test_a_board_counts_what_logic_synthesis_leaves(dense, settings):
     assert report.resources_after[0] <= limit
 
 
-def test_a_margin_demands_the_upper_end(dense, settings):
-    used = fabricfit.estimate(dense, LATENCY).resources["lut"]
+def test_a_margin_demands_the_upper_end(settings):
+    model = keras.Sequential([keras.Input((8,)), L.Dense(8, name="a"), L.Dense(2, name="b")])
+    used = fabricfit.estimate(model, LATENCY).resources["lut"]
     budget = Budget(lut=0.9 * used.value)
-    likely = run(dense, LATENCY, budget, settings).report
-    surely = run(dense, LATENCY, budget, settings, margin=1).report
+    likely = run(model, LATENCY, budget, settings).report
+    surely = run(model, LATENCY, budget, settings, margin=1).report
     assert likely.verdict is Verdict.MAY_FIT and "may fit (LUT up to" in str(likely)
     assert surely.verdict is Verdict.FITS and surely.highest == surely.resources_after
     assert "100% of the error bars included" in surely.counted
     with pytest.raises(InvalidInputError, match="margin must be a number from 0 to 1"):
-        run(dense, LATENCY, budget, settings, margin=1.5)
+        run(model, LATENCY, budget, settings, margin=1.5)
 
 
 def test_products_bound_to_luts_use_no_dsp(dense, settings):
