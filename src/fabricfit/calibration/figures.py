@@ -24,8 +24,6 @@ _PARTS = 20
 _OWN_DEVIATION = 0.03
 """Deviation of outputs, in units of their own spread, that counts as a standard error without targets."""
 
-_OWN_LOSS = "deviation"
-
 
 @dataclass(frozen=True)
 class Batch:

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from fabricfit.cli.options import AsJson, Clock, HlsConfig, Interval, Latency, ModelFile, Plugins
-from fabricfit.cli.output import check_new_file, print_json, print_text
+from fabricfit.cli.output import check_new_file, print_json, print_text, write_new_json
 from fabricfit.errors import InvalidInputError
 
 __all__ = ["explore"]
@@ -44,7 +44,6 @@ def explore(
     from fabricfit.cli.configuration import DataConfig, read_hls4ml
     from fabricfit.cli.inputs import import_plugins, load_data, load_model
     from fabricfit.hardware.budget import Budget
-    from fabricfit.run.files import RunDirectory
 
     if output is not None:
         check_new_file(output, (".json",))
@@ -62,8 +61,7 @@ def explore(
             f"--design must be a number from 0 to {len(found.designs) - 1}. Received: {design}"
         )
     if output is not None:
-        folder = RunDirectory.existing(output.absolute().parent)
-        folder.write_json(output.name, found.designs[design].config)
+        write_new_json(output, found.designs[design].config)
     if as_json:
         print_json(found.to_dict())
     else:

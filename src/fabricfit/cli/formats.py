@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from fabricfit.cli.options import AsJson, HlsConfig, ModelFile, Plugins
-from fabricfit.cli.output import check_new_file, print_json, print_text
+from fabricfit.cli.output import check_new_file, print_json, print_text, write_new_json
 
 __all__ = ["calibrate"]
 
@@ -43,7 +42,6 @@ def calibrate(
     import fabricfit
     from fabricfit.cli.configuration import DataConfig, read_hls4ml
     from fabricfit.cli.inputs import import_plugins, load_data, load_model
-    from fabricfit.run.files import RunDirectory
 
     if output is not None:
         check_new_file(output, (".json",))
@@ -63,9 +61,7 @@ def calibrate(
         overflow=overflow,
     )
     if output is not None:
-        text = json.dumps(found.config, indent=2) + "\n"
-        folder = RunDirectory.existing(output.absolute().parent)
-        folder.write(output.name, lambda path: path.write_text(text, encoding="utf-8"))
+        write_new_json(output, found.config)
     if as_json:
         print_json(found.to_dict())
     else:

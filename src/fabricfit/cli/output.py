@@ -9,7 +9,7 @@ from typing import Any
 
 from fabricfit.errors import InvalidInputError
 
-__all__ = ["VERIFICATION_CODES", "check_new_file", "print_json", "print_text"]
+__all__ = ["VERIFICATION_CODES", "check_new_file", "print_json", "print_text", "write_new_json"]
 
 VERIFICATION_CODES = {"passed": 0, "not proven": 4, "failed": 5}
 """Outcome of a verification -> exit code."""
@@ -44,3 +44,10 @@ def check_new_file(path: Path, endings: tuple[str, ...]) -> None:
         raise InvalidInputError(
             f"the folder {path.absolute().parent} of the output does not exist."
         )
+
+
+def write_new_json(path: Path, value: Any) -> None:
+    """Write plain data to a file that :func:`check_new_file` has checked, complete or not at all."""
+    from fabricfit.run.files import RunDirectory
+
+    RunDirectory.existing(path.absolute().parent).write_json(path.name, value)

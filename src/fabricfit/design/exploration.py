@@ -248,8 +248,12 @@ class _Table:
         self.rest: ModelEstimate = estimate_layers(others, {}, target=target, budget=budget)
         used = self.rest.compared
         self.fixed = np.array([used[name].value for name in self.names])
-        whole = estimate_layers(attributes, kernels, target=target, budget=budget).compared
-        self.limits = np.array([budget.limits(whole.values_only)[name] for name in self.names])
+        given: Mapping[str, float] = {}
+        if budget.is_relative:
+            whole = estimate_layers(attributes, kernels, target=target, budget=budget)
+            given = whole.compared.values_only
+        limits = budget.limits(given)
+        self.limits = np.array([limits[name] for name in self.names])
 
     def choose(self, part: float, latency: float, interval: float) -> Design | None:
         """Choose the design of the least loss within a part of the budget and the deadlines, in cycles."""

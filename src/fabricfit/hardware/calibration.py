@@ -119,8 +119,7 @@ def kind(product: Product, target: Target = DEFAULT_TARGET) -> str:
     if product.by_adders:
         return "adders"
     if product.time_multiplexed:
-        streams = product.convolution and product.io_type == "io_stream"
-        if streams and ("convolution in a stream", "lut") in target.laws.bands:
+        if product.is_windowed and ("convolution in a stream", "lut") in target.laws.bands:
             return "convolution in a stream"
         return "time-multiplexed"
     if product.reuse_factor > 1:
@@ -200,7 +199,7 @@ def elsewhere(estimate: Estimate, target: Target) -> Estimate:
 def _list_unmeasured_structures(product: Product, target: Target) -> list[str]:
     reasons = []
     measured = target.laws.measured
-    window = product.convolution and product.io_type == "io_stream"
+    window = product.is_windowed
     if not (window and "convolution in a stream" in measured.structures):
         if product.io_type != "io_parallel" and product.io_type not in measured.structures:
             reasons.append(product.io_type)

@@ -86,11 +86,8 @@ def constants_lut(product: Product, work: Work, target: Target) -> float:
         return costs.per_digit * work.digits
     in_dsps = constants_in_dsps(product, work, target)
     in_fabric = work.hard - in_dsps
-    if laws.wide_product is None and in_dsps:
-        in_dsps, in_fabric = (
-            work.hard,
-            0,
-        )  # Vivado HLS: the small ones are as cheap as what is beside a DSP
+    if laws.wide_product is None and in_dsps:  # Vivado HLS: small ones cost what is beside a DSP
+        in_dsps, in_fabric = work.hard, 0
     additions = work.nonzeros if laws.adds_bias else max(work.nonzeros - product.n_out, 0)
     total = (
         additions * costs.per_nonzero

@@ -41,6 +41,7 @@ __all__ = [
     "read_io_type",
     "read_opened",
     "read_precisions",
+    "stated_io_type",
     "stated_strategy",
 ]
 
@@ -156,9 +157,13 @@ def read_io_type(config: Mapping[str, Any]) -> str:
     InvalidInputError
         It is neither ``'io_parallel'`` nor ``'io_stream'``.
     """
+    return check_io_type(stated_io_type(config) or "io_parallel", "config['IOType']")
+
+
+def stated_io_type(config: Mapping[str, Any]) -> Any:
+    """Return the ``'IOType'`` that a configuration or a whole project's states; None without one."""
     inner = config.get("HLSConfig") or {}
-    io_type = config.get("IOType") or inner.get("IOType") or "io_parallel"
-    return check_io_type(io_type, "config['IOType']")
+    return config.get("IOType") or inner.get("IOType") or None
 
 
 def leaves_result_open(config: Mapping[str, Any], layer_attributes: LayerAttributes) -> bool:

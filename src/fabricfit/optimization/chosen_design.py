@@ -15,7 +15,7 @@ from fabricfit.description.strategies import canonical_strategy
 from fabricfit.design.exploration import Exploration, explore
 from fabricfit.errors import InfeasibleError, InvalidInputError
 from fabricfit.hardware.budget import Budget
-from fabricfit.hls4ml.config import default_configuration
+from fabricfit.hls4ml.config import default_configuration, stated_io_type
 from fabricfit.hls4ml.products import product_of
 from fabricfit.network.configuration import open_configuration
 from fabricfit.network.describe import describe_for_hls4ml
@@ -158,8 +158,7 @@ def choose_design(
 
 
 def _list_io_types(model: keras.Model, config: Mapping[str, Any]) -> list[str]:
-    stated = config.get("IOType") or (config.get("HLSConfig") or {}).get("IOType")
-    if stated:
+    if stated := stated_io_type(config):
         return [stated]
     convolutions = any("Conv" in type(layer).__name__ for layer in model.layers)
     return ["io_parallel", "io_stream"] if convolutions else ["io_parallel"]

@@ -11,7 +11,7 @@ from typing import Any, TypedDict
 import keras
 
 from fabricfit.errors import InvalidInputError, InvalidTypeError, ask_for_nearest
-from fabricfit.optimization.settings import OptimizationSettings
+from fabricfit.optimization.settings import OptimizationSettings, list_by_output
 
 __all__ = ["RunOptions", "read_settings"]
 
@@ -170,9 +170,7 @@ def _restore(value: Any) -> Any:
 
 def _is_increasing(metric: Any) -> bool:
     """Say whether more of a metric is better, as Keras' metrics say it of themselves."""
-    parts = metric.values() if isinstance(metric, Mapping) else metric
-    metrics = list(parts) if isinstance(parts, list | tuple | type({}.values())) else [metric]
-    found = {_direction_of(each) for each in metrics if each is not None}
+    found = {_direction_of(each) for each in list_by_output(metric)}
     if len(found) == 1 and None not in found:
         return found == {"up"}
     raise InvalidInputError(

@@ -20,7 +20,7 @@ from fabricfit.samples import check_class_weight
 from fabricfit.training import fresh_optimizer
 from fabricfit.tuning.search import check_range, check_tuner
 
-__all__ = ["OptimizationSettings"]
+__all__ = ["OptimizationSettings", "list_by_output"]
 
 
 @dataclass(frozen=True)
@@ -197,3 +197,11 @@ class OptimizationSettings:
     def ranked_by(self, default: str) -> OptimizationSettings:
         """Return the settings with a ranking metric, this one where none is named."""
         return replace(self, ranking_metric=self.ranking_metric or default)
+
+
+def list_by_output(value: Any) -> list[Any]:
+    """Return what a setting holds, where it holds something for each output."""
+    if isinstance(value, Mapping | list | tuple):
+        parts = value.values() if isinstance(value, Mapping) else value
+        return [each for part in parts for each in list_by_output(part)]
+    return [] if value is None else [value]

@@ -24,7 +24,7 @@ from fabricfit.optimization.cluster import Cluster, LocalCluster, RayCluster
 from fabricfit.optimization.fit import fit
 from fabricfit.optimization.result import OptimizationResult
 from fabricfit.optimization.reuse import Start
-from fabricfit.optimization.settings import OptimizationSettings
+from fabricfit.optimization.settings import OptimizationSettings, list_by_output
 from fabricfit.optimization.trained_fit import choose_precision
 from fabricfit.optimization.trained_run import fit_trained
 from fabricfit.optimization.trained_setup import TrainedFormats, set_up_trained
@@ -345,7 +345,7 @@ class _Task:
         plain = {each.name: getattr(settings, each.name) for each in fields(settings)}
         for name in _SERIALIZED:
             # What is not Keras' own is sent as it is: by its code.
-            if all(map(is_builtin, _flatten(plain[name]))):
+            if all(map(is_builtin, list_by_output(plain[name]))):
                 plain[name] = keras.saving.serialize_keras_object(plain[name])
         plain["callbacks"] = None
         model = as_network(model).model
@@ -372,14 +372,6 @@ class _Task:
             if isinstance(values[name], dict | list):
                 values[name] = keras.saving.deserialize_keras_object(values[name])
         return model, OptimizationSettings(**values)
-
-
-def _flatten(value: Any) -> list[Any]:
-    """Return what a setting holds, where it holds something for each output."""
-    if isinstance(value, Mapping | list | tuple):
-        parts = value.values() if isinstance(value, Mapping) else value
-        return [each for part in parts for each in _flatten(part)]
-    return [] if value is None else [value]
 
 
 def _do_job(task: _Task, job: _Job) -> _Outcome:

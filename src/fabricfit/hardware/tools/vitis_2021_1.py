@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fabricfit.hardware.product import WIDE_PRODUCT
 from fabricfit.hardware.tools.record import Band, Measured, ToolLaws
 
 __all__ = ["VITIS_2021_1"]
@@ -11,7 +12,7 @@ VITIS_2021_1 = ToolLaws(
     uncertainty=0.27,
     level_ns={"ultrascale+": 1.14, "ultrascale": 1.35, "7series": 2.3, "versal": 1.05},
     dsp_ns={"ultrascale+": 1.65, "ultrascale": 2.0, "7series": 3.36, "versal": 1.6},
-    wide_product=20,
+    wide_product=WIDE_PRODUCT,
     tree_extra=4.2,
     multiple_adders=0.15,
     wrapper_lut=0.0,
