@@ -31,7 +31,7 @@ from fabricfit.hls4ml.reuse_factor import (
     legal_parallelization_factor,
     legal_reuse_factor,
 )
-from fabricfit.hls4ml.sections import find_key
+from fabricfit.hls4ml.sections import find_key, stated_io_type
 from fabricfit.hls4ml.vocabulary import ACTIVATIONS
 
 __all__ = [
@@ -41,7 +41,6 @@ __all__ = [
     "read_io_type",
     "read_opened",
     "read_precisions",
-    "stated_io_type",
     "stated_strategy",
 ]
 
@@ -158,12 +157,6 @@ def read_io_type(config: Mapping[str, Any]) -> str:
         It is neither ``'io_parallel'`` nor ``'io_stream'``.
     """
     return check_io_type(stated_io_type(config) or "io_parallel", "config['IOType']")
-
-
-def stated_io_type(config: Mapping[str, Any]) -> Any:
-    """Return the ``'IOType'`` that a configuration or a whole project's states; None without one."""
-    inner = config.get("HLSConfig") or {}
-    return config.get("IOType") or inner.get("IOType") or None
 
 
 def leaves_result_open(config: Mapping[str, Any], layer_attributes: LayerAttributes) -> bool:

@@ -15,8 +15,9 @@ from fabricfit.description.strategies import canonical_strategy
 from fabricfit.design.exploration import Exploration, explore
 from fabricfit.errors import InfeasibleError, InvalidInputError
 from fabricfit.hardware.budget import Budget
-from fabricfit.hls4ml.config import default_configuration, stated_io_type
+from fabricfit.hls4ml.config import default_configuration
 from fabricfit.hls4ml.products import product_of
+from fabricfit.hls4ml.sections import stated_io_type
 from fabricfit.network.configuration import open_configuration
 from fabricfit.network.describe import describe_for_hls4ml
 from fabricfit.network.reader import Network
