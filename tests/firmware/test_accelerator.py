@@ -80,7 +80,7 @@ def test_a_wrapper_of_fixed_point_numbers_does_not_compile(tmp_path):
     output = CapturedOutput()
     hls_model = convert(
         small_model(), settings, tmp_path, output,
-        backend=NAME, io_type="io_parallel", part=None, options=options,
+        backend=NAME, io_type="io_parallel", options=options,
     )  # fmt: skip
     with pytest.raises(FabricFitError, match="wrote no library"):
         compile_project(hls_model, output)
@@ -93,7 +93,7 @@ def test_hls4ml_stops_at_other_interfaces_and_drivers(tmp_path, options):
     with pytest.raises(FabricFitError, match="cannot convert"):
         convert(
             small_model(), config()["HLSConfig"], tmp_path, CapturedOutput(),
-            backend=NAME, io_type="io_parallel", part=None, options={"board": "pynq-z2"} | options,
+            backend=NAME, io_type="io_parallel", options={"board": "pynq-z2"} | options,
         )  # fmt: skip
 
 

@@ -18,9 +18,7 @@ pytestmark = ON_ONE_BACKEND
 
 
 def converted(model, config, folder, io_type="io_parallel"):
-    return convert(
-        model, config, folder, CapturedOutput(), backend="Vitis", io_type=io_type, part=None
-    )
+    return convert(model, config, folder, CapturedOutput(), backend="Vitis", io_type=io_type)
 
 
 def one_layer(kernel, strategy, reuse_factor, folder):

@@ -45,7 +45,7 @@ def converted(example, model, folder):
     io_type = config.pop("IOType")
     config.pop("Backend", None)
     return convert(
-        model, config, folder, CapturedOutput(), backend=example.backend, io_type=io_type, part=None
+        model, config, folder, CapturedOutput(), backend=example.backend, io_type=io_type
     )
 
 
@@ -87,7 +87,7 @@ def test_a_simple_recurrent_layer_has_no_code(tmp_path):
     config = {"Model": {"Precision": "fixed<16,6>", "ReuseFactor": 1, "Strategy": "Latency"}}
     assert [finding.limit.name for finding in found_in(model, config)] == ["simple recurrent layer"]
     graph = convert(
-        model, config, tmp_path, CapturedOutput(), backend="Vitis", io_type="io_parallel", part=None
+        model, config, tmp_path, CapturedOutput(), backend="Vitis", io_type="io_parallel"
     )
     assert not next(n for n in graph.get_layers() if n.name == "layer").get_attr("function_cpp")
 

@@ -130,9 +130,7 @@ def test_hls4ml_builds_what_is_stated(given, io_type, tmp_path):
 
     model = models.lenet() if io_type == "io_stream" else conv()
     found = realize(model, given | {"IOType": io_type}).config
-    graph = convert(
-        model, found, tmp_path, CapturedOutput(), backend="Vitis", io_type=io_type, part=None
-    )
+    graph = convert(model, found, tmp_path, CapturedOutput(), backend="Vitis", io_type=io_type)
     attributes = get_attributes_from_keras_model_and_hls4ml_config(model, found)
     for node in graph.get_layers():
         if node.name in found["LayerName"]:

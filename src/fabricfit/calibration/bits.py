@@ -11,9 +11,10 @@ from fabricfit.calibration.allocation import MOST_FRACTIONAL, choose_bits, loss_
 from fabricfit.calibration.figures import Samples
 from fabricfit.calibration.ranges import Range, find_ranges, format_within
 from fabricfit.calibration.rounding import bits_by_key, rounded_weights
-from fabricfit.calibration.running import Key, Runner
+from fabricfit.calibration.running import Runner
 from fabricfit.calibration.sensitivity import first_bits, measure_coefficients
 from fabricfit.calibration.task import Task
+from fabricfit.calibration.tensors import Key
 from fabricfit.layers.units import to_numpy
 from fabricfit.precision.formats import TensorFormat
 
@@ -61,7 +62,7 @@ class Bits:
         The first time it is measured what rounding costs: at a first guess of the bits, and once more at
         those that come of it.
         """
-        if not self.coefficients.size:
+        if self.free and not self.coefficients.size:
             self._measure_at(
                 first_bits([self.task.numbers[place] for place in self.free], self.ranges)
             )
@@ -85,7 +86,7 @@ class Bits:
         if each.kernel is not None:
             weights = to_numpy(each.kernel.variable)
             return float(weights.min()), float(weights.max()), 0.0
-        found = self.ranges[each.index, each.before_activation]
+        found = self.ranges[each.key]
         return found.least, found.largest, found.spread
 
     def _measure_at(self, bits: list[int]) -> None:
@@ -108,7 +109,7 @@ class Bits:
     def _least_bits(self, place: int) -> int:
         """Return the fewest fractional bits: two bits in all, and whole numbers stay what they are."""
         numbers, extremes = self.task.numbers[place], self.extremes(place)
-        if numbers.kernel is None and self.ranges[numbers.index, numbers.before_activation].whole:
+        if numbers.kernel is None and self.ranges[numbers.key].whole:
             return 0
         return _LEAST_WIDTH - format_within(numbers, MOST_FRACTIONAL, *extremes, 0).integer
 
@@ -123,7 +124,7 @@ class Bits:
             if each.kernel is not None:
                 extremes, margin, mode = self.extremes(place), 0, "SAT"
             else:
-                seen = ranges[each.index, each.before_activation]
+                seen = ranges[each.key]
                 extremes = (seen.least, seen.largest, seen.spread)
                 margin, mode = self.task.margin, self.task.overflow
             made = format_within(each, self.bits[place], *extremes, margin)

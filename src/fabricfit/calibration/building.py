@@ -11,7 +11,6 @@ import numpy as np
 
 from fabricfit.calibration.products import sum_formats
 from fabricfit.calibration.ranges import Range
-from fabricfit.calibration.running import Key
 from fabricfit.calibration.statements import Statements
 from fabricfit.calibration.tables import (
     average_formats,
@@ -19,7 +18,13 @@ from fabricfit.calibration.tables import (
     table_formats,
     table_options,
 )
-from fabricfit.calibration.tensors import CalibratedCall, Numbers, Plan, is_piecewise_activation
+from fabricfit.calibration.tensors import (
+    CalibratedCall,
+    Key,
+    Numbers,
+    Plan,
+    is_piecewise_activation,
+)
 from fabricfit.firmware import QuantizedNetwork
 from fabricfit.firmware.emulation.fixed import NotModelledError
 from fabricfit.layers import scale_and_offset_of

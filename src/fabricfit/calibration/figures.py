@@ -10,11 +10,11 @@ import keras
 import numpy as np
 
 from fabricfit.errors import InvalidInputError
-from fabricfit.firmware.metrics import default_metric, measure
+from fabricfit.firmware.metrics import default_metric, evaluate_loss, measure
 from fabricfit.losses import ModelLoss, ModelMetric
 from fabricfit.network.ends import Targets
 from fabricfit.network.reader import Network
-from fabricfit.samples import Dataset, Door, inputs_of, open_data, tensors, to_numpy
+from fabricfit.samples import Dataset, Door, inputs_of, open_data, to_numpy
 
 __all__ = ["Batch", "Figures", "Samples", "Sources", "open_samples"]
 
@@ -125,10 +125,8 @@ class Samples:
             squares = [np.mean((a - b) ** 2) for a, b in zip(outputs, exact, strict=True)]
             scales = self.variances or [1.0] * len(squares)
             return float(np.mean([s / v for s, v in zip(squares, scales, strict=True)]))
-        single = [np.asarray(output, np.float32) for output in outputs]
-        made = single[0] if len(single) == 1 else tuple(single)
-        found = self._loss(*tensors((batch.targets, made)))
-        return float(keras.ops.convert_to_numpy(found))
+        assert batch.targets is not None  # with a loss there are targets
+        return evaluate_loss(self._loss, batch.targets, outputs)
 
     def figures(self, outputs: Sequence[np.ndarray], exact: Sequence[np.ndarray]) -> Figures:
         """Return the loss and the metrics of outputs for all samples."""

@@ -11,8 +11,9 @@ from fabricfit.calibration.building import Builder, Built
 from fabricfit.calibration.figures import Figures, Samples
 from fabricfit.calibration.ranges import Range
 from fabricfit.calibration.rounding import biases_on_grid, rounded_outputs, weights_on_grid
-from fabricfit.calibration.running import Key, Runner
+from fabricfit.calibration.running import Runner
 from fabricfit.calibration.task import Task
+from fabricfit.calibration.tensors import Key
 from fabricfit.errors import InvalidInputError
 from fabricfit.precision.formats import TensorFormat
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from fabricfit.calibration.figures import Samples
-from fabricfit.calibration.running import Key, Runner
-from fabricfit.calibration.tensors import Numbers
+from fabricfit.calibration.running import Runner
+from fabricfit.calibration.tensors import Key, Numbers
 from fabricfit.precision.formats import TensorFormat
 
 __all__ = ["Range", "find_ranges", "format_within", "rounded"]

@@ -8,8 +8,8 @@ from contextlib import ExitStack
 import numpy as np
 
 from fabricfit.calibration.figures import Samples
-from fabricfit.calibration.running import Key, Runner, assigned
-from fabricfit.calibration.tensors import Numbers, Plan
+from fabricfit.calibration.running import Runner, assigned
+from fabricfit.calibration.tensors import Key, Numbers, Plan
 from fabricfit.layers.kernels import Kernel
 from fabricfit.layers.units import to_numpy
 from fabricfit.network.reader import Network
@@ -44,7 +44,7 @@ def in_format(numbers: np.ndarray, form: TensorFormat) -> np.ndarray:
 def bits_by_key(numbers: Sequence[Numbers], formats: Sequence[TensorFormat]) -> dict[Key, int]:
     """Return the fractional bits of the tensors among some numbers."""
     return {
-        (each.index, each.before_activation): form.fractional
+        each.key: form.fractional
         for each, form in zip(numbers, formats, strict=True)
         if each.kernel is None
     }
@@ -81,7 +81,7 @@ def rounded_outputs(
         Samples that are computed at once.
     """
     by_key = {
-        (each.index, each.before_activation): form
+        each.key: form
         for each, form in zip(numbers, formats, strict=True)
         if each.kernel is None and form is not None
     }

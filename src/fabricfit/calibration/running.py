@@ -10,15 +10,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from fabricfit.calibration.tensors import Numbers, Plan
+from fabricfit.calibration.tensors import Key, Numbers, Plan
 from fabricfit.layers.calls import Call
 from fabricfit.layers.units import to_numpy
 from fabricfit.network.replay import replay_call, split_activation
 
-__all__ = ["Key", "Pass", "Runner", "assigned"]
-
-Key = tuple[int, bool]
-"""A tensor of the graph, and whether it is what the activation of the layer receives that makes it."""
+__all__ = ["Pass", "Runner", "assigned"]
 
 Change = Callable[[Key, np.ndarray], np.ndarray]
 

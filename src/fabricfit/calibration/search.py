@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from fabricfit.calibration.bits import Bits, ranges_of_all
-from fabricfit.calibration.figures import Samples
 from fabricfit.calibration.measurement import Attempt, Measurement
 from fabricfit.calibration.result import Calibration, NumberFormat
+from fabricfit.calibration.rounding import rounded_outputs
 from fabricfit.calibration.running import Runner
 from fabricfit.calibration.task import Task
 from fabricfit.errors import InvalidInputError
@@ -52,7 +52,7 @@ def find_formats(task: Task, count: int) -> Calibration:
     runner = Runner(task.plan)
     ranges = ranges_of_all(task, runner)
     samples = task.sources.head(count)
-    exact = _compute(runner, samples, task.batch_size)
+    exact = rounded_outputs(runner, (), (), samples, task.batch_size)
     if not samples.has_loss:
         samples.variances = tuple(max(float(np.var(each)), 1e-30) for each in exact)
     in_floats = samples.figures(exact, exact)
@@ -80,29 +80,26 @@ def find_formats(task: Task, count: int) -> Calibration:
     )
 
 
-def _compute(runner: Runner, samples: Samples, batch_size: int) -> list[np.ndarray]:
-    parts = [runner.outputs(runner.run(batch.inputs)) for batch in samples.batches(batch_size)]
-    return [np.concatenate(each) for each in zip(*parts, strict=True)]
-
-
 def _try_until_lossless(bits: Bits, measurement: Measurement) -> Attempt:
     """Choose formats and measure them, until nothing is lost but what stated formats lose."""
     given = _SLACK * measurement.loss_of_stated()
     enough = measurement.allowed + given
     finer, larger = 0, 0
+    share = _EXPECTED_SHARE * measurement.allowed
+    formats = bits.choose(share)
     while True:
-        formats = bits.choose(_EXPECTED_SHARE * measurement.allowed / 4**finer)
         found = measurement.try_formats(formats, bits.ranges, larger)
         before, after = measurement.in_floats.loss, found.figures.loss
         logger.info("the loss is %.5g in floats, and %.5g quantized", before, after)
         if measurement.is_lossless(found.figures, given):
             return found
         # What rounding tensor by tensor does not explain is the doing of tables.
-        by_tables = measurement.rounded_rise(formats) <= enough / 2 and not found.not_emulated
-        if by_tables and larger < _LARGER_TABLES:
+        may_enlarge = larger < _LARGER_TABLES and not found.not_emulated
+        if may_enlarge and measurement.rounded_rise(formats) <= enough / 2:
             larger += 1
         elif finer < _FINER and bits.free:
             finer += 1
+            formats = bits.choose(share / 4**finer)
         else:
             return found
 

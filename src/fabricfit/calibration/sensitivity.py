@@ -21,8 +21,8 @@ import numpy as np
 
 from fabricfit.calibration.figures import Samples
 from fabricfit.calibration.ranges import Range
-from fabricfit.calibration.running import Key, Runner
-from fabricfit.calibration.tensors import Numbers
+from fabricfit.calibration.running import Runner
+from fabricfit.calibration.tensors import Key, Numbers
 from fabricfit.layers.units import to_numpy
 
 __all__ = ["first_bits", "measure_coefficients"]
@@ -44,7 +44,7 @@ def first_bits(numbers: Sequence[Numbers], ranges: Mapping[Key, Range]) -> list[
         if each.kernel is not None:
             size = float(np.sqrt(np.mean(np.square(to_numpy(each.kernel.variable)))))
         else:
-            observed = ranges[each.index, each.before_activation]
+            observed = ranges[each.key]
             if observed.whole:
                 found.append(0)
                 continue
@@ -92,7 +92,7 @@ def measure_coefficients(
             if each.kernel is not None:
                 values, observed = to_numpy(each.kernel.variable), None
             else:
-                key = (each.index, each.before_activation)
+                key = each.key
                 values, observed = whole.tensors[key], ranges[key]
             drawn = errors[place] or [_draw(values, f, rng)]
             for error in drawn:

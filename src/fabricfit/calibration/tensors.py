@@ -24,6 +24,7 @@ from fabricfit.network.reader import Network
 
 __all__ = [
     "CalibratedCall",
+    "Key",
     "Numbers",
     "Plan",
     "is_piecewise_activation",
@@ -33,6 +34,10 @@ __all__ = [
 ]
 
 _SUMS = ("Add", "Subtract")
+
+
+Key = tuple[int, bool]
+"""A tensor of the graph, and whether it is what the activation of the layer receives that makes it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,10 +69,9 @@ class Numbers:
     softmax: bool = False
 
     @property
-    def name(self) -> str:
-        """Their name in tables: the layer's, and what they are."""
-        node, key = self.places[0]
-        return f"{node}, {key}"
+    def key(self) -> Key:
+        """The tensor, and whether it is what an activation receives that makes it."""
+        return self.index, self.before_activation
 
 
 @dataclass(frozen=True)

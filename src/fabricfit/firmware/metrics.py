@@ -16,7 +16,7 @@ from fabricfit.network.reader import Network
 from fabricfit.network.replay import replay
 from fabricfit.samples import Dataset, tensors, to_numpy
 
-__all__ = ["compare_metric", "default_metric", "evaluate_outputs", "measure"]
+__all__ = ["compare_metric", "default_metric", "evaluate_loss", "evaluate_outputs", "measure"]
 
 _BATCH = 4096
 
@@ -100,9 +100,7 @@ def measure(
             raise InvalidInputError(
                 "metric must be a metric of outputs, for example 'accuracy'. Received: metric='loss'"
             )
-        single = [output.astype("float32") for output in outputs]
-        found = loss(*tensors((y, single[0] if len(single) == 1 else tuple(single))))
-        return {"loss": float(keras.ops.convert_to_numpy(found))}
+        return {"loss": evaluate_loss(loss, y, outputs)}
     values: dict[str, float] = {}
     for place, each in metric.every():
         output, labels = outputs[place].astype("float32"), y.labels_of(place)
@@ -140,3 +138,20 @@ def evaluate_outputs(
 
 def _join(*arrays: Any) -> np.ndarray:
     return np.concatenate([to_numpy(each) for each in arrays])
+
+
+def evaluate_loss(loss: ModelLoss, y: Targets, outputs: Sequence[np.ndarray]) -> float:
+    """Return a loss of outputs, an array for each.
+
+    Parameters
+    ----------
+    loss
+        The loss.
+    y
+        What the outputs are compared with.
+    outputs
+        The outputs, in the order of the model's.
+    """
+    single = [np.asarray(output, np.float32) for output in outputs]
+    found = loss(*tensors((y, single[0] if len(single) == 1 else tuple(single))))
+    return float(keras.ops.convert_to_numpy(found))

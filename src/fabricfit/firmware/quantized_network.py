@@ -68,7 +68,6 @@ class QuantizedNetwork:
                 CapturedOutput(),
                 backend=backend,
                 io_type=read_io_type(hls_config),
-                part=None,
                 written=False,
             )
         exact = _list_exact_sums(network, hls_config)

@@ -90,7 +90,6 @@ def convert(
     *,
     backend: str,
     io_type: str,
-    part: str | None,
     written: bool = True,
     options: Mapping[str, Any] | None = None,
 ) -> Any:
@@ -98,14 +97,14 @@ def convert(
 
     Parameters
     ----------
-    model, hls_config, output_dir, backend, io_type, part
+    model, hls_config, output_dir, backend, io_type
         As for hls4ml's converter.
     output
         Captures what hls4ml says.
     written
         Whether the project is written; else it is only converted.
     options
-        Further options of the backend, such as an accelerator's board; they count before ``part``.
+        Further options of the backend, such as the part, or an accelerator's board.
 
     Raises
     ------
@@ -116,7 +115,6 @@ def convert(
     """
     with output.capture():
         hls4ml = require("hls4ml", "hls4ml", "What hls4ml builds of a model")
-        further = ({} if part is None else {"part": part}) | dict(options or {})
         try:
             hls_model = hls4ml.converters.convert_from_keras_model(
                 model,
@@ -124,7 +122,7 @@ def convert(
                 backend=backend,
                 io_type=io_type,
                 output_dir=str(output_dir),
-                **further,
+                **(options or {}),
             )
             if written:
                 _write_traced(hls_model)

@@ -187,7 +187,6 @@ def verify(
                 output,
                 backend=backend,
                 io_type=io_type,
-                part=None,
                 options=options,
             )
         except MissingExtraError:

@@ -11,7 +11,14 @@ from fabricfit.errors import InvalidInputError
 from fabricfit.hardware.families import find_family
 from fabricfit.hardware.resource_records import amount_names, in_base_units
 
-__all__ = ["Device", "devices", "family_of_part", "find_device", "register_device"]
+__all__ = [
+    "Device",
+    "devices",
+    "family_of_part",
+    "find_device",
+    "normalize_name",
+    "register_device",
+]
 
 
 @dataclass(frozen=True)
@@ -76,7 +83,7 @@ _DEVICES: dict[str, Device] = {}
 
 def register_device(device: Device) -> Device:
     """Make a device known by its name, in any case; a known one is replaced."""
-    _DEVICES[_normalize_name(device.name)] = device
+    _DEVICES[normalize_name(device.name)] = device
     return device
 
 
@@ -98,10 +105,10 @@ def find_device(name: str) -> Device:
     InvalidInputError
         No such device is known; the message names those that are spelled alike.
     """
-    wanted = _normalize_name(name)
+    wanted = normalize_name(name)
     if wanted in _DEVICES:
         return _DEVICES[wanted]
-    parts = {_normalize_name(device.part): device for device in reversed(_DEVICES.values())}
+    parts = {normalize_name(device.part): device for device in reversed(_DEVICES.values())}
     for part in sorted(parts, key=len, reverse=True):
         if wanted.startswith(part):
             return parts[part]
@@ -131,7 +138,7 @@ def family_of_part(part: str) -> str:
         return find_device(part).family
     except InvalidInputError:
         for pattern, family in _PART_NUMBERS.items():
-            if re.match(pattern, _normalize_name(part)):
+            if re.match(pattern, normalize_name(part)):
                 return family
         raise
 
@@ -148,7 +155,8 @@ _PART_NUMBERS = {
 """How part numbers begin -> their family."""
 
 
-def _normalize_name(name: str) -> str:
+def normalize_name(name: str) -> str:
+    """Return a name in small letters and digits only."""
     return "".join(letter for letter in str(name).lower() if letter.isalnum())
 
 

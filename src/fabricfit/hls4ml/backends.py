@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fabricfit.errors import InvalidInputError, InvalidTypeError, unknown_name
+from fabricfit.hardware.devices import normalize_name
 
 __all__ = [
     "BACKENDS",
@@ -218,7 +219,7 @@ def read_board(config: Mapping[str, Any], part: str | None = None) -> Board:
     candidates = list(BOARDS.values()) if name is None else [BOARDS[name]]
     if part is None:
         return candidates[0]
-    found = [board for board in candidates if _spell(board.part) == _spell(part)]
+    found = [board for board in candidates if normalize_name(board.part) == normalize_name(part)]
     if not found:
         parts = ", ".join(f"{board.part!r} ({board.name})" for board in candidates)
         raise InvalidInputError(
@@ -257,7 +258,3 @@ def list_backend_notes(config: Mapping[str, Any]) -> tuple[str, ...]:
     if backend.name == _ACCELERATOR:
         read_board(config)
     return (f"{backend.name}: {backend.note}",) if backend.note else ()
-
-
-def _spell(part: str) -> str:
-    return "".join(letter for letter in str(part).lower() if letter.isalnum())

@@ -120,13 +120,11 @@ def _estimate_without_kernel(layer: LayerAttributes, target: Target) -> LayerEst
         found,
         interval,
         latency,
-        after_synthesis(found),
-        Estimate(min(2, latency.value), 0, max(3, latency.low)),
+        filling=Estimate(min(2, latency.value), 0, max(3, latency.low)),
     )
 
 
 def _describe_fifos(fifos: Resources) -> LayerEstimate:
     """Return the FIFOs of a model as a row of their own, as HLS lists them apart from the layers."""
-    one = Estimate.exact(0)
-    synthesized = after_synthesis(fifos)
-    return LayerEstimate("FIFOs", "io_stream", "", 1, 0, 0, fifos, one, one, synthesized)
+    none = Estimate.exact(0)
+    return LayerEstimate("FIFOs", "io_stream", "", 1, 0, 0, fifos, none, none)

@@ -1,4 +1,4 @@
-"""What an hls4ml configuration says under which name; names are compared without regard to case, as it does."""
+"""Names in an hls4ml configuration, which hls4ml compares without regard to case, and where its IOType is."""
 
 from __future__ import annotations
 

@@ -87,14 +87,14 @@ class ResourceCounter:
         """Return the usage of the matrix product of one call of a layer."""
         product = self.product(call, asked=asked)
         found = product_resources(product, work, self.target)
-        return after_synthesis(found, product, work) if self.stage != HLS else found
+        return self._at_stage(found, product, work)
 
     def estimate_others(self, call: LayerAttributes, *, fifos: bool = True) -> Resources:
         """Return the usage of one call beside its matrix product: its activation and its FIFOs."""
         found = other_resources(call, self.target)
         if fifos:
             found = found + fifos_of(call, self.target)
-        return after_synthesis(found) if self.stage != HLS else found
+        return self._at_stage(found)
 
     def work(self, layer: LayerAttributes, kernel: np.ndarray, *, asked: bool = False) -> Work:
         """Return what a kernel leaves to do, its weights quantized first."""
@@ -142,8 +142,13 @@ class ResourceCounter:
 
     def count_fifos(self, call: LayerAttributes) -> np.ndarray:
         """Return what the FIFOs of one call of a layer use, shape ``(M,)``."""
-        found = fifos_of(call, self.target)
-        return self._read_amounts(after_synthesis(found) if self.stage != HLS else found)
+        return self._read_amounts(self._at_stage(fifos_of(call, self.target)))
+
+    def _at_stage(
+        self, found: Resources, product: Product | None = None, work: Work | None = None
+    ) -> Resources:
+        """Return what HLS reports as the stage that is counted has it."""
+        return found if self.stage == HLS else after_synthesis(found, product, work)
 
     def amount(self, estimate: Estimate) -> float:
         """Return what of an estimate counts: the most likely value and the margin above it."""

@@ -175,14 +175,7 @@ def _iterate_rows(text: str) -> Iterator[tuple[str, str, str]]:
 
     Other columns differ between versions. Incomplete rows are skipped.
     """
-    columns: list[str] = []
-    for line in map(str.strip, text.splitlines()):
-        if len(line) < 2 or not (line[0] == line[-1] == "|"):
-            columns = columns if line.startswith("+") else []
-            continue
-        cells = [cell.strip() for cell in line[1:-1].split("|")]
-        if cells[0] == "Site Type":
-            columns = cells if {"Used", "Available"} <= set(cells) else []
-        elif columns and len(cells) == len(columns):
-            row = dict(zip(columns, cells, strict=True))
-            yield cells[0].rstrip("*"), row["Used"], row["Available"]
+    for table in iterate_tables(text):
+        if table.columns[:1] == ["Site Type"] and {"Used", "Available"} <= set(table.columns):
+            for row in table.records():
+                yield row["Site Type"].rstrip("*"), row["Used"], row["Available"]

@@ -83,11 +83,11 @@ def trace_circuit(network: QuantizedNetwork) -> Circuit:
     graph = network.graph
     nodes = {node.name: node for node in graph.get_layers()}
     last, left_out = _find_outputs(graph, nodes)
-    _refuse_layers([node for node in nodes.values() if node.name not in left_out])
+    kept = [node for node in nodes.values() if node.name not in left_out]
+    _refuse_layers(kept)
     weights = KerasWeights(network.network, frozenset(nodes))
     made: dict[str, FixedTensor] = {}
     given: list[Port] = []
-    kept = [node for node in nodes.values() if node.name not in left_out]
     for number, node in enumerate(kept, 1):
         logger.info("Verilog: layer %d of %d, %s", number, len(kept), node.name)
         if node.class_name in ("Input", "InputLayer"):
