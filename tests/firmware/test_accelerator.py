@@ -16,6 +16,7 @@ from fabricfit.errors import FabricFitError, InvalidInputError
 from fabricfit.firmware.accelerator import Wrapper, project_options, read_wrapper
 from fabricfit.firmware.simulation import CapturedOutput, Results, compile_project, convert
 from fabricfit.firmware.verification import verify
+from tests.common import quick_settings
 from tests.marks import ON_ONE_BACKEND
 
 pytestmark = ON_ONE_BACKEND
@@ -176,10 +177,9 @@ def test_a_realized_configuration_keeps_the_project():
 def test_a_fit_keeps_to_what_hls4ml_can_build(tmp_path):
     layers = {"Model": {"Precision": "fixed<16,6>", "ReuseFactor": 2, "Strategy": "Resource"}}
     X, y = np.zeros((8, 4), "float32"), np.zeros((8, 2), "float32")
-    settings = fabricfit.OptimizationSettings(
-        batch_size=8, epochs=2, optimizer="adam", loss_fn="mse", validation_metric="mse",
-        increasing=False, rtol=None, tuner=None, directory=tmp_path,
-    )  # fmt: skip
+    settings = quick_settings(
+        tmp_path, batch_size=8, loss_fn="mse", validation_metric="mse", increasing=False
+    )
 
     def fit(dsp):
         budget = fabricfit.Budget.relative(dsp=dsp)

@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 
 import fabricfit
-from fabricfit import Budget, OptimizationSettings
+from fabricfit import Budget
 from fabricfit.description.verdicts import Verdict
 from fabricfit.errors import InfeasibleError, InvalidInputError
 from fabricfit.hls4ml.checking import ConfigurationWarning
+from tests.common import quick_settings
 from tests.marks import ON_ONE_BACKEND
 
 pytestmark = ON_ONE_BACKEND
@@ -20,18 +21,10 @@ RESOURCE = {"Model": {"Precision": "fixed<16,6>", "ReuseFactor": 4, "Strategy": 
 
 @pytest.fixture
 def settings(tmp_path):
-    return OptimizationSettings(
-        batch_size=16,
-        epochs=1,
-        rewinding_epochs=0,
-        optimizer="adam",
-        loss_fn="mse",
-        validation_metric="mse",
-        increasing=False,
-        rtol=None,
-        tuner=None,
-        directory=str(tmp_path),
-    )
+    return quick_settings(
+        tmp_path, batch_size=16, epochs=1, rewinding_epochs=0,
+        loss_fn="mse", validation_metric="mse", increasing=False,
+    )  # fmt: skip
 
 
 def data(shape, outputs=2):

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 import fabricfit
-from fabricfit import Budget, OptimizationSettings
+from fabricfit import Budget
 from fabricfit.description.verdicts import Verdict
 from fabricfit.errors import InfeasibleError, InvalidInputError
+from tests.common import quick_settings
 from tests.marks import ON_ONE_BACKEND
 
 pytestmark = ON_ONE_BACKEND
@@ -27,18 +28,10 @@ def configure(reuse=8, strategy="Resource", **sections):
 
 @pytest.fixture
 def settings(tmp_path):
-    return OptimizationSettings(
-        batch_size=16,
-        epochs=1,
-        rewinding_epochs=0,
-        optimizer="adam",
-        loss_fn="mse",
-        validation_metric="mse",
-        increasing=False,
-        rtol=None,
-        tuner=None,
-        directory=tmp_path / "runs",
-    )
+    return quick_settings(
+        tmp_path / "runs", batch_size=16, epochs=1, rewinding_epochs=0,
+        loss_fn="mse", validation_metric="mse", increasing=False,
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -145,7 +145,7 @@ def test_hardware_computes_what_was_trained_of_both(rank, tmp_path):
     delivered = deliver(made, [X], dict.fromkeys(made.weights, "Latency"))
     take_biases(made, delivered)
     output = CapturedOutput()
-    options = {"backend": "Vitis", "io_type": "io_parallel", "part": None}
+    options = {"backend": "Vitis", "io_type": "io_parallel"}
     project = convert(delivered.model, delivered.hls_config, tmp_path, output, **options)
     results = run_project(project, compile_project(project, output), [X], traced=False)
     expected = outputs_of(made.model, X)

@@ -199,7 +199,7 @@ def test_hardware_computes_what_was_trained(make, strategy, tmp_path):
     assert not found.mismatches and not found.not_modelled, str(found)
 
     output = CapturedOutput()
-    options = {"backend": "Vitis", "io_type": "io_parallel", "part": None}
+    options = {"backend": "Vitis", "io_type": "io_parallel"}
     project = convert(delivered.model, delivered.hls_config, tmp_path, output, **options)
     results = run_project(project, compile_project(project, output), [X[:50]], traced=False)
     np.testing.assert_allclose(

@@ -72,5 +72,5 @@ def _signed(fractional: int, least: float, largest: float) -> TensorFormat:
     if least == largest == 0:
         return TensorFormat(0, 1, True)
     found = TensorFormat.covering(fractional, min(float(least), 0.0), float(largest))
-    integer = found.integer + (not found.signed)
+    integer = found.signed_integer
     return TensorFormat(fractional, max(integer, 1 - fractional), True, "RND", "SAT")

@@ -115,5 +115,5 @@ def format_within(
         low, high = min(low, -reach), max(high, reach)
     signed = low < 0 or numbers.softmax or numbers.kernel is not None
     found = TensorFormat.covering(fractional, low if low < 0 or not signed else 0.0, high)
-    integer = found.integer + (signed and not found.signed) + margin
+    integer = (found.signed_integer if signed else found.integer) + margin
     return TensorFormat(fractional, max(integer, 1 - fractional), signed)

@@ -42,7 +42,7 @@ def table_formats(function: Any, result: TensorFormat, channels: int) -> Iterato
     """
     fractional = result.fractional + _GUARD
     if function is not keras.activations.softmax:
-        integer = result.integer + (not result.signed) + 1
+        integer = result.signed_integer + 1
         yield "table_t", str(TensorFormat(fractional, integer, True))
         return
     carry = math.ceil(math.log2(max(channels, 2)))
@@ -84,7 +84,7 @@ def scaling_formats(layer: Any, result: int, largest: float) -> Iterator[Stateme
     ):
         rounded = np.ldexp(np.rint(np.ldexp(np.asarray(numbers, np.float64), bits)), -bits)
         form = TensorFormat.covering(bits, min(float(rounded.min()), 0.0), float(rounded.max()))
-        yield key, str(TensorFormat(bits, form.integer + (not form.signed), True))
+        yield key, str(TensorFormat(bits, form.signed_integer, True))
 
 
 def average_formats(call: Call, received: TensorFormat, result: int) -> Iterator[Statement]:
@@ -101,5 +101,5 @@ def average_formats(call: Call, received: TensorFormat, result: int) -> Iterator
     """
     size: Any = getattr(call.layer, "pool_size", call.inputs[0].shape[1:-1])
     count = int(np.prod(np.atleast_1d(size)))
-    integer = received.integer + (not received.signed) + math.ceil(math.log2(max(count, 1)))
+    integer = received.signed_integer + math.ceil(math.log2(max(count, 1)))
     yield "accum", str(TensorFormat(max(received.fractional, result + _GUARD), integer, True).plain)

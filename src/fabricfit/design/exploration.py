@@ -10,7 +10,6 @@ from typing import Any
 import keras
 import numpy as np
 
-from fabricfit.curvature import get_model_hessians
 from fabricfit.description.attributes import LayerAttributes
 from fabricfit.description.precision import fixed_point, parse_precision, write_precision
 from fabricfit.description.strategies import (
@@ -20,6 +19,7 @@ from fabricfit.description.strategies import (
 )
 from fabricfit.description.timing import DEADLINES
 from fabricfit.design.choice import Choice, choose_options, least_costs
+from fabricfit.design.loss_curvature import measure_curvature
 from fabricfit.design.options import DesignSpace, LayerOption, list_options
 from fabricfit.errors import InfeasibleError, InvalidInputError
 from fabricfit.hardware.budget import Budget
@@ -145,6 +145,7 @@ def explore(
     space: DesignSpace | None = None,
     samples: int = 512,
     fractions: tuple[float, ...] = _FRACTIONS,
+    curvature: Mapping[str, np.ndarray] | None = None,
 ) -> Exploration:
     """Choose strategy, reuse factor, bits and pruning of each layer, for a budget and parts of it.
 
@@ -176,6 +177,8 @@ def explore(
         How many samples of the data are used.
     fractions
         Parts of the budget for which a design is chosen.
+    curvature
+        What :func:`fabricfit.design.loss_curvature.measure_curvature` returned, in place of the data.
 
     Raises
     ------
@@ -192,12 +195,14 @@ def explore(
     without_layers(config, whole, whole.layers.keys() - network.layers.keys())
     state_every_call(config, network)
     attributes = describe_for_hls4ml(network, config)
-    hessians = {} if data is None else _find_curvature(network, model, data, loss, samples)
+    if curvature is None:
+        known = None if data is None else measure_curvature(model, data, loss, samples, network)
+        curvature = known or {}
     space = space or DesignSpace()
     spaces = {
         name: _narrow(space, stated, layer, budget.target) for name, layer in attributes.items()
     }
-    table = _Table(network, attributes, config, budget, spaces, hessians)
+    table = _Table(network, attributes, config, budget, spaces, curvature)
     cycles = tuple(budget.deadlines.get(name, np.inf) / table.clock_ns for name in DEADLINES)
     designs: list[Design] = []
     for part in sorted(fractions, reverse=True):
@@ -348,20 +353,6 @@ def _narrow(
     if weight is not None and str(weight) != "auto":
         widths = (fixed_point(parse_precision(weight)).width,)
     return replace(space, strategies=strategies, reuse_factor=reuse, widths=widths)
-
-
-def _find_curvature(
-    network: Network, model: keras.Model, data: Any, loss: Any, samples: int
-) -> dict[str, np.ndarray]:
-    """Return the diagonal of the Hessian of each kernel."""
-    chosen = loss if loss is not None else getattr(model, "loss", None)
-    if chosen is None:
-        raise InvalidInputError(
-            "loss must be given where the model was not compiled with one. Received: loss=None"
-        )
-    X, y = data[:2]
-    found = get_model_hessians(network.model, chosen, X, y, samples=samples)
-    return {name: np.maximum(np.asarray(each), 0.0) for name, each in found.items()}
 
 
 def _write_config(

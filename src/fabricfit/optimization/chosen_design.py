@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
+import numpy as np
 
 from fabricfit.calibration import calibrate
 from fabricfit.description.strategies import canonical_strategy
 from fabricfit.design.exploration import Exploration, explore
+from fabricfit.design.loss_curvature import measure_curvature
 from fabricfit.errors import InfeasibleError, InvalidInputError
 from fabricfit.hardware.budget import Budget
 from fabricfit.hls4ml.config import default_configuration
@@ -135,7 +137,9 @@ def choose_design(
         model, data, config or None, loss=settings.loss_fn, metric=settings.validation_metric
     )
     kinds = _list_io_types(model, config)
-    samples = data if isinstance(data, tuple | list) else None
+    known: dict[str, np.ndarray] = {}
+    if isinstance(data, tuple | list):
+        known = measure_curvature(model, data, settings.loss_fn)
     designs, refusals = [], []
     for kind in kinds:
         try:
@@ -143,10 +147,9 @@ def choose_design(
                 explore(
                     model,
                     budget,
-                    samples,
                     hls_config={**config, "IOType": kind},
                     formats={**found.config, "IOType": kind},
-                    loss=settings.loss_fn,
+                    curvature=known,
                 )
             )
         except InfeasibleError as error:

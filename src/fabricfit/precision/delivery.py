@@ -224,7 +224,7 @@ def _find_inner(wrapper: TrainedWeights, formats: Formats) -> FixedPrecision:
     if not _wants_inner_format(wrapper):
         return inner
     inputs = formats[wrapper.source.name]
-    integer = max(inner.integer, *(each.integer + (not each.signed) for each in inputs))
+    integer = max(inner.integer, *(each.signed_integer for each in inputs))
     fractional = max(inner.fractional, *(each.fractional for each in inputs))
     return FixedPrecision(integer + fractional, integer)
 

@@ -63,6 +63,11 @@ class TensorFormat:
         return max(self.fractional + self.integer, 1)
 
     @property
+    def signed_integer(self) -> int:
+        """Bits before the point with one for the sign, which an unsigned format lacks."""
+        return self.integer + (not self.signed)
+
+    @property
     def plain(self) -> FixedPrecision:
         """The format without its modes, for numbers that it holds exactly."""
         return FixedPrecision(self.width, self.width - self.fractional, self.signed)
@@ -229,4 +234,4 @@ def weight_format(weights: np.ndarray) -> TensorFormat:
         return TensorFormat(0, 1, True)
     fractional = int(trailing_bits(weights).max())
     found = TensorFormat.covering(fractional, float(weights.min()), float(weights.max()))
-    return found if found.signed else TensorFormat(fractional, found.integer + 1, True)
+    return found if found.signed else TensorFormat(fractional, found.signed_integer, True)

@@ -16,6 +16,7 @@ from fabricfit.synthesis._report import (
     number,
     read_range,
     read_text,
+    without_share,
 )
 from fabricfit.synthesis._text_tables import TextualTable, iterate_tables
 
@@ -28,7 +29,6 @@ _TITLE = re.compile(
 _FIELD = re.compile(r"^\s*\* (Version|Target device):\s*(\S+)", re.MULTILINE)
 _INSTANCE = re.compile(r"^(?:grp_)?(.*?)(?:_fu_\d+|_U\d+)?$")
 _NS = {"": 1.0, "ns": 1.0, "us": 1e3, "ms": 1e6, "sec": 1e9}
-_SHARE = re.compile(r"\s*\(.*\)$")
 _MINMAX = {
     5: (0, 1, 2, 3),
     7: (0, 1, 4, 5),
@@ -212,7 +212,7 @@ def _read_resources(
     found = {}
     for name, tags in TAGS.items():
         for tag in (*tags, "BRAM") if name == "bram18" else tags:
-            text = _SHARE.sub("", record.get(tag, "").strip())
+            text = without_share(record.get(tag, "").strip())
             if is_number(text):
                 found[name] = float(text)
             elif tag in record and text == "-" and missing is not None:

@@ -12,6 +12,7 @@ from fabricfit.synthesis._report import (
     SynthesisReport,
     incomplete,
     is_number,
+    is_signed,
     number,
     parse_xml,
     read_text,
@@ -21,7 +22,6 @@ __all__ = ["read_export"]
 
 _KIND = "export report of Vivado HLS or Vitis HLS"
 _TAGS = {"dsp": "DSP", "bram18": "BRAM", "uram": "URAM", "lut": "LUT", "ff": "FF"}
-_SIGNED = re.compile(r"-?\d{1,15}(\.\d{1,15})?")
 _FIELD = re.compile(r"^([A-Za-z][\w -]*?):[ \t]+(\S.*?)[ \t]*$", re.MULTILINE)
 _STAGE = re.compile(r"^#=== Post-(Synthesis|Implementation) Resource usage ===", re.MULTILINE)
 _VERDICTS = {"Timing met": "met", "Timing not met": "not met", "No Sequential Path": None}
@@ -124,4 +124,4 @@ def _read_used(path: Path, texts: Mapping[str, str]) -> dict[str, float]:
 
 
 def _read_signed(text: str | None) -> float | None:
-    return float(text) if text is not None and _SIGNED.fullmatch(text) else None
+    return float(text) if text is not None and is_signed(text) else None

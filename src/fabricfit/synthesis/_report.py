@@ -18,10 +18,12 @@ __all__ = [
     "find_range",
     "incomplete",
     "is_number",
+    "is_signed",
     "number",
     "parse_xml",
     "read_range",
     "read_text",
+    "without_share",
 ]
 
 STAGES = ("hls", "cosim", "logic synthesis", "implementation", "timing")
@@ -30,6 +32,8 @@ STAGES = ("hls", "cosim", "logic synthesis", "implementation", "timing")
 Range = tuple[int | None, int | None]
 
 _NUMBER = re.compile(r"[0-9]{1,15}(\.[0-9]{1,15})?")
+_SIGNED = re.compile(r"-?\d{1,15}(\.\d{1,15})?")
+_SHARE = re.compile(r"\s*\(.*\)$")
 _RANGE = re.compile(r"([0-9]{1,15})(?:\s*~\s*([0-9]{1,15}))?")
 _VERSION = re.compile(r"\s(v?\d{4}\.\d+(?:\.\d+)?)$")
 _NOT_KNOWN = ("", "undef", "?", "-", "NA", "N/A", "x")
@@ -217,6 +221,16 @@ def incomplete(path: Path, kind: str, problem: str) -> InvalidInputError:
 def is_number(text: str) -> bool:
     """Return whether a text is a number as reports write them, without sign, exponent or unit."""
     return _NUMBER.fullmatch(text) is not None
+
+
+def is_signed(text: str) -> bool:
+    """Return whether a text is such a number, with a minus sign or without."""
+    return _SIGNED.fullmatch(text) is not None
+
+
+def without_share(text: str) -> str:
+    """Return a cell without the share of the device that may follow its number."""
+    return _SHARE.sub("", text)
 
 
 def number(path: Path, kind: str, name: str, text: str) -> float:

@@ -5,13 +5,18 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from fabricfit.synthesis._report import SynthesisReport, incomplete, is_number, read_text
+from fabricfit.synthesis._report import (
+    SynthesisReport,
+    incomplete,
+    is_number,
+    is_signed,
+    read_text,
+)
 from fabricfit.synthesis._utilization import read_header
 
 __all__ = ["read_timing"]
 
 _KIND = "report of Vivado's report_timing_summary"
-_SIGNED = re.compile(r"-?\d{1,15}(\.\d{1,15})?")
 _COLUMNS = ("WNS(ns)", "TNS(ns)", "WHS(ns)")
 _NEXT = "| Intra Clock Table"
 _END = "| Inter Clock Table"
@@ -77,7 +82,7 @@ def _read_slack(path: Path, name: str, text: str) -> float | None:
     """Return a slack; ``None`` where there is no path between registers (``NA``, ``inf``)."""
     if text.lower() in ("na", "inf"):
         return None
-    if not _SIGNED.fullmatch(text):
+    if not is_signed(text):
         raise incomplete(path, _KIND, f"{name} must be a number. Received: {text!r}")
     return float(text)
 

@@ -13,6 +13,7 @@ from fabricfit.synthesis._report import (
     is_number,
     number,
     read_text,
+    without_share,
 )
 from fabricfit.synthesis._text_tables import TextualTable, iterate_tables
 
@@ -49,7 +50,6 @@ _COLUMNS = {
     "ff": ({"FFs": 1},),
 }
 """Resource -> sets of columns of a report by hierarchy that count it, each with its units."""
-_SHARE = re.compile(r"\s*\(.*\)$")
 
 
 def read_utilization(path: str | Path) -> SynthesisReport:
@@ -134,7 +134,7 @@ def _read_hierarchy(path: Path, table: TextualTable) -> list[ModuleReport]:
             used = {
                 name: float(
                     sum(
-                        units * number(path, _KIND, repr(site), _SHARE.sub("", record[site]))
+                        units * number(path, _KIND, repr(site), without_share(record[site]))
                         for site, units in sites.items()
                     )
                 )

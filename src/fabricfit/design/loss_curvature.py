@@ -1,0 +1,48 @@
+"""The curvature of a model's loss in its kernels, from which losses of designs are predicted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from fabricfit.curvature import get_model_hessians
+from fabricfit.errors import InvalidInputError
+from fabricfit.network.batch_norm import fold_normalizations
+from fabricfit.network.reader import Network, as_network
+from fabricfit.network.scalings import replace_scalings
+
+__all__ = ["measure_curvature"]
+
+
+def measure_curvature(
+    model: keras.Model,
+    data: Any,
+    loss: Any = None,
+    samples: int = 512,
+    network: Network | None = None,
+) -> dict[str, np.ndarray]:
+    """Return the diagonal of the Hessian of the loss for each kernel, at least 0.
+
+    Parameters
+    ----------
+    model, data, loss, samples
+        As for :func:`fabricfit.explore`.
+    network
+        What was read of the model with its normalizations folded, if that is at hand.
+
+    Raises
+    ------
+    InvalidInputError
+        No loss is given, and the model was not compiled with one.
+    """
+    chosen = loss if loss is not None else getattr(model, "loss", None)
+    if chosen is None:
+        raise InvalidInputError(
+            "loss must be given where the model was not compiled with one. Received: loss=None"
+        )
+    folded = network or replace_scalings(fold_normalizations(as_network(model)))
+    X, y = data[:2]
+    found = get_model_hessians(folded.model, chosen, X, y, samples=samples)
+    return {name: np.maximum(np.asarray(each), 0.0) for name, each in found.items()}
