@@ -6,8 +6,14 @@ import pytest
 
 import fabricfit
 from fabricfit import Budget
+from fabricfit.description.precision import dequantize, quantize
 from fabricfit.design import DesignSpace, explore
+from fabricfit.design.options import _prune
 from fabricfit.errors import InfeasibleError, InvalidInputError
+from fabricfit.hls4ml.products import product_of
+from fabricfit.network.configuration import open_configuration
+from fabricfit.network.describe import describe_for_hls4ml
+from fabricfit.network.reader import as_network
 from tests.marks import ON_ONE_BACKEND
 
 pytestmark = ON_ONE_BACKEND
@@ -73,6 +79,81 @@ def test_streams_have_their_fifos(lenet):
         for name in budget.resources:
             assert used.compared[name].value == pytest.approx(design.resources[name]), name
         assert used.interval.value == design.interval
+
+
+def estimate_pruned(model, design, budget):
+    """Estimate a design of a model whose weights are pruned as its options say."""
+    made = keras.models.clone_model(model)
+    made.set_weights(model.get_weights())
+    network = as_network(made)
+    attributes = describe_for_hls4ml(network, open_configuration(design.config, network))
+    for name, option in design.options.items():
+        layer, kernel = attributes[name], made.get_layer(name).kernel
+        matrix = layer.axes.matrix(keras.ops.convert_to_numpy(kernel).astype(float))
+        rounded = dequantize(quantize(matrix, option.precision, as_built=True), option.precision)
+        space, product = DesignSpace(kept=(option.kept,)), product_of(layer, budget.target)
+        ((_, pruned),) = _prune(product, matrix, rounded, np.full_like(matrix, 0.5), space)
+        kernel.assign(layer.axes.kernel(pruned, tuple(kernel.shape)))
+    return fabricfit.estimate(made, design.config, budget=budget)
+
+
+IN_TIME = {"latency": "80ns", "interval": "25ns"}
+
+
+@pytest.mark.parametrize("margin", [0, 0.4, 1])
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {"dsp": 60, "lut": 9000},
+        {"dsp": 250, "lut": 18000, "tool": "vitis", "latency": "200ns", "interval": "40ns"},
+        {"lut": 6000, "stage": "logic synthesis", **IN_TIME},
+    ],
+)
+def test_a_pruned_design_is_within_the_budget_at_its_margin(tagger, limits, margin):
+    budget = Budget(**limits, margin=margin)
+    found = explore(tagger, budget, space=SMALL)
+    for design in found.designs:
+        used = estimate_pruned(tagger, design, budget)
+        for name, limit in budget.limits({}).items():
+            counted = used.compared[name].counted(margin)
+            assert counted == pytest.approx(design.resources[name]) and counted <= limit
+        assert all(each.is_within(margin) for each in used.timings)
+        assert used.latency.counted(margin) == pytest.approx(design.latency)
+        assert used.interval.counted(margin) == pytest.approx(design.interval)
+        assert used.fits and (margin < 1 or used.surely_fits)
+    assert found.best.loss >= explore(tagger, Budget(**limits), space=SMALL).best.loss
+
+
+@pytest.mark.parametrize("margin", [0, 0.4, 1])
+def test_a_stream_is_in_time_at_the_margin(lenet, margin):
+    config = {"IOType": "io_stream", "Model": {"Precision": "fixed<16,6>"}}
+    config["Model"] |= {"Strategy": "Resource", "ReuseFactor": 1}
+    budget = Budget(dsp=220, lut=53200, latency="10us", interval="7us", margin=margin)
+    found = explore(lenet, budget, hls_config=config, space=SMALL)
+    for design in found.designs:
+        used = estimate_pruned(lenet, design, budget)
+        assert all(each.is_within(margin) for each in used.timings)
+        assert used.latency.counted(margin) == pytest.approx(design.latency)
+        assert used.interval.counted(margin) == pytest.approx(design.interval)
+    for late in ({"latency": "600ns"}, {"interval": "500ns"}):
+        with pytest.raises(InfeasibleError, match="no design"):
+            explore(lenet, Budget(lut=10**6, **late, margin=margin), hls_config=config, space=SMALL)
+
+
+def test_the_margin_of_the_interval_is_that_of_the_whole_design(monkeypatch, tagger):
+    from fabricfit.hardware.estimates import Estimate
+    from fabricfit.hls4ml import estimation
+
+    def uncertain(product, work, target):
+        value = product.reuse_factor
+        return Estimate(value, value, value if product.n_in == 16 else value + 10)
+
+    monkeypatch.setattr(estimation, "product_interval", uncertain)
+    budget = Budget(dsp=200, lut=30000, interval=80, margin=0.5)  # 16 cycles
+    for design in explore(tagger, budget, space=UNPRUNED).designs:
+        used = fabricfit.estimate(tagger, design.config, budget=budget)
+        assert used.interval.counted(0.5) == design.interval <= 16
+        assert used.interval.value + 10 > used.interval.high  # another layer has the upper end
 
 
 def test_deadlines_are_met(tagger):

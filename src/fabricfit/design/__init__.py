@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fabricfit.design.choice import Choice, choose_options
-    from fabricfit.design.exploration import Design, Exploration, explore
+    from fabricfit.design.designs import Design, Exploration
+    from fabricfit.design.exploration import explore
     from fabricfit.design.options import DesignSpace, LayerOption
 
 _HOMES = {
     "Choice": "choice",
-    "Design": "exploration",
+    "Design": "designs",
     "DesignSpace": "options",
-    "Exploration": "exploration",
+    "Exploration": "designs",
     "LayerOption": "options",
     "choose_options": "choice",
     "explore": "exploration",

@@ -10,14 +10,14 @@ import numpy as np
 from fabricfit.description.attributes import LayerAttributes
 from fabricfit.description.precision import FixedPrecision, dequantize, fixed_point, quantize
 from fabricfit.description.strategies import SHARED_MULTIPLIERS, spell_strategy
+from fabricfit.design.layer_timing import LayerTiming
 from fabricfit.errors import InvalidInputError
-from fabricfit.hardware.elementwise import other_resources
 from fabricfit.hardware.fifos import fifos_of
-from fabricfit.hardware.product import Product, Work
-from fabricfit.hardware.resources import Resources, product_resources
+from fabricfit.hardware.product import Product
+from fabricfit.hardware.resources import Resources
 from fabricfit.hardware.synthesized import HLS, after_synthesis
 from fabricfit.hardware.targets import Target
-from fabricfit.hardware.timing import product_interval, product_latency
+from fabricfit.hls4ml.estimation import estimate_product
 from fabricfit.hls4ml.products import hls4ml_attributes, product_of
 from fabricfit.hls4ml.reuse_factor import legal_reuse_factor, valid_reuse_factors
 
@@ -88,9 +88,9 @@ class LayerOption:
     loss
         What the network loses by rounding and pruning the weights, predicted.
     resources
-        Usage of all calls of the layer.
-    latency, interval
-        Cycles of the slowest call.
+        Usage of all calls of the layer, with error bars.
+    timing
+        Cycles of all calls of the layer, with error bars.
     """
 
     strategy: str
@@ -99,8 +99,7 @@ class LayerOption:
     kept: float
     loss: float
     resources: Resources = field(repr=False)
-    latency: float
-    interval: float
+    timing: LayerTiming = field(repr=False)
 
     def __str__(self) -> str:
         reuse = "" if self.reuse_factor == 1 else f", RF {self.reuse_factor}"
@@ -245,21 +244,15 @@ def _make_option(
     target: Target,
     stage: str,
 ) -> LayerOption:
-    """Count an option, its loss left open."""
-    if product.time_multiplexed and product.strategy == "resource":
-        work = Work.full(product)
-    else:
-        work = Work.of(product, quantize(weights, precision, as_built=True))
-    total, latency, interval = Resources(), 0.0, 0.0
+    """Count an option as :func:`fabricfit.estimate` does, its loss left open."""
+    integers, total, calls = quantize(weights, precision, as_built=True), Resources(), []
     for call in layer.calls:
-        own = product_of(call, target)
-        products = product_resources(own, work, target)
-        others = other_resources(call, target) + fifos_of(call, target)
-        if stage != HLS:
-            products, others = after_synthesis(products, own, work), after_synthesis(others)
-        total = total + products + others
-        latency = max(latency, product_latency(own, work, target).value)
-        interval = max(interval, product_interval(own, work, target).value)
-    return LayerOption(
-        product.strategy, product.reuse_factor, precision, part, 0.0, total, latency, interval
-    )
+        found = estimate_product(call, integers, target)
+        fifos = fifos_of(call, target)
+        if stage == HLS:
+            total = total + found.resources + fifos
+        else:
+            total = total + found.synthesized + after_synthesis(fifos)
+        calls.append(found)
+    timing = LayerTiming.of(calls)
+    return LayerOption(product.strategy, product.reuse_factor, precision, part, 0.0, total, timing)

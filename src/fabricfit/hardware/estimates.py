@@ -59,6 +59,10 @@ class Estimate:
         """Return so many of the same, a factor of at least 0."""
         return Estimate(self.value * factor, self.low * factor, self.high * factor, self.note)
 
+    def counted(self, margin: float) -> float:
+        """Return the most likely value and so much of the error bar above it; a margin from 0 to 1."""
+        return self.value + margin * (self.high - self.value)
+
     def __str__(self) -> str:
         middle = f"{self.value:,.0f}"
         if self.low == self.high:

@@ -20,7 +20,7 @@ from fabricfit.hardware.timing import product_interval, product_latency
 from fabricfit.hls4ml.model_estimate import LayerEstimate, ModelEstimate
 from fabricfit.hls4ml.products import hls4ml_attributes, product_of
 
-__all__ = ["LayerEstimate", "ModelEstimate", "estimate_layers"]
+__all__ = ["LayerEstimate", "ModelEstimate", "estimate_layers", "estimate_product"]
 
 
 def estimate_layers(
@@ -69,9 +69,25 @@ def estimate_layers(
 
 
 def _estimate_kernel(layer: LayerAttributes, kernel: np.ndarray, target: Target) -> LayerEstimate:
-    product: Product = product_of(layer, target)
     precision = hls4ml_attributes(layer).weight_precision
-    work = Work.of(product, quantize(layer.axes.matrix(kernel), precision, as_built=True))
+    integers = quantize(layer.axes.matrix(kernel), precision, as_built=True)
+    return estimate_product(layer, integers, target)
+
+
+def estimate_product(layer: LayerAttributes, integers: np.ndarray, target: Target) -> LayerEstimate:
+    """Estimate one call of a layer with a kernel, its FIFO apart.
+
+    Parameters
+    ----------
+    layer
+        Attributes of the call.
+    integers
+        The weights in units of their last bit, in the shape of the layer's matrix.
+    target
+        What it is built for and with.
+    """
+    product: Product = product_of(layer, target)
+    work = Work.of(product, integers)
     products, others = product_resources(product, work, target), other_resources(layer, target)
     resources = products + others
     synthesized = after_synthesis(products, product, work) + after_synthesis(others)
@@ -86,7 +102,7 @@ def _estimate_kernel(layer: LayerAttributes, kernel: np.ndarray, target: Target)
         layer.layer_type.__name__,
         product.strategy,
         product.reuse_factor,
-        kernel.size,
+        integers.size,
         work.nonzeros,
         resources,
         interval,

@@ -123,13 +123,13 @@ class ModelEstimate:
     def latency(self) -> Estimate:
         """Cycles from input to output.
 
-        Layer after layer; in a stream all layers work at once, so that it is the slowest one's and what
-        the others need for the last pixel.
+        Layer after layer; in a stream all layers work at once, so that it is the slowest one's until the last
+        pixel arrives, and what all need for that.
         """
         one_by_one = total(layer.latency for layer in self.layers)
         if not self.streams or not self.layers:
             return one_by_one
-        slowest = max(self.layers, key=lambda layer: layer.latency.value)
+        slowest = max(self.layers, key=lambda layer: layer.latency.value - layer.filling.value)
         others = total(layer.filling for layer in self.layers if layer is not slowest)
         value = slowest.latency.value + others.value
         high = max(value, slowest.latency.high + others.high, one_by_one.high)

@@ -152,7 +152,7 @@ class ResourceCounter:
 
     def amount(self, estimate: Estimate) -> float:
         """Return what of an estimate counts: the most likely value and the margin above it."""
-        return estimate.value + self.margin * (estimate.high - estimate.value)
+        return estimate.counted(self.margin)
 
     def _read_amounts(self, found: Resources) -> np.ndarray:
         return np.array([self.amount(found[name]) for name in self.resources])

@@ -1,0 +1,105 @@
+"""Designs for a budget: an option for each layer, and tables of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fabricfit.design.options import LayerOption
+from fabricfit.hardware.budget import Budget
+from fabricfit.tables import TextTable
+
+__all__ = ["Design", "Exploration"]
+
+
+@dataclass(frozen=True)
+class Design:
+    """One design: an option for each layer with a kernel.
+
+    Parameters
+    ----------
+    options
+        Layer -> how it is built.
+    loss
+        What the network loses by rounding and pruning its weights, predicted.
+    gap
+        How far the choice can be from the best one within its limits; 0 where it is proven to be the best.
+    resources
+        Usage with the pruning as the budget counts it: of its stage, with its margin of the error bars.
+    latency, interval
+        Cycles from input to output, and between two samples, with that margin.
+    config
+        The hls4ml configuration that builds it.
+    """
+
+    options: Mapping[str, LayerOption]
+    loss: float
+    gap: float
+    resources: Mapping[str, float]
+    latency: float
+    interval: float
+    config: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Exploration:
+    """Designs for a budget, those of the least predicted loss first.
+
+    Parameters
+    ----------
+    designs
+        None of them is beaten by another one in predicted loss and all limited resources.
+    budget
+        The budget.
+    clock_ns
+        Clock period in nanoseconds.
+    """
+
+    designs: tuple[Design, ...]
+    budget: Budget
+    clock_ns: float
+
+    @property
+    def best(self) -> Design:
+        """The design of the least predicted loss."""
+        return self.designs[0]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the designs as plain numbers, strings, lists and dictionaries."""
+        return {
+            "clock_ns": self.clock_ns,
+            "designs": [
+                {
+                    "loss": design.loss,
+                    "gap": design.gap,
+                    "resources": dict(design.resources),
+                    "latency": design.latency,
+                    "interval": design.interval,
+                    "options": {name: str(option) for name, option in design.options.items()},
+                    "config": design.config,
+                }
+                for design in self.designs
+            ],
+        }
+
+    def rows(self) -> tuple[list[str], list[list[str]]]:
+        """Return the table of designs as text: its header, and its rows."""
+        names = list(self.budget.resources)
+        header = ["design", "predicted loss", *names, "latency", "II", "built with"]
+        body = [
+            [
+                str(number),
+                f"{design.loss:.3g}",
+                *(f"{design.resources[name]:,.0f}" for name in names),
+                f"{design.latency * self.clock_ns:,.0f} ns",
+                f"{design.interval:,.0f}",
+                "; ".join(f"{layer}: {option}" for layer, option in design.options.items()),
+            ]
+            for number, design in enumerate(self.designs)
+        ]
+        return header, body
+
+    def __str__(self) -> str:
+        header, body = self.rows()
+        return "\n".join(TextTable(header, body, names=frozenset((0, len(header) - 1))).lines())
