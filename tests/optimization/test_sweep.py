@@ -14,11 +14,11 @@ import pytest
 
 import fabricfit
 from fabricfit import Budget
-from fabricfit.errors import InvalidInputError, InvalidTypeError
+from fabricfit.errors import InfeasibleError, InvalidInputError, InvalidTypeError
 from fabricfit.keras import OptimizationSettings
 from fabricfit.optimization.sweep import SweepPoint, SweepResult
 from fabricfit.reporting.report import OptimizationReport
-from tests.common import L, blobs
+from tests.common import L, blobs, mlp
 from tests.marks import ON_ONE_BACKEND
 
 pytestmark = ON_ONE_BACKEND
@@ -114,12 +114,86 @@ def test_an_interrupted_sweep_goes_on(tmp_path, monkeypatch):
         ([1], {}, InvalidTypeError),
         ([Budget(dsp=1), Budget(lut=1)], {}, InvalidInputError),
         ([Budget(dsp=1)], {"backend": "slurm"}, InvalidInputError),
+        ("pynq-z2", {}, InvalidTypeError),
+        (["pynq"], {}, InvalidInputError),
+        ([Budget(dsp=1)], {"epoch": 3}, InvalidTypeError),
+        ([Budget(dsp=1)], {"granularity": "layer"}, InvalidInputError),
     ],
 )
 def test_bad_input_is_refused_before_anything_is_written(tmp_path, budgets, options, error):
     with pytest.raises(error):
         sweep(tmp_path / "x", budgets, **options)
     assert not (tmp_path / "x").exists()
+
+
+@pytest.fixture(scope="module")
+def small():
+    data = blobs(256)
+    found = mlp(hidden=6)
+    found.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    found.fit(*data, epochs=5, verbose=0)
+    return found, data
+
+
+def sweep_small(small, budgets, directory, **options):
+    model, data = small
+    options = {"epochs": 4, "tuner": None, "directory": directory, **options}
+    return fabricfit.sweep(model, None, budgets, data, data, **options)
+
+
+def test_each_board_has_a_design_of_its_own(small, tmp_path):
+    pytest.importorskip("hls4ml", exc_type=ImportError)
+    boards = ["pynq-z2", Budget.device("zcu104", 0.5)]  # one of them has UltraRAM
+    found = sweep_small(small, boards, tmp_path, precision="given", epochs=2)
+    assert [point.budget.name for point in found.points] == ["PYNQ-Z2", "50% of ZCU104"]
+    counted = [point.report.counted for point in found.points]
+    assert "7series, 10 ns" in counted[0] and "ultrascale+" in counted[1]
+    assert all(point.report.fits and point.load().built for point in found.points)
+    assert found.knee in found.front
+    assert [point.directory.parent.name for point in found.points] == ["budget-01", "budget-02"]
+    assert all((point.directory / "designs.json").exists() for point in found.points)
+
+
+def test_trainings_are_shared_by_boards_of_the_same_kind_only(small, tmp_path, monkeypatch):
+    pytest.importorskip("alkaid", exc_type=ImportError)
+    from fabricfit.optimization import sweep as sweeping
+
+    asked = []
+
+    def fit(model, train, held, budget, **options):
+        asked.append((budget.name, options["precision"], options.get("epochs")))
+        raise InfeasibleError("not here")
+
+    monkeypatch.setattr(sweeping, "fit", fit)
+    clocks = [Budget(lut=900, clock="200MHz"), Budget(lut=900, clock="250MHz")]
+    for budgets in (["pynq-z2", "zcu102"], clocks, [Budget(lut=900), Budget(lut=1)]):
+        found = sweep_small(small, budgets, tmp_path)
+        assert [point.error for point in found.points] == ["not here"] * 2
+    assert asked[:2] == [("PYNQ-Z2", None, 4), ("ZCU102", None, 4)] and len(asked) == 6
+    sweep_small(small, clocks, tmp_path, precision="trained")
+    model, data = small
+    options = {"precision": "given", "directory": tmp_path}
+    fabricfit.sweep(model, {}, [Budget(lut=900)], data, data, **options)
+    assert asked[6:] == [("", "trained", 4), ("", "trained", 4), ("", "given", None)]
+    same = [Budget.device("zcu102", part) for part in (0.5, 0.1)]
+    shared = sweep_small(small, same, tmp_path / "shared")
+    assert len(asked) == 9 and all(point.report.fits for point in shared.points)
+    assert len(list(shared.directory.glob("training/*/journal.jsonl"))) == 1
+
+
+@pytest.mark.slow
+def test_precision_is_trained_on_a_cluster(small, tmp_path):
+    pytest.importorskip("ray")
+    pytest.importorskip("alkaid", exc_type=ImportError)
+    boards = [Budget.device(name, 0.5) for name in ("pynq-z2", "zcu102")]
+    options = {"precision": "trained", "overflow": "wrap", "epochs": 6}
+    found = sweep_small(small, boards, tmp_path / "there", backend="ray", workers=2, **options)
+    here = sweep_small(small, boards, tmp_path / "here", **options)
+    assert told(found) == told(here)
+    for point, other in zip(found.points, here.points, strict=True):
+        config = (point.directory / "hls_config.json").read_text()
+        assert point.report.fits and "WRAP" in config
+        assert config == (other.directory / "hls_config.json").read_text()
 
 
 def point(share, metric):

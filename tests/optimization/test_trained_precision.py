@@ -252,8 +252,6 @@ def test_a_sweep_is_one_training(model, data, tmp_path):
     assert [bool(point.error) for point in partly.points] == [False, True]
     again = fabricfit.sweep(model, None, budgets[:2], *data, settings(tmp_path, resume=True))
     assert again == found
-    with pytest.raises(InvalidInputError, match="backend='local'"):
-        fabricfit.sweep(model, None, budgets, *data, settings(tmp_path), backend="ray")
 
 
 def test_an_interrupted_training_ends_as_an_unbroken_one(model, data, tmp_path, monkeypatch, tight):

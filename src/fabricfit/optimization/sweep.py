@@ -4,33 +4,35 @@ from __future__ import annotations
 
 import itertools
 import logging
-import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import keras
-import numpy as np
 
 from fabricfit.errors import InfeasibleError, InvalidInputError, InvalidTypeError, unknown_name
 from fabricfit.hardware.budget import Budget
 from fabricfit.hls4ml.plain import ConfigurationLike
+from fabricfit.hls4ml.target import choose_budget
 from fabricfit.losses import is_builtin
+from fabricfit.network.cloning import copy_model
 from fabricfit.network.configuration import open_configuration
 from fabricfit.network.copying import names_in, stand_ins
 from fabricfit.network.reader import Network, as_network
+from fabricfit.optimization.chosen_design import leaves_design_open, why_not_unrolled
 from fabricfit.optimization.cluster import Cluster, LocalCluster, RayCluster
+from fabricfit.optimization.compiled_settings import RunOptions, read_settings
 from fabricfit.optimization.fit import fit
 from fabricfit.optimization.result import OptimizationResult
 from fabricfit.optimization.reuse import Start
 from fabricfit.optimization.settings import OptimizationSettings, list_by_output
+from fabricfit.optimization.sweep_result import SweepPoint, SweepResult
 from fabricfit.optimization.trained_fit import choose_precision
 from fabricfit.optimization.trained_run import fit_trained
 from fabricfit.optimization.trained_setup import TrainedFormats, set_up_trained
-from fabricfit.reporting.report import OptimizationReport, frame, is_better
+from fabricfit.reporting.report import OptimizationReport
 from fabricfit.run import RunDirectory, resolve_directory
-from fabricfit.run.files import MODEL
 
 __all__ = ["SweepPoint", "SweepResult", "sweep"]
 
@@ -40,142 +42,13 @@ BACKENDS = ("local", "ray")
 _SERIALIZED = ("optimizer", "loss_fn", "validation_metric")
 
 
-@dataclass(frozen=True)
-class SweepPoint:
-    """Result of one budget.
-
-    Parameters
-    ----------
-    budget
-        The budget.
-    directory
-        The folder of its run; None if there was none.
-    report
-        The run's report; None if the budget cannot be met.
-    error
-        Why it cannot be met; ``''`` if it can.
-    """
-
-    budget: Budget
-    directory: Path | None
-    report: OptimizationReport | None
-    error: str = ""
-
-    @property
-    def share(self) -> float:
-        """Largest share of the resource usage before that is left, over the resources."""
-        if self.report is None:
-            return float("nan")
-        pairs = zip(self.report.resources_after, self.report.resources_before, strict=True)
-        return max((after / before for after, before in pairs if before), default=0.0)
-
-    def load(self) -> keras.Model:
-        """Load the model.
-
-        Raises
-        ------
-        InvalidInputError
-            There is none.
-        """
-        if self.directory is None:
-            raise InvalidInputError(f"{self.budget!r} has no model: {self.error}")
-        return keras.saving.load_model(self.directory / MODEL, compile=False)
-
-
-@dataclass(frozen=True)
-class SweepResult:
-    """Results of all budgets.
-
-    Parameters
-    ----------
-    points
-        One for each budget, in their order.
-    increasing
-        Whether a larger metric is better.
-    directory
-        The folder of all runs.
-    """
-
-    points: tuple[SweepPoint, ...]
-    increasing: bool
-    directory: Path = field(compare=False)
-
-    @property
-    def front(self) -> tuple[SweepPoint, ...]:
-        """Points that no other one beats in the metric and in every resource, the smallest first."""
-        found = [point for point in self.points if point.report is not None]
-        kept = [each for each in found if not any(self._dominates(other, each) for other in found)]
-        return tuple(sorted(kept, key=lambda point: point.share))
-
-    @property
-    def knee(self) -> SweepPoint | None:
-        """The point of the Pareto front after which more resources bring least: a suggestion.
-
-        That is the point farthest above the line between the front's ends, both axes scaled from 0 to 1
-        (Satopaa et al., "Finding a Kneedle in a Haystack", 2011). None without a front.
-        """
-        front = self.front
-        if len(front) < 3:
-            return front[0] if front else None
-        sign = 1 if self.increasing else -1
-        x = _scale([point.share for point in front])
-        y = _scale([sign * _read_metric(point) for point in front])
-        return front[int(np.argmax(y - x))]
-
-    def to_frame(self) -> Any:
-        """Return the points as a pandas DataFrame (extra ``frames``): a row each."""
-        rows = []
-        for point in self.points:
-            row: dict[str, Any] = {"budget": repr(point.budget), "error": point.error}
-            if point.report is not None:
-                row |= {point.report.metric_name: point.report.metric_after, "share": point.share}
-                units = zip(point.report.units, point.report.resources_after, strict=True)
-                row |= dict(units)
-            rows.append({**row, "on_front": point in self.front, "is_knee": point is self.knee})
-        return frame(rows)
-
-    def plot(self, path: str | os.PathLike[str]) -> Path:
-        """Draw the Pareto front into a ``.png``, ``.svg`` or ``.pdf`` file (extra ``report``)."""
-        from fabricfit.reporting.figures import draw_sweep_front
-
-        reported = [point for point in self.points if point.report is not None]
-        knee = self.knee
-        figure = draw_sweep_front(
-            [
-                (point.share, _read_metric(point), point in self.front, point is knee)
-                for point in reported
-            ],
-            reported[0].report.metric_name if reported and reported[0].report else "",
-        )
-        figure.savefig(path, dpi=160)
-        return Path(path)
-
-    def _dominates(self, one: SweepPoint, other: SweepPoint) -> bool:
-        assert one.report is not None and other.report is not None
-        sign = 1 if self.increasing else -1
-        first = (-sign * _read_metric(one), *one.report.resources_after)
-        second = (-sign * _read_metric(other), *other.report.resources_after)
-        return is_better(first, second)
-
-
-def _read_metric(point: SweepPoint) -> float:
-    assert point.report is not None
-    return point.report.metric_after
-
-
-def _scale(values: Sequence[float]) -> np.ndarray:
-    array = np.array(values, float)
-    spread = float(np.ptp(array))
-    return (array - array.min()) / spread if spread else np.zeros(array.size)
-
-
 def sweep(
     model: keras.Model,
     hls_config: ConfigurationLike | None,
-    budgets: Sequence[Budget],
+    budgets: Sequence[Budget | str],
     train_data: Any,
     validation_data: Any,
-    settings: OptimizationSettings,
+    settings: OptimizationSettings | None = None,
     *,
     backend: str = "local",
     workers: int | None = None,
@@ -184,19 +57,22 @@ def sweep(
     granularity: str = "tensor",
     saturating: float = 0.02,
     overflow: str = "saturate",
+    **options: Unpack[RunOptions],
 ) -> SweepResult:
-    """Fit a model into each of several budgets, and show what a resource is worth.
+    """Fit a model into each of several budgets, and show what a resource, or a board, is worth.
 
-    Each budget is a run of its own, in its own folder; where precision is trained, all of them share one
-    training. A sweep that is interrupted is resumed by the same call and ``resume=True`` in the settings:
-    runs that are done are not done again.
+    Each budget is a run of :func:`fabricfit.fit` of its own, in its own folder, with the design that is
+    chosen for its board where none is stated. Where precision is trained for budgets of the same resources,
+    family, clock and tool, all of them share one training, with ``'local'``. A sweep that is interrupted is
+    resumed by the same call and ``resume=True``: runs that are done are not done again.
 
     Parameters
     ----------
-    model, hls_config, train_data, validation_data, settings
+    model, hls_config, train_data, validation_data, settings, options
         As for :func:`fabricfit.fit`. With ``'ray'``, data are arrays, and callbacks are left out.
     budgets
-        The budgets, of the same resources.
+        The budgets, with at least one resource that all of them limit; the name of a board or part stands for
+        all that it has.
     backend
         ``'local'``: one after the other in this process; ``'ray'``: on the workers of a Ray cluster (extra
         ``ray``), which share the ``directory``. Without a cluster, Ray starts one on this machine. A worker
@@ -204,14 +80,15 @@ def sweep(
     workers
         Runs at the same time with ``'ray'``; by default as many as it has processors for.
     share_search
-        Search for regularization strengths once, for the first budget, and use them for all.
+        Search for regularization strengths once, for the first budget, and use them for all, where
+        ``hls_config`` states the design.
     precision, granularity, saturating, overflow
-        As for :func:`fabricfit.fit`. Trained precision is for ``'local'``.
+        As for :func:`fabricfit.fit`. With ``'ray'`` each budget has a training of its own.
 
     Raises
     ------
     InvalidInputError
-        There are no budgets, they differ in their resources, or the backend is not known.
+        There are no budgets, they have no resource in common, or the backend is not known.
     MissingExtraError
         Ray is not installed.
     FabricFitError
@@ -220,26 +97,33 @@ def sweep(
     budgets = _check_budgets(budgets)
     if backend not in BACKENDS:
         raise unknown_name("backend", backend, BACKENDS)
+    formats = TrainedFormats(granularity, saturating, overflow)
     network = as_network(model)
-    model = network.model
-    hls_config = open_configuration({} if hls_config is None else hls_config, network)
-    data = (train_data, validation_data)
-    if choose_precision(precision, hls_config, network) == "trained":
-        formats = TrainedFormats(granularity, saturating, overflow)
-        return _sweep_trained(network, hls_config, budgets, data, settings, formats, backend)
-    place = _find_folder(settings)
-    jobs = [
-        _Job(budget, str(place / f"budget-{number:02d}"))
-        for number, budget in enumerate(budgets, 1)
-    ]
-    cluster: Cluster = LocalCluster() if backend == "local" else RayCluster(workers)
-    with cluster:
-        shared = cluster.share(_Task.of(model, hls_config, data, settings, backend))
-        first = cluster.run(_do_job, shared, jobs[:1])
-        if share_search and settings.tuner is not None and first[0].start is not None:
-            start = replace(first[0].start, weights=None)
-            jobs = [replace(job, start=start) for job in jobs]
-        outcomes = [*first, *cluster.run(_do_job, shared, jobs[1:])]
+    config = open_configuration({} if hls_config is None else hls_config, network)
+    trained = choose_precision(precision, config, network) == "trained"
+    found = read_settings(model, train_data, settings, options, trained=trained)
+    data, is_open = (train_data, validation_data), leaves_design_open(config)
+    if trained and backend == "local":
+        built = [choose_budget(config, budget) for budget in budgets]
+        chosen = (
+            precision is None and is_open
+        )  # by fit, for each budget, if it cannot be all adders
+        if _is_one_design(built) and not (
+            chosen and any(why_not_unrolled(network, config, each) for each in built)
+        ):
+            return _sweep_trained(network, config, budgets, data, found, formats)
+    keywords = {"precision": precision, **vars(formats)}
+    is_stated = settings is not None or "epochs" in options
+    task = _Task.of(network.model, config, data, found, backend, keywords, is_stated)
+    share_search = share_search and not trained and not is_open and found.tuner is not None
+    place = _find_folder(found)
+    outcomes = _do_jobs(
+        task,
+        budgets,
+        place,
+        RayCluster(workers) if backend == "ray" else LocalCluster(),
+        share_search,
+    )
     points = tuple(
         SweepPoint(
             budget,
@@ -249,7 +133,38 @@ def sweep(
         )
         for budget, outcome in zip(budgets, outcomes, strict=True)
     )
-    return SweepResult(points, settings.increasing, place)
+    return SweepResult(points, found.increasing, place)
+
+
+def _is_one_design(budgets: Sequence[Budget]) -> bool:
+    """Whether budgets count the same resources of a design that is built for and with the same."""
+    return (
+        len(
+            {
+                (replace(each.target, part=""), each.resources, each.stage, each.margin)
+                for each in budgets
+            }
+        )
+        == 1
+    )
+
+
+def _do_jobs(
+    task: _Task, budgets: Sequence[Budget], place: Path, cluster: Cluster, share_search: bool
+) -> list[_Outcome]:
+    """Do a run for each budget; the first one by itself where the others use its search."""
+    jobs = [
+        _Job(budget, str(place / f"budget-{number:02d}"))
+        for number, budget in enumerate(budgets, 1)
+    ]
+    with cluster:
+        shared = cluster.share(task)
+        alone = 1 if share_search else 0
+        first: list[_Outcome] = cluster.run(_do_job, shared, jobs[:alone])
+        if first and first[0].start is not None:
+            start = replace(first[0].start, weights=None)
+            jobs = [replace(job, start=start) for job in jobs]
+        return [*first, *cluster.run(_do_job, shared, jobs[alone:])]
 
 
 def _sweep_trained(
@@ -259,11 +174,8 @@ def _sweep_trained(
     data: tuple[Any, Any],
     settings: OptimizationSettings,
     formats: TrainedFormats,
-    backend: str,
 ) -> SweepResult:
     """Train precision once for all budgets; each has the best network within it."""
-    if backend != "local":
-        raise InvalidInputError(f"precision='trained' needs backend='local'. Received: {backend!r}")
     setup = set_up_trained(network, config, budgets, data, settings, formats)
     place = _find_folder(settings)
     setup = replace(setup, settings=replace(settings, directory=place / "training"))
@@ -276,16 +188,24 @@ def _sweep_trained(
     return SweepResult(points, settings.increasing, place)
 
 
-def _check_budgets(budgets: Sequence[Budget]) -> list[Budget]:
-    found = list(budgets)
-    for budget in found:
+def _check_budgets(budgets: Sequence[Budget | str]) -> list[Budget]:
+    if isinstance(budgets, str | Budget):
+        raise InvalidTypeError(
+            f"budgets must be a list of fabricfit.Budget objects and names of boards. Received: {budgets!r}"
+        )
+    found = []
+    for budget in budgets:
+        if isinstance(budget, str):
+            budget = Budget.device(budget)
         if not isinstance(budget, Budget):
             raise InvalidTypeError(
-                f"budgets must hold fabricfit.Budget objects. Received: {budget!r}"
+                "budgets must hold fabricfit.Budget objects and names of boards. Received: "
+                f"{budget!r}"
             )
-    if len({budget.resources for budget in found}) != 1:
+        found.append(budget)
+    if not found or not set.intersection(*(set(budget.resources) for budget in found)):
         raise InvalidInputError(
-            "budgets must be one or more, all of the same resources. Received: "
+            "budgets must be one or more, with a resource that all of them limit. Received: "
             f"{[budget.resources for budget in found]}"
         )
     return found
@@ -330,6 +250,9 @@ class _Task:
     hls_config: Mapping[str, Any]
     data: Any
     settings: Any
+    keywords: Mapping[str, Any]
+    is_stated: bool
+    """Whether the epochs are those of the settings, and not what becomes of the design."""
 
     @classmethod
     def of(
@@ -339,16 +262,18 @@ class _Task:
         data: Any,
         settings: OptimizationSettings,
         backend: str,
+        keywords: Mapping[str, Any],
+        is_stated: bool,
     ) -> _Task:
         if backend == "local":
-            return cls(model, hls_config, data, settings)
+            return cls(model, hls_config, data, settings, keywords, is_stated)
         plain = {each.name: getattr(settings, each.name) for each in fields(settings)}
         for name in _SERIALIZED:
             # What is not Keras' own is sent as it is: by its code.
             if all(map(is_builtin, list_by_output(plain[name]))):
                 plain[name] = keras.saving.serialize_keras_object(plain[name])
         plain["callbacks"] = None
-        model = as_network(model).model
+        model = copy_model(as_network(model).model)  # without what Keras keeps of a training
         numbers = itertools.count()
         with stand_ins(model, lambda _: f"fabricfit_object_{next(numbers)}") as objects:
             config = keras.saving.serialize_keras_object(model)
@@ -357,7 +282,7 @@ class _Task:
             "objects": {**names_in(model), **objects},
             "weights": [keras.ops.convert_to_numpy(v) for v in model.variables],
         }
-        return cls(described, hls_config, data, plain)
+        return cls(described, hls_config, data, plain, keywords, is_stated)
 
     def restored(self) -> tuple[keras.Model, OptimizationSettings]:
         """Return model and settings, in whatever process this is."""
@@ -377,15 +302,26 @@ class _Task:
 def _do_job(task: _Task, job: _Job) -> _Outcome:
     """Do one run, or resume it: another process may have begun it."""
     model, settings = task.restored()
-    settings = replace(settings, directory=job.directory, resume=True)
-    reuse = None if job.start is None else _make_reusable(job.start)
-    (train, held), config = task.data, task.hls_config
+    options = _list_options(replace(settings, directory=job.directory, resume=True))
+    if not task.is_stated:
+        options.pop("epochs")
+    keywords = {**task.keywords, "hls_config": task.hls_config}
+    if job.start is not None:
+        keywords["reuse"] = _make_reusable(job.start)
+    train, held = task.data
     try:
-        result = fit(model, train, held, job.budget, settings, hls_config=config, reuse=reuse)
+        result = fit(model, train, held, job.budget, **keywords, **options)
     except InfeasibleError as error:
         logger.warning("%r cannot be met: %s", job.budget, error)
         return _Outcome(None, None, str(error), None)
     return _Outcome(str(result.directory), result.report.to_dict(), "", result.start)
+
+
+def _list_options(settings: OptimizationSettings) -> dict[str, Any]:
+    """Return settings by the keywords of :func:`fabricfit.fit`."""
+    found = {each.name: getattr(settings, each.name) for each in fields(settings)}
+    loss, metric = found.pop("loss_fn"), found.pop("validation_metric")
+    return {**found, "loss": loss, "metric": metric}
 
 
 def _make_reusable(start: Start) -> OptimizationResult:
