@@ -39,6 +39,8 @@ class Example:
         Samples are numbers of words, so many.
     backend
         hls4ml's backend.
+    named, typed
+        Sections of the configuration by name and by type: what each says beside precision and reuse factor.
     """
 
     limit: str
@@ -50,12 +52,15 @@ class Example:
     stops: bool = True
     words: int = 0
     backend: str = "Vitis"
+    named: tuple[tuple[str, str], ...] = ()
+    typed: tuple[tuple[str, str], ...] = ()
 
     @property
     def id(self) -> str:
         """What the example is called."""
         kinds = [type(layer).__name__ for layer in self.model().layers[-2:]]
         kinds += [str(dict(self.settings)["Strategy"])] if self.backend != "Vitis" else []
+        kinds += [name for name, _ in (*self.named, *self.typed)]
         return f"{self.limit}-{'-'.join(kinds)}-{self.io_type}"
 
     def model(self) -> keras.Model:
@@ -96,6 +101,8 @@ class Example:
             )
             return {**config, "IOType": self.io_type}
         layers = {"Model": section | dict(self.settings), "IOType": self.io_type}
+        for key, stated in (("LayerName", self.named), ("LayerType", self.typed)):
+            layers[key] = {name: section | {"Strategy": strategy} for name, strategy in stated}
         return layers | {"Backend": self.backend}
 
 
@@ -110,7 +117,12 @@ def _recurrent(kind: str, **options: Any) -> Callable[..., Any]:
     return apply
 
 
+def _einsum(x: Any) -> Any:
+    return L.EinsumDense("abc,cd->abd", (5, 3))(x)
+
+
 _SEQUENCE, _IMAGE = (5, 4), (7, 6, 4)
+_BY_GRAPH = "distributed_arithmetic"
 _RESOURCE = (("Strategy", "Resource"), ("ReuseFactor", 4))
 
 STOPPING = [
@@ -121,6 +133,21 @@ STOPPING = [
     Example(
         "accelerator strategy", (6,), lambda x: L.Dense(4)(x), backend="VivadoAccelerator",
         settings=(("Strategy", "distributed_arithmetic"),),
+    ),
+    Example("graph without a kernel", (6,), lambda x: L.ReLU(name="layer")(x), named=(("layer", _BY_GRAPH),)),
+    Example(
+        "graph without a kernel", (6,), lambda x: L.Dense(4, activation="softmax")(x),
+        typed=(("Softmax", _BY_GRAPH),), io_type="io_stream",
+    ),
+    Example(
+        "graph without a kernel", (6,), lambda x: L.Dense(4, activation="relu", name="layer")(x),
+        named=(("layer_relu", _BY_GRAPH),),
+    ),
+    Example("einsum resource", _SEQUENCE, _einsum, settings=_RESOURCE),
+    Example("einsum in a stream", _SEQUENCE, _einsum, io_type="io_stream"),
+    Example(
+        "accelerator strategy", _SEQUENCE, _recurrent("LSTM"), backend="VivadoAccelerator",
+        settings=(("Strategy", "ResourceUnrolled"), ("ReuseFactor", 2)),
     ),
     Example("no converter", (4, 4, 4, 2), lambda x: L.Conv3D(2, 2)(x)),
     Example("no converter", _SEQUENCE, lambda x: L.Conv1DTranspose(2, 3)(x)),

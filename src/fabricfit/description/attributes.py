@@ -137,8 +137,9 @@ class LayerAttributes:
         :data:`~fabricfit.description.strategies.STRATEGIES` spells them; all where it is empty.
     multiplies_inner
         Whether the kernel multiplies a tensor that is made inside the layer.
-    builds_graph
-        Whether hls4ml can build it with distributed arithmetic; else it builds Latency instead.
+    built_instead
+        Strategy -> the one that hls4ml builds in its place for layers of this kind, as
+        :data:`~fabricfit.description.strategies.STRATEGIES` spells them.
     weight_name
         What hls4ml calls the kernel in a configuration's precisions.
     quantizer_precision
@@ -191,7 +192,7 @@ class LayerAttributes:
     known_window: tuple[int, int, int] | None = field(default=None, kw_only=True)
     strategies: tuple[str, ...] = field(default=(), kw_only=True)
     multiplies_inner: bool = field(default=False, kw_only=True)
-    builds_graph: bool = field(default=True, kw_only=True)
+    built_instead: Mapping[str, str] = field(default_factory=dict, kw_only=True)
     weight_name: str = field(default="weight", kw_only=True)
     quantizer_precision: Precision | None = field(default=None, kw_only=True)
     trains_bits: bool = field(default=False, kw_only=True)

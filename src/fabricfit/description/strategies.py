@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from fabricfit.errors import InvalidInputError, unknown_name
 
 __all__ = [
     "CONSTANTS_ONLY",
     "IO_TYPES",
+    "NO_GRAPH",
     "SHARED_MULTIPLIERS",
     "STRATEGIES",
     "canonical_strategy",
@@ -30,6 +33,9 @@ SHARED_MULTIPLIERS = ("resource", "resource_unrolled")
 
 CONSTANTS_ONLY = ("latency", "distributed_arithmetic")
 """Strategies that make every weight a constant in the logic."""
+
+NO_GRAPH: Mapping[str, str] = {"distributed_arithmetic": "latency"}
+"""What hls4ml builds instead for layers that it cannot build as graphs of adders."""
 
 IO_TYPES = ("io_parallel", "io_stream")
 """How hls4ml passes data from layer to layer; the first one is its default."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
@@ -9,7 +10,12 @@ import numpy as np
 
 from fabricfit.description.attributes import LayerAttributes
 from fabricfit.description.precision import FixedPrecision, dequantize, fixed_point, quantize
-from fabricfit.description.strategies import SHARED_MULTIPLIERS, spell_strategy
+from fabricfit.description.strategies import (
+    CONSTANTS_ONLY,
+    SHARED_MULTIPLIERS,
+    STRATEGIES,
+    spell_strategy,
+)
 from fabricfit.design.layer_timing import LayerTiming
 from fabricfit.errors import InvalidInputError
 from fabricfit.hardware.fifos import fifos_of
@@ -19,7 +25,11 @@ from fabricfit.hardware.synthesized import HLS, after_synthesis
 from fabricfit.hardware.targets import Target
 from fabricfit.hls4ml.estimation import estimate_product
 from fabricfit.hls4ml.products import hls4ml_attributes, product_of
-from fabricfit.hls4ml.reuse_factor import legal_reuse_factor, valid_reuse_factors
+from fabricfit.hls4ml.reuse_factor import (
+    effective_strategy,
+    legal_reuse_factor,
+    valid_reuse_factors,
+)
 
 __all__ = ["DesignSpace", "LayerOption", "list_options"]
 
@@ -135,13 +145,18 @@ def list_options(
         What it is built for and with.
     stage
         Whose LUTs and flip-flops count, see :data:`fabricfit.hardware.synthesized.STAGES`.
+
+    Raises
+    ------
+    InvalidInputError
+        The space has no strategy with which hls4ml builds the layer.
     """
     matrix = layer.axes.matrix(np.asarray(kernel, float))
     weight = 0.5 * (np.ones_like(matrix) if curvature is None else layer.axes.matrix(curvature))
     found: dict[tuple[str, int, int, float], LayerOption] = {}
     for precision in _list_precisions(layer, matrix, space):
         rounded = dequantize(quantize(matrix, precision, as_built=True), precision)
-        for strategy, reuse in _list_ways(layer, space):
+        for strategy, reuse in _list_ways(layer, space, target):
             built = _as_built(layer, strategy, reuse, precision)
             product = product_of(built, target)
             key = (product.strategy, product.reuse_factor, precision.width)
@@ -151,6 +166,8 @@ def list_options(
                 option = _make_option(built, product, precision, part, pruned, target, stage)
                 loss = float((weight * (matrix - pruned) ** 2).sum())
                 found[(*key, part)] = replace(option, loss=loss)
+    if not found:
+        raise InvalidInputError(_say_why_none(layer, space, target))
     return list(found.values())
 
 
@@ -167,13 +184,15 @@ def _list_precisions(
             yield FixedPrecision(width, min(integer, stated.integer), True, stated.rounding)
 
 
-def _list_ways(layer: LayerAttributes, space: DesignSpace) -> Iterator[tuple[str, int]]:
+def _list_ways(
+    layer: LayerAttributes, space: DesignSpace, target: Target
+) -> Iterator[tuple[str, int]]:
     """Yield strategies with their reuse factors."""
     asked, legal = space.reuse_factor, valid_reuse_factors(*layer.matrix_shape)
     places = np.unique(np.geomspace(1, len(legal), min(space.reuse_factors, len(legal))).round())
     few = [legal[int(place) - 1] for place in places]
-    for strategy in space.strategies:
-        if not _can_build(layer, strategy, space):
+    for strategy in _list_built(layer, space, target):
+        if strategy not in space.strategies or _is_too_large(layer, strategy, space):
             continue
         if asked is not None:
             yield strategy, legal_reuse_factor(*layer.matrix_shape, asked, strategy)
@@ -182,14 +201,40 @@ def _list_ways(layer: LayerAttributes, space: DesignSpace) -> Iterator[tuple[str
             yield strategy, reuse
 
 
-def _can_build(layer: LayerAttributes, strategy: str, space: DesignSpace) -> bool:
-    """Whether a layer can be built with a strategy, and is not too large for it."""
-    if layer.strategies and strategy not in layer.strategies:
-        return False
-    if strategy == "distributed_arithmetic" and not layer.builds_graph:
-        return False
-    rows, columns = layer.matrix_shape
-    return strategy in SHARED_MULTIPLIERS or rows * columns <= space.constants_up_to
+def _list_built(layer: LayerAttributes, space: DesignSpace, target: Target) -> list[str]:
+    """Return the strategies with which a layer is built as they say and pruned weights save something."""
+    hls, reuse = hls4ml_attributes(layer), space.reuse_factor or 2
+    kind = (layer.is_convolution, layer.built_instead)
+    return [
+        strategy
+        for strategy in layer.strategies or STRATEGIES
+        if effective_strategy(strategy, reuse, hls.io_type, *kind) == strategy
+        and strategy not in target.unbuilt
+    ]
+
+
+def _is_too_large(layer: LayerAttributes, strategy: str, space: DesignSpace) -> bool:
+    """Whether a layer has more weights than may all be constants, which a strategy makes them."""
+    weights = math.prod(layer.matrix_shape)
+    return strategy in CONSTANTS_ONLY and weights > space.constants_up_to
+
+
+def _say_why_none(layer: LayerAttributes, space: DesignSpace, target: Target) -> str:
+    """Say why a layer can be built with none of the strategies of a space, and what to do."""
+    built, weights = _list_built(layer, space, target), math.prod(layer.matrix_shape)
+    asked, known = (" or ".join(map(spell_strategy, each)) for each in (space.strategies, built))
+    what = f"layer {layer.name!r} ({layer.layer_type.__name__})"
+    if set(built) & set(space.strategies):
+        return (
+            f"{what} must have at most {space.constants_up_to:,} weights to be built with {asked}, which "
+            f"makes each of them a constant. Received: {weights:,}. Use a DesignSpace with "
+            f"constants_up_to={weights}, or a strategy that shares multipliers where hls4ml builds it."
+        )
+    factor = "" if space.reuse_factor is None else f" and ReuseFactor={space.reuse_factor}"
+    return (
+        f"{what} must be built with {known}: hls4ml stops at others here, builds another one instead, or "
+        f"keeps pruned weights. Received: {asked}{factor}. State one of these for it, or no strategy."
+    )
 
 
 def _as_built(

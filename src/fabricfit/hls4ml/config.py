@@ -98,9 +98,8 @@ def read_opened(config: Mapping[str, Any], layer_attributes: LayerAttributes) ->
     n_in, n_out = layer_attributes.matrix_shape
     asked = layer.whole_number("ReuseFactor")
     strategy = layer.strategy
-    built = effective_strategy(strategy, asked, layer.io_type, layer.is_convolution)
-    if built == _BY_GRAPH and not layer_attributes.builds_graph:
-        built = "latency"
+    instead = layer_attributes.built_instead
+    built = effective_strategy(strategy, asked, layer.io_type, layer.is_convolution, instead)
     if built != canonical_strategy(strategy):
         used_instead = spell_strategy(built)
         logger.info("hls4ml builds layer %r with %s, not with %s.", name, used_instead, strategy)
@@ -308,10 +307,13 @@ def _list_reuse_warnings(
     layer: _LayerConfig, n_in: int, asked: int, used: int, built: str
 ) -> list[str]:
     """Say where the reuse factor that was asked for is not what is built."""
-    if built == "distributed_arithmetic" and asked != 1:
+    by_graph = canonical_strategy(layer.strategy) == _BY_GRAPH
+    # hls4ml stops at it for convolutions of each channel too, which it builds with Latency.
+    if by_graph and asked != 1 and (built == _BY_GRAPH or layer.is_convolution):
         raise InvalidInputError(
             f"layer {layer.attributes.name!r} has the strategy 'distributed_arithmetic', with "
-            f"which hls4ml builds a ReuseFactor of 1 only. Received: ReuseFactor={asked}"
+            f"which hls4ml builds a ReuseFactor of 1 only. Received: ReuseFactor={asked}. Use 1, or "
+            "'Resource' or 'ResourceUnrolled', which share multipliers."
         )
     if built not in SHARED_MULTIPLIERS:
         return []

@@ -16,7 +16,9 @@ from fabricfit.hls4ml.recognition import (
     ACTIVATIONS,
     CONVOLUTIONS,
     DEPTHWISE,
+    EINSUMS,
     RECURRENT,
+    asks_for_graph,
     broadcasts,
     broadcasts_behind,
     drops_mask,
@@ -122,10 +124,29 @@ LIMITS: tuple[Limit, ...] = (
     ),
     Limit(
         "accelerator strategy",
-        lambda site: bool(site.weights) and site.strategy in find_backend(site.backend).stops_at,
+        lambda site: site.strategy in find_backend(site.backend).stops_at,
         "stops at ResourceUnrolled and distributed arithmetic with the backend VivadoAccelerator, whose code "
         "generators know Vivado and Vitis only",
         "Use Latency, where zeros cost nothing either, or Resource as it is; or the backend Vivado.",
+    ),
+    Limit(
+        "graph without a kernel",
+        asks_for_graph,
+        "stops at distributed arithmetic in a section of its own for what has no kernel, activations split "
+        "off a layer included",
+        "Leave 'Strategy' out of its section; under 'Model' it is passed over where there is no kernel.",
+    ),
+    Limit(
+        "einsum resource",
+        lambda site: site.kind in EINSUMS and site.strategy == "resource",
+        "has no code for sums of products by an equation with Resource: it stops",
+        "Use Latency or distributed arithmetic, where zeros cost nothing either.",
+    ),
+    Limit(
+        "einsum in a stream",
+        lambda site: site.kind in EINSUMS and site.streams,
+        "has code for sums of products by an equation with io_parallel only: it stops",
+        "Use io_parallel, or Dense where the equation is that of one.",
     ),
     Limit(
         "dense on many axes",

@@ -118,7 +118,11 @@ def product_of(layer_attributes: LayerAttributes, target: TargetLike = DEFAULT_T
     hls = hls4ml_attributes(layer_attributes)
     strategy = find_family(find_target(target).family).built(
         effective_strategy(
-            hls.strategy, hls.reuse_factor, hls.io_type, layer_attributes.is_convolution
+            hls.strategy,
+            hls.reuse_factor,
+            hls.io_type,
+            layer_attributes.is_convolution,
+            layer_attributes.built_instead,
         )
     )
     weight = hls.weight_precision.width

@@ -11,7 +11,9 @@ __all__ = [
     "ACTIVATIONS",
     "CONVOLUTIONS",
     "DEPTHWISE",
+    "EINSUMS",
     "RECURRENT",
+    "asks_for_graph",
     "broadcasts",
     "broadcasts_behind",
     "drops_mask",
@@ -42,6 +44,7 @@ CONVOLUTIONS = (
     *("SeparableConv1D", "SeparableConv2D"),
 )
 DEPTHWISE = ("DepthwiseConv1D", "DepthwiseConv2D", "QDepthwiseConv2D")
+EINSUMS = ("EinsumDense", "QEinsumDense", "QEinsumDenseBatchnorm")
 RECURRENT = ("SimpleRNN", "LSTM", "GRU", "Bidirectional")
 _MERGES = ("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum", "Concatenate", "Dot")
 ACTIVATIONS = (
@@ -51,6 +54,13 @@ ACTIVATIONS = (
 """Activations that the code of hls4ml's Vivado and Vitis backends computes as Keras does."""
 _GATES = ("relu", "sigmoid", "tanh")
 _MASKED = (*RECURRENT, "GlobalAveragePooling1D", "Softmax")
+
+
+def asks_for_graph(site: Site) -> bool:
+    """Return whether a section of its own asks for a graph of adders where there is no kernel."""
+    folded = site.kind == "BatchNormalization" and site.result_is_open
+    passed_over = folded or site.kind in ("Dropout", *NOISE)
+    return "distributed_arithmetic" in site.own_strategies and not passed_over
 
 
 def is_operation(site: Site) -> bool:

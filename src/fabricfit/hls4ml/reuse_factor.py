@@ -7,7 +7,7 @@ written here. Established on hls4ml 1.3, whose own choices are the oracle of the
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from fabricfit.checks import whole_number
 from fabricfit.description.strategies import SHARED_MULTIPLIERS, canonical_strategy
@@ -19,6 +19,8 @@ __all__ = [
     "legal_reuse_factor",
     "valid_reuse_factors",
 ]
+
+_NONE: Mapping[str, str] = {}
 
 
 class ReuseFactorWarning(UserWarning):
@@ -82,11 +84,26 @@ def legal_reuse_factor(n_in: int, n_out: int, reuse_factor: int, strategy: str =
     return _find_nearest(legal, reuse_factor)
 
 
-def effective_strategy(strategy: str, reuse_factor: int, io_type: str, is_convolution: bool) -> str:
+def effective_strategy(
+    strategy: str,
+    reuse_factor: int,
+    io_type: str,
+    is_convolution: bool,
+    instead: Mapping[str, str] = _NONE,
+) -> str:
     """Return the strategy that hls4ml would really use, as ``fabricfit.attributes`` spells it.
 
     ResourceUnrolled is built as Resource where the reuse factor is 1, and for convolutions with
     ``io_parallel``. A Dense layer on more than one axis is a (pointwise) convolution to hls4ml.
+
+    Parameters
+    ----------
+    strategy, reuse_factor, io_type
+        As they are asked for.
+    is_convolution
+        Whether hls4ml builds the layer as a convolution.
+    instead
+        Strategy -> the one that is built in its place for layers of this kind.
 
     Raises
     ------
@@ -94,6 +111,8 @@ def effective_strategy(strategy: str, reuse_factor: int, io_type: str, is_convol
         The strategy is none of hls4ml's.
     """
     name = canonical_strategy(strategy)
+    if name in instead:
+        return instead[name]
     falls_back = reuse_factor == 1 or (is_convolution and io_type == "io_parallel")
     return "resource" if name == "resource_unrolled" and falls_back else name
 

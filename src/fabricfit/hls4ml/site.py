@@ -27,7 +27,9 @@ class Site:
     io_type, backend
         How data are passed, and hls4ml's backend.
     strategy, reuse_factor
-        How it multiplies, if it does.
+        How hls4ml builds its products, if it has any.
+    own_strategies
+        What sections of their own say of the layer, if it has no kernel, and of its activation.
     weights
         Number of weights in its kernel.
     before
@@ -48,6 +50,7 @@ class Site:
     backend: str = "Vitis"
     strategy: str = ""
     reuse_factor: int = 1
+    own_strategies: tuple[str, ...] = ()
     weights: int = 0
     before: Any = None
     result_is_open: bool = False

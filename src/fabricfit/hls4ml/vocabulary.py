@@ -9,6 +9,7 @@ __all__ = [
     "ACTIVATIONS",
     "CHOICES",
     "HELPER_TYPES",
+    "KEEPS_NAME",
     "LAYER_KEYS",
     "MODEL_KEYS",
     "NUMBERS",
@@ -97,6 +98,12 @@ HELPER_TYPES = (
     *("BatchNormalizationQuantizedTanh", "UnaryLUT", "ZeroPadding1D", "ZeroPadding2D"),
 )
 """Types of layers that hls4ml makes of its own accord, or of many."""
+
+KEEPS_NAME = (
+    *("Activation", "BatchNormalization", "Concatenate", "Dot", "Embedding", "LayerNormalization"),
+    *("PReLU", "Reshape", "Softmax", "ZeroPadding1D", "ZeroPadding2D"),
+)
+"""Classes of Keras layers without a product whose type hls4ml calls by the same name."""
 
 BECOMES = {
     "SeparableConv": ("DepthwiseConv", "PointwiseConv", "Conv"),

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from fabricfit.description.elementwise import ElementwiseWork
-from fabricfit.description.strategies import CONSTANTS_ONLY
+from fabricfit.description.strategies import CONSTANTS_ONLY, NO_GRAPH
 from fabricfit.layers.activations import activate, why_units_mix
 from fabricfit.layers.calls import Call
 from fabricfit.layers.conv import ConvForm, layout_by_channel
@@ -36,6 +36,8 @@ from fabricfit.layers.units import (
 __all__ = ["DepthwiseFamily", "SeparableFamily"]
 
 L = keras.layers
+
+_BUILT_INSTEAD = {**NO_GRAPH, "resource_unrolled": "latency"}
 
 
 @register_layer
@@ -64,6 +66,7 @@ class DepthwiseFamily(LayerFamily):
                 layout=layout_by_channel(variable),
                 regularizer="depthwise_regularizer",
                 strategies=CONSTANTS_ONLY,
+                built_instead=_BUILT_INSTEAD,
                 input_axis=len(variable.shape) - 2,
             ),
         )
@@ -154,6 +157,7 @@ class SeparableFamily(ProductFamily):
                 regularizer="depthwise_regularizer",
                 weight_name="depthwise",
                 strategies=CONSTANTS_ONLY,
+                built_instead=_BUILT_INSTEAD,
                 inner=True,
             ),
             Kernel(

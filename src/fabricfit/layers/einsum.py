@@ -211,6 +211,7 @@ def einsum_kernel(layer: Any, part: str = "", units: int | None = None) -> Kerne
         bias_layout,
         dense=True,
         strategies=CONSTANTS_ONLY,
+        built_instead={"resource_unrolled": "latency"},
         positions=positions,
         input_axis=place if (place := einsum.kernel.find(einsum.inputs[-1])) >= 0 else None,
     )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import keras
@@ -81,8 +81,8 @@ class Kernel:
     bias_names
         What hls4ml calls the bias in a configuration's precisions; several names for a bias of several rows,
         the second of which belongs to the sums of the next kernel.
-    builds_graph
-        Whether hls4ml can build their products as a graph of adders, with distributed arithmetic.
+    built_instead
+        Strategy -> the one that hls4ml builds in its place for such layers, whatever the reuse factor.
     wants_inner_format
         Whether hls4ml builds them only where the layer's input has the number format of its inner tensors.
     input_axis
@@ -112,7 +112,7 @@ class Kernel:
     inner: bool = False
     receives: int | None = None
     bias_names: tuple[str, ...] = ("bias",)
-    builds_graph: bool = True
+    built_instead: Mapping[str, str] = field(default_factory=dict)
     wants_inner_format: bool = False
     input_axis: int | None = None
 

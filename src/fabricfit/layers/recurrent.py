@@ -14,7 +14,7 @@ import keras
 import numpy as np
 
 from fabricfit.description.layout import Layout
-from fabricfit.description.strategies import CONSTANTS_ONLY
+from fabricfit.description.strategies import CONSTANTS_ONLY, NO_GRAPH
 from fabricfit.layers.activations import activate, why_units_mix
 from fabricfit.layers.calls import Call
 from fabricfit.layers.family import LayerFamily, register_layer, shape_at
@@ -164,6 +164,7 @@ class BidirectionalFamily(LayerFamily):
                 bias_names=tuple(f"{direction}_{name}" for name in kernel.bias_names),
                 positions=steps,
                 strategies=CONSTANTS_ONLY,
+                built_instead={**NO_GRAPH, "resource_unrolled": "resource"},
                 wants_inner_format=False,
             )
             for direction, inner in zip(("forward", "backward"), _directions(layer), strict=True)
@@ -354,7 +355,7 @@ def recurrent_kernels(layer: Any) -> tuple[Kernel, ...]:
             layout=layout,
             dense=True,
             one_by_one=True,
-            builds_graph=False,
+            built_instead=NO_GRAPH,
             positions=steps_of(layer),
             **options,
         )

@@ -8,13 +8,15 @@ from typing import Any
 import keras
 
 from fabricfit.description.attributes import LayerAttributes
-from fabricfit.description.strategies import canonical_strategy
 from fabricfit.errors import InvalidInputError, warn_caller
 from fabricfit.hls4ml.backends import read_backend
 from fabricfit.hls4ml.config import leaves_result_open, read_io_type, stated_strategy
 from fabricfit.hls4ml.findings import BuildWarning, Finding
 from fabricfit.hls4ml.limits import find_limits
+from fabricfit.hls4ml.reuse_factor import effective_strategy
+from fabricfit.hls4ml.sections import own_strategy
 from fabricfit.hls4ml.site import Site
+from fabricfit.hls4ml.vocabulary import KEEPS_NAME
 from fabricfit.layers.calls import Call
 from fabricfit.network.graph import Graph
 from fabricfit.network.reader import Network
@@ -91,7 +93,8 @@ def _list_sites(
     for call in graph.calls:
         name = network.names.get(id(call.layer), call.name)
         described = attributes.get(name)
-        hls = None if described is None else described.hls4ml
+        multiplied = _find_product(described, attributes)
+        hls = None if multiplied is None else multiplied.hls4ml
         before = _find_before(graph, call)
         kernel = network.kernels.get(name)
         yield Site(
@@ -101,8 +104,9 @@ def _list_sites(
             tuple(tensor.shape[1:] for tensor in call.outputs),
             io_type,
             backend,
-            "" if described is None or hls is None else _find_strategy(config, described),
+            "" if multiplied is None else _find_strategy(config, multiplied, io_type),
             1 if hls is None else hls.reuse_factor,
+            () if described is None else _list_own_strategies(call.layer, config, described),
             0 if kernel is None else int(kernel.axes.n_rows * kernel.axes.n_columns),
             before,
             _leaves_open(before, network, attributes, config),
@@ -114,12 +118,40 @@ def _list_sites(
             yield from _list_sites(nested, network, attributes, config, io_type, backend)
 
 
-def _find_strategy(config: Mapping[str, Any], described: LayerAttributes) -> str:
-    """Return the strategy that is stated, by the attributes where the configuration says nothing of it."""
-    if any(config.get(section) for section in ("HLSConfig", "Model", "LayerName", "LayerType")):
-        return stated_strategy(config, described)
+def _find_product(
+    described: LayerAttributes | None, attributes: Mapping[str, LayerAttributes]
+) -> LayerAttributes | None:
+    """Return the attributes of a layer's kernel, the first of several, where it is known how it is built."""
+    if described is not None and described.kernels:
+        described = attributes.get(described.kernels[0])
+    return None if described is None or described.hls4ml is None else described
+
+
+def _find_strategy(config: Mapping[str, Any], described: LayerAttributes, io_type: str) -> str:
+    """Return the strategy that is built where a configuration, or without one the attributes, ask for it."""
     assert described.hls4ml is not None
-    return canonical_strategy(described.hls4ml.strategy)
+    strategy, reuse_factor = described.hls4ml.strategy, described.hls4ml.reuse_factor
+    if any(config.get(section) for section in ("HLSConfig", "Model", "LayerName", "LayerType")):
+        strategy = stated_strategy(config, described)
+    convolution, instead = described.is_convolution, described.built_instead
+    return effective_strategy(strategy, reuse_factor, io_type, convolution, instead)
+
+
+def _list_own_strategies(
+    layer: Any, config: Mapping[str, Any], described: LayerAttributes
+) -> tuple[str, ...]:
+    """Return the strategies that sections of their own state for what of a layer has no kernel."""
+    activation = getattr(getattr(layer, "activation", None), "__name__", "linear")
+    kind = described.layer_type.__name__
+    named: list[tuple[str, str]] = []
+    product = described.multiplies or described.kernels
+    if not product and (kind, activation) != ("Activation", "linear"):
+        named.append((described.hls4ml_name, kind if kind in KEEPS_NAME else ""))
+    if activation != "linear" and kind != "Activation":
+        split = "Softmax" if activation == "softmax" else "Activation"
+        named.append((f"{described.hls4ml_name}_{activation}", split))
+    found = (own_strategy(config, *each) for each in named)
+    return tuple(strategy for strategy in found if strategy)
 
 
 def _find_before(graph: Graph, call: Call) -> Any:

@@ -219,7 +219,7 @@ def _describe_kernel(layer: LayerAttributes, kernel: Kernel) -> LayerAttributes:
         looks_up=not kernel.multiplies,
         inner=kernel.inner,
         multiplies_inner=kernel.multiplies_inner,
-        builds_graph=kernel.builds_graph,
+        built_instead=kernel.built_instead,
         known_convolution=False if kernel.dense else None,
         strategies=kernel.strategies,
         weight_name=kernel.weight_name,

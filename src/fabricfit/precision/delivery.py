@@ -251,7 +251,7 @@ def _make_config(
                 inner = str(_find_inner(wrapper, formats))
                 precision |= {"default": inner, "result": inner}
                 activation = ""
-            graph = all(kernel.builds_graph for kernel in wrapper.kernels)
+            graph = not any(_STRATEGY in kernel.built_instead for kernel in wrapper.kernels)
             strategy = strategies.get(name, _STRATEGY if graph else "Latency")
             section |= {"Strategy": strategy, "ReuseFactor": 1}
         if activation:
