@@ -13,6 +13,7 @@ hls4ml = pytest.importorskip("hls4ml")
 
 import fabricfit
 from fabricfit.errors import FabricFitError, InvalidInputError
+from fabricfit.firmware import verification
 from fabricfit.firmware.accelerator import Wrapper, project_options, read_wrapper
 from fabricfit.firmware.simulation import CapturedOutput, Results, compile_project, convert
 from fabricfit.firmware.verification import verify
@@ -133,6 +134,26 @@ def test_part_and_clock_of_a_project():
     assert asked["part"] == "xcku115-flvb2104-2-i"
     board = project_options(NAME, {}, "xczu9eg-ffvb1156-2-e", model)
     assert (board["board"], board["input_type"]) == ("zcu102", "float")
+
+
+@pytest.mark.parametrize(
+    ("project", "part", "family"),
+    [
+        (config(Board="pynq-z2"), None, "7series"),
+        (config(), None, "7series"),
+        (config(Board="zcu102"), None, "ultrascale+"),
+        ({**config(), "Backend": "Vitis"}, None, "ultrascale+"),
+        ({**config(), "Backend": "Vitis"}, "xc7z020clg400-1", "7series"),
+    ],
+)
+def test_verilog_is_synthesized_for_the_part_of_the_board(monkeypatch, project, part, family):
+    asked = []
+    monkeypatch.setattr(verification, "require_simulator", lambda: None)
+    monkeypatch.setattr(verification, "QuantizedNetwork", lambda *args: None)
+    monkeypatch.setattr(verification, "make_design", lambda quantized: None)
+    monkeypatch.setattr(verification, "verify_design", lambda *args, family: asked.append(family))
+    verify(small_model(), project, samples(), part=part, compile=False, rtl=True)
+    assert asked == [family]
 
 
 def test_a_wrapper_that_gives_something_else_is_seen():

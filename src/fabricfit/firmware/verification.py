@@ -174,7 +174,7 @@ def verify(
     own_verilog = None
     if rtl:
         config = {**hls_config, "IOType": io_type}
-        own_verilog = _verify_rtl(network, config, backend, part, compared)
+        own_verilog = _verify_rtl(network, config, backend, options.get("part"), compared)
     output = CapturedOutput()
     folder = tempfile.TemporaryDirectory(prefix="fabricfit-") if output_dir is None else None
     with folder or nullcontext(str(output_dir)) as where:
@@ -237,10 +237,9 @@ def _verify_rtl(
     part: str | None,
     arrays: Sequence[np.ndarray],
 ) -> RtlVerification:
-    """Write the network as Verilog, simulate it and synthesize it."""
+    """Write the network as Verilog, simulate it and synthesize it for a part, if one is known."""
     quantized = QuantizedNetwork(network, hls_config, backend)
-    named = part or hls_config.get("Part")
-    family = family_of_part(named) if named else DEFAULT_FAMILY
+    family = family_of_part(part) if part else DEFAULT_FAMILY
     return verify_design(make_design(quantized), quantized, arrays, family=family)
 
 
