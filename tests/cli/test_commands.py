@@ -123,6 +123,36 @@ def test_designs_are_explored_and_one_is_written(job, command, tmp_path):
     assert code == 3 and "no design takes a sample every 1 ns" in err
 
 
+def test_designs_are_explored_for_several_boards(job, command, tmp_path):
+    boards = ("--device", "pynq-z2", "--device", "zcu102", "--fraction", 0.05, "--margin", 1)
+    code, out, _ = command("explore", job.model, *boards)
+    assert code == 0 and out.count("predicted loss") == 2
+    assert "pynq-z2 (7series, 10 ns, " in out and "\n\nzcu102 (ultrascale+, " in out
+    tight = ("explore", job.model, *boards[:4], "--fraction", 0.01)
+    code, out, _ = command(*tight, "--json")
+    told = json.loads(out)
+    assert code == 0 and "and 3 is the least" in told["pynq-z2"]["error"]
+    assert told["zcu102"]["designs"]
+    code, out, _ = command(*tight, "--interval", "1ns")
+    assert code == 3 and out.count("no design takes a sample every 1 ns") == 2
+    code, _, err = command(*tight, "--output", tmp_path / "design.json")
+    assert code == 2 and "--output and --design are for a single --device" in err
+
+
+def test_designs_are_explored_for_amounts(job, command):
+    amounts = ("explore", job.model, "--dsp", 20, "--lut", 9000, "--clock", "250MHz")
+    code, out, _ = command(*amounts, "--margin", 0.5, "--json")
+    told = json.loads(out)
+    assert code == 0 and told["clock_ns"] == 4
+    assert all(each["resources"]["dsp"] <= 20 for each in told["designs"])
+    code, _, err = command(*amounts, "--device", "pynq-z2")
+    assert code == 2 and "budget: exactly one of a device, amounts" in err
+    code, _, err = command(*amounts, "--margin", 2)
+    assert code == 2 and "budget.margin: Input should be less than or equal to 1" in err
+    code, _, err = command(*amounts, "--fraction", 0.5)
+    assert code == 2 and "--fraction needs a --device" in err
+
+
 def test_the_generated_code_is_verified(job, done, command):
     pytest.importorskip("hls4ml")
     if keras.backend.backend() != "tensorflow":

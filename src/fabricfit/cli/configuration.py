@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import (
@@ -20,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 
+from fabricfit.cli.nested_files import read_nested
 from fabricfit.description.quantities import parse_clock, parse_time
 from fabricfit.errors import InvalidInputError
 from fabricfit.hardware.resource_records import amount_names
@@ -27,7 +26,7 @@ from fabricfit.hls4ml.config import default_configuration
 from fabricfit.hls4ml.plain import plain_configuration
 from fabricfit.run import defaults
 
-__all__ = ["RunConfig", "dump", "parse", "read_config", "schema"]
+__all__ = ["RunConfig", "dump", "parse", "parse_budget", "read_config", "schema"]
 
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -39,6 +38,8 @@ Whole = Annotated[int, Field(ge=0, le=_MOST, strict=True)]
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", protected_namespaces=())
 
+
+_Kind = TypeVar("_Kind", bound=_Section)
 
 _Named = Annotated[dict[str, str | list[str]], Field(min_length=1)]
 
@@ -245,14 +246,7 @@ def read_config(path: Path) -> RunConfig:
     InvalidInputError
         Names every error and the line that it is on.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInputError(f"{path} cannot be read: {error}") from error
-    if path.suffix == ".toml":
-        values, lines = _from_toml(text, path)
-    else:
-        values, lines = _from_yaml(text, path)
+    values, lines = read_nested(path)
     return parse(values, lines, str(path), path.parent)
 
 
@@ -284,17 +278,48 @@ def parse(
         raise InvalidInputError(
             f"{name} must hold names and values. Received: {type(values).__name__}"
         )
-    try:
-        config = RunConfig.model_validate(values)
-    except ValidationError as error:
-        raise InvalidInputError(
-            "\n".join(_format_error(each, lines or {}, name) for each in error.errors())
-        ) from error
+    config = _validate(RunConfig, values, lines or {}, name)
     return config if folder is None else _resolve_paths(config, folder)
 
 
-def _format_error(error: Any, lines: Mapping[tuple[Any, ...], int], name: str) -> str:
-    place = tuple(part for part in error["loc"] if not str(part).startswith("function-"))
+def parse_budget(values: Mapping[str, Any], name: str = "the command") -> BudgetConfig:
+    """Check the values of a section ``budget`` against the schema.
+
+    Parameters
+    ----------
+    values
+        What it holds.
+    name
+        Where it stands, for messages.
+
+    Raises
+    ------
+    InvalidInputError
+        Names every error.
+    """
+    return _validate(BudgetConfig, dict(values), {}, name, ("budget",))
+
+
+def _validate(
+    kind: type[_Kind],
+    values: Any,
+    lines: Mapping[tuple[Any, ...], int],
+    name: str,
+    inside: tuple[str, ...] = (),
+) -> _Kind:
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        raise InvalidInputError(
+            "\n".join(_format_error(each, lines, name, inside) for each in error.errors())
+        ) from error
+
+
+def _format_error(
+    error: Any, lines: Mapping[tuple[Any, ...], int], name: str, inside: tuple[str, ...]
+) -> str:
+    named = (part for part in error["loc"] if not str(part).startswith("function-"))
+    place = (*inside, *named)
     line = next((lines[place[:n]] for n in range(len(place), -1, -1) if place[:n] in lines), None)
     where = f"{name}, line {line}" if line else name
     what = ".".join(map(str, place)) or "the file"
@@ -332,57 +357,6 @@ def _resolve_paths(config: RunConfig, folder: Path) -> RunConfig:
             "directory": resolve(config.directory),
         }
     )
-
-
-def _from_yaml(text: str, path: Path) -> tuple[Any, dict[tuple[Any, ...], int]]:
-    try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        values = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}, line {mark.line + 1}" if mark else str(path)
-        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise InvalidInputError(f"{where}: not valid YAML: {problem}") from error
-    lines: dict[tuple[Any, ...], int] = {}
-    _collect_lines(node, (), lines)
-    return values, lines
-
-
-def _collect_lines(node: Any, place: tuple[Any, ...], lines: dict[tuple[Any, ...], int]) -> None:
-    if node is None or len(place) > 20:
-        return
-    lines.setdefault(place, node.start_mark.line + 1)
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            inner = (*place, key.value)
-            lines[inner] = key.start_mark.line + 1
-            _collect_lines(value, inner, lines)
-    elif isinstance(node, yaml.SequenceNode):
-        for index, value in enumerate(node.value):
-            _collect_lines(value, (*place, index), lines)
-
-
-_TABLE = re.compile(r"^\s*\[([^\[\]]+)\]\s*(#.*)?$")
-_KEY = re.compile(r"^\s*([A-Za-z0-9_.\"'-]+)\s*=")
-
-
-def _from_toml(text: str, path: Path) -> tuple[Any, dict[tuple[Any, ...], int]]:
-    try:
-        values = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        line = re.search(r"line (\d+)", str(error))
-        where = f"{path}, line {line[1]}" if line else str(path)
-        raise InvalidInputError(f"{where}: not valid TOML: {error}") from error
-    lines: dict[tuple[Any, ...], int] = {(): 1}
-    table: tuple[str, ...] = ()
-    for number, content in enumerate(text.splitlines(), 1):
-        if found := _TABLE.match(content):
-            table = tuple(part.strip().strip("\"'") for part in found[1].split("."))
-            lines.setdefault(table, number)
-        elif found := _KEY.match(content):
-            keys = tuple(part.strip("\"'") for part in found[1].split("."))
-            lines.setdefault((*table, *keys), number)
-    return values, lines
 
 
 def read_hls4ml(given: dict[str, Any] | str | None) -> dict[str, Any]:

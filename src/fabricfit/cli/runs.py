@@ -10,9 +10,23 @@ from typing import Annotated, Any
 
 import typer
 
-from fabricfit.cli.options import AsJson, Clock, HlsConfig, Interval, Latency, Plugins, Quiet
+from fabricfit.cli.options import (
+    AsJson,
+    Bram36,
+    Clock,
+    Dsp,
+    Ff,
+    HlsConfig,
+    Interval,
+    Latency,
+    Lut,
+    Margin,
+    Plugins,
+    Quiet,
+    collect_budget,
+    drop_missing,
+)
 from fabricfit.cli.output import VERIFICATION_CODES, check_new_file, print_json, print_text
-from fabricfit.errors import InvalidInputError
 
 __all__ = ["optimize", "report", "resume"]
 
@@ -30,12 +44,11 @@ def optimize(
     fraction: Annotated[
         float | None, typer.Option(help="Fraction of the device that may be used.")
     ] = None,
-    dsp: Annotated[float | None, typer.Option(help="DSP blocks that may be used.")] = None,
-    bram36: Annotated[
-        float | None, typer.Option(help="Block RAMs of 36 kbit that may be used.")
-    ] = None,
-    lut: Annotated[float | None, typer.Option(help="LUTs that may be used.")] = None,
-    ff: Annotated[float | None, typer.Option(help="Flip-flops that may be used.")] = None,
+    dsp: Dsp = None,
+    bram36: Bram36 = None,
+    lut: Lut = None,
+    ff: Ff = None,
+    margin: Margin = None,
     latency: Latency = None,
     interval: Interval = None,
     clock: Clock = None,
@@ -85,19 +98,20 @@ def optimize(
 
     given = {
         "data": None if data is None else {"source": data},
-        "budget": _collect_budget(
+        "budget": collect_budget(
             device,
             fraction,
             dsp=dsp,
             bram36=bram36,
             lut=lut,
             ff=ff,
+            margin=margin,
             latency=latency,
             interval=interval,
             clock=clock,
         ),
         "hls4ml": None if hls_config is None else str(hls_config.absolute()),
-        "training": _drop_missing(
+        "training": drop_missing(
             epochs=epochs, batch_size=batch_size, loss=loss, metric=metric, rtol=rtol, seed=seed
         ),
         "precision": precision,
@@ -127,18 +141,6 @@ def _override_settings(source: Path, changes: dict[str, Any]) -> Any:
         else:
             values[name] = value
     return parse(values, name="the command", folder=Path.cwd())
-
-
-def _collect_budget(
-    device: str | None, fraction: float | None, **limits: float | str | None
-) -> dict[str, Any]:
-    if fraction is not None and device is None:
-        raise InvalidInputError("--fraction needs a --device.")
-    return _drop_missing(device=device, fraction=fraction, **limits)
-
-
-def _drop_missing(**values: Any) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value is not None}
 
 
 def _report_result(result: Any, verify: bool, as_json: bool) -> int:
