@@ -10,6 +10,7 @@ import numpy as np
 from fabricfit.calibration.figures import Samples
 from fabricfit.calibration.running import Runner, assigned
 from fabricfit.calibration.tensors import Key, Numbers, Plan
+from fabricfit.firmware.emulation.fixed import FixedTensor, Format
 from fabricfit.layers.kernels import Kernel
 from fabricfit.layers.units import to_numpy
 from fabricfit.network.reader import Network
@@ -28,17 +29,16 @@ Formats = Sequence[TensorFormat | None]
 
 
 def in_format(numbers: np.ndarray, form: TensorFormat) -> np.ndarray:
-    """Return numbers as a format holds them; what is beyond it saturates or wraps."""
-    scaled = np.ldexp(np.asarray(numbers, np.float64), form.fractional)
-    whole = np.floor(scaled) if form.rounding == "TRN" else np.floor(scaled + 0.5)
-    high = 2.0 ** (form.width - form.signed) - 1
-    low = -high - 1 if form.signed else 0.0
-    if form.overflow == "WRAP":
-        kept = np.mod(whole - low, 2.0**form.width) + low
-    else:
-        kept = np.clip(whole, low, high)
-    found: np.ndarray = np.ldexp(kept, -form.fractional)
-    return found
+    """Return numbers as a format holds them, with its modes of rounding and overflow.
+
+    Raises
+    ------
+    InvalidInputError
+        The format has more bits than are emulated exactly.
+    """
+    modes = form.rounding, form.overflow
+    exact = Format(form.width, form.width - form.fractional, form.signed, *modes)
+    return FixedTensor.from_float(numbers, exact).to_float()
 
 
 def bits_by_key(numbers: Sequence[Numbers], formats: Sequence[TensorFormat]) -> dict[Key, int]:

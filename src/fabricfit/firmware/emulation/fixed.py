@@ -132,7 +132,7 @@ class FixedTensor:
         scaled = np.ldexp(clipped, format.fractional)
         floor = np.floor(scaled)
         rest = scaled - floor  # exact, but for a tiny negative number, whose rest rounds to 1
-        odd = np.fmod(floor, 2) != 0
+        odd = format.rounding == "RND_CONV" and np.fmod(floor, 2) != 0  # which takes long
         half, more = rest >= 0.5, (rest != 0) & (rest != 0.5)
         up = _round_up(format.rounding, half, more, scaled < 0, odd)
         return cls(_fit_floats(floor + up, format), format)
