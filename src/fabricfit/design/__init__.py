@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from fabricfit.design.choice import Choice, choose_options
     from fabricfit.design.designs import Design, Exploration
     from fabricfit.design.exploration import explore
+    from fabricfit.design.loss_curvature import measure_curvature
     from fabricfit.design.options import DesignSpace, LayerOption
 
 _HOMES = {
@@ -19,6 +20,7 @@ _HOMES = {
     "LayerOption": "options",
     "choose_options": "choice",
     "explore": "exploration",
+    "measure_curvature": "loss_curvature",
 }
 """Public name -> its module, imported at first use, so that ``import fabricfit`` needs no Keras."""
 
@@ -30,6 +32,7 @@ __all__ = [
     "LayerOption",
     "choose_options",
     "explore",
+    "measure_curvature",
 ]
 
 
