@@ -105,25 +105,20 @@ def sweep(
     data, is_open = (train_data, validation_data), leaves_design_open(config)
     if trained and backend == "local":
         built = [choose_budget(config, budget) for budget in budgets]
-        chosen = (
+        by_fit = (
             precision is None and is_open
-        )  # by fit, for each budget, if it cannot be all adders
-        if _is_one_design(built) and not (
-            chosen and any(why_not_unrolled(network, config, each) for each in built)
-        ):
+        )  # chooses for each budget whether it can be all adders
+        unrolled = not (by_fit and any(why_not_unrolled(network, config, each) for each in built))
+        if unrolled and _are_built_alike(built):
             return _sweep_trained(network, config, budgets, data, found, formats)
     keywords = {"precision": precision, **vars(formats)}
     is_stated = settings is not None or "epochs" in options
     task = _Task.of(network.model, config, data, found, backend, keywords, is_stated)
     share_search = share_search and not trained and not is_open and found.tuner is not None
-    place = _find_folder(found)
-    outcomes = _do_jobs(
-        task,
-        budgets,
-        place,
-        RayCluster(workers) if backend == "ray" else LocalCluster(),
-        share_search,
-    )
+    cluster: Cluster = LocalCluster() if backend == "local" else RayCluster(workers)
+    with cluster:
+        place = _find_folder(found)
+        outcomes = _do_jobs(cluster, task, budgets, place, share_search)
     points = tuple(
         SweepPoint(
             budget,
@@ -136,35 +131,28 @@ def sweep(
     return SweepResult(points, found.increasing, place)
 
 
-def _is_one_design(budgets: Sequence[Budget]) -> bool:
-    """Whether budgets count the same resources of a design that is built for and with the same."""
-    return (
-        len(
-            {
-                (replace(each.target, part=""), each.resources, each.stage, each.margin)
-                for each in budgets
-            }
-        )
-        == 1
-    )
+def _are_built_alike(budgets: Sequence[Budget]) -> bool:
+    """Whether budgets count the same resources of designs that are built for and with the same."""
+    counted = {
+        (replace(each.target, part=""), each.resources, each.stage, each.margin) for each in budgets
+    }
+    return len(counted) == 1
 
 
 def _do_jobs(
-    task: _Task, budgets: Sequence[Budget], place: Path, cluster: Cluster, share_search: bool
+    cluster: Cluster, task: _Task, budgets: Sequence[Budget], place: Path, share_search: bool
 ) -> list[_Outcome]:
     """Do a run for each budget; the first one by itself where the others use its search."""
     jobs = [
         _Job(budget, str(place / f"budget-{number:02d}"))
         for number, budget in enumerate(budgets, 1)
     ]
-    with cluster:
-        shared = cluster.share(task)
-        alone = 1 if share_search else 0
-        first: list[_Outcome] = cluster.run(_do_job, shared, jobs[:alone])
-        if first and first[0].start is not None:
-            start = replace(first[0].start, weights=None)
-            jobs = [replace(job, start=start) for job in jobs]
-        return [*first, *cluster.run(_do_job, shared, jobs[alone:])]
+    shared, alone = cluster.share(task), int(share_search)
+    first: list[_Outcome] = cluster.run(_do_job, shared, jobs[:alone])
+    if first and first[0].start is not None:
+        start = replace(first[0].start, weights=None)
+        jobs = [replace(job, start=start) for job in jobs]
+    return [*first, *cluster.run(_do_job, shared, jobs[alone:])]
 
 
 def _sweep_trained(
