@@ -79,6 +79,8 @@ class ModelEstimate:
         What hls4ml would not build as the model says.
     streams
         Whether layers work at the same time, on a stream of pixels.
+    pipelined
+        Cycles between two samples that hls4ml states for the network as a whole; 0 where it states none.
     """
 
     layers: tuple[LayerEstimate, ...]
@@ -86,6 +88,7 @@ class ModelEstimate:
     target: Target = DEFAULT_TARGET
     remarks: tuple[str, ...] = ()
     streams: bool = False
+    pipelined: int = 0
 
     @property
     def family(self) -> str:
@@ -110,8 +113,12 @@ class ModelEstimate:
 
     @property
     def interval(self) -> Estimate:
-        """Cycles between two samples: those of the slowest layer; any may turn out to be that."""
+        """Cycles between two samples: those of the slowest layer; any may turn out to be that.
+
+        Not below what hls4ml states for the network as a whole.
+        """
         found = [layer.interval for layer in self.layers] or [Estimate.exact(1)]
+        found += [Estimate.exact(self.pipelined)] if self.pipelined else []
         slowest = max(found, key=lambda each: each.value)
         latest = max(found, key=lambda each: each.high)
         if latest.high <= slowest.high:

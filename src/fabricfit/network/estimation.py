@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from fabricfit.hls4ml.backends import list_backend_notes
 from fabricfit.hls4ml.checking import ConfigurationWarning
 from fabricfit.hls4ml.config import default_configuration
 from fabricfit.hls4ml.estimation import ModelEstimate, estimate_layers
+from fabricfit.hls4ml.pipelining import pipelined_interval
 from fabricfit.hls4ml.plain import ConfigurationLike
 from fabricfit.hls4ml.target import choose_target
 from fabricfit.network.as_built import folded_by_hls4ml
@@ -117,7 +118,20 @@ def estimate(
     chosen = choose_target(config, budget, family=family, part=part, **asked)
     found = estimate_layers(attributes, network.kernel_arrays(), target=chosen, budget=budget)
     limits = list_limits(whole, attributes, config)
-    return replace(found, remarks=(*map(str, limits), *list_backend_notes(config)))
+    pipelined = pipelined_interval(config, attributes) or 0
+    remarks = (*map(str, limits), *_remark_on_interval(found, pipelined))
+    return replace(found, remarks=(*remarks, *list_backend_notes(config)), pipelined=pipelined)
+
+
+def _remark_on_interval(found: ModelEstimate, pipelined: int) -> Iterator[str]:
+    """Say that a network is pipelined more slowly than any layer needs."""
+    if pipelined > found.interval.value:
+        yield (
+            f"hls4ml pipelines the network as a whole with an interval of {pipelined} cycles, the largest "
+            "ReuseFactor that is stated for any of its layers, inputs and activations, or its "
+            f"PipelineInterval; the slowest layer needs {found.interval.value:,.0f}. State no larger "
+            "ReuseFactor under 'Model' than that."
+        )
 
 
 def describe_as_built(
