@@ -9,6 +9,7 @@ pytest.importorskip("hls4ml")
 pytest.importorskip("da4ml")
 
 import fabricfit
+from fabricfit.design import DesignSpace
 from fabricfit.firmware import realize
 from fabricfit.firmware.simulation import CapturedOutput, convert
 from fabricfit.hls4ml.pipelining import pipelined_interval
@@ -20,6 +21,7 @@ from tests.marks import ON_ONE_BACKEND
 pytestmark = ON_ONE_BACKEND
 
 L = keras.layers
+BUDGET = fabricfit.Budget(dsp=900, lut=90000)
 
 
 def dense():
@@ -127,3 +129,13 @@ def test_a_realized_configuration_is_as_quick_as_its_layers(tmp_path):
     assert fabricfit.estimate(model, realized.config).interval.value == 4
     unchanged = realize(model, write(LATENCY, ("Resource", 4), LATENCY))
     assert "PipelineStyle" not in unchanged.config["Model"]
+
+
+def test_an_explored_design_is_as_quick_as_it_says(tmp_path):
+    model, stated = dense(), write(("Latency", 16), ("ResourceUnrolled", 4), LATENCY)
+    stated["LayerName"]["b"] = {"Strategy": "Latency"}
+    space = DesignSpace(widths=(8,), kept=(1.0,))
+    for design in fabricfit.explore(model, BUDGET, hls_config=stated, space=space).designs:
+        assert design.interval == 4
+        assert built(model, design.config, tmp_path) == 4
+        assert fabricfit.estimate(model, design.config).interval.value == 4

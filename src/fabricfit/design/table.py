@@ -23,6 +23,7 @@ from fabricfit.hardware.budget import Budget
 from fabricfit.hardware.estimates import Estimate
 from fabricfit.hls4ml.config import read_io_type
 from fabricfit.hls4ml.estimation import ModelEstimate, estimate_layers
+from fabricfit.hls4ml.pipelining import state_interval
 from fabricfit.hls4ml.sections import find_key
 
 __all__ = ["OptionTable"]
@@ -283,4 +284,5 @@ def _write_config(
                 "ReuseFactor": option.reuse_factor,
                 "Precision": precision,
             }
+    state_interval(made, attributes, max(option.reuse_factor for option in chosen.values()))
     return made

@@ -27,8 +27,8 @@ def realize(
       ones, so that hls4ml has nothing to replace; ``TargetCycles`` is removed.
     - A layer that is called several times is built several times; calls without a section of their own are
       built as the first one is.
-    - A network that hls4ml pipelines as a whole is so with the largest reuse factor of its products, where the
-      configuration states a larger one for something else.
+    - A network that hls4ml pipelines as a whole is so with the largest reuse factor of its products, where
+      the configuration states a larger one for something else.
     - Everything else is unchanged.
 
     Parameters

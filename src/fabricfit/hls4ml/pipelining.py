@@ -12,7 +12,7 @@ from fabricfit.hls4ml.backends import read_backend
 from fabricfit.hls4ml.config import read_io_type, stated_strategy
 from fabricfit.hls4ml.sections import find_key
 
-__all__ = ["pipelined_interval"]
+__all__ = ["pipelined_interval", "state_interval"]
 
 Stated = tuple[str, int]
 """A strategy and a reuse factor."""
@@ -52,6 +52,34 @@ def pipelined_interval(
     if _UNROLLED not in strategies or _RESOURCE in strategies:
         return None
     return max(factor for _, factor in stated)
+
+
+def state_interval(
+    config: dict[str, Any], attributes: Mapping[str, LayerAttributes], interval: int
+) -> tuple[str, ...]:
+    """State the interval of a network in its configuration, where hls4ml would pipeline it more slowly.
+
+    Parameters
+    ----------
+    config, attributes
+        As for :func:`pipelined_interval`; the configuration is changed.
+    interval
+        Cycles that the network's products need: their largest reuse factor.
+
+    Returns
+    -------
+    tuple of str
+        A remark where something is stated.
+    """
+    model = config.get("HLSConfig", config).get("Model")
+    found = pipelined_interval(config, attributes)
+    if not model or found is None or found <= interval:
+        return ()
+    model |= {"PipelineStyle": "pipeline", "PipelineInterval": interval}
+    return (
+        f"the network is to be pipelined with an interval of {interval} cycles, the largest reuse factor "
+        f"of its products, not of {found}, which is stated for what has no kernel or for the network",
+    )
 
 
 def _is_divided(layer: LayerAttributes) -> bool:

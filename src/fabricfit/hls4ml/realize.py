@@ -18,7 +18,7 @@ from fabricfit.description.strategies import canonical_strategy, spell_strategy
 from fabricfit.errors import InvalidInputError
 from fabricfit.hardware.product import Product
 from fabricfit.hardware.targets import DEFAULT_TARGET, TargetLike
-from fabricfit.hls4ml.pipelining import pipelined_interval
+from fabricfit.hls4ml.pipelining import state_interval
 from fabricfit.hls4ml.products import (
     hls4ml_attributes,
     product_of,
@@ -94,24 +94,10 @@ def realize_configuration(
     if "resource_unrolled" in strategies and inner.get("Model"):
         # hls4ml pipelines a model as a whole only if no layer, with a kernel or without, says Resource.
         inner["Model"] |= {"Strategy": spell_strategy("resource_unrolled")}
-        remarks += _state_interval(config, attributes, max(factors))
+        remarks += state_interval(config, attributes, max(factors))
     for remark in remarks:
         logger.info("%s", remark)
     return Realized(config, tuple(remarks))
-
-
-def _state_interval(
-    config: dict[str, Any], attributes: Mapping[str, LayerAttributes], interval: int
-) -> Iterator[str]:
-    """State how a network is pipelined as a whole, where hls4ml would do it more slowly, in place."""
-    found = pipelined_interval(config, attributes)
-    if found is not None and found > interval:
-        model = config.get("HLSConfig", config)["Model"]
-        model |= {"PipelineStyle": "pipeline", "PipelineInterval": interval}
-        yield (
-            f"the network is to be pipelined with an interval of {interval} cycles, the largest reuse factor "
-            f"of its products, not of {found}, which is stated for what has no kernel or for the network"
-        )
 
 
 def _refuse_wrong_code(name: str, product: Product) -> None:
