@@ -86,7 +86,7 @@ def _fit_tagger(model: Any, budget: Budget, jets: Any, options: argparse.Namespa
         verbose=True,
     )
     train, validation = (jets.X_train, jets.y_train), (jets.X_val, jets.y_val)
-    return fabricfit.fit(model, train, validation, budget, settings)
+    return fabricfit.fit(model, train, validation, budget, settings, precision="trained")
 
 
 def train_tagger(jets: Any, seed: int = 0) -> Any:

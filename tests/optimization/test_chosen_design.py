@@ -44,7 +44,7 @@ def fit(model, data, budget, directory, **options):
         epochs=3,
         tuner=None,
         directory=directory,
-        **options,
+        **{"designs": 1, **options},
     )
 
 
@@ -78,6 +78,40 @@ def test_what_is_stated_is_kept(model, data, tmp_path):
     assert "4 ns" in result.report.counted
 
 
+def test_designs_compete(model, data, tmp_path):
+    budget = Budget(dsp=60, lut=3000, bram18=20, latency="100ns", clock="200MHz")
+    result = fabricfit.fit(
+        model, *data, budget, epochs=4, tuner=None, directory=tmp_path, designs=3, verbose=False
+    )
+    tried = result.report.alternatives
+    assert 2 <= len(tried) <= 3 and tried[0].is_chosen and tried[0].epochs == 1
+    assert tried[0].metric == result.report.metric_after
+    assert tried[0].resources == result.report.resources_after
+    assert sum(each.epochs == 1 for each in tried) == 2
+    assert any(each.name == "trained precision" for each in tried)
+    assert all(each.outcome for each in tried)
+    best = max(each.metric for each in tried if each.epochs == 1)
+    error = max((each.error for each in tried if each.error > 0), default=0.0)
+    assert result.report.fits and result.report.metric_after >= best - error
+    page = result.write_report().read_text()
+    assert "Designs that were tried" in page and "trained precision" in page
+    result.plot(tmp_path / "designs.svg", "alternatives")
+
+
+def test_a_design_that_fits_is_fine_tuned_and_never_made_worse(model, data, tmp_path):
+    result = fit(model, data, Budget(lut=10**6, dsp=10**4, bram18=10**4), tmp_path)
+    report = result.report
+    assert report.fits and report.metric_after >= report.metric_before
+    (level,) = report.levels
+    assert level.sparsity == 1 and 1 <= level.epochs <= 15
+    config = dict(result.hls_config)
+    again = fabricfit.fit(
+        model, *data, Budget(lut=10**6, dsp=10**4), hls_config=config, precision="given",
+        epochs=3, tuner=None, directory=tmp_path / "as it is",
+    )  # fmt: skip
+    assert not again.report.levels and again.report.metric_after == again.report.metric_before
+
+
 def test_the_impossible_is_refused_before_anything_is_written(model, data, tmp_path):
     with pytest.raises(InfeasibleError, match="no design takes a sample every 1 ns: layer"):
         fit(model, data, Budget(lut=10**6, interval=1), tmp_path)
@@ -105,7 +139,7 @@ def test_networks_too_large_for_adders_are_designed(data, tmp_path, caplog):
     with caplog.at_level(logging.WARNING, "fabricfit"):
         result = fabricfit.fit(
             model, (X, y), (X, y), Budget(dsp=50, lut=9000, bram18=50), hls_config=config,
-            epochs=2, tuner=None, directory=tmp_path,
+            epochs=2, tuner=None, directory=tmp_path, designs=1,
         )  # fmt: skip
     assert "calibrated, not trained: layer 'conv'" in caplog.text
     assert result.report.fits and result.hls_config["IOType"] in ("io_parallel", "io_stream")

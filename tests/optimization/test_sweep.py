@@ -144,13 +144,15 @@ def sweep_small(small, budgets, directory, **options):
 def test_each_board_has_a_design_of_its_own(small, tmp_path):
     pytest.importorskip("hls4ml", exc_type=ImportError)
     boards = ["pynq-z2", Budget.device("zcu104", 0.5)]  # one of them has UltraRAM
-    found = sweep_small(small, boards, tmp_path, precision="given", epochs=2)
+    found = sweep_small(small, boards, tmp_path, precision="given", epochs=2, designs=1)
     assert [point.budget.name for point in found.points] == ["PYNQ-Z2", "50% of ZCU104"]
     counted = [point.report.counted for point in found.points]
     assert "7series, 10 ns" in counted[0] and "ultrascale+" in counted[1]
     assert all(point.report.fits and point.load().built for point in found.points)
     assert found.knee in found.front
-    assert [point.directory.parent.name for point in found.points] == ["budget-01", "budget-02"]
+    assert [point.directory.parent.name for point in found.points] == ["design-1"] * 2
+    folders = [point.directory.parents[2].name for point in found.points]
+    assert folders == ["budget-01", "budget-02"]
     assert all((point.directory / "designs.json").exists() for point in found.points)
 
 
@@ -174,7 +176,7 @@ def test_trainings_are_shared_by_boards_of_the_same_kind_only(small, tmp_path, m
     model, data = small
     options = {"precision": "given", "directory": tmp_path}
     fabricfit.sweep(model, {}, [Budget(lut=900)], data, data, **options)
-    assert asked[6:] == [("", "trained", 4), ("", "trained", 4), ("", "given", None)]
+    assert asked[6:] == [("", "trained", 4), ("", "trained", 4), ("", "given", 20)]
     same = [Budget.device("zcu102", part) for part in (0.5, 0.1)]
     shared = sweep_small(small, same, tmp_path / "shared")
     assert len(asked) == 9 and all(point.report.fits for point in shared.points)

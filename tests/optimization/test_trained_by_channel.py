@@ -36,7 +36,9 @@ def test_a_network_with_formats_by_channel_is_what_hls4ml_builds(tmp_path):
         directory=str(tmp_path / "runs"),
     )
     data = (X[:512], y[:512]), (X[512:], y[512:])
-    result = fabricfit.fit(model, *data, Budget(lut=300), settings, granularity="channel")
+    result = fabricfit.fit(
+        model, *data, Budget(lut=300), settings, precision="trained", granularity="channel"
+    )
     assert result.report.fits and result.report.metric_after > 0.9
     (first,) = [each for each in result.report.formats if each.name == "fc1"]
     assert sum(count for _, count in first.inputs) == 6 and len(first.inputs) > 1

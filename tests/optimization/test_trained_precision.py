@@ -61,7 +61,9 @@ def model():
 @pytest.fixture(scope="module")
 def tight(model, data, tmp_path_factory):
     place = tmp_path_factory.mktemp("tight")
-    return fabricfit.fit(model, *data, Budget(lut=400), settings(place, epochs=80))
+    return fabricfit.fit(
+        model, *data, Budget(lut=400), settings(place, epochs=80), precision="trained"
+    )
 
 
 def softmax_of(model):
@@ -269,8 +271,8 @@ def test_an_interrupted_training_ends_as_an_unbroken_one(model, data, tmp_path, 
     real = training.estimate_costs
     monkeypatch.setattr(training, "estimate_costs", stop)
     with pytest.raises(KeyboardInterrupt):
-        fabricfit.fit(model, *data, Budget(lut=400), same)
-    result = fabricfit.fit(model, *data, Budget(lut=400), same)
+        fabricfit.fit(model, *data, Budget(lut=400), same, precision="trained")
+    result = fabricfit.fit(model, *data, Budget(lut=400), same, precision="trained")
     assert len(done) == 81
     assert result.report == tight.report
     for ours, theirs in zip(weights_of(result.model), weights_of(tight.model), strict=True):
@@ -286,6 +288,6 @@ def test_distillation_and_callbacks_are_heeded(model, data, tmp_path):
             )
         )
         chosen = settings(tmp_path, epochs=4, distillation=part, callbacks=[history])
-        fabricfit.fit(model, *data, Budget(lut=20_000), chosen)
+        fabricfit.fit(model, *data, Budget(lut=20_000), chosen, precision="trained")
     assert len(losses[0.0]) == len(losses[0.5]) == 4
     assert not np.allclose(losses[0.0], losses[0.5])

@@ -37,7 +37,7 @@ def fitted(data, tmp_path_factory):
     place = tmp_path_factory.mktemp("lstm")
     chosen = settings(place, epochs=40, optimizer=keras.optimizers.Adam(4e-3))
     model = model_of(L.LSTM(4, name="lstm"))
-    return fabricfit.fit(model, *data, Budget(lut=1500), chosen)
+    return fabricfit.fit(model, *data, Budget(lut=1500), chosen, precision="trained")
 
 
 def test_the_network_is_within_the_budget(fitted, data):
@@ -98,7 +98,14 @@ def test_what_hls4ml_cannot_build_is_refused_by_name(layers, options, reason, da
     if "granularity" in options:
         pytest.importorskip("hgq.quantizer")
     with pytest.raises(InvalidInputError, match=f"(?s)layer.*{reason}"):
-        fabricfit.fit(model_of(*layers), *data, Budget(lut=9000), settings(tmp_path), **options)
+        fabricfit.fit(
+            model_of(*layers),
+            *data,
+            Budget(lut=9000),
+            settings(tmp_path),
+            precision="trained",
+            **options,
+        )
     assert not (tmp_path / "runs").exists()
 
 
@@ -108,7 +115,7 @@ def test_attention_is_refused_by_name(data, tmp_path):
     x = L.Flatten()(L.MultiHeadAttention(2, 3, name="attention")(start, start))
     model = keras.Model(start, L.Dense(4, name="out")(x))
     with pytest.raises(InvalidInputError, match=r"attention.*no converter for Multi"):
-        fabricfit.fit(model, *data, Budget(lut=9000), settings(tmp_path))
+        fabricfit.fit(model, *data, Budget(lut=9000), settings(tmp_path), precision="trained")
 
 
 def test_distributed_arithmetic_is_not_built_in_recurrent_layers():

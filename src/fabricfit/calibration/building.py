@@ -33,7 +33,7 @@ from fabricfit.layers.units import to_numpy
 from fabricfit.network.reader import Network
 from fabricfit.precision.formats import TensorFormat
 
-__all__ = ["Builder", "Built"]
+__all__ = ["Builder", "Built", "find_tabulated"]
 
 _SPARE = 16
 """Fractional bits of layers whose inner formats are not calibrated."""
@@ -154,7 +154,7 @@ class Builder:
         if "AveragePooling" in type(layer).__name__ and result is not None and received is not None:
             for key, text in average_formats(named.call, received, result.fractional):
                 stated[named.node, key] = text
-        function = _tabulated(layer)
+        function = find_tabulated(layer)
         if function is not None and result is not None:
             node = named.activation if call.kernel is not None else named.node
             channels = int(named.call.output.shape[-1] or 1)
@@ -235,7 +235,7 @@ def _first_received(
     return formats.get(received[0].index) if received else None
 
 
-def _tabulated(layer: Any) -> Any:
+def find_tabulated(layer: Any) -> Any:
     """Return the function that a layer reads from tables; None where there is none."""
     if isinstance(layer, keras.layers.Softmax):
         return keras.activations.softmax

@@ -7,7 +7,7 @@ multiplier.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,13 +15,19 @@ import keras
 import numpy as np
 
 from fabricfit.description.attributes import LayerAttributes
-from fabricfit.description.precision import Precision, dequantize, quantize
+from fabricfit.description.precision import (
+    FixedPrecision,
+    Precision,
+    dequantize,
+    fixed_point,
+    quantize,
+)
 from fabricfit.description.strategies import canonical_strategy
 from fabricfit.hls4ml.products import hls4ml_attributes
 from fabricfit.network.cloning import copy_model
 from fabricfit.network.reader import Network, read
 
-__all__ = ["QuantizationChange", "quantize_in_place", "quantize_to_grid"]
+__all__ = ["QuantizationChange", "list_grids", "quantize_in_place", "quantize_to_grid"]
 
 logger = logging.getLogger(__name__)
 
@@ -77,24 +83,41 @@ def quantize_in_place(
 ) -> dict[str, QuantizationChange]:
     """Quantize the weights of a network's own model, as :func:`quantize_to_grid` does those of a copy."""
     changes = {}
+    for name, variable, precision in list_grids(network, attributes):
+        change = _quantize_variable(variable, precision)
+        if variable is network.grouped_kernels[name].bias:
+            continue
+        changes[name] = change
+        if change.clipped:
+            logger.warning(
+                "layer %r: %d weights are beyond %s and were clipped. Give its weights more integer "
+                "bits.",
+                name, change.clipped, precision,
+            )  # fmt: skip
+    return changes
+
+
+def list_grids(
+    network: Network, attributes: Mapping[str, LayerAttributes]
+) -> Iterator[tuple[str, keras.Variable, FixedPrecision]]:
+    """Yield the weights that are quantized to the hardware grid, each with its kernel's name and its format.
+
+    Parameters
+    ----------
+    network, attributes
+        As for :func:`quantize_to_grid`.
+    """
     for name, kernel in network.grouped_kernels.items():
         described = attributes.get(name)
         if described is None or described.hls4ml is None or kernel.precision is not None:
             continue
         hls = hls4ml_attributes(described)
-        changes[name] = _quantize_variable(kernel.variable, hls.weight_precision)
-        if changes[name].clipped:
-            logger.warning(
-                "layer %r: %d weights are beyond %s and were clipped. Give its weights more integer "
-                "bits.",
-                name, changes[name].clipped, hls.weight_precision,
-            )  # fmt: skip
+        yield name, kernel.variable, fixed_point(hls.weight_precision)
         bias, precision = kernel.bias, hls.bias_precision
         if canonical_strategy(hls.strategy) == "distributed_arithmetic":
             precision = precision or hls.output_precision  # hls4ml adds biases as they are
         if bias is not None and precision is not None:
-            _quantize_variable(bias, precision)
-    return changes
+            yield name, bias, fixed_point(precision)
 
 
 def _quantize_variable(variable: Any, precision: Precision) -> QuantizationChange:

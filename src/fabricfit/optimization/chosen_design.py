@@ -12,9 +12,14 @@ import keras
 import numpy as np
 
 from fabricfit.calibration import calibrate
-from fabricfit.description.strategies import canonical_strategy
+from fabricfit.description.strategies import (
+    SHARED_MULTIPLIERS,
+    canonical_strategy,
+    spell_strategy,
+)
 from fabricfit.design.exploration import Exploration, explore
 from fabricfit.design.loss_curvature import measure_curvature
+from fabricfit.design.options import DesignSpace
 from fabricfit.errors import InfeasibleError, InvalidInputError
 from fabricfit.hardware.budget import Budget
 from fabricfit.hls4ml.config import default_configuration
@@ -25,12 +30,19 @@ from fabricfit.network.describe import describe_for_hls4ml
 from fabricfit.network.reader import Network
 from fabricfit.optimization.settings import OptimizationSettings
 
-__all__ = ["DESIGNS", "ChosenDesign", "choose_design", "leaves_design_open", "why_not_unrolled"]
+__all__ = ["DESIGNS", "ChosenDesign", "leaves_design_open", "list_designs", "why_not_unrolled"]
 
 logger = logging.getLogger(__name__)
 
 DESIGNS = "designs.json"
 """File of a run's folder: the designs that it chose from."""
+
+_STRATEGIES = (
+    DesignSpace().strategies,
+    tuple(each for each in DesignSpace().strategies if each not in SHARED_MULTIPLIERS),
+    tuple(each for each in DesignSpace().strategies if each in SHARED_MULTIPLIERS),
+)
+"""Sets of strategies from which a design is chosen: all, constants only, shared multipliers only."""
 
 _PRODUCTS_PER_LUT = 20
 """More products of weights a LUT than any network of trained precision has."""
@@ -42,14 +54,33 @@ class ChosenDesign:
 
     Parameters
     ----------
-    config
-        hls4ml's configuration of the design.
+    io_type
+        hls4ml's name of its interface.
     exploration
-        All designs.
+        All designs, of which it is the best.
     """
 
-    config: dict[str, Any]
+    io_type: str
     exploration: Exploration
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """hls4ml's configuration of the design."""
+        return self.exploration.best.config
+
+    @property
+    def name(self) -> str:
+        """Its interface and the strategies that it uses, such as ``'io_stream, Latency and Resource'``."""
+        used = dict.fromkeys(
+            spell_strategy(each.strategy) for each in self.exploration.best.options.values()
+        )
+        return f"{self.io_type}, {' and '.join(used)}"
+
+    @property
+    def built(self) -> str:
+        """How each of its layers is built."""
+        options = self.exploration.best.options.items()
+        return "; ".join(f"{layer}: {option}" for layer, option in options)
 
     def documents(self) -> dict[str, str]:
         """Return what is written into the folder of the run: file name -> text."""
@@ -95,19 +126,21 @@ def why_not_unrolled(network: Network, config: Mapping[str, Any], budget: Budget
     )
 
 
-def choose_design(
+def list_designs(
     model: keras.Model,
     config: Mapping[str, Any],
     budget: Budget,
     data: Any,
     settings: OptimizationSettings,
-) -> ChosenDesign:
-    """Choose number formats, strategies, reuse factors and ``'IOType'`` of a model.
+    most: int,
+) -> list[ChosenDesign]:
+    """Choose number formats, strategies, reuse factors and ``'IOType'`` of a model in different ways.
 
     Formats are those in which nothing is lost (:func:`fabricfit.calibrate`); the rest is the design of the
-    least predicted loss within the budget and its deadlines (:func:`fabricfit.explore`), of both kinds of
-    interfaces where the model has a convolution and the configuration does not say which. What the
-    configuration states is kept.
+    least predicted loss within the budget and its deadlines (:func:`fabricfit.explore`): of all strategies,
+    of those whose weights are constants, and of those that share multipliers; of both kinds of interfaces
+    where the model has a convolution and the configuration does not say which. What the configuration states
+    is kept.
 
     Parameters
     ----------
@@ -121,6 +154,8 @@ def choose_design(
         Samples for training.
     settings
         They say what counts.
+    most
+        How many designs are returned, those of the least predicted loss first.
 
     Raises
     ------
@@ -140,25 +175,33 @@ def choose_design(
     known: dict[str, np.ndarray] = {}
     if isinstance(data, tuple | list):
         known = measure_curvature(model, data, settings.loss_fn)
-    designs, refusals = [], []
+    designs: list[ChosenDesign] = []
+    refusals = []
     for kind in kinds:
-        try:
-            designs.append(
-                explore(
+        for strategies in _STRATEGIES if most > 1 else _STRATEGIES[:1]:
+            try:
+                explored = explore(
                     model,
                     budget,
                     hls_config={**config, "IOType": kind},
                     formats={**found.config, "IOType": kind},
                     curvature=known,
+                    space=DesignSpace(strategies=strategies),
                 )
-            )
-        except InfeasibleError as error:
-            refusals.append(error if len(kinds) == 1 else InfeasibleError(f"{kind}: {error}"))
+            except InfeasibleError as error:
+                if strategies != _STRATEGIES[0]:
+                    continue
+                refusals.append(error if len(kinds) == 1 else InfeasibleError(f"{kind}: {error}"))
+                break
+            if all(explored.best.options != each.exploration.best.options for each in designs):
+                designs.append(ChosenDesign(kind, explored))
     if not designs:
         raise InfeasibleError(" ".join(map(str, refusals)))
-    best = min(designs, key=lambda each: each.best.loss)
-    logger.info("chosen of %d designs:\n%s", len(best.designs), best)
-    return ChosenDesign(best.best.config, best)
+    designs.sort(key=lambda each: each.exploration.best.loss)
+    logger.info(
+        "%d designs; the one of the least predicted loss:\n%s", len(designs), designs[0].exploration
+    )
+    return designs[:most]
 
 
 def _list_io_types(model: keras.Model, config: Mapping[str, Any]) -> list[str]:

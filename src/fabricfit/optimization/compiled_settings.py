@@ -13,7 +13,7 @@ import keras
 from fabricfit.errors import InvalidInputError, InvalidTypeError, ask_for_nearest
 from fabricfit.optimization.settings import OptimizationSettings, list_by_output
 
-__all__ = ["RunOptions", "read_settings"]
+__all__ = ["TRAINED_EPOCHS", "RunOptions", "read_settings"]
 
 
 class RunOptions(TypedDict, total=False):
@@ -54,8 +54,10 @@ class RunOptions(TypedDict, total=False):
 _FIELDS = {"loss": "loss_fn", "metric": "validation_metric"}
 """Keyword -> field of the settings, where they differ."""
 
-_LEVEL_EPOCHS, _TRAINED_EPOCHS = 20, 240
-"""Epochs of a level, and of a training of precision."""
+TRAINED_EPOCHS = 12
+"""Epochs of a training of precision for each epoch of a level."""
+
+_LEVEL_EPOCHS = 20
 
 _LEAST_STEPS, _BATCH_SIZES = 32, (16, 1024)
 _STREAMED_BATCH = 256
@@ -116,7 +118,7 @@ def read_settings(
         compiled.pop("loss_weights", None)
     defaults = {
         "batch_size": _choose_batch_size(train_data),
-        "epochs": _TRAINED_EPOCHS if trained else _LEVEL_EPOCHS,
+        "epochs": _LEVEL_EPOCHS * (TRAINED_EPOCHS if trained else 1),
         "optimizer": "adam",
         "rtol": None,
         **compiled,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Unpack
 
 import keras
 
+from fabricfit.checks import whole_number
 from fabricfit.errors import InvalidTypeError
 from fabricfit.hardware.budget import Budget
 from fabricfit.hls4ml.plain import ConfigurationLike
@@ -15,14 +17,15 @@ from fabricfit.hls4ml.target import choose_budget
 from fabricfit.network.configuration import open_configuration
 from fabricfit.network.reader import as_network
 from fabricfit.objectives.fpga import FPGAResources
-from fabricfit.optimization.chosen_design import (
-    choose_design,
-    leaves_design_open,
-    why_not_unrolled,
+from fabricfit.optimization.chosen_design import leaves_design_open, why_not_unrolled
+from fabricfit.optimization.compiled_settings import (
+    TRAINED_EPOCHS,
+    RunOptions,
+    read_settings,
 )
-from fabricfit.optimization.compiled_settings import RunOptions, read_settings
 from fabricfit.optimization.given_fit import fit_given
 from fabricfit.optimization.older_call import accept_older_order
+from fabricfit.optimization.open_fit import OpenDesign, fit_open
 from fabricfit.optimization.optimize import OptimizationResult
 from fabricfit.optimization.settings import OptimizationSettings
 from fabricfit.optimization.trained_fit import choose_precision, fit_one, refuse_given_only
@@ -56,6 +59,7 @@ def fit(
     tool: str | None = None,
     binding: str | None = None,
     margin: float | None = None,
+    designs: int = 4,
     **options: Unpack[RunOptions],
 ) -> OptimizationResult:
     """Make a model fit a budget: prune, share and round its weights, or train its number formats.
@@ -88,9 +92,9 @@ def fit(
         How hls4ml is to build it: what ``hls4ml.utils.config_from_keras_model`` returns, or the part of
         it that matters, with an ``'IOType'`` if it is not ``'io_parallel'``; or a file of either, such as
         the ``hls4ml_config.yml`` of a project. Without its section ``'Model'``, or None, the design is
-        chosen: precision is trained where a network of adders can be within the budget, and otherwise number
-        formats, strategies, reuse factors and ``'IOType'`` are those of
-        :func:`fabricfit.optimization.chosen_design.choose_design`; what is stated of single layers is kept.
+        chosen: trained precision, where a network of adders can be within the budget, competes with designs
+        whose number formats, strategies, reuse factors and ``'IOType'`` are those of
+        :func:`fabricfit.optimization.chosen_design.list_designs`; what is stated of single layers is kept.
     scheduler
         The levels on the way from what the model uses (0) to the budget (1); 5 levels, the larger
         steps first, by default.
@@ -131,10 +135,17 @@ def fit(
     margin
         How much of the error bar of what is counted has to be within the budget: 0 for the most likely
         value, 1 for the upper end. By default what the budget says, which is 0 if nothing else.
+    designs
+        How many designs are tried at most where the design is chosen. More than two are trained for an eighth
+        of their epochs, and the best two to their end; the report names all of them. With 1, precision is
+        trained where that can be within the budget, and otherwise the design of the least predicted loss is
+        taken.
     options
         What :class:`fabricfit.OptimizationSettings` has by these names, and ``loss`` and ``metric`` for its
         ``loss_fn`` and ``validation_metric``. Loss, metric and optimizer are those that the model was
-        compiled with, and ``rtol`` is None, so that the budget is met whatever it costs. The other defaults:
+        compiled with, and ``rtol`` is None, so that the budget is met whatever it costs. Where the design is
+        chosen, ``epochs`` are those of a level, and a training of precision has 12 times as many. The other
+        defaults:
         :func:`fabricfit.optimization.compiled_settings.read_settings`.
 
     Returns
@@ -165,6 +176,7 @@ def fit(
             "budget must be a fabricfit.Budget, for example Budget.device('pynq-z2'), or the name of a "
             f"board. Received: {budget!r}"
         )
+    designs = whole_number("designs", designs)
     whole = as_network(model)
     config = open_configuration({} if hls_config is None else hls_config, whole)
     asked = {"part": part, "clock_ns": clock_ns, "tool": tool, "binding": binding}
@@ -172,31 +184,48 @@ def fit(
     if margin is not None:
         budget = budget.with_margin(margin)
     trained = choose_precision(precision, config, whole) == "trained"
-    is_open = leaves_design_open(config)
-    if (
-        trained
-        and precision is None
-        and is_open
-        and (why := why_not_unrolled(whole, config, budget))
-    ):
-        logger.warning("number formats are calibrated, not trained: %s", why)
-        trained = False
-    settings = read_settings(model, train_data, settings, options, trained=trained)
-    data = (train_data, validation_data)
-    if trained:
-        refuse_given_only({"scheduler": scheduler, "reuse": reuse})
-        formats = TrainedFormats(granularity, saturating, overflow)
-        return fit_one(whole, config, budget, data, settings, formats, documents)
+
+    is_open = leaves_design_open(config) and not (trained and precision is not None)
+
+    def read(trains: bool) -> OptimizationSettings:
+        if not is_open:
+            return read_settings(model, train_data, settings, options, trained=trains)
+        own = read_settings(model, train_data, settings, options, trained=False)
+        return replace(own, epochs=TRAINED_EPOCHS * own.epochs) if trains else own
+
+    data, given_only = (train_data, validation_data), {"scheduler": scheduler, "reuse": reuse}
+    formats = TrainedFormats(granularity, saturating, overflow)
+    if trained and not is_open:
+        refuse_given_only(given_only)
+        return fit_one(whole, config, budget, data, read(True), formats, documents)
     if is_open:
-        chosen = choose_design(model, config, budget, train_data, settings)
-        config = open_configuration(chosen.config, whole)
-        documents = {**chosen.documents(), **(documents or {})}
+        why = why_not_unrolled(whole, config, budget) if trained else ""
+        if why:
+            logger.warning("number formats are calibrated, not trained: %s", why)
+        trained = trained and not why
+        if trained:
+            refuse_given_only(given_only)
+        # A relative budget is relative to a design, and only trained precision has one to begin with.
+        given = not trained or (designs > 1 and not budget.is_relative)
+        return fit_open(
+            model,
+            whole,
+            config,
+            budget,
+            data,
+            read,
+            OpenDesign(designs, trained, given, formats),
+            scheduler=scheduler,
+            objective=objective,
+            reuse=reuse,
+            documents=documents,
+        )
     return fit_given(
         whole,
         config,
         budget,
         data,
-        settings,
+        read(False),
         scheduler=scheduler,
         objective=objective,
         reuse=reuse,

@@ -51,8 +51,14 @@ def fit_given(
     objective: type[FPGAResources] = FPGAResources,
     reuse: OptimizationResult | None = None,
     documents: Mapping[str, str] | None = None,
+    always_trains: bool = False,
 ) -> OptimizationResult:
-    """Fit a network to a budget; the arguments are those of :func:`fabricfit.fit`, opened.
+    """Fit a network to a budget; the other arguments are those of :func:`fabricfit.fit`, opened.
+
+    Parameters
+    ----------
+    always_trains
+        Whether a network that fits as it is is fine-tuned nevertheless, within the budget.
 
     Raises
     ------
@@ -106,6 +112,7 @@ def fit_given(
         documents=documents,
         given=given,
         hls_config=realized.config,
+        always_trains=always_trains,
     )
     result = run(setup)
     realized = _realize_result(setup, attributes, config, counted)

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
+from fabricfit.description.attributes import LayerAttributes
 from fabricfit.errors import FabricFitError, MissingExtraError
 from fabricfit.firmware.quantized_network import QuantizedNetwork
 from fabricfit.layers.family import count_positions, family_of
 from fabricfit.losses import ModelLoss, ModelMetric
 from fabricfit.network.reader import Network
-from fabricfit.samples import Dataset
+from fabricfit.samples import Data, Dataset
+from fabricfit.training import Engine
 
-__all__ = ["HardwareMetric"]
+__all__ = ["Finish", "HardwareMetric", "make_hardware_metric", "select_samples"]
+
+Finish = Callable[[Network, Mapping[str, LayerAttributes]], Any]
+"""Changes the weights of a trained network, whose attributes it gets, to those that are handed out."""
 
 logger = logging.getLogger(__name__)
 
@@ -49,8 +54,7 @@ class HardwareMetric:
         loss: ModelLoss,
     ) -> None:
         self.config, self.metric, self.loss = config, metric, loss
-        most = max(_WORK // _count_products(network), _LEAST_SAMPLES)
-        self.samples = validation.head(most)
+        self.samples = select_samples(validation, network)
         self.reason = ""
         self.first = self._evaluate(network)
         """The value for the network that it was made with; None where it is not emulated."""
@@ -92,8 +96,36 @@ class HardwareMetric:
             self.reason = f"it cannot be emulated: {error}"
         else:
             return float(np.mean([*values.values()]))
-        logger.info("the metric is that of %s", self.reason)
+        logger.debug("the metric is of the model in floats, since %s", self.reason)
         return None
+
+
+def make_hardware_metric(
+    engine: Engine,
+    attributes: Mapping[str, LayerAttributes],
+    finish: Finish | None,
+    hls_config: Mapping[str, Any],
+    validation: Dataset,
+    metric: ModelMetric,
+) -> HardwareMetric:
+    """Return the metric of the network that hls4ml builds, of the model as it came in.
+
+    Where that cannot be emulated as it is, as with distributed arithmetic, which builds weights of any
+    precision, it is that of the model with the weights that would be handed out.
+    """
+    made = HardwareMetric(engine.network, hls_config, validation, metric, engine.hard_loss)
+    if made.is_exact or finish is None:
+        return made
+    present = engine.get_weights()
+    finish(engine.network, attributes)
+    made = HardwareMetric(engine.network, hls_config, validation, metric, engine.hard_loss)
+    engine.set_weights(present)
+    return made
+
+
+def select_samples(validation: Dataset, network: Network) -> Data:
+    """Return the samples that a network is evaluated on: the first ones, where it has many products."""
+    return validation.head(max(_WORK // _count_products(network), _LEAST_SAMPLES))
 
 
 def _count_products(network: Network) -> int:

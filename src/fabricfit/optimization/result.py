@@ -196,7 +196,7 @@ class OptimizationResult:
             A ``.png``, ``.svg`` or ``.pdf`` file.
         figure
             ``'front'``: the Pareto front of metric and resources; ``'layers'``: resource usage of each;
-            ``'groups'``: treatment of each weight.
+            ``'groups'``: treatment of each weight; ``'alternatives'``: the designs that were tried.
 
         Raises
         ------

@@ -21,11 +21,13 @@ from fabricfit.run import (
     Record,
     Recorder,
     RunDirectory,
+    defaults,
     find_run,
     resolve_directory,
     show_progress,
 )
 from fabricfit.run.files import BEST_WEIGHTS, LEVELS
+from fabricfit.scheduler import PolynomialScheduler
 from fabricfit.training import StretchOutcome, TrainingDivergedError, better, train
 from fabricfit.training.strengths import TunedStrengths
 from fabricfit.tuning.search import tune
@@ -114,14 +116,17 @@ class Run:
     def __init__(self, setup: RunSetup, recorder: Recorder) -> None:
         self.setup = setup
         self.recorder = recorder
-        self.scheduler = copy.deepcopy(setup.scheduler)
+        self.fine_tunes = setup.target.is_met and setup.always_trains
+        self.scheduler = (
+            PolynomialScheduler(1) if self.fine_tunes else copy.deepcopy(setup.scheduler)
+        )
         self.rng = np.random.default_rng(setup.settings.seed)
         self.state = RunState(reuses=setup.start is not None)
 
     def go(self) -> RunState:
         """Try all levels, from where the run was left if it is resumed; return the state at the end."""
         self._record_baseline()
-        if not self.setup.target.is_met:
+        if not self.setup.target.is_met or self.fine_tunes:
             if self.recorder.state is None:
                 self._tune_strengths()
             else:
@@ -152,7 +157,9 @@ class Run:
     def _tune_strengths(self) -> None:
         """Choose the regularization strengths, and begin with the weights that were trained with them."""
         setup, started = self.setup, time.perf_counter()
-        if setup.start is None:
+        if self.fine_tunes:
+            tuned = TunedStrengths({}, setup.engine.get_weights())
+        elif setup.start is None:
             tuned = self._search_strengths()
             seconds = time.perf_counter() - started
             logger.info("prepared in %.1f s (tuner: %s)", seconds, setup.settings.tuner)
@@ -230,9 +237,7 @@ class Run:
 
     def _reach_level(self, sparsity: float) -> Level:
         """Return a new level: as an earlier run met it, or as it is trained now."""
-        settings = self.setup.settings
-        epochs = settings.epochs - settings.rewinding_epochs
-        self.recorder.mark("level", sparsity=sparsity, epochs=epochs)
+        self.recorder.mark("level", sparsity=sparsity, epochs=self._epochs)
         if self.state.reuses:
             level = self._reuse_level(sparsity)
             if level is not None:
@@ -284,8 +289,7 @@ class Run:
 
     def _try_level(self, sparsity: float) -> Level:
         """Choose and freeze weights for a sparsity, and fine-tune the others."""
-        setup, settings = self.setup, self.setup.settings
-        started = time.perf_counter()
+        setup, epochs, started = self.setup, self._epochs, time.perf_counter()
 
         def level(accepted: bool, metric: float, used: Any, epochs: int, note: str = "") -> Level:
             seconds = time.perf_counter() - started
@@ -299,7 +303,6 @@ class Run:
         self.recorder.mark("frozen", sparsity=sparsity, resources=list(used))
         # On the way to the target, what is as good as before the run is good enough.
         enough = setup.float_baseline if sparsity < self.scheduler.upper_bound else None
-        epochs = settings.epochs - settings.rewinding_epochs
         try:
             trained = self._train(epochs, enough=enough)
         except TrainingDivergedError as error:
@@ -314,9 +317,18 @@ class Run:
         accepted = self._is_accepted(metric) and not attempt.excess
         return level(accepted, metric, attempt.used, len(trained.losses), attempt.excess)
 
+    @property
+    def _epochs(self) -> int:
+        """Epochs of a level; where there is but one, those of all the usual levels."""
+        settings = self.setup.settings
+        if self.fine_tunes:
+            return settings.epochs * defaults.LEVELS
+        return settings.epochs - settings.rewinding_epochs
+
     def _is_accepted(self, metric: float) -> bool:
-        threshold = self.setup.threshold
-        return threshold is None or not better(threshold, metric, self.setup.settings.increasing)
+        setup = self.setup
+        threshold = setup.baseline if self.fine_tunes else setup.threshold
+        return threshold is None or not better(threshold, metric, setup.settings.increasing)
 
     def _correct_excess(self, level: float, used: tuple[float, ...]) -> _Attempt:
         """Choose again, sparing more, where trained weights came to use more than was foreseen.

@@ -13,12 +13,13 @@ import numpy as np
 
 from fabricfit.description.attributes import LayerAttributes
 from fabricfit.errors import InvalidInputError, InvalidTypeError
+from fabricfit.firmware.quantization import list_grids
 from fabricfit.losses import ModelLoss, ModelMetric
 from fabricfit.network.cloning import copy_model
 from fabricfit.network.reader import Arrays, Network, read
 from fabricfit.objectives import Objective, ObjectiveLike, as_objective
 from fabricfit.optimization.eligible_layers import Decisions, decide
-from fabricfit.optimization.hardware_metric import HardwareMetric
+from fabricfit.optimization.hardware_metric import Finish, HardwareMetric, make_hardware_metric
 from fabricfit.optimization.levels import LevelSelector
 from fabricfit.optimization.result import OptimizationResult
 from fabricfit.optimization.reuse import Start, fingerprint
@@ -55,9 +56,6 @@ __all__ = [
 MakeTarget = Callable[[Decisions, Arrays], Target]
 """From the layers that take part and all kernels to the target of a run."""
 
-Finish = Callable[[Network, Mapping[str, LayerAttributes]], Any]
-"""Changes the weights of a trained network, whose attributes it gets, to those that are handed out."""
-
 
 @dataclass(frozen=True)
 class RunSetup:
@@ -79,6 +77,8 @@ class RunSetup:
         The validation metric, and its value for the model that came in, in floats.
     hardware
         The metric of the network that hls4ml builds; None for a run that is not for hardware.
+    always_trains
+        Whether a model that meets the target as it came in is fine-tuned nevertheless.
     target, levels
         What a level allows; and what chooses and freezes weights there.
     ranges
@@ -113,6 +113,7 @@ class RunSetup:
     documents: Mapping[str, str]
     given: GivenDesign | None = None
     hardware: HardwareMetric | None = None
+    always_trains: bool = False
 
     @property
     def baseline(self) -> float:
@@ -208,6 +209,7 @@ def set_up(
     documents: Mapping[str, str] | None = None,
     given: GivenDesign | None = None,
     hls_config: Mapping[str, Any] | None = None,
+    always_trains: bool = False,
 ) -> RunSetup:
     """Check what a run is given, and build what it works with; nothing is trained or written.
 
@@ -227,6 +229,8 @@ def set_up(
         What is reported of the time before the run.
     hls_config
         How hls4ml builds the network, whose metric is then that of levels and of the result.
+    always_trains
+        Whether a model that meets the target as it came in is fine-tuned nevertheless.
 
     Raises
     ------
@@ -248,6 +252,13 @@ def set_up(
     ranges = DataRanges(engine, samples)
     levels = _make_levels(target, decisions, engine, samples, settings, ranges)
     identity = fingerprint(network.model, decisions.attributes, samples, validation, settings)
+    baseline, hardware = evaluate_baseline(engine, validation, metric), None
+    if hls_config is not None:
+        hardware = make_hardware_metric(
+            engine, decisions.attributes, finish, hls_config, validation, metric
+        )
+        grids = list_grids(engine.network, decisions.attributes)
+        engine.round_weights((variable, form) for _, variable, form in grids)
     return RunSetup(
         network=network,
         decisions=decisions,
@@ -262,37 +273,13 @@ def set_up(
         ranges=ranges,
         fingerprint=identity,
         start=_check_start(reuse, identity),
-        float_baseline=evaluate_baseline(engine, validation, metric),
+        float_baseline=baseline,
         finish=finish,
         documents=dict(documents or {}),
         given=given,
-        hardware=None
-        if hls_config is None
-        else _make_hardware_metric(engine, decisions, finish, hls_config, validation, metric),
+        hardware=hardware,
+        always_trains=always_trains,
     )
-
-
-def _make_hardware_metric(
-    engine: Engine,
-    decisions: Decisions,
-    finish: Finish | None,
-    hls_config: Mapping[str, Any],
-    validation: Dataset,
-    metric: ModelMetric,
-) -> HardwareMetric:
-    """Return the metric of the network that hls4ml builds, of the model as it came in.
-
-    Where that cannot be emulated as it is, as with distributed arithmetic, which builds weights of any
-    precision, it is that of the model with the weights that would be handed out.
-    """
-    made = HardwareMetric(engine.network, hls_config, validation, metric, engine.hard_loss)
-    if made.is_exact or finish is None:
-        return made
-    present = engine.get_weights()
-    finish(engine.network, decisions.attributes)
-    made = HardwareMetric(engine.network, hls_config, validation, metric, engine.hard_loss)
-    engine.set_weights(present)
-    return made
 
 
 def _check_scheduler(scheduler: Any) -> OptimizationScheduler:

@@ -22,7 +22,7 @@ from fabricfit.network.copying import names_in, stand_ins
 from fabricfit.network.reader import Network, as_network
 from fabricfit.optimization.chosen_design import leaves_design_open, why_not_unrolled
 from fabricfit.optimization.cluster import Cluster, LocalCluster, RayCluster
-from fabricfit.optimization.compiled_settings import RunOptions, read_settings
+from fabricfit.optimization.compiled_settings import TRAINED_EPOCHS, RunOptions, read_settings
 from fabricfit.optimization.fit import fit
 from fabricfit.optimization.result import OptimizationResult
 from fabricfit.optimization.reuse import Start
@@ -57,6 +57,7 @@ def sweep(
     granularity: str = "tensor",
     saturating: float = 0.02,
     overflow: str = "saturate",
+    designs: int = 4,
     **options: Unpack[RunOptions],
 ) -> SweepResult:
     """Fit a model into each of several budgets, and show what a resource, or a board, is worth.
@@ -84,6 +85,8 @@ def sweep(
         ``hls_config`` states the design.
     precision, granularity, saturating, overflow
         As for :func:`fabricfit.fit`. With ``'ray'`` each budget has a training of its own.
+    designs
+        As for :func:`fabricfit.fit`, where each budget has a run of its own.
 
     Raises
     ------
@@ -101,19 +104,18 @@ def sweep(
     network = as_network(model)
     config = open_configuration({} if hls_config is None else hls_config, network)
     trained = choose_precision(precision, config, network) == "trained"
-    found = read_settings(model, train_data, settings, options, trained=trained)
     data, is_open = (train_data, validation_data), leaves_design_open(config)
+    by_fit = precision is None and is_open  # chooses for each budget whether it can be all adders
+    found = read_settings(model, train_data, settings, options, trained=trained and not by_fit)
     if trained and backend == "local":
         built = [choose_budget(config, budget) for budget in budgets]
-        by_fit = (
-            precision is None and is_open
-        )  # chooses for each budget whether it can be all adders
         unrolled = not (by_fit and any(why_not_unrolled(network, config, each) for each in built))
         if unrolled and _are_built_alike(built):
-            return _sweep_trained(network, config, budgets, data, found, formats)
-    keywords = {"precision": precision, **vars(formats)}
-    is_stated = settings is not None or "epochs" in options
-    task = _Task.of(network.model, config, data, found, backend, keywords, is_stated)
+            epochs = found.epochs * (TRAINED_EPOCHS if by_fit else 1)
+            own = replace(found, epochs=epochs)
+            return _sweep_trained(network, config, budgets, data, own, formats)
+    keywords = {"precision": precision, "designs": designs, **vars(formats)}
+    task = _Task.of(network.model, config, data, found, backend, keywords)
     share_search = share_search and not trained and not is_open and found.tuner is not None
     cluster: Cluster = LocalCluster() if backend == "local" else RayCluster(workers)
     with cluster:
@@ -239,8 +241,6 @@ class _Task:
     data: Any
     settings: Any
     keywords: Mapping[str, Any]
-    is_stated: bool
-    """Whether the epochs are those of the settings, and not what becomes of the design."""
 
     @classmethod
     def of(
@@ -251,10 +251,9 @@ class _Task:
         settings: OptimizationSettings,
         backend: str,
         keywords: Mapping[str, Any],
-        is_stated: bool,
     ) -> _Task:
         if backend == "local":
-            return cls(model, hls_config, data, settings, keywords, is_stated)
+            return cls(model, hls_config, data, settings, keywords)
         plain = {each.name: getattr(settings, each.name) for each in fields(settings)}
         for name in _SERIALIZED:
             # What is not Keras' own is sent as it is: by its code.
@@ -270,7 +269,7 @@ class _Task:
             "objects": {**names_in(model), **objects},
             "weights": [keras.ops.convert_to_numpy(v) for v in model.variables],
         }
-        return cls(described, hls_config, data, plain, keywords, is_stated)
+        return cls(described, hls_config, data, plain, keywords)
 
     def restored(self) -> tuple[keras.Model, OptimizationSettings]:
         """Return model and settings, in whatever process this is."""
@@ -291,8 +290,6 @@ def _do_job(task: _Task, job: _Job) -> _Outcome:
     """Do one run, or resume it: another process may have begun it."""
     model, settings = task.restored()
     options = _list_options(replace(settings, directory=job.directory, resume=True))
-    if not task.is_stated:
-        options.pop("epochs")
     keywords = {**task.keywords, "hls_config": task.hls_config}
     if job.start is not None:
         keywords["reuse"] = _make_reusable(job.start)

@@ -147,7 +147,12 @@ class DesignCounter:
         self.resources = budget.resources
         self.objective = objective_of(budget)
 
-    def count(self, delivery: Delivery, adders: Mapping[str, float]) -> TrainedDesign:
+    def count(
+        self,
+        delivery: Delivery,
+        adders: Mapping[str, float],
+        settle: Callable[[Network, dict[str, Any]], dict[str, Any]] | None = None,
+    ) -> TrainedDesign:
         """Return the design of a network.
 
         Parameters
@@ -156,9 +161,13 @@ class DesignCounter:
             The network.
         adders
             Kernel -> LUTs of its adders, all calls together.
+        settle
+            Settles in a network's configuration what is still open.
         """
         config = merge_configurations(self.config, delivery.hls_config)
         network = read(delivery.model)
+        if settle is not None:
+            config = settle(network, config)
         attributes = describe_for_hls4ml(network, config)
         describe_matrices(network, attributes, config)
         kernels, none = network.kernel_arrays(), np.zeros(0)

@@ -23,6 +23,7 @@ from fabricfit.optimization.run import recorded
 from fabricfit.optimization.trained_design import ParetoPoint, TrainedDesign
 from fabricfit.optimization.trained_polish import Polisher
 from fabricfit.optimization.trained_setup import TrainedSetup
+from fabricfit.optimization.trained_tables import settle_tables
 from fabricfit.precision.adders import count_adders
 from fabricfit.precision.biases import find_formats
 from fabricfit.precision.choice import Choice, choose_point, count_point
@@ -76,7 +77,8 @@ class TrainedFront:
             counter = setup.counter
             setup.engine.set_weights(point.weights)
             delivery = deliver(setup.made, setup.inputs, counter.strategies, choice.formats)
-            self._designs[id(point)] = counter.count(delivery, choice.luts)
+            settle = partial(settle_tables, data=setup.source, settings=setup.settings)
+            self._designs[id(point)] = counter.count(delivery, choice.luts, settle)
         return self._designs[id(point)]
 
     def count(self, point: Point) -> Choice:

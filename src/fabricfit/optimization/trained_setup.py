@@ -120,6 +120,8 @@ class TrainedSetup:
         How it is done.
     training, validation
         Samples to train on and to evaluate on.
+    source
+        What the samples to train on were read from.
     inputs
         An array for each input: what number formats hold.
     metric, baseline
@@ -145,6 +147,7 @@ class TrainedSetup:
     plan: PrecisionTraining
     training: Dataset
     validation: Dataset
+    source: Any
     inputs: list[np.ndarray]
     metric: ModelMetric
     baseline: float
@@ -260,6 +263,7 @@ def set_up_trained(
         plan=plan,
         training=training,
         validation=validation,
+        source=data[0],
         inputs=inputs,
         metric=metric,
         baseline=evaluate_baseline(plain_model, validation, metric),

@@ -14,6 +14,7 @@ from fabricfit.reporting.report import OptimizationReport
 
 __all__ = [
     "FIGURES",
+    "draw_alternatives",
     "draw_formats",
     "draw_front",
     "draw_groups",
@@ -84,6 +85,41 @@ def draw_front(report: OptimizationReport) -> Any:
         axes.grid(alpha=0.25)
         if index == 0:
             axes.legend(frameon=False, fontsize="small")
+    return figure
+
+
+def draw_alternatives(report: OptimizationReport) -> Any:
+    """Draw the metric of the designs that were tried against the budget that they use, and their latency.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    tried = [each for each in report.alternatives if each.resources and each.metric == each.metric]
+    figure = _make_figure(9.2, 3.3)
+    limits = report.budget or report.resources_before
+    panels = {
+        "largest share of the budget, %": [100 * each.largest_share(limits) for each in tried],
+        "latency, ns": [each.latency_ns for each in tried],
+    }
+    for place, (label, values) in enumerate(panels.items(), 1):
+        axes = figure.add_subplot(1, 2, place)
+        for number, (each, value) in enumerate(zip(tried, values, strict=True)):
+            color = _ACCENTS[2] if each.is_chosen else _ACCENTS[number % 2]
+            axes.scatter(
+                [value], [each.metric],
+                marker="*" if each.is_chosen else "o", s=110 if each.is_chosen else 40,
+                facecolors=color if each.epochs == 1 else "none", edgecolors=color, zorder=3,
+            )  # fmt: skip
+            axes.annotate(
+                str(number + 1), (value, each.metric), (6, 4), textcoords="offset points",
+                color=_INK, fontsize="small",
+            )  # fmt: skip
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        axes.set_xlim(left=0)
+        axes.set_xlabel(label)
+        axes.set_ylabel(report.metric_name)
+        axes.grid(alpha=0.25)
     return figure
 
 
@@ -203,6 +239,7 @@ def draw_sweep_front(points: Sequence[tuple[float, float, bool, bool]], metric: 
 
 
 FIGURES: dict[str, Callable[[OptimizationReport, Mapping[str, np.ndarray]], Any]] = {
+    "alternatives": lambda report, maps: draw_alternatives(report),
     "front": lambda report, maps: draw_front(report),
     "layers": lambda report, maps: draw_layers(report),
     "groups": lambda report, maps: draw_groups(maps),

@@ -12,9 +12,15 @@ from fabricfit._version import __version__
 from fabricfit.description.quantities import spell_time
 from fabricfit.description.verdicts import Verdict
 from fabricfit.errors import require
-from fabricfit.reporting.figures import draw_formats, draw_front, draw_map, write_themed_svg
+from fabricfit.reporting.figures import (
+    draw_alternatives,
+    draw_formats,
+    draw_front,
+    draw_map,
+    write_themed_svg,
+)
 from fabricfit.reporting.finished_run import FinishedRun
-from fabricfit.reporting.report import LayerReport
+from fabricfit.reporting.report import LayerReport, OptimizationReport
 from fabricfit.run.files import PAGE, RunDirectory
 
 __all__ = ["read_run", "render_page", "write_page"]
@@ -63,6 +69,7 @@ def render_page(run: FinishedRun) -> str:
         gauges=_make_gauges(run),
         layers=[_make_layer(each, report.units) for each in report.layers],
         front=write_themed_svg(draw_front(report)),
+        alternatives=_draw_alternatives(report),
         formats=write_themed_svg(draw_formats(report)) if report.formats else "",
         maps=[_make_map(name, codes) for name, codes in run.maps.items()],
         hls_config=None if run.hls_config is None else json.dumps(run.hls_config, indent=2),
@@ -72,6 +79,11 @@ def render_page(run: FinishedRun) -> str:
         seconds=run.status.now - run.status.begun,
     )
     return text
+
+
+def _draw_alternatives(report: OptimizationReport) -> str:
+    """Return the figure of the designs that were tried; '' where there was no choice."""
+    return write_themed_svg(draw_alternatives(report)) if len(report.alternatives) > 1 else ""
 
 
 def _title_page(run: FinishedRun) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from fabricfit.description.timing import Timing
 from fabricfit.description.verdicts import Verdict, compare_with_limit, worst_verdict
 from fabricfit.errors import require
+from fabricfit.reporting.alternatives import Alternative, tabulate_alternatives
 from fabricfit.reporting.layer_formats import LayerFormats
 from fabricfit.reporting.plain import (
     read_amounts,
@@ -74,6 +75,8 @@ class OptimizationReport:
     timing
         Latency and initiation interval before and after, with the deadlines if there are any; empty where
         they are not known.
+    alternatives
+        The designs that the run chose from, the chosen one first; empty where the design was given.
     """
 
     units: tuple[str, ...]
@@ -95,6 +98,7 @@ class OptimizationReport:
     counted: str = ""
     remarks: tuple[str, ...] = ()
     timing: tuple[Timing, ...] = ()
+    alternatives: tuple[Alternative, ...] = ()
 
     @property
     def skipped(self) -> dict[str, str]:
@@ -181,6 +185,7 @@ class OptimizationReport:
             counted=read_text(values.get("counted", "")),
             remarks=read_texts(values.get("remarks", ())),
             timing=tuple(read_timing(each) for each in values.get("timing", ())),
+            alternatives=tuple(map(Alternative.from_dict, values.get("alternatives", ()))),
         )._check_units()
 
     def _check_units(self) -> OptimizationReport:
@@ -191,6 +196,7 @@ class OptimizationReport:
         several += [
             x for layer in self.layers for x in (layer.resources_before, layer.resources_after)
         ]
+        several += [each.resources for each in self.alternatives if each.resources]
         several += [level.utilization for level in self.levels if level.utilization]
         if any(len(each) != len(self.units) for each in several):
             raise ValueError(f"there must be a number for each of {self.units}")
@@ -273,6 +279,9 @@ class OptimizationReport:
             lines.append(f"{self.metric_name} is of {self.evaluated}")
         if self.derivatives:
             lines.append(f"ranked by second derivatives: {self.derivatives}")
+        if len(self.alternatives) > 1:
+            lines += ["", "designs that were tried:"]
+            lines += tabulate_alternatives(self.alternatives, self.units, self.metric_name)
         return "\n".join(lines)
 
 

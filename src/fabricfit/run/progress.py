@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from rich.console import Console, Group
@@ -20,9 +21,22 @@ from fabricfit.run.journal import Record
 from fabricfit.run.status import Status
 from fabricfit.tables import TextTable
 
-__all__ = ["draw_status", "show_messages", "show_progress"]
+__all__ = ["draw_status", "entitle_runs", "show_messages", "show_progress"]
 
 Observer = Callable[[Record], None]
+
+_TITLE: ContextVar[str] = ContextVar("title", default="fabricfit")
+"""What stands above the view of a run."""
+
+
+@contextmanager
+def entitle_runs(text: str) -> Iterator[None]:
+    """Say above the views of the runs inside the block which of several they are."""
+    token = _TITLE.set(text)
+    try:
+        yield
+    finally:
+        _TITLE.reset(token)
 
 
 @contextmanager
@@ -60,13 +74,13 @@ def show_messages(logger: logging.Logger) -> Iterator[None]:
 
 @contextmanager
 def _show_live(logger: logging.Logger, console: Any) -> Iterator[Observer]:
-    status = Status()
+    status, title = Status(), _TITLE.get()
 
     class View:
         """Rendered at every refresh, so that the elapsed time is current."""
 
         def __rich__(self) -> Any:
-            return draw_status(status, time.time())
+            return draw_status(status, time.time(), title)
 
     with Live(View(), console=console, refresh_per_second=4) as live:
         handler = RichHandler(console=live.console, show_path=False, markup=False)
@@ -94,7 +108,7 @@ def _show_messages(logger: logging.Logger, handler: logging.Handler, level: int)
         logger.setLevel(before)
 
 
-def draw_status(status: Status, now: float) -> Any:
+def draw_status(status: Status, now: float, title: str = "fabricfit") -> Any:
     """Return the status of a run as a Rich renderable.
 
     Parameters
@@ -103,6 +117,8 @@ def draw_status(status: Status, now: float) -> Any:
         Status of the run.
     now
         Seconds since 1970.
+    title
+        What stands above it.
     """
     parts: list[Any] = [_make_headline(status, now)]
     if status.units:
@@ -112,7 +128,7 @@ def draw_status(status: Status, now: float) -> Any:
         parts.append(gauges)
     if status.levels:
         parts.append(_make_levels_table(status))
-    return Panel(Group(*parts), title="fabricfit", title_align="left", border_style="dim")
+    return Panel(Group(*parts), title=Text(title), title_align="left", border_style="dim")
 
 
 def _make_headline(status: Status, now: float) -> Any:

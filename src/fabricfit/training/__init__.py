@@ -1,8 +1,9 @@
 """Masked training: an engine for each backend, and what it trains with."""
 
+from fabricfit.training.backends import make_engine
 from fabricfit.training.checks import check_against_model
 from fabricfit.training.distillation import DistillationLoss, add_teacher_outputs
-from fabricfit.training.engine import Engine, EngineState, make_engine
+from fabricfit.training.engine import Engine, EngineState
 from fabricfit.training.fine_tuning import StretchOutcome, TrainingDivergedError, better, train
 from fabricfit.training.penalty import Penalty
 from fabricfit.training.projection import Projection

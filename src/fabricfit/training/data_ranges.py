@@ -18,7 +18,8 @@ import keras
 
 from fabricfit.network.cloning import every_layer
 from fabricfit.samples import Dataset, tensors
-from fabricfit.training.engine import Engine, assign_all, changes_state_in_loops
+from fabricfit.training.backends import changes_state_in_loops
+from fabricfit.training.engine import Engine, assign_all
 
 __all__ = ["DataRanges"]
 

@@ -1,16 +1,14 @@
 """Engine of masked training: one small interface, compiled for each backend.
 
 An engine trains epochs, evaluates, and never changes the caller's objects. Data that fit are held on the
-device, others are streamed. Each backend has its own engine, chosen by ``keras.backend.backend()``; they
-differ only in how an epoch is compiled. A model with a ``train_step`` of its own is trained by Keras'
-``fit`` instead.
+device, others are streamed. Each backend has its own engine; they differ only in how an epoch is compiled.
 """
 
 from __future__ import annotations
 
-import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -20,10 +18,8 @@ import keras
 import numpy as np
 
 from fabricfit.description.attributes import LayerAttributes
-from fabricfit.errors import InvalidInputError
+from fabricfit.description.precision import FixedPrecision
 from fabricfit.losses import ModelLoss, ModelMetric
-from fabricfit.network.cloning import own_steps
-from fabricfit.network.copying import every_layer
 from fabricfit.network.ends import Ends, Targets, read_ends
 from fabricfit.network.graph import is_readable
 from fabricfit.network.reader import Network, as_network, model_of
@@ -36,8 +32,9 @@ from fabricfit.training.penalty import Penalty
 from fabricfit.training.projection import Projection
 from fabricfit.training.resolve import fresh_optimizer
 from fabricfit.training.strengths import Strengths
+from fabricfit.training.weight_rounding import WeightRounding
 
-__all__ = ["Engine", "EngineState", "assign_all", "make_engine"]
+__all__ = ["Engine", "EngineState", "assign_all"]
 
 _PREDICTION_BATCH = 4096
 _MOST_AT_ONCE = 2**15
@@ -96,6 +93,7 @@ class Engine(ABC):
         self.parameters = Parameters(self.model.trainable_variables, self.optimizer, self.flattens)
         self.optimizer.build(self.parameters.built_on)
         self.scaling = LossScaling(self.optimizer)
+        self.rounding = WeightRounding()
         self.projection = Projection(self.network if attributes else self.model, attributes or {})
         self._fresh = self.values_of(self.optimizer.variables)
         self._on_device: WeakKeyDictionary[Data, tuple[Any, Any]] = WeakKeyDictionary()
@@ -265,13 +263,39 @@ class Engine(ABC):
         """Return a metric over all samples; of several outputs or metrics, the mean."""
         if metric not in self._evaluators:
             self._evaluators[metric] = MetricEvaluator(self, metric)
-        return self._evaluators[metric](self._iterate_tensors(data))
+        with self._rounded_weights():
+            return self._evaluators[metric](self._iterate_tensors(data))
 
     def evaluate_with_loss(self, data: Dataset, metric: ModelMetric) -> tuple[float, float]:
         """Return a metric as :meth:`evaluate` does, and what :meth:`evaluate_loss` returns, from one pass."""
         if metric not in self._with_loss:
             self._with_loss[metric] = MetricEvaluator(self, metric, with_loss=True)
-        return self._with_loss[metric].with_loss(self._iterate_tensors(data))
+        with self._rounded_weights():
+            return self._with_loss[metric].with_loss(self._iterate_tensors(data))
+
+    def round_weights(self, formats: Iterable[tuple[keras.Variable, FixedPrecision]]) -> None:
+        """Train and evaluate with weights in their number formats from now on, before the first step.
+
+        Parameters
+        ----------
+        formats
+            As for :class:`~fabricfit.training.weight_rounding.WeightRounding`.
+        """
+        self.rounding = WeightRounding(self.model, formats)
+
+    @contextmanager
+    def _rounded_weights(self) -> Iterator[None]:
+        """Give the model the weights as their number formats hold them, and its own again afterwards."""
+        if not self.rounding:
+            yield
+            return
+        variables = self.model.trainable_variables
+        present = self.values_of(variables)
+        self.assign(variables, self.rounding([variable.value for variable in variables]))
+        try:
+            yield
+        finally:
+            self.assign(variables, present)
 
     def evaluate_loss(self, data: Dataset) -> float:
         """Return the mean loss over all samples, the model's own penalties included."""
@@ -349,45 +373,3 @@ def assign_all(variables: Iterable[keras.Variable], values: Iterable[Any]) -> No
     """Give each variable its value."""
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
-
-
-def make_engine(
-    model: keras.Model | Network,
-    loss_fn: Any,
-    optimizer: Any,
-    attributes: Mapping[str, LayerAttributes] | None = None,
-    seed: int = 0,
-    penalty: Penalty | None = None,
-) -> Engine:
-    """Return the engine for a model on the active backend; the arguments are those of :class:`Engine`."""
-    name = keras.backend.backend()
-    trained = model_of(model)
-    if own_steps(trained) or not _is_pure(optimizer) or changes_state_in_loops(trained):
-        name = "fit"
-    if name == "fit" and isinstance(loss_fn, DistillationLoss):
-        raise InvalidInputError(
-            f"distillation needs a training step that is known, but model {trained.name!r} has a train_step "
-            "of its own, or it or the optimizer works on TensorFlow's variables. Use distillation=0."
-        )
-    module = importlib.import_module(f"fabricfit.training.{name}_engine")
-    return module.BackendEngine(model, loss_fn, optimizer, attributes, seed, penalty)
-
-
-def changes_state_in_loops(model: keras.Model) -> bool:
-    """Whether layers change variables from step to step of a loop of TensorFlow's, as HGQ2's recurrent ones.
-
-    What is assigned inside such a loop cannot be handed out of it; only variables themselves can be.
-    """
-    return keras.backend.backend() == "tensorflow" and any(
-        type(layer).__module__.split(".")[0] == "hgq" and not getattr(layer, "unroll", True)
-        for layer in every_layer(model)
-    )
-
-
-def _is_pure(optimizer: Any) -> bool:
-    """Whether an optimizer can be used as a pure function."""
-    if keras.backend.backend() != "tensorflow":
-        return True
-    from fabricfit.training.tensorflow_optimizer import is_pure
-
-    return is_pure(fresh_optimizer(optimizer))

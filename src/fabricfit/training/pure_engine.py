@@ -140,7 +140,7 @@ class PureEngine(Engine):
         """
         _, (strengths, _) = inputs
         outputs, updated, penalties = self.model.stateless_call(
-            weights, other, X, training=True, return_losses=True
+            self.rounding(weights), other, X, training=True, return_losses=True
         )
         loss = self.loss(y, outputs)  # in full precision, and by the masks that outputs carry
         for penalty in (*penalties, self.penalty(weights, strengths)):

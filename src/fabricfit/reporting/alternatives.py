@@ -1,0 +1,111 @@
+"""Designs that competed for a run: what each reached, and why the others lost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from fabricfit.description.timing import spell_ns
+from fabricfit.reporting.plain import read_amounts, read_number, read_text, to_plain
+from fabricfit.tables import TextTable
+
+__all__ = ["Alternative", "tabulate_alternatives"]
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """A design that was tried.
+
+    Parameters
+    ----------
+    name
+        Where its number formats come from, and how its layers are built.
+    built
+        How each layer is built; ``''`` where that is trained.
+    epochs
+        The part of its training that it had: 1 for all of it, 0 for none.
+    metric
+        The validation metric of the quantized network after that; NaN without a training.
+    resources
+        Its usage of each of the report's resources; empty where it was not built.
+    latency_ns, interval_ns
+        From a sample to its result, and between two samples; NaN where it was not built.
+    outcome
+        ``'chosen'``, or why it was not.
+    error
+        Standard error of the difference of its metric to that of the chosen design; NaN if not known.
+    """
+
+    name: str
+    built: str
+    epochs: float
+    metric: float
+    resources: tuple[float, ...]
+    latency_ns: float
+    interval_ns: float
+    outcome: str
+    error: float = float("nan")
+
+    @property
+    def is_chosen(self) -> bool:
+        """Whether the run's result is of this design."""
+        return self.outcome == "chosen"
+
+    def largest_share(self, limits: Sequence[float]) -> float:
+        """Return the largest share of a limit that it uses, of those that are above 0."""
+        pairs = zip(self.resources, limits, strict=True)
+        return max((used / limit for used, limit in pairs if limit), default=0.0)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain numbers and strings; NaN becomes None."""
+        return to_plain(asdict(self))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Alternative:
+        """Return the design that plain data describe, each of its values checked."""
+        read = {name: _READERS.get(name, read_number)(each) for name, each in values.items()}
+        return cls(**read)
+
+
+_READERS: dict[str, Any] = {
+    **dict.fromkeys(("name", "built", "outcome"), read_text),
+    "resources": read_amounts,
+}
+
+
+def tabulate_alternatives(
+    alternatives: Sequence[Alternative], units: Sequence[str], metric: str
+) -> list[str]:
+    """Return the lines of the table of designs, those that were trained longest first.
+
+    Parameters
+    ----------
+    alternatives
+        The designs.
+    units
+        Names of the resources.
+    metric
+        Name of the validation metric.
+    """
+    header = ["design", "trained", metric, *units, "latency, ns", "II, ns", "outcome"]
+    rows = [
+        [
+            each.name,
+            f"{each.epochs:.0%}",
+            _spell(each.metric, "{:.4f}"),
+            *([f"{used:,.0f}" for used in each.resources] or ["-"] * len(units)),
+            *map(_spell_time, (each.latency_ns, each.interval_ns)),
+            each.outcome,
+        ]
+        for each in alternatives
+    ]
+    return TextTable(header, rows, names=frozenset((0, len(header) - 1))).lines()
+
+
+def _spell_time(value: float) -> str:
+    return spell_ns(value) if value == value else "-"
+
+
+def _spell(value: float, pattern: str) -> str:
+    return pattern.format(value) if value == value else "-"
