@@ -1,7 +1,6 @@
 """Numbers rounded to formats in floats, in each mode of AMD's types, by their definitions in UG1399."""
 
 import itertools
-import math
 from fractions import Fraction
 
 import numpy as np
@@ -11,47 +10,10 @@ from fabricfit.calibration.rounding import in_format
 from fabricfit.description.precision import ROUNDINGS, SATURATIONS
 from fabricfit.errors import InvalidInputError
 from fabricfit.precision.formats import TensorFormat
+from tests.description.types_by_hand import NUMBERS, convert_by_hand
 from tests.marks import ON_ONE_BACKEND
 
 pytestmark = ON_ONE_BACKEND
-
-NUMBERS = [Fraction(n, 16) for n in range(-90, 91)]
-"""Numbers on both sides of the formats below, with all ties between two of theirs."""
-
-
-def round_by_hand(scaled, mode):
-    """Return a whole number for a fraction: the nearest one, ties as the mode says, or truncated."""
-    low, high = math.floor(scaled), math.ceil(scaled)
-    if mode == "TRN":
-        return low
-    if mode == "TRN_ZERO":
-        return math.trunc(scaled)
-    if scaled - low != Fraction(1, 2):
-        return low if scaled - low < Fraction(1, 2) else high
-    positive = scaled > 0
-    return {
-        "RND": high,
-        "RND_MIN_INF": low,
-        "RND_ZERO": low if positive else high,
-        "RND_INF": high if positive else low,
-        "RND_CONV": low if low % 2 == 0 else high,
-    }[mode]
-
-
-def limit_by_hand(whole, width, signed, mode):
-    """Return what a whole number becomes in so many bits."""
-    high = 2 ** (width - signed) - 1
-    low = -high - 1 if signed else 0
-    if mode == "SAT_SYM" and signed:
-        low = -high
-    if low <= whole <= high:
-        return whole
-    if mode == "SAT_ZERO":
-        return 0
-    if mode == "WRAP":
-        bits = whole % 2**width
-        return bits - 2**width if signed and bits >= 2 ** (width - 1) else bits
-    return high if whole > high else low
 
 
 @pytest.mark.parametrize(("rounding", "overflow"), itertools.product(ROUNDINGS, SATURATIONS))
@@ -61,14 +23,8 @@ def test_every_mode_is_that_of_the_types(rounding, overflow):
     ):
         form = TensorFormat(fractional, integer, signed, rounding, overflow)
         kept = in_format(np.array(NUMBERS, float), form)
-        unit = Fraction(2) ** -fractional
-        expected = [
-            float(
-                limit_by_hand(round_by_hand(n / unit, rounding), form.width, signed, overflow)
-                * unit
-            )
-            for n in NUMBERS
-        ]
+        modes = form.width, fractional, signed, rounding, overflow
+        expected = [float(convert_by_hand(n, *modes) * Fraction(2) ** -fractional) for n in NUMBERS]
         np.testing.assert_array_equal(kept, expected, err_msg=str(form))
 
 

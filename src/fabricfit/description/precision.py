@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from fabricfit.description.rounding import ROUNDINGS, SATURATIONS, to_integers
 from fabricfit.errors import InvalidInputError, unknown_name
 
 __all__ = [
@@ -20,12 +21,6 @@ __all__ = [
     "quantize",
     "write_precision",
 ]
-
-ROUNDINGS = ("TRN", "TRN_ZERO", "RND", "RND_ZERO", "RND_INF", "RND_MIN_INF", "RND_CONV")
-"""Rounding modes of AMD's fixed-point types (UG1399)."""
-
-SATURATIONS = ("WRAP", "SAT", "SAT_ZERO", "SAT_SYM")
-"""What numbers out of range become, in AMD's fixed-point types."""
 
 _PATTERN = re.compile(
     r"(?:ap_|ac_)?(?P<u>u?)(?P<kind>fixed|int)\s*<\s*(?P<fields>[^<>]*)\s*>", re.IGNORECASE
@@ -115,7 +110,10 @@ def parse_precision(text: Any) -> Precision:
     if text.lstrip().lower().startswith("ac_"):
         signed &= not modes or modes[0].lower() not in ("false", "0")
         modes = modes[1:]
-    return FixedPrecision(width, integer, signed, *_read_modes(text, modes))
+    rounding, overflow = _read_modes(text, modes)
+    if whole and not modes:
+        rounding = "TRN_ZERO"  # integers drop a fraction as C++ does
+    return FixedPrecision(width, integer, signed, rounding, overflow)
 
 
 def _read_modes(text: str, modes: Sequence[str]) -> tuple[str, str]:
@@ -161,7 +159,7 @@ def write_precision(precision: Any) -> str:
         getattr(each, "name", each)
         for each in (
             getattr(precision, "rounding_mode", getattr(precision, "rounding", "TRN")),
-            getattr(precision, "saturation_mode", "WRAP"),
+            getattr(precision, "saturation_mode", getattr(precision, "overflow", "WRAP")),
             getattr(precision, "saturation_bits", 0),
         )
     ]
@@ -195,9 +193,15 @@ def fixed_point(precision: Precision, what: str = "a precision") -> FixedPrecisi
             f"{what} must be a fixed-point format, which has a width and integer bits. "
             f"Received: {precision!r}"
         )
+    match = _PATTERN.fullmatch(str(precision))
+    if match and match["kind"] == "int":
+        return fixed_point(parse_precision(str(precision)))
     signed = bool(getattr(precision, "signed", True))
-    mode = getattr(getattr(precision, "rounding_mode", None), "name", "TRN")
-    return FixedPrecision(int(precision.width), int(integer), signed, str(mode))
+    rounding, overflow = (
+        str(getattr(getattr(precision, mode, None), "name", default))
+        for mode, default in (("rounding_mode", "TRN"), ("saturation_mode", "WRAP"))
+    )
+    return FixedPrecision(int(precision.width), int(integer), signed, rounding, overflow)
 
 
 def quantize(values: Any, precision: Precision, *, as_built: bool = False) -> np.ndarray:
@@ -208,22 +212,19 @@ def quantize(values: Any, precision: Precision, *, as_built: bool = False) -> np
     values
         Finite numbers of any shape.
     precision
-        The format. Numbers out of range saturate.
+        The format.
     as_built
-        Whether numbers are rounded as hardware does that is given them as they are, which truncates them
-        unless the format says otherwise; else they are rounded half to even.
+        Whether numbers are rounded, and overflow, as hardware does that is given them as they are: by the
+        format's modes, which truncate and wrap unless it says otherwise. Else they are rounded half to even,
+        and those out of range saturate.
 
     Returns
     -------
     array of int64, in the shape of ``values``
     """
     form = fixed_point(precision)
-    lowest = -(2 ** (form.width - 1)) if form.signed else 0
-    highest = 2 ** (form.width - form.signed) - 1
-    scaled = np.ldexp(np.asarray(values, np.float64), form.fractional)
-    cut = {"TRN": np.floor, "TRN_ZERO": np.trunc} if as_built else {}
-    rounded = cut.get(form.rounding, np.rint)(scaled)
-    return np.clip(rounded, lowest, highest).astype(np.int64)
+    modes = (form.rounding, form.overflow) if as_built else ("RND_CONV", "SAT")
+    return to_integers(values, form.width, form.fractional, form.signed, *modes)
 
 
 def dequantize(integers: Any, precision: Precision) -> np.ndarray:

@@ -181,7 +181,8 @@ def _list_precisions(
     integer = int(np.ceil(np.log2(largest + 1e-12))) + 1
     for width in space.widths:
         if width < stated.width:
-            yield FixedPrecision(width, min(integer, stated.integer), True, stated.rounding)
+            modes = stated.rounding, stated.overflow
+            yield FixedPrecision(width, min(integer, stated.integer), True, *modes)
 
 
 def _list_ways(

@@ -12,7 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from fabricfit.description.precision import ROUNDINGS
+from fabricfit.description.rounding import (
+    MAX_BITS,
+    ROUNDINGS,
+    SATURATIONS,
+    find_limits,
+    fit_in_bits,
+    round_up,
+    to_integers,
+)
 from fabricfit.errors import InvalidInputError
 from fabricfit.firmware.emulation.wires import NotModelledError, Wires
 
@@ -27,11 +35,6 @@ __all__ = [
     "multiply",
     "shift_right",
 ]
-
-MAX_BITS = 62
-"""Largest bit width that is emulated: an int64 less a bit for the sign and one for the carry of rounding."""
-
-SATURATIONS = ("WRAP", "SAT", "SAT_ZERO", "SAT_SYM")
 
 
 @dataclass(frozen=True)
@@ -100,8 +103,7 @@ class Format:
     @property
     def limits(self) -> tuple[int, int]:
         """Least and greatest value, in units of the last bit."""
-        high = (1 << (self.width - self.signed)) - 1
-        return (-high - (self.saturation != "SAT_SYM") if self.signed else 0), high
+        return find_limits(self.width, self.signed, self.saturation)
 
     def __str__(self) -> str:
         modes = f"{self.rounding},{self.saturation}"
@@ -128,14 +130,10 @@ class FixedTensor:
 
         Infinity counts as a number beyond every format.
         """
-        clipped = np.clip(np.asarray(numbers, np.float64), -(2.0**900), 2.0**900)
-        scaled = np.ldexp(clipped, format.fractional)
-        floor = np.floor(scaled)
-        rest = scaled - floor  # exact, but for a tiny negative number, whose rest rounds to 1
-        odd = format.rounding == "RND_CONV" and np.fmod(floor, 2) != 0  # which takes long
-        half, more = rest >= 0.5, (rest != 0) & (rest != 0.5)
-        up = _round_up(format.rounding, half, more, scaled < 0, odd)
-        return cls(_fit_floats(floor + up, format), format)
+        modes = format.rounding, format.saturation
+        return cls(
+            to_integers(numbers, format.width, format.fractional, format.signed, *modes), format
+        )
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -226,48 +224,10 @@ def shift_right(values: np.ndarray, drop: int, rounding: str) -> np.ndarray:
         return floor
     half = (values >> (drop - 1)) & 1 != 0
     more = values & ((1 << (drop - 1)) - 1) != 0
-    return floor + _round_up(rounding, half, more, values < 0, floor & 1 != 0)
-
-
-def _round_up(rounding: str, half: Any, more: Any, negative: Any, odd: Any) -> Any:
-    """Return where a number is rounded up instead of down.
-
-    ``half`` is the first bit dropped, ``more`` whether any bit behind it is set.
-    """
-    match rounding:
-        case "TRN":
-            return np.zeros_like(half)
-        case "TRN_ZERO":
-            return negative & (half | more)
-        case "RND":
-            return half
-        case "RND_ZERO":
-            return half & (negative | more)
-        case "RND_MIN_INF":
-            return half & more
-        case "RND_INF":
-            return half & (~negative | more)
-        case _:  # RND_CONV
-            return half & (odd | more)
+    return floor + round_up(rounding, half, more, values < 0, floor & 1 != 0)
 
 
 def _fit(values: np.ndarray, to: Format) -> np.ndarray:
     if isinstance(values, Wires):
         return values.fitted(to.width, to.signed, to.saturation)
-    low, high = to.limits
-    match to.saturation:
-        case "WRAP" if to.signed:
-            return (values << (64 - to.width)) >> (64 - to.width)
-        case "WRAP":
-            return values & high
-        case "SAT_ZERO":
-            return np.where((values < low) | (values > high), 0, values)
-        case _:
-            return np.clip(values, low, high)
-
-
-def _fit_floats(whole: np.ndarray, to: Format) -> np.ndarray:
-    """Apply a format's overflow mode to whole numbers of any size."""
-    if to.saturation == "WRAP":
-        whole = np.fmod(whole, 2.0**to.width)
-    return _fit(np.clip(whole, -(2.0**62), 2.0**62).astype(np.int64), to)
+    return fit_in_bits(values, to.width, to.signed, to.saturation)
