@@ -215,6 +215,14 @@ DIFFERING = [
     ),
     Example("backwards", _SEQUENCE, _recurrent("LSTM", go_backwards=True)),
     Example("backwards", _SEQUENCE, _recurrent("GRU", go_backwards=True), io_type="io_stream"),
+    Example(
+        "recurrent reuse factor", (5, 3), _recurrent("LSTM"),
+        settings=(("Strategy", "Resource"), ("ReuseFactor", 6)),
+    ),
+    Example(
+        "recurrent reuse factor", (5, 4), lambda x: L.Bidirectional(L.LSTM(4))(x),
+        settings=(("Strategy", "Resource"), ("ReuseFactor", 3)),
+    ),
     Example("reset gate", _SEQUENCE, _recurrent("GRU", reset_after=False)),
     Example("activation", (6,), lambda x: L.Activation("hard_sigmoid")(x)),
     Example("activation", (6,), lambda x: L.Activation("hard_tanh")(x)),

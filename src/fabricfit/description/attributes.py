@@ -140,6 +140,9 @@ class LayerAttributes:
     built_instead
         Strategy -> the one that hls4ml builds in its place for layers of this kind, as
         :data:`~fabricfit.description.strategies.STRATEGIES` spells them.
+    reuse_shape
+        Rows and columns of which hls4ml takes legal reuse factors, if they are not :attr:`matrix_shape`;
+        empty where it keeps any factor.
     weight_name
         What hls4ml calls the kernel in a configuration's precisions.
     quantizer_precision
@@ -193,6 +196,7 @@ class LayerAttributes:
     strategies: tuple[str, ...] = field(default=(), kw_only=True)
     multiplies_inner: bool = field(default=False, kw_only=True)
     built_instead: Mapping[str, str] = field(default_factory=dict, kw_only=True)
+    reuse_shape: tuple[int, ...] | None = field(default=None, kw_only=True)
     weight_name: str = field(default="weight", kw_only=True)
     quantizer_precision: Precision | None = field(default=None, kw_only=True)
     trains_bits: bool = field(default=False, kw_only=True)

@@ -27,9 +27,9 @@ from fabricfit.errors import InvalidInputError, warn_caller
 from fabricfit.hls4ml.plain import ConfigurationLike, plain_configuration
 from fabricfit.hls4ml.reuse_factor import (
     ReuseFactorWarning,
+    built_reuse_factor,
     effective_strategy,
     legal_parallelization_factor,
-    legal_reuse_factor,
 )
 from fabricfit.hls4ml.sections import find_key, stated_io_type
 from fabricfit.hls4ml.vocabulary import ACTIVATIONS
@@ -104,7 +104,7 @@ def read_opened(config: Mapping[str, Any], layer_attributes: LayerAttributes) ->
         used_instead = spell_strategy(built)
         logger.info("hls4ml builds layer %r with %s, not with %s.", name, used_instead, strategy)
         strategy = used_instead
-    used = legal_reuse_factor(n_in, n_out, asked, built)
+    used = built_reuse_factor(n_in, n_out, asked, built, layer_attributes.reuse_shape)
     for warning in _list_reuse_warnings(layer, n_in, asked, used, built):
         warn_caller(f"layer {name!r}: {warning}", ReuseFactorWarning)
     return hls4mlAttributes(

@@ -42,6 +42,7 @@ from fabricfit.hls4ml.recognition import (
     resets_before,
     runs_backwards,
     softmax_axis,
+    stops_at_reuse,
 )
 from fabricfit.hls4ml.site import Site
 
@@ -231,6 +232,12 @@ LIMITS: tuple[Limit, ...] = (
         has_other_gates,
         "has no code for activations of recurrent layers other than sigmoid, tanh and relu",
         "Use one of these.",
+    ),
+    Limit(
+        "recurrent reuse factor",
+        stops_at_reuse,
+        "chooses code for other reuse factors than those of its kernels with Resource: it stops when it runs",
+        "Use a ReuseFactor that divides both the inputs and the units, or Latency.",
     ),
     Limit(
         "bidirectional GRU",

@@ -18,7 +18,7 @@ from fabricfit.hardware.dsp import DEFAULT_INPUT_WIDTH, dsps_per_multiplier
 from fabricfit.hardware.families import find_family
 from fabricfit.hardware.product import Product
 from fabricfit.hardware.targets import DEFAULT_TARGET, TargetLike, find_target
-from fabricfit.hls4ml.reuse_factor import effective_strategy, legal_reuse_factor
+from fabricfit.hls4ml.reuse_factor import built_reuse_factor, effective_strategy
 
 __all__ = [
     "MatrixProduct",
@@ -125,6 +125,10 @@ def product_of(layer_attributes: LayerAttributes, target: TargetLike = DEFAULT_T
             layer_attributes.built_instead,
         )
     )
+    shape = layer_attributes.reuse_shape
+    reuse = built_reuse_factor(hls.n_in, hls.n_out, hls.reuse_factor, strategy, shape)
+    if strategy in SHARED_MULTIPLIERS:
+        reuse = min(reuse, hls.n_in * hls.n_out)  # one multiplier has no more work than all weights
     weight = hls.weight_precision.width
     known = hls.input_precision
     inputs = known.width if known is not None else DEFAULT_INPUT_WIDTH
@@ -139,7 +143,7 @@ def product_of(layer_attributes: LayerAttributes, target: TargetLike = DEFAULT_T
         hls.output_precision.width,
         total.width if total is not None else widest,
         strategy,
-        legal_reuse_factor(hls.n_in, hls.n_out, hls.reuse_factor, strategy),
+        reuse,
         hls.io_type,
         min(hls.parallelization_factor, positions) if hls.io_type == "io_parallel" else 1,
         positions,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from fabricfit.hls4ml.converters import CONVERTED, CONVERTED_QKERAS, LARGEST_UNROLLED, NOISE
+from fabricfit.hls4ml.reuse_factor import legal_reuse_factor
 from fabricfit.hls4ml.site import Site
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "resets_before",
     "runs_backwards",
     "softmax_axis",
+    "stops_at_reuse",
 ]
 
 CONVOLUTIONS = (
@@ -148,6 +150,27 @@ def resets_before(site: Site) -> bool:
     """Return whether a GRU resets its state before it multiplies it."""
     layers = site.inner() if site.is_one_of("GRU", "Bidirectional") else ()
     return any(getattr(layer, "reset_after", True) is False for layer in layers)
+
+
+def stops_at_reuse(site: Site) -> bool:
+    """Return whether the code of a recurrent layer stops at the reuse factors of its kernels.
+
+    By the factor of the inputs' kernel, as one of three gates for Bidirectional, hls4ml chooses a function
+    for both kernels: the one for divisors of the rows, or that for multiples of them.
+    """
+    if not site.is_one_of("LSTM", "GRU", "Bidirectional") or site.strategy != "resource":
+        return False
+    rows, factors = site.shape[-1] or 1, site.reuse_factors
+    for layer, own, states in zip(site.inner(), factors[::2], factors[1::2], strict=False):
+        units = int(layer.units)
+        wrapped = site.kind == "Bidirectional"
+        chosen = legal_reuse_factor(rows, 3 * units, own) if wrapped else own
+        for size, factor in ((rows, own), (units, states)):
+            divides = factor <= size and size % factor == 0
+            is_multiple = factor > size and factor % size == 0
+            if not (divides if chosen <= size else is_multiple):
+                return True
+    return False
 
 
 def has_gru_inside(site: Site) -> bool:

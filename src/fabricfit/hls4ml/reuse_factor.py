@@ -14,6 +14,7 @@ from fabricfit.description.strategies import SHARED_MULTIPLIERS, canonical_strat
 
 __all__ = [
     "ReuseFactorWarning",
+    "built_reuse_factor",
     "effective_strategy",
     "legal_parallelization_factor",
     "legal_reuse_factor",
@@ -82,6 +83,29 @@ def legal_reuse_factor(n_in: int, n_out: int, reuse_factor: int, strategy: str =
     if name == "resource_unrolled" and reuse_factor > 1 and len(legal) > 1:
         legal.pop()
     return _find_nearest(legal, reuse_factor)
+
+
+def built_reuse_factor(
+    n_in: int,
+    n_out: int,
+    reuse_factor: int,
+    strategy: str,
+    reuse_shape: tuple[int, ...] | None = None,
+) -> int:
+    """Return the reuse factor that hls4ml builds a layer with.
+
+    Parameters
+    ----------
+    n_in, n_out, reuse_factor, strategy
+        As for :func:`legal_reuse_factor`.
+    reuse_shape
+        Rows and columns of which hls4ml takes the legal factors, if they are others; empty where it keeps
+        any factor.
+    """
+    if reuse_shape is not None and len(reuse_shape) == 0:
+        return whole_number("reuse_factor", reuse_factor)
+    rows, columns = reuse_shape or (n_in, n_out)
+    return legal_reuse_factor(rows, columns, reuse_factor, strategy)
 
 
 def effective_strategy(

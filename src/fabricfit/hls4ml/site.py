@@ -28,6 +28,8 @@ class Site:
         How data are passed, and hls4ml's backend.
     strategy, reuse_factor
         How hls4ml builds its products, if it has any.
+    reuse_factors
+        The reuse factor of each of its kernels.
     own_strategies
         What sections of their own say of the layer, if it has no kernel, and of its activation.
     weights
@@ -56,6 +58,7 @@ class Site:
     result_is_open: bool = False
     masked: bool = False
     called_with_more: bool = False
+    reuse_factors: tuple[int, ...] = ()
 
     @property
     def kind(self) -> str:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -67,6 +68,7 @@ class DepthwiseFamily(LayerFamily):
                 regularizer="depthwise_regularizer",
                 strategies=CONSTANTS_ONLY,
                 built_instead=_BUILT_INSTEAD,
+                reuse_shape=_as_if_full(variable),
                 input_axis=len(variable.shape) - 2,
             ),
         )
@@ -251,6 +253,12 @@ def _sum_offsets(kernel: np.ndarray, offset: np.ndarray) -> np.ndarray:
     """Return what offsets of the channels add to each result of a kernel ``(…, C, M)``."""
     sums: np.ndarray = kernel.sum(axis=tuple(range(kernel.ndim - 2)))
     return (sums * offset[:, None]).reshape(-1)
+
+
+def _as_if_full(variable: Any) -> tuple[int, int]:
+    """Return the matrix of a convolution over all channels, whose reuse factors hls4ml takes for legal."""
+    *window, channels, multiplier = map(int, variable.shape)
+    return math.prod(window) * channels, channels * multiplier
 
 
 def _kernel_of(layer: Any) -> Any:

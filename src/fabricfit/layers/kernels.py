@@ -83,6 +83,9 @@ class Kernel:
         the second of which belongs to the sums of the next kernel.
     built_instead
         Strategy -> the one that hls4ml builds in its place for such layers, whatever the reuse factor.
+    reuse_shape
+        Rows and columns of which hls4ml takes their legal reuse factors, if they are not those of the matrix;
+        empty where it keeps any factor.
     wants_inner_format
         Whether hls4ml builds them only where the layer's input has the number format of its inner tensors.
     input_axis
@@ -113,6 +116,7 @@ class Kernel:
     receives: int | None = None
     bias_names: tuple[str, ...] = ("bias",)
     built_instead: Mapping[str, str] = field(default_factory=dict)
+    reuse_shape: tuple[int, ...] | None = None
     wants_inner_format: bool = False
     input_axis: int | None = None
 

@@ -145,7 +145,8 @@ class BidirectionalFamily(LayerFamily):
     """Bidirectional: the kernels of both directions, whose results stand side by side.
 
     Keras wants as many units forward as backward: unit i is removed from both directions. With
-    ResourceUnrolled hls4ml builds the kernels as with Resource, whose multipliers stay.
+    ResourceUnrolled hls4ml builds the kernels as with Resource, whose multipliers stay. It keeps any reuse
+    factor for the kernels of the inputs, and takes those of the states as if there were three gates.
     """
 
     handles = (L.Bidirectional,)
@@ -165,6 +166,7 @@ class BidirectionalFamily(LayerFamily):
                 positions=steps,
                 strategies=CONSTANTS_ONLY,
                 built_instead={**NO_GRAPH, "resource_unrolled": "resource"},
+                reuse_shape=_reuse_shape(kernel),
                 wants_inner_format=False,
             )
             for direction, inner in zip(("forward", "backward"), _directions(layer), strict=True)
@@ -378,6 +380,12 @@ def recurrent_kernels(layer: Any) -> tuple[Kernel, ...]:
             receives=INSIDE,
         ),
     )
+
+
+def _reuse_shape(kernel: Kernel) -> tuple[int, ...]:
+    """Return the shape by which hls4ml chooses the reuse factor of a kernel of Bidirectional."""
+    units = int(kernel.variable.shape[0])
+    return (units, 3 * units) if kernel.receives == INSIDE else ()
 
 
 def steps_of(layer: Any) -> int:

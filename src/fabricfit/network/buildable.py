@@ -112,6 +112,7 @@ def _list_sites(
             _leaves_open(before, network, attributes, config),
             any(tensor.masked for tensor in call.inputs),
             not call.plain,
+            tuple(_list_reuse_factors(described, attributes)),
         )
         if isinstance(call.layer, keras.Model) and call.name in graph.nested:
             nested = graph.nested[call.name]
@@ -125,6 +126,16 @@ def _find_product(
     if described is not None and described.kernels:
         described = attributes.get(described.kernels[0])
     return None if described is None or described.hls4ml is None else described
+
+
+def _list_reuse_factors(
+    described: LayerAttributes | None, attributes: Mapping[str, LayerAttributes]
+) -> Iterator[int]:
+    kernels = () if described is None else described.kernels or (described.name,)
+    for kernel in kernels:
+        own = attributes.get(kernel)
+        if own is not None and own.hls4ml is not None:
+            yield own.hls4ml.reuse_factor
 
 
 def _find_strategy(config: Mapping[str, Any], described: LayerAttributes, io_type: str) -> str:

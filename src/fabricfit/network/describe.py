@@ -220,6 +220,7 @@ def _describe_kernel(layer: LayerAttributes, kernel: Kernel) -> LayerAttributes:
         inner=kernel.inner,
         multiplies_inner=kernel.multiplies_inner,
         built_instead=kernel.built_instead,
+        reuse_shape=kernel.reuse_shape,
         known_convolution=False if kernel.dense else None,
         strategies=kernel.strategies,
         weight_name=kernel.weight_name,
