@@ -213,23 +213,24 @@ def _build_resnet() -> Any:
 
 TASKS = {
     "jets": DesignTask(
-        "jet tagger", _load_jets, _build_tagger, "1us", 20, 25, (12_000, 500), "25ns"
+        "jet tagger", _load_jets, _build_tagger, "1us", 20, 60, (12_000, 500), "25ns"
     ),
-    "lstm": DesignTask("LSTM tagger", _load_sequences, _build_lstm, "10us", 10, 15, (4_000, 200)),
-    "lenet": DesignTask("LeNet on MNIST-5k", _load_digits, _build_lenet, "50us", 10, 15, (500, 20)),
+    "lstm": DesignTask("LSTM tagger", _load_sequences, _build_lstm, "10us", 10, 40, (4_000, 200)),
+    "lenet": DesignTask("LeNet on MNIST-5k", _load_digits, _build_lenet, "50us", 10, 40, (500, 20)),
     "autoencoder": DesignTask(
         "MLPerf Tiny autoencoder",
         _load_vectors,
         _build_autoencoder,
-        "100us",
+        "10us",
         5,
-        20,
+        40,
         (2_000, 50),
         loss="mse",
         metric="mse",
+        device="zcu102",
     ),
     "resnet8": DesignTask(
-        "MLPerf Tiny ResNet8", _load_pictures, _build_resnet, "5ms", 2, 15, (500, 3)
+        "MLPerf Tiny ResNet8", _load_pictures, _build_resnet, "5ms", 1, 12, (500, 3)
     ),
 }
 """Name -> task."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 from fabricfit.description.attributes import LayerAttributes
 from fabricfit.description.precision import fixed_point, parse_precision
 from fabricfit.description.strategies import SHARED_MULTIPLIERS, canonical_strategy
+from fabricfit.design.buildable import Buildable
 from fabricfit.design.designs import Design, Exploration
 from fabricfit.design.loss_curvature import measure_curvature
 from fabricfit.design.options import DesignSpace
@@ -19,7 +20,7 @@ from fabricfit.design.table import OptionTable
 from fabricfit.errors import InfeasibleError
 from fabricfit.hardware.budget import Budget
 from fabricfit.hardware.targets import Target
-from fabricfit.hls4ml.config import default_configuration
+from fabricfit.hls4ml.config import default_configuration, read_io_type
 from fabricfit.hls4ml.plain import ConfigurationLike
 from fabricfit.hls4ml.sections import find_key
 from fabricfit.hls4ml.target import choose_budget
@@ -29,11 +30,18 @@ from fabricfit.network.describe import describe_for_hls4ml
 from fabricfit.network.reader import as_network
 from fabricfit.network.scalings import replace_scalings
 from fabricfit.network.unknown_layers import describe_matrices
+from fabricfit.network.whole_pooling import replace_whole_pooling
+from fabricfit.objectives.stream_memory import fit_fifos
+from fabricfit.selection.choice_targets import objective_of
 
 __all__ = ["Design", "Exploration", "explore"]
 
 _FRACTIONS = (1.0, 0.85, 0.7, 0.55, 0.4, 0.3, 0.2, 0.12, 0.07, 0.04)
 """Parts of the budget for which a design is chosen, the largest first."""
+
+
+_MORE = 32
+"""Reuse factors of each layer that are tried where no design is within the limits with a few."""
 
 
 def explore(
@@ -53,7 +61,8 @@ def explore(
 
     Each layer has its options (:class:`DesignSpace`), each with its costs by the laws and the loss that a
     second-order model predicts; one option for each layer is chosen such that the predicted loss is least
-    within the limits, proven by branch and bound (:mod:`fabricfit.design.choice`). Nothing is trained:
+    within the limits, proven by branch and bound (:mod:`fabricfit.design.choice`). The kernels of one layer
+    are built in one way, as hls4ml does; what it does not build is not proposed. Nothing is trained:
     :func:`fabricfit.fit` does that with the configuration of a design.
 
     Parameters
@@ -88,25 +97,47 @@ def explore(
     InfeasibleError
         No design of the space is within the limits; the message names the limit and what is least.
     InvalidInputError
-        The input cannot be worked with.
+        The input cannot be worked with, or hls4ml does not build the model with any design.
     """
     whole = as_network(model)
     stated = open_configuration(hls_config or default_configuration(), whole)
     config = stated if formats is None else open_configuration(formats, whole)
     budget = choose_budget(config, budget)
     network = replace_scalings(fold_normalizations(whole))
+    if read_io_type(config) == "io_stream":
+        network = replace_whole_pooling(network)
     without_layers(config, whole, whole.layers.keys() - network.layers.keys())
     state_every_call(config, network)
     attributes = describe_for_hls4ml(network, config)
     describe_matrices(network, attributes, config)
+    buildable = Buildable(network)
+    buildable.refuse(attributes, config)
+    named = [
+        name for name, layer in attributes.items() if _read_named(stated, layer).get("Strategy")
+    ]
+    if not budget.is_relative:
+        none = np.zeros(len(budget.resources))
+        attributes = fit_fifos(attributes, objective_of(budget), budget, none)
     if curvature is None:
         known = None if data is None else measure_curvature(model, data, loss, samples, network)
         curvature = known or {}
-    space = space or DesignSpace()
-    spaces = {
-        name: _narrow(space, stated, layer, budget.target) for name, layer in attributes.items()
-    }
-    table = OptionTable(network.kernel_arrays(), attributes, config, budget, spaces, curvature)
+    # Few reuse factors suffice for most networks; where no design is within the limits, more are tried.
+    for tried in (space,) if space else (DesignSpace(), DesignSpace(reuse_factors=_MORE)):
+        spaces = {
+            name: _narrow(tried, stated, layer, budget.target) for name, layer in attributes.items()
+        }
+        table = OptionTable(
+            network.kernel_arrays(),
+            *(attributes, config, budget, spaces, curvature, named, buildable.find_wrong),
+        )
+        if designs := _choose_designs(table, fractions):
+            sets = table.choose_by_strategies(max(fractions))
+            return Exploration(designs, budget, table.clock_ns, sets)
+    raise InfeasibleError(table.explain())
+
+
+def _choose_designs(table: OptionTable, fractions: Sequence[float]) -> tuple[Design, ...]:
+    """Return the designs for parts of the limits, the largest part first, each of them once."""
     designs: list[Design] = []
     for part in sorted(fractions, reverse=True):
         design = table.choose(part)
@@ -114,18 +145,22 @@ def explore(
             break
         if not designs or design.options != designs[-1].options:
             designs.append(design)
-    if not designs:
-        raise InfeasibleError(table.explain())
-    return Exploration(tuple(designs), budget, table.clock_ns)
+    return tuple(designs)
+
+
+def _read_named(stated: Mapping[str, Any], layer: LayerAttributes) -> Mapping[str, Any]:
+    """Return what a configuration states of a layer by its name."""
+    named = stated.get("HLSConfig", stated).get("LayerName") or {}
+    key = find_key(named, layer.hls4ml_name)
+    found: Mapping[str, Any] = (named.get(key) if key else None) or {}
+    return found
 
 
 def _narrow(
     space: DesignSpace, stated: Mapping[str, Any], layer: LayerAttributes, target: Target
 ) -> DesignSpace:
     """Return the space of a layer: what is stated of it by name, or all that the backend builds."""
-    named = stated.get("HLSConfig", stated).get("LayerName") or {}
-    key = find_key(named, layer.hls4ml_name)
-    section = named.get(key, {}) if key else {}
+    section = _read_named(stated, layer)
     if (strategy := section.get("Strategy")) is not None:
         strategies: tuple[str, ...] = (canonical_strategy(strategy),)
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,12 +18,13 @@ from fabricfit.description.strategies import (
     canonical_strategy,
     spell_strategy,
 )
-from fabricfit.design.exploration import Exploration, explore
+from fabricfit.design.exploration import Design, Exploration, explore
 from fabricfit.design.loss_curvature import measure_curvature
 from fabricfit.design.options import DesignSpace
-from fabricfit.errors import InfeasibleError, InvalidInputError
+from fabricfit.errors import FabricFitError, InfeasibleError, InvalidInputError
 from fabricfit.hardware.budget import Budget
 from fabricfit.hls4ml.config import default_configuration
+from fabricfit.hls4ml.findings import BuildWarning
 from fabricfit.hls4ml.products import product_of
 from fabricfit.hls4ml.sections import stated_io_type
 from fabricfit.network.configuration import open_configuration
@@ -44,6 +46,9 @@ _STRATEGIES = (
 )
 """Sets of strategies from which a design is chosen: all, constants only, shared multipliers only."""
 
+_LUTS_PER_WEIGHT = 2
+"""Fewer LUTs for each weight that is kept than networks of trained precision have."""
+
 _PRODUCTS_PER_LUT = 20
 """More products of weights a LUT than any network of trained precision has."""
 
@@ -57,29 +62,42 @@ class ChosenDesign:
     io_type
         hls4ml's name of its interface.
     exploration
-        All designs, of which it is the best.
+        All designs that it is one of.
+    allowed
+        A predicted loss up to which nothing is lost.
     """
 
     io_type: str
     exploration: Exploration
+    allowed: float = 0.0
+
+    @property
+    def design(self) -> Design:
+        """The smallest design that loses nothing, or the one of the least predicted loss."""
+        enough = max(self.exploration.best.loss, self.allowed)
+        return next(each for each in reversed(self.exploration.designs) if each.loss <= enough)
+
+    @property
+    def share(self) -> float:
+        """The largest share of a limit that it uses."""
+        limits = self.exploration.budget.amounts.items()
+        return max((self.design.resources[name] / n for name, n in limits if n), default=0.0)
 
     @property
     def config(self) -> dict[str, Any]:
         """hls4ml's configuration of the design."""
-        return self.exploration.best.config
+        return self.design.config
 
     @property
     def name(self) -> str:
         """Its interface and the strategies that it uses, such as ``'io_stream, Latency and Resource'``."""
-        used = dict.fromkeys(
-            spell_strategy(each.strategy) for each in self.exploration.best.options.values()
-        )
+        used = dict.fromkeys(spell_strategy(each.strategy) for each in self.design.options.values())
         return f"{self.io_type}, {' and '.join(used)}"
 
     @property
     def built(self) -> str:
         """How each of its layers is built."""
-        options = self.exploration.best.options.items()
+        options = self.design.options.items()
         return "; ".join(f"{layer}: {option}" for layer, option in options)
 
     def documents(self) -> dict[str, str]:
@@ -110,20 +128,25 @@ def why_not_unrolled(network: Network, config: Mapping[str, Any], budget: Budget
             return f"layer {name!r} is to be built with {stated}"
     if budget.is_relative or "lut" not in budget.amounts:
         return ""
+    luts = budget.amounts["lut"]
     whole = open_configuration({**default_configuration(), **config}, network)
     attributes = describe_for_hls4ml(network, whole)
-    products = sum(
-        product.size * product.copies
-        for layer in attributes.values()
+    products = {
+        name: product_of(layer, budget.target)
+        for name, layer in attributes.items()
         if layer.multiplies
-        for product in [product_of(layer, budget.target)]
-    )
-    if products <= _PRODUCTS_PER_LUT * budget.amounts["lut"]:
-        return ""
-    return (
-        f"its {products:,} products of weights are too many for adders of their own in "
-        f"{budget.amounts['lut']:,.0f} LUTs"
-    )
+    }
+    total = sum(product.size * product.copies for product in products.values())
+    if total > _PRODUCTS_PER_LUT * luts:
+        return f"its {total:,} products of weights are too many for adders of their own in {luts:,.0f} LUTs"
+    largest, most = max(products, key=lambda name: products[name].size), DesignSpace.constants_up_to
+    kept = min(products[largest].size, luts / _LUTS_PER_WEIGHT)
+    if kept > most:
+        return (
+            f"of the {products[largest].size:,} weights of layer {largest!r} some {kept:,.0f} would be kept "
+            f"in {luts:,.0f} LUTs, and compilers need hours for more than {most:,} constants of a layer"
+        )
+    return ""
 
 
 def list_designs(
@@ -136,8 +159,9 @@ def list_designs(
 ) -> list[ChosenDesign]:
     """Choose number formats, strategies, reuse factors and ``'IOType'`` of a model in different ways.
 
-    Formats are those in which nothing is lost (:func:`fabricfit.calibrate`); the rest is the design of the
-    least predicted loss within the budget and its deadlines (:func:`fabricfit.explore`): of all strategies,
+    Formats are those in which nothing is lost (:func:`fabricfit.calibrate`); the rest is the smallest design
+    that is predicted to lose nothing either, or the one of the least predicted loss, within the budget and
+    its deadlines (:func:`fabricfit.explore`): of all strategies,
     of those whose weights are constants, and of those that share multipliers; of both kinds of interfaces
     where the model has a convolution and the configuration does not say which. What the configuration states
     is kept.
@@ -168,9 +192,11 @@ def list_designs(
         raise InvalidInputError(
             f"a relative budget needs hls_config, the design that it is relative to. Received: {budget!r}"
         )
-    found = calibrate(
-        model, data, config or None, loss=settings.loss_fn, metric=settings.validation_metric
-    )
+    with warnings.catch_warnings():  # how it is built is chosen afterwards
+        warnings.simplefilter("ignore", BuildWarning)
+        found = calibrate(
+            model, data, config or None, loss=settings.loss_fn, metric=settings.validation_metric
+        )
     kinds = _list_io_types(model, config)
     known: dict[str, np.ndarray] = {}
     if isinstance(data, tuple | list):
@@ -188,16 +214,19 @@ def list_designs(
                     curvature=known,
                     space=DesignSpace(strategies=strategies),
                 )
-            except InfeasibleError as error:
+            except FabricFitError as error:
                 if strategies != _STRATEGIES[0]:
                     continue
+                if not isinstance(error, InfeasibleError):
+                    raise
                 refusals.append(error if len(kinds) == 1 else InfeasibleError(f"{kind}: {error}"))
                 break
-            if all(explored.best.options != each.exploration.best.options for each in designs):
-                designs.append(ChosenDesign(kind, explored))
+            made = ChosenDesign(kind, explored, found.allowed)
+            if all(made.design.options != each.design.options for each in designs):
+                designs.append(made)
     if not designs:
         raise InfeasibleError(" ".join(map(str, refusals)))
-    designs.sort(key=lambda each: each.exploration.best.loss)
+    designs.sort(key=lambda each: (max(each.design.loss, each.allowed), each.share))
     logger.info(
         "%d designs; the one of the least predicted loss:\n%s", len(designs), designs[0].exploration
     )

@@ -25,13 +25,13 @@ from fabricfit.network.scalings import replace_scalings
 from fabricfit.network.unknown_layers import describe_matrices
 from fabricfit.network.whole_pooling import replace_whole_pooling
 from fabricfit.objectives.fpga import FPGAResources
+from fabricfit.objectives.stream_memory import fit_fifos
 from fabricfit.optimization.deadlines import refuse_late, report_timing
 from fabricfit.optimization.eligible_layers import Decisions
 from fabricfit.optimization.optimize import OptimizationResult, run
 from fabricfit.optimization.savings import GivenDesign
 from fabricfit.optimization.settings import OptimizationSettings
 from fabricfit.optimization.setup import RunSetup, set_up
-from fabricfit.optimization.stream_memory import fit_fifos
 from fabricfit.run import RunDirectory, defaults
 from fabricfit.run.files import HLS_CONFIG, REPORT
 from fabricfit.scheduler import OptimizationScheduler, PolynomialScheduler
