@@ -128,6 +128,7 @@ def test_a_batch_leaves_some_steps_an_epoch(model, samples, size):
 
 def test_epochs_follow_the_kind_of_run(model):
     assert (read(model).epochs, read(model, trained=True).epochs) == (20, 240)
+    assert (read(model, epochs=1).rewinding_epochs, read(model).rewinding_epochs) == (0, 1)
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import keras
 
 from fabricfit.errors import InvalidInputError, InvalidTypeError, ask_for_nearest
 from fabricfit.optimization.settings import OptimizationSettings, list_by_output
+from fabricfit.run.defaults import REWINDING_EPOCHS
 
 __all__ = ["TRAINED_EPOCHS", "RunOptions", "read_settings"]
 
@@ -77,7 +78,8 @@ def read_settings(
     metric of each output, or without a metric the loss, and its optimizer (Adam, if it has none).
     ``increasing`` is what Keras says of the metric. ``epochs`` is 20 for a level of given number formats, and
     240 in all where they are trained; ``batch_size`` the largest power of two, from 16 to 1,024, that leaves
-    32 steps an epoch (256, where it cannot be seen how many samples there are); ``rtol`` is None.
+    32 steps an epoch (256, where it cannot be seen how many samples there are); ``rtol`` is None; a single
+    epoch leaves none to ``rewinding_epochs``.
 
     Parameters
     ----------
@@ -129,6 +131,8 @@ def read_settings(
             "loss must be given where the model was not compiled with one, for example "
             "loss='sparse_categorical_crossentropy'. Received: loss=None"
         )
+    if "rewinding_epochs" not in found and isinstance(found["epochs"], int):
+        found["rewinding_epochs"] = max(min(REWINDING_EPOCHS, found["epochs"] - 1), 0)
     if "increasing" not in found:
         found["increasing"] = _is_increasing(found["validation_metric"])
     return OptimizationSettings(**found)
