@@ -1,5 +1,6 @@
 """The choice of options against exhaustive search."""
 
+import ctypes
 import itertools
 
 import numpy as np
@@ -22,10 +23,12 @@ def draw_case(seed):
     return losses, costs, limits
 
 
-def search(losses, costs, limits):
+def search(losses, costs, limits, kinds=None, together=()):
     """Return the least loss of all choices within the limits, by brute force."""
     best = None
     for places in itertools.product(*(range(len(loss)) for loss in losses)):
+        if any(len({kinds[layer][places[layer]] for layer in own}) > 1 for own in together):
+            continue
         used = sum(cost[place] for cost, place in zip(costs, places, strict=True))
         if (used <= limits).all():
             loss = sum(each[place] for each, place in zip(losses, places, strict=True))
@@ -48,6 +51,62 @@ def test_the_choice_is_the_best_of_all(block):
         assert found.loss == pytest.approx(
             sum(each[place] for each, place in zip(losses, found.places, strict=True))
         )
+
+
+@pytest.mark.parametrize("block", range(4))
+def test_layers_that_go_together_are_of_one_kind(block):
+    for seed in range(20 * block, 20 * block + 20):
+        losses, costs, limits = draw_case(seed)
+        rng = np.random.default_rng(seed)
+        kinds = [rng.integers(0, 3, len(loss)) for loss in losses]
+        order, cut = rng.permutation(len(losses)), rng.integers(0, len(losses) + 1)
+        together = [own.tolist() for own in (order[:cut], order[cut:]) if len(own)]
+        found = choose_options(losses, costs, limits, kinds=kinds, together=together)
+        best = search(losses, costs, limits, kinds, together)
+        assert (found is None) == (best is None), seed
+        if found is not None:
+            assert found.loss == pytest.approx(best, abs=1e-9), seed
+            assert found.gap < 1e-9
+            for own in together:
+                assert len({kinds[layer][found.places[layer]] for layer in own}) == 1
+
+
+LOUD = (
+    [
+        ([0.448, 0.693, 0.993], [[0, 3050, 3150], [0, 1900, 2790], [0, 1050, 2500]]),
+        ([0.308, 0.314, 0.314], [[0, 3550, 4000], [0, 2630, 1340], [0, 2300, 2880]]),
+        (
+            [0.0863, 0.139, 0.139, 0.223],
+            [[0, 2760, 2180], [0, 1920, 1160], [0, 1640, 1820], [0, 877, 1570]],
+        ),
+        (
+            [0.0295, 0.0314, 0.0595, 0.0611, 0.0657, 0.148, 0.148, 0.218, 0.235],
+            [
+                *([21, 890, 1300], [0, 951, 1070], [14, 621, 1060], [0, 682, 917], [0, 493, 619]),
+                *([0, 226, 237], [0, 175, 317], [7, 146, 641], [0, 69.8, 284]),
+            ],
+        ),
+    ],
+    [26.4, 6384, 12768],
+)
+"""Layers and limits at which HiGHS prints to standard output where it presolves (SciPy 1.17)."""
+
+
+def test_nothing_is_printed(capfd):
+    layers, limits = LOUD
+    losses, costs = ([np.array(each, float) for each in part] for part in zip(*layers, strict=True))
+    found = choose_options(losses, costs, np.array(limits, float))
+    ctypes.CDLL(None).fflush(None)  # what C++ wrote and holds back
+    assert capfd.readouterr() == ("", "")
+    assert found.loss == pytest.approx(search(losses, costs, np.array(limits)))
+
+
+def test_many_layers_take_seconds_at_most():
+    rng = np.random.default_rng(3)
+    losses = [np.sort(rng.gamma(1, 1, 60)) for _ in range(30)]
+    costs = [np.sort(rng.gamma(2, 100, (60, 3)), axis=0)[::-1] for _ in range(30)]
+    found = choose_options(losses, costs, np.full(3, 30 * 150.0), seconds=20)
+    assert found is not None and found.gap == 0
 
 
 def test_of_equal_losses_the_cheaper_is_chosen():
