@@ -1,5 +1,7 @@
 """Designs for a budget: within the limits, as the laws count them, and as hls4ml can build them."""
 
+import dataclasses
+
 import keras
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ import pytest
 import fabricfit
 from fabricfit import Budget
 from fabricfit.description.precision import dequantize, quantize
+from fabricfit.description.strategies import CONSTANTS_ONLY, SHARED_MULTIPLIERS
 from fabricfit.design import DesignSpace, explore
 from fabricfit.design.options import _prune
 from fabricfit.errors import InfeasibleError, InvalidInputError
@@ -203,3 +206,94 @@ def test_a_model_without_kernels_is_refused():
     model = keras.Sequential([keras.Input((4,)), L.ReLU()])
     with pytest.raises(InvalidInputError, match="no layer with a kernel"):
         explore(model, Budget(lut=100))
+
+
+@pytest.mark.parametrize("deadline", [{}, {"interval": "30ns"}])
+def test_a_design_of_each_set_of_strategies_is_found_in_one_table(tagger, deadline):
+    """It is the one that is found where only these strategies are tried."""
+    budget = Budget(dsp=250, lut=15000, **deadline)
+    found = explore(tagger, budget, space=SMALL)
+    sets = {"constants": CONSTANTS_ONLY, "shared multipliers": SHARED_MULTIPLIERS}
+    assert set(found.by_strategies) == set(sets)
+    for name, strategies in sets.items():
+        only = dataclasses.replace(SMALL, strategies=strategies)
+        design, alone = found.by_strategies[name], explore(tagger, budget, space=only).best
+        assert design.options == alone.options and design.config == alone.config
+        assert {option.strategy for option in design.options.values()} <= {*strategies}
+
+
+def test_sets_of_strategies_that_cannot_be_are_missing(tagger):
+    space = dataclasses.replace(SMALL, constants_up_to=100)
+    found = explore(tagger, Budget(lut=30000, dsp=200), space=space)
+    assert set(found.by_strategies) == {"shared multipliers"}
+
+
+def test_what_is_stated_by_name_is_in_each_set(tagger):
+    stated = {"Model": {"Precision": "fixed<16,6>", "ReuseFactor": 1, "Strategy": "Latency"}}
+    stated["LayerName"] = {"b": {"Strategy": "Resource", "ReuseFactor": 4}}
+    found = explore(tagger, Budget(lut=30000, dsp=200), hls_config=stated, space=SMALL)
+    options = found.by_strategies["constants"].options
+    assert options["b"].strategy == "resource"
+    assert {options[name].strategy for name in "ac"} <= {*CONSTANTS_ONLY}
+
+
+def recurrent(kind="LSTM", rows=6, units=8):
+    keras.utils.set_random_seed(0)
+    layer = getattr(L, kind)(units, name="layer")
+    return keras.Sequential([keras.Input((5, rows)), layer, L.Dense(3, name="out")])
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+def test_kernels_of_one_layer_are_built_in_one_way(kind):
+    model = recurrent(kind)
+    space = DesignSpace(widths=(8,), kept=(1.0,), reuse_factors=6)
+    for budget in (Budget(dsp=20, lut=60000), Budget(dsp=60, lut=9000, bram18=40)):
+        for design in explore(model, budget, space=space).designs:
+            both = [design.options[f"layer/{name}"] for name in ("kernel", "recurrent_kernel")]
+            assert len({(each.strategy, each.stated_reuse_factor) for each in both}) == 1
+            used = fabricfit.estimate(model, design.config, budget=budget)
+            assert not used.remarks
+            for name in budget.resources:
+                assert used.compared[name].value == pytest.approx(design.resources[name]), name
+            built = {each.name: (each.strategy, each.reuse_factor) for each in used.layers}
+            for name, option in design.options.items():
+                assert built[name] == (option.strategy, option.reuse_factor)
+
+
+def test_ways_at_which_hls4ml_stops_are_not_proposed():
+    model, space = recurrent("LSTM", 3, 4), DesignSpace(widths=(8,), kept=(1.0,), reuse_factors=9)
+    stated = {"Model": {"Precision": "fixed<16,6>", "ReuseFactor": 1, "Strategy": "Latency"}}
+    stated["LayerName"] = {"layer": {"Strategy": "Resource"}}
+    proposed = {
+        design.options["layer/kernel"].stated_reuse_factor
+        for lut in (6000, 20000)
+        for design in explore(
+            model, Budget(dsp=40, lut=lut), hls_config=stated, space=space
+        ).designs
+    }
+    assert proposed and 6 not in proposed
+    stated["LayerName"]["layer"]["ReuseFactor"] = 6
+    with pytest.raises(
+        InvalidInputError, match=r"(?s)fabricfit.explore needs.*'layer' \(LSTM\).*divides"
+    ):
+        explore(model, Budget(dsp=40, lut=20000), hls_config=stated, space=space)
+
+
+@pytest.mark.parametrize("strategy", ["Latency", "Resource", "distributed_arithmetic"])
+def test_what_no_design_can_have_is_refused(strategy):
+    einsum = L.EinsumDense("abc,cd->abd", (4, 4), name="layer")
+    model = keras.Sequential([keras.Input((4, 4)), einsum, L.Flatten(), L.Dense(3, name="out")])
+    stated = {"Model": {"Precision": "fixed<16,6>", "ReuseFactor": 1, "Strategy": strategy}}
+    budget, limits = Budget(lut=20000), r"(?s)explore needs a model.*'layer' \(EinsumDense\)"
+    with pytest.raises(InvalidInputError, match=limits):
+        explore(model, budget, hls_config=stated | {"IOType": "io_stream"}, space=SMALL)
+    found = explore(model, budget, hls_config=stated, space=SMALL)
+    assert {design.options["layer"].strategy for design in found.designs} <= {*CONSTANTS_ONLY}
+
+
+def test_a_graph_of_adders_without_a_kernel_is_refused(tagger):
+    stated = {"Model": {"Precision": "fixed<16,6>", "ReuseFactor": 1, "Strategy": "Latency"}}
+    own = {"Precision": "fixed<16,6>", "Strategy": "distributed_arithmetic"}
+    message = r"'a' \(Dense\): hls4ml stops at distributed arithmetic.*Leave 'Strategy'"
+    with pytest.raises(InvalidInputError, match=message):
+        explore(tagger, Budget(lut=9000), hls_config=stated | {"LayerName": {"a_relu": own}})

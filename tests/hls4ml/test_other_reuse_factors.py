@@ -1,4 +1,4 @@
-"""Reuse factors of layers whose legal ones hls4ml does not take from their own matrix: its code is the oracle."""
+"""Reuse factors of layers whose legal ones hls4ml takes from another matrix: its code is the oracle."""
 
 import re
 import warnings

@@ -220,6 +220,10 @@ class LayerAttributes:
         """Return the same layer as another hls4ml configuration builds it."""
         return replace(self, args={**self.args, _HLS4ML: attributes})
 
+    def without_hls4ml(self) -> LayerAttributes:
+        """Return the same layer without what a configuration says of how it is built."""
+        return replace(self, args={key: value for key, value in self.args.items() if key != _HLS4ML})
+
     def update_args(self, updates: Mapping[str, Any]) -> None:
         """Add to what objectives may know of this layer."""
         self.args.update(updates)

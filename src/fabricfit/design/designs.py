@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from fabricfit.description.strategies import CONSTANTS_ONLY, SHARED_MULTIPLIERS
 from fabricfit.design.options import LayerOption
 from fabricfit.hardware.budget import Budget
 from fabricfit.tables import TextTable
 
-__all__ = ["Design", "Exploration"]
+__all__ = ["STRATEGY_SETS", "Design", "Exploration"]
+
+STRATEGY_SETS: Mapping[str, tuple[str, ...]] = {
+    "constants": CONSTANTS_ONLY,
+    "shared multipliers": SHARED_MULTIPLIERS,
+}
+"""Sets of strategies of which one design each is chosen beside those of all strategies."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +61,17 @@ class Exploration:
         The budget.
     clock_ns
         Clock period in nanoseconds.
+    by_strategies
+        The design of the least predicted loss for the largest part of the budget, by the strategies that it
+        is made of: ``'constants'`` (Latency and distributed arithmetic) and ``'shared multipliers'``
+        (Resource and ResourceUnrolled). One is missing where no such design is within the limits, or a layer
+        cannot be built so. A layer whose strategy is stated by its name has it in both.
     """
 
     designs: tuple[Design, ...]
     budget: Budget
     clock_ns: float
+    by_strategies: Mapping[str, Design] = field(default_factory=dict)
 
     @property
     def best(self) -> Design:

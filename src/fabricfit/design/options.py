@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -31,7 +31,7 @@ from fabricfit.hls4ml.reuse_factor import (
     valid_reuse_factors,
 )
 
-__all__ = ["DesignSpace", "LayerOption", "list_options"]
+__all__ = ["DesignSpace", "LayerOption", "list_options", "list_reuse_factors"]
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,9 @@ class LayerOption:
         Usage of all calls of the layer, with error bars.
     timing
         Cycles of all calls of the layer, with error bars.
+    stated_reuse_factor
+        What the configuration states: where a layer has several kernels, each of them is built with the
+        factor that is legal for it.
     """
 
     strategy: str
@@ -110,6 +113,7 @@ class LayerOption:
     loss: float
     resources: Resources = field(repr=False)
     timing: LayerTiming = field(repr=False)
+    stated_reuse_factor: int = field(default=1, repr=False)
 
     def __str__(self) -> str:
         reuse = "" if self.reuse_factor == 1 else f", RF {self.reuse_factor}"
@@ -124,6 +128,7 @@ def list_options(
     space: DesignSpace,
     target: Target,
     stage: str = HLS,
+    reuse_factors: Sequence[int] = (),
 ) -> list[LayerOption]:
     r"""Return the options of a layer with a kernel.
 
@@ -145,6 +150,8 @@ def list_options(
         What it is built for and with.
     stage
         Whose LUTs and flip-flops count, see :data:`fabricfit.hardware.synthesized.STAGES`.
+    reuse_factors
+        Those that are stated for all kernels of a layer, if it has several; else the layer's own are tried.
 
     Raises
     ------
@@ -154,18 +161,20 @@ def list_options(
     matrix = layer.axes.matrix(np.asarray(kernel, float))
     weight = 0.5 * (np.ones_like(matrix) if curvature is None else layer.axes.matrix(curvature))
     found: dict[tuple[str, int, int, float], LayerOption] = {}
+    ways = list(_list_ways(layer, space, target, reuse_factors))
     for precision in _list_precisions(layer, matrix, space):
         rounded = dequantize(quantize(matrix, precision, as_built=True), precision)
-        for strategy, reuse in _list_ways(layer, space, target):
+        for strategy, reuse in ways:
             built = _as_built(layer, strategy, reuse, precision)
             product = product_of(built, target)
-            key = (product.strategy, product.reuse_factor, precision.width)
+            stated = reuse if reuse_factors else product.reuse_factor
+            key = (product.strategy, stated, precision.width)
             if (*key, 1.0) in found or product.strategy not in space.strategies:
                 continue
             for part, pruned in _prune(product, matrix, rounded, weight, space):
                 option = _make_option(built, product, precision, part, pruned, target, stage)
                 loss = float((weight * (matrix - pruned) ** 2).sum())
-                found[(*key, part)] = replace(option, loss=loss)
+                found[(*key, part)] = replace(option, loss=loss, stated_reuse_factor=stated)
     if not found:
         raise InvalidInputError(_say_why_none(layer, space, target))
     return list(found.values())
@@ -186,20 +195,34 @@ def _list_precisions(
 
 
 def _list_ways(
-    layer: LayerAttributes, space: DesignSpace, target: Target
+    layer: LayerAttributes, space: DesignSpace, target: Target, stated: Sequence[int]
 ) -> Iterator[tuple[str, int]]:
     """Yield strategies with their reuse factors."""
-    asked, legal = space.reuse_factor, valid_reuse_factors(*layer.matrix_shape)
-    places = np.unique(np.geomspace(1, len(legal), min(space.reuse_factors, len(legal))).round())
-    few = [legal[int(place) - 1] for place in places]
+    asked, few = space.reuse_factor, stated or list_reuse_factors(layer, space)
     for strategy in _list_built(layer, space, target):
         if strategy not in space.strategies or _is_too_large(layer, strategy, space):
             continue
         if asked is not None:
-            yield strategy, legal_reuse_factor(*layer.matrix_shape, asked, strategy)
+            own = legal_reuse_factor(*layer.matrix_shape, asked, strategy)
+            yield strategy, asked if stated else own
             continue
         for reuse in few if strategy in SHARED_MULTIPLIERS else (1,):
             yield strategy, reuse
+
+
+def list_reuse_factors(layer: LayerAttributes, space: DesignSpace) -> list[int]:
+    """Return the few reuse factors of a layer that are tried.
+
+    Parameters
+    ----------
+    layer
+        Attributes of a layer with a kernel.
+    space
+        What is tried.
+    """
+    legal = valid_reuse_factors(*layer.matrix_shape)
+    places = np.unique(np.geomspace(1, len(legal), min(space.reuse_factors, len(legal))).round())
+    return [legal[int(place) - 1] for place in places]
 
 
 def _list_built(layer: LayerAttributes, space: DesignSpace, target: Target) -> list[str]:

@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from fabricfit.description.attributes import LayerAttributes
-from fabricfit.description.precision import write_precision
-from fabricfit.description.strategies import spell_strategy
 from fabricfit.description.timing import DEADLINES, spell_ns
 from fabricfit.design.choice import Choice, choose_options, least_costs
-from fabricfit.design.designs import Design
+from fabricfit.design.configuration import write_config
+from fabricfit.design.designs import STRATEGY_SETS, Design
 from fabricfit.design.layer_timing import LayerTiming
-from fabricfit.design.options import DesignSpace, LayerOption, list_options
+from fabricfit.design.options import (
+    DesignSpace,
+    LayerOption,
+    list_options,
+    list_reuse_factors,
+)
 from fabricfit.errors import InvalidInputError
 from fabricfit.hardware.budget import Budget
 from fabricfit.hardware.estimates import Estimate
 from fabricfit.hls4ml.config import read_io_type
 from fabricfit.hls4ml.estimation import ModelEstimate, estimate_layers
-from fabricfit.hls4ml.pipelining import state_interval
-from fabricfit.hls4ml.sections import find_key
+from fabricfit.hls4ml.findings import Finding
+from fabricfit.network.buildable import refuse_limits
 
 __all__ = ["OptionTable"]
 
@@ -54,6 +56,10 @@ class OptionTable:
         Layer -> what is tried of it.
     hessians
         Kernel -> diagonal of the Hessian, as far as it is known.
+    stated
+        Kernels whose strategy is stated by the layer's name.
+    find_wrong
+        Returns what hls4ml does not build with the configuration of a design.
 
     Raises
     ------
@@ -69,12 +75,24 @@ class OptionTable:
         budget: Budget,
         spaces: Mapping[str, DesignSpace],
         hessians: Mapping[str, np.ndarray],
+        stated: Collection[str] = (),
+        find_wrong: Callable[[Mapping[str, Any]], Sequence[Finding]] = lambda config: (),
     ) -> None:
+        self._find_wrong = find_wrong
+        self._kinds: dict[tuple[str, int], int] = {}
+        self._in_time: dict[frozenset[str], list[tuple[Options, Costs, Costs]]] = {}
+        self._stated = frozenset(stated)
         self.budget, self.config, self.attributes = budget, config, attributes
         self.names, self.margin = list(budget.resources), budget.margin
         target = budget.target
         self.clock_ns = target.clock_ns
         self.streams = read_io_type(config) == "io_stream"
+        chosen = {
+            name: layer
+            for name, layer in attributes.items()
+            if layer.multiplies and name in kernels
+        }
+        self._built = _list_built_together(chosen)
         self.layers = {
             name: list_options(
                 layer,
@@ -83,9 +101,9 @@ class OptionTable:
                 spaces[name],
                 target,
                 budget.stage,
+                _list_stated(self._built[layer.layer_name], chosen, spaces),
             )
-            for name, layer in attributes.items()
-            if layer.multiplies and name in kernels
+            for name, layer in chosen.items()
         }
         if not self.layers:
             raise InvalidInputError(
@@ -105,33 +123,97 @@ class OptionTable:
             budget.deadlines.get(name, np.inf) / self.clock_ns * _NEARLY for name in DEADLINES
         )
 
-    def choose(self, part: float) -> Design | None:
-        """Choose the design of the least loss within a part of the limits, and the deadlines."""
+    def choose(self, part: float, strategies: Collection[str] = ()) -> Design | None:
+        """Choose the design of the least loss within a part of the limits, and the deadlines.
+
+        How hls4ml does not build a layer is left out of the table when a design would have it.
+
+        Parameters
+        ----------
+        part
+            The part of the limits.
+        strategies
+            Those that are used where none is stated of a layer; all without.
+
+        Raises
+        ------
+        InvalidInputError
+            There is no other way to build a layer.
+        """
+        while (design := self._choose(part, frozenset(strategies))) is not None:
+            wrong = self._find_wrong(design.config)
+            if not wrong:
+                return design
+            if not self._leave_out(design, {finding.layer for finding in wrong}):
+                refuse_limits(wrong, "fabricfit.explore")
+        return None
+
+    def choose_by_strategies(self, part: float) -> dict[str, Design]:
+        """Choose a design of each set of strategies, :data:`~fabricfit.design.designs.STRATEGY_SETS`.
+
+        Parameters
+        ----------
+        part
+            The part of the limits.
+        """
+        found = {name: self.choose(part, own) for name, own in STRATEGY_SETS.items()}
+        return {name: design for name, design in found.items() if design is not None}
+
+    def _choose(self, part: float, strategies: frozenset[str]) -> Design | None:
         limits = np.append(part * self.limits - self.fixed, self._latency_limits())
         if (limits < 0).any():
             return None
         best: Choice | None = None
         kept: Options = []
         bound = np.inf
-        for options, losses, costs in self._in_time:
-            found = choose_options(losses, costs, limits)
+        for options, losses, costs in self._list_in_time(strategies):
+            kinds = [np.array([self._number_kind(option) for option in each]) for each in options]
+            found = choose_options(
+                losses, costs, limits, kinds=kinds, together=self._find_together()
+            )
             if found is not None:
                 bound = min(bound, found.bound)
                 if best is None or found.loss < best.loss:
                     best, kept = found, options
         return None if best is None else self._make_design(replace(best, bound=bound), kept)
 
-    @cached_property
-    def _in_time(self) -> list[tuple[Options, Costs, Costs]]:
-        """Options of which any may go together by the deadline of the interval, their losses and costs."""
-        return [
-            (
-                kept,
-                [np.array([option.loss for option in options]) for options in kept],
-                self._list_costs(kept),
-            )
-            for kept in self._list_in_time()
-        ]
+    def _leave_out(self, design: Design, layers: Collection[str]) -> bool:
+        """Leave out how a design builds some layers; return whether there are other ways."""
+        kernels = [name for layer in layers for name in self._built.get(layer, ())]
+        for name in kernels:
+            kind = _kind(design.options[name])
+            self.layers[name] = [each for each in self.layers[name] if _kind(each) != kind]
+        self._in_time.clear()
+        return bool(kernels) and all(self.layers[name] for name in kernels)
+
+    def _find_together(self) -> list[list[int]]:
+        """Return the places of kernels of one layer, which hls4ml builds in one way."""
+        places = {name: place for place, name in enumerate(self.layers)}
+        return [[places[n] for n in names] for names in self._built.values() if len(names) > 1]
+
+    def _number_kind(self, option: LayerOption) -> int:
+        return self._kinds.setdefault(_kind(option), len(self._kinds))
+
+    def _list_in_time(self, strategies: frozenset[str]) -> list[tuple[Options, Costs, Costs]]:
+        """Return options of which any may go together by the interval's deadline, their losses and costs."""
+        if strategies not in self._in_time:
+            everything = [
+                [
+                    o
+                    for o in options
+                    if not strategies or name in self._stated or o.strategy in strategies
+                ]
+                for name, options in self.layers.items()
+            ]
+            self._in_time[strategies] = [
+                (
+                    kept,
+                    [np.array([option.loss for option in options]) for options in kept],
+                    self._list_costs(kept),
+                )
+                for kept in self._yield_in_time(everything)
+            ]
+        return self._in_time[strategies]
 
     def _count(self, resources: Mapping[str, Estimate]) -> np.ndarray:
         return np.array([resources[name].counted(self.margin) for name in self.names])
@@ -162,16 +244,17 @@ class OptionTable:
     def _latency_limits(self) -> np.ndarray:
         return self.latency - np.array(self._latency_costs(self.rest, -1))
 
-    def _list_in_time(self) -> Iterator[Options]:
+    def _yield_in_time(self, everything: Options) -> Iterator[Options]:
         """Yield options of each layer, of which any may go together by the deadline of the interval.
 
         The slowest layer counts, and by the error bar another one may be it. Within a likely value *v* of
         all, the upper ends may be as high as the margin leaves room for; there is more than one such *v*
         only where the margin is neither 0 nor 1.
         """
-        everything, margin, most = list(self.layers.values()), self.margin, self.interval
+        margin, most = self.margin, self.interval
         if not np.isfinite(most):
-            yield everything
+            if all(everything):
+                yield everything
             return
         seen: list[set[int]] = []
         values = {most}
@@ -205,7 +288,7 @@ class OptionTable:
             dict(zip(self.names, used.tolist(), strict=True)),
             timing.count_latency(self.margin, streams=self.streams),
             timing.interval.counted(self.margin),
-            _write_config(self.config, self.attributes, chosen),
+            write_config(self.config, self.attributes, chosen),
         )
 
     def explain(self) -> str:
@@ -258,31 +341,29 @@ class OptionTable:
         return spell_ns(round(cycles * self.clock_ns, 6))
 
 
+def _kind(option: LayerOption) -> tuple[str, int]:
+    """Return what a configuration states of a layer besides formats."""
+    return option.strategy, option.stated_reuse_factor
+
+
+def _list_built_together(layers: Mapping[str, LayerAttributes]) -> dict[str, list[str]]:
+    """Return the kernels of each layer."""
+    found: dict[str, list[str]] = {}
+    for name, layer in layers.items():
+        found.setdefault(layer.layer_name, []).append(name)
+    return found
+
+
+def _list_stated(
+    names: Sequence[str],
+    layers: Mapping[str, LayerAttributes],
+    spaces: Mapping[str, DesignSpace],
+) -> list[int]:
+    """Return the reuse factors that are tried for a layer of several kernels; none where there is one."""
+    if len(names) == 1:
+        return []
+    return sorted({each for n in names for each in list_reuse_factors(layers[n], spaces[n])})
+
+
 def _is_within(cycles: Estimate, value: float, high: float) -> bool:
     return cycles.value <= value and cycles.high <= high
-
-
-def _write_config(
-    config: Mapping[str, Any],
-    attributes: Mapping[str, LayerAttributes],
-    chosen: Mapping[str, LayerOption],
-) -> dict[str, Any]:
-    """Return the configuration of a design, as hls4ml reads it."""
-    made = copy.deepcopy(dict(config))
-    inner = made.get("HLSConfig", made)
-    named = inner.setdefault("LayerName", {})
-    default = inner.get("Model", {}).get("Precision", "fixed<16,6>")
-    for name, option in chosen.items():
-        for call in attributes[name].calls:
-            key = find_key(named, call.hls4ml_name) or call.hls4ml_name
-            section = named.setdefault(key, {})
-            stated = section.get("Precision", default)
-            precision = dict(stated) if isinstance(stated, Mapping) else {"default": stated}
-            precision[call.weight_name] = write_precision(option.precision)
-            section |= {
-                "Strategy": spell_strategy(option.strategy),
-                "ReuseFactor": option.reuse_factor,
-                "Precision": precision,
-            }
-    state_interval(made, attributes, max(option.reuse_factor for option in chosen.values()))
-    return made
