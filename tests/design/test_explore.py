@@ -209,30 +209,32 @@ def test_a_model_without_kernels_is_refused():
 
 
 @pytest.mark.parametrize("deadline", [{}, {"interval": "30ns"}])
-def test_a_design_of_each_set_of_strategies_is_found_in_one_table(tagger, deadline):
-    """It is the one that is found where only these strategies are tried."""
+def test_designs_of_each_set_of_strategies_are_found_in_one_table(tagger, deadline):
+    """They are those that are found where only these strategies are tried."""
     budget = Budget(dsp=250, lut=15000, **deadline)
-    found = explore(tagger, budget, space=SMALL)
+    found = explore(tagger, budget, space=SMALL, by_strategies=True)
     sets = {"constants": CONSTANTS_ONLY, "shared multipliers": SHARED_MULTIPLIERS}
     assert set(found.by_strategies) == set(sets)
     for name, strategies in sets.items():
         only = dataclasses.replace(SMALL, strategies=strategies)
-        design, alone = found.by_strategies[name], explore(tagger, budget, space=only).best
-        assert design.options == alone.options and design.config == alone.config
-        assert {option.strategy for option in design.options.values()} <= {*strategies}
+        own, alone = found.by_strategies[name], explore(tagger, budget, space=only)
+        assert not alone.by_strategies and own == alone
+        for design in own.designs:
+            assert {option.strategy for option in design.options.values()} <= {*strategies}
 
 
 def test_sets_of_strategies_that_cannot_be_are_missing(tagger):
     space = dataclasses.replace(SMALL, constants_up_to=100)
-    found = explore(tagger, Budget(lut=30000, dsp=200), space=space)
+    found = explore(tagger, Budget(lut=30000, dsp=200), space=space, by_strategies=True)
     assert set(found.by_strategies) == {"shared multipliers"}
 
 
 def test_what_is_stated_by_name_is_in_each_set(tagger):
     stated = {"Model": {"Precision": "fixed<16,6>", "ReuseFactor": 1, "Strategy": "Latency"}}
     stated["LayerName"] = {"b": {"Strategy": "Resource", "ReuseFactor": 4}}
-    found = explore(tagger, Budget(lut=30000, dsp=200), hls_config=stated, space=SMALL)
-    options = found.by_strategies["constants"].options
+    limits = Budget(lut=30000, dsp=200)
+    found = explore(tagger, limits, hls_config=stated, space=SMALL, by_strategies=True)
+    options = found.by_strategies["constants"].best.options
     assert options["b"].strategy == "resource"
     assert {options[name].strategy for name in "ac"} <= {*CONSTANTS_ONLY}
 

@@ -17,7 +17,7 @@ STRATEGY_SETS: Mapping[str, tuple[str, ...]] = {
     "constants": CONSTANTS_ONLY,
     "shared multipliers": SHARED_MULTIPLIERS,
 }
-"""Sets of strategies of which one design each is chosen beside those of all strategies."""
+"""Sets of strategies of which designs are chosen beside those of all strategies."""
 
 
 @dataclass(frozen=True)
@@ -62,16 +62,16 @@ class Exploration:
     clock_ns
         Clock period in nanoseconds.
     by_strategies
-        The design of the least predicted loss for the largest part of the budget, by the strategies that it
-        is made of: ``'constants'`` (Latency and distributed arithmetic) and ``'shared multipliers'``
-        (Resource and ResourceUnrolled). One is missing where no such design is within the limits, or a layer
-        cannot be built so. A layer whose strategy is stated by its name has it in both.
+        Where it was asked for, the designs that are made of some strategies only: ``'constants'`` (Latency
+        and distributed arithmetic), ``'shared multipliers'`` (Resource and ResourceUnrolled). One is missing
+        where no such design is within the limits, or a layer cannot be built so. A layer whose strategy is
+        stated by its name has it in both.
     """
 
     designs: tuple[Design, ...]
     budget: Budget
     clock_ns: float
-    by_strategies: Mapping[str, Design] = field(default_factory=dict)
+    by_strategies: Mapping[str, Exploration] = field(default_factory=dict)
 
     @property
     def best(self) -> Design:

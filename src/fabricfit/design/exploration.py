@@ -13,7 +13,7 @@ from fabricfit.description.attributes import LayerAttributes
 from fabricfit.description.precision import fixed_point, parse_precision
 from fabricfit.description.strategies import SHARED_MULTIPLIERS, canonical_strategy
 from fabricfit.design.buildable import Buildable
-from fabricfit.design.designs import Design, Exploration
+from fabricfit.design.designs import STRATEGY_SETS, Design, Exploration
 from fabricfit.design.loss_curvature import measure_curvature
 from fabricfit.design.options import DesignSpace
 from fabricfit.design.table import OptionTable
@@ -56,6 +56,7 @@ def explore(
     samples: int = 512,
     fractions: tuple[float, ...] = _FRACTIONS,
     curvature: Mapping[str, np.ndarray] | None = None,
+    by_strategies: bool = False,
 ) -> Exploration:
     """Choose strategy, reuse factor, bits and pruning of each layer, for a budget and parts of it.
 
@@ -91,6 +92,9 @@ def explore(
         Parts of the budget for which a design is chosen.
     curvature
         What :func:`fabricfit.design.loss_curvature.measure_curvature` returned, in place of the data.
+    by_strategies
+        Whether designs of constants, and of shared multipliers, are chosen from the same options as well, see
+        :attr:`Exploration.by_strategies`.
 
     Raises
     ------
@@ -131,16 +135,22 @@ def explore(
             *(attributes, config, budget, spaces, curvature, named, buildable.find_wrong),
         )
         if designs := _choose_designs(table, fractions):
-            sets = table.choose_by_strategies(max(fractions))
+            sets = {
+                name: Exploration(chosen, budget, table.clock_ns)
+                for name, own in STRATEGY_SETS.items()
+                if by_strategies and (chosen := _choose_designs(table, fractions, own))
+            }
             return Exploration(designs, budget, table.clock_ns, sets)
     raise InfeasibleError(table.explain())
 
 
-def _choose_designs(table: OptionTable, fractions: Sequence[float]) -> tuple[Design, ...]:
+def _choose_designs(
+    table: OptionTable, fractions: Sequence[float], strategies: Sequence[str] = ()
+) -> tuple[Design, ...]:
     """Return the designs for parts of the limits, the largest part first, each of them once."""
     designs: list[Design] = []
     for part in sorted(fractions, reverse=True):
-        design = table.choose(part)
+        design = table.choose(part, strategies)
         if design is None:
             break
         if not designs or design.options != designs[-1].options:

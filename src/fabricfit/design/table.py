@@ -12,7 +12,7 @@ from fabricfit.description.attributes import LayerAttributes
 from fabricfit.description.timing import DEADLINES, spell_ns
 from fabricfit.design.choice import Choice, choose_options, least_costs
 from fabricfit.design.configuration import write_config
-from fabricfit.design.designs import STRATEGY_SETS, Design
+from fabricfit.design.designs import Design
 from fabricfit.design.layer_timing import LayerTiming
 from fabricfit.design.options import (
     DesignSpace,
@@ -147,17 +147,6 @@ class OptionTable:
             if not self._leave_out(design, {finding.layer for finding in wrong}):
                 refuse_limits(wrong, "fabricfit.explore")
         return None
-
-    def choose_by_strategies(self, part: float) -> dict[str, Design]:
-        """Choose a design of each set of strategies, :data:`~fabricfit.design.designs.STRATEGY_SETS`.
-
-        Parameters
-        ----------
-        part
-            The part of the limits.
-        """
-        found = {name: self.choose(part, own) for name, own in STRATEGY_SETS.items()}
-        return {name: design for name, design in found.items() if design is not None}
 
     def _choose(self, part: float, strategies: frozenset[str]) -> Design | None:
         limits = np.append(part * self.limits - self.fixed, self._latency_limits())
