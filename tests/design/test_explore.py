@@ -208,24 +208,27 @@ def test_a_model_without_kernels_is_refused():
         explore(model, Budget(lut=100))
 
 
+FEW = {"fractions": (1.0, 0.4)}
+
+
 @pytest.mark.parametrize("deadline", [{}, {"interval": "30ns"}])
 def test_designs_of_each_set_of_strategies_are_found_in_one_table(tagger, deadline):
     """They are those that are found where only these strategies are tried."""
-    budget = Budget(dsp=250, lut=15000, **deadline)
-    found = explore(tagger, budget, space=SMALL, by_strategies=True)
+    budget = Budget(dsp=700, lut=40000, **deadline)
+    found = explore(tagger, budget, space=UNPRUNED, by_strategies=True, **FEW)
     sets = {"constants": CONSTANTS_ONLY, "shared multipliers": SHARED_MULTIPLIERS}
     assert set(found.by_strategies) == set(sets)
     for name, strategies in sets.items():
-        only = dataclasses.replace(SMALL, strategies=strategies)
-        own, alone = found.by_strategies[name], explore(tagger, budget, space=only)
+        only = dataclasses.replace(UNPRUNED, strategies=strategies)
+        own, alone = found.by_strategies[name], explore(tagger, budget, space=only, **FEW)
         assert not alone.by_strategies and own == alone
         for design in own.designs:
             assert {option.strategy for option in design.options.values()} <= {*strategies}
 
 
 def test_sets_of_strategies_that_cannot_be_are_missing(tagger):
-    space = dataclasses.replace(SMALL, constants_up_to=100)
-    found = explore(tagger, Budget(lut=30000, dsp=200), space=space, by_strategies=True)
+    space = dataclasses.replace(UNPRUNED, constants_up_to=100)
+    found = explore(tagger, Budget(lut=30000, dsp=200), space=space, by_strategies=True, **FEW)
     assert set(found.by_strategies) == {"shared multipliers"}
 
 
@@ -233,7 +236,7 @@ def test_what_is_stated_by_name_is_in_each_set(tagger):
     stated = {"Model": {"Precision": "fixed<16,6>", "ReuseFactor": 1, "Strategy": "Latency"}}
     stated["LayerName"] = {"b": {"Strategy": "Resource", "ReuseFactor": 4}}
     limits = Budget(lut=30000, dsp=200)
-    found = explore(tagger, limits, hls_config=stated, space=SMALL, by_strategies=True)
+    found = explore(tagger, limits, hls_config=stated, space=UNPRUNED, by_strategies=True, **FEW)
     options = found.by_strategies["constants"].best.options
     assert options["b"].strategy == "resource"
     assert {options[name].strategy for name in "ac"} <= {*CONSTANTS_ONLY}
@@ -250,7 +253,7 @@ def test_kernels_of_one_layer_are_built_in_one_way(kind):
     model = recurrent(kind)
     space = DesignSpace(widths=(8,), kept=(1.0,), reuse_factors=6)
     for budget in (Budget(dsp=20, lut=60000), Budget(dsp=60, lut=9000, bram18=40)):
-        for design in explore(model, budget, space=space).designs:
+        for design in explore(model, budget, space=space, fractions=(1.0, 0.6)).designs:
             both = [design.options[f"layer/{name}"] for name in ("kernel", "recurrent_kernel")]
             assert len({(each.strategy, each.stated_reuse_factor) for each in both}) == 1
             used = fabricfit.estimate(model, design.config, budget=budget)
