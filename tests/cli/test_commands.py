@@ -331,6 +331,21 @@ def test_help_waits_for_no_library():
     assert done.stdout.strip() == "[]"
 
 
+def test_the_design_is_chosen_from_the_command_line(job, command, tmp_path):
+    pytest.importorskip("hls4ml")
+    words = ["optimize", job.model, "--data", job.folder / "data.npz", "--precision", "chosen"]
+    words += ["--lut", 9000, "--dsp", 100, "--latency", "200ns"]
+    code, out, _ = command(
+        *words, "--designs", 1, "--epochs", 2, "--output", tmp_path / "runs", "--quiet", "--json"
+    )
+    assert code == 0
+    (folder,) = (tmp_path / "runs").glob("designs-0001/design-1/run-0001")
+    config = json.loads((folder / "hls_config.json").read_text())
+    assert "Precision" in next(iter(config["LayerName"].values()))
+    again, _, _ = command("resume", folder, "--quiet")
+    assert again == 0 and len(list((tmp_path / "runs").iterdir())) == 1
+
+
 def test_precision_is_trained_from_the_command_line(job, command, tmp_path):
     pytest.importorskip("alkaid.trace")
     words = ["optimize", job.model, "--data", job.folder / "data.npz", "--lut", 20_000]

@@ -85,8 +85,8 @@ def optimize(
     train, validation = load_data(config.data)
     settings = _make_settings(config.training, directory or config.directory, resume, verbose)
     text = dump(config)
-    trained = config.precision == "trained"
-    hls_config = {} if trained and config.hls4ml is None else read_hls4ml(config.hls4ml)
+    is_given = config.precision == "given" or config.hls4ml is not None
+    hls_config = read_hls4ml(config.hls4ml) if is_given else {}
     if config.budget is not None:
         import fabricfit
 
@@ -99,7 +99,8 @@ def optimize(
             hls_config=hls_config,
             scheduler=None if config.levels is None else _make_scheduler(config),
             documents={CONFIGURATION: text},
-            precision=config.precision,
+            precision=None if config.precision == "chosen" else config.precision,
+            designs=config.designs,
             granularity=config.granularity,
             saturating=config.saturating,
             overflow=config.overflow,

@@ -65,8 +65,12 @@ def optimize(
     precision: Annotated[
         str | None,
         typer.Option(
-            help="given: number formats of hls4ml's configuration; trained: trained ones."
+            help="given: number formats of hls4ml's configuration; trained: trained ones; chosen: "
+            "strategies, reuse factors and formats are chosen for the board."
         ),
+    ] = None,
+    designs: Annotated[
+        int | None, typer.Option(help="How many designs compete, with --precision chosen.")
     ] = None,
     granularity: Annotated[
         str | None, typer.Option(help="tensor or channel: what has a trained format of its own.")
@@ -115,6 +119,7 @@ def optimize(
             epochs=epochs, batch_size=batch_size, loss=loss, metric=metric, rtol=rtol, seed=seed
         ),
         "precision": precision,
+        "designs": designs,
         "granularity": granularity,
         "directory": output,
         "plugins": plugin,

@@ -13,15 +13,11 @@ import keras
 import numpy as np
 
 from fabricfit.calibration import calibrate
-from fabricfit.description.strategies import (
-    SHARED_MULTIPLIERS,
-    canonical_strategy,
-    spell_strategy,
-)
+from fabricfit.description.strategies import canonical_strategy, spell_strategy
 from fabricfit.design.exploration import Design, Exploration, explore
 from fabricfit.design.loss_curvature import measure_curvature
 from fabricfit.design.options import DesignSpace
-from fabricfit.errors import FabricFitError, InfeasibleError, InvalidInputError
+from fabricfit.errors import InfeasibleError, InvalidInputError
 from fabricfit.hardware.budget import Budget
 from fabricfit.hls4ml.config import default_configuration
 from fabricfit.hls4ml.findings import BuildWarning
@@ -29,7 +25,8 @@ from fabricfit.hls4ml.products import product_of
 from fabricfit.hls4ml.sections import stated_io_type
 from fabricfit.network.configuration import open_configuration
 from fabricfit.network.describe import describe_for_hls4ml
-from fabricfit.network.reader import Network
+from fabricfit.network.reader import Network, as_network
+from fabricfit.optimization.hardware_metric import count_samples
 from fabricfit.optimization.settings import OptimizationSettings
 
 __all__ = ["DESIGNS", "ChosenDesign", "leaves_design_open", "list_designs", "why_not_unrolled"]
@@ -39,12 +36,8 @@ logger = logging.getLogger(__name__)
 DESIGNS = "designs.json"
 """File of a run's folder: the designs that it chose from."""
 
-_STRATEGIES = (
-    DesignSpace().strategies,
-    tuple(each for each in DesignSpace().strategies if each not in SHARED_MULTIPLIERS),
-    tuple(each for each in DesignSpace().strategies if each in SHARED_MULTIPLIERS),
-)
-"""Sets of strategies from which a design is chosen: all, constants only, shared multipliers only."""
+_SAMPLES = 2048
+"""Samples that formats are measured on, fewer for networks of many products."""
 
 _LUTS_PER_WEIGHT = 2
 """Fewer LUTs for each weight that is kept than networks of trained precision have."""
@@ -195,7 +188,12 @@ def list_designs(
     with warnings.catch_warnings():  # how it is built is chosen afterwards
         warnings.simplefilter("ignore", BuildWarning)
         found = calibrate(
-            model, data, config or None, loss=settings.loss_fn, metric=settings.validation_metric
+            model,
+            data,
+            config or None,
+            loss=settings.loss_fn,
+            metric=settings.validation_metric,
+            samples=min(_SAMPLES, count_samples(as_network(model))),
         )
     kinds = _list_io_types(model, config)
     known: dict[str, np.ndarray] = {}
@@ -204,25 +202,21 @@ def list_designs(
     designs: list[ChosenDesign] = []
     refusals = []
     for kind in kinds:
-        for strategies in _STRATEGIES if most > 1 else _STRATEGIES[:1]:
-            try:
-                explored = explore(
-                    model,
-                    budget,
-                    hls_config={**config, "IOType": kind},
-                    formats={**found.config, "IOType": kind},
-                    curvature=known,
-                    space=DesignSpace(strategies=strategies),
-                )
-            except FabricFitError as error:
-                if strategies != _STRATEGIES[0]:
-                    continue
-                if not isinstance(error, InfeasibleError):
-                    raise
-                refusals.append(error if len(kinds) == 1 else InfeasibleError(f"{kind}: {error}"))
-                break
-            made = ChosenDesign(kind, explored, found.allowed)
-            if all(made.design.options != each.design.options for each in designs):
+        try:
+            explored = explore(
+                model,
+                budget,
+                hls_config={**config, "IOType": kind},
+                formats={**found.config, "IOType": kind},
+                curvature=known,
+                by_strategies=most > 1,
+            )
+        except InfeasibleError as error:
+            refusals.append(error if len(kinds) == 1 else InfeasibleError(f"{kind}: {error}"))
+            continue
+        for each in (explored, *explored.by_strategies.values()):
+            made = ChosenDesign(kind, each, found.allowed)
+            if all(made.design.options != other.design.options for other in designs):
                 designs.append(made)
     if not designs:
         raise InfeasibleError(" ".join(map(str, refusals)))

@@ -17,7 +17,7 @@ from fabricfit.network.reader import Network
 from fabricfit.samples import Data, Dataset
 from fabricfit.training import Engine
 
-__all__ = ["Finish", "HardwareMetric", "make_hardware_metric", "select_samples"]
+__all__ = ["Finish", "HardwareMetric", "count_samples", "make_hardware_metric", "select_samples"]
 
 Finish = Callable[[Network, Mapping[str, LayerAttributes]], Any]
 """Changes the weights of a trained network, whose attributes it gets, to those that are handed out."""
@@ -125,7 +125,12 @@ def make_hardware_metric(
 
 def select_samples(validation: Dataset, network: Network) -> Data:
     """Return the samples that a network is evaluated on: the first ones, where it has many products."""
-    return validation.head(max(_WORK // _count_products(network), _LEAST_SAMPLES))
+    return validation.head(count_samples(network))
+
+
+def count_samples(network: Network) -> int:
+    """Return how many samples a network may be emulated on within some seconds, at least 500."""
+    return max(_WORK // _count_products(network), _LEAST_SAMPLES)
 
 
 def _count_products(network: Network) -> int:
