@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from fabricfit.hardware.budget import Budget
     from fabricfit.keras import optimize_keras_model_for_hls4ml, optimize_model
     from fabricfit.layers import LayerFamily, register_layer
+    from fabricfit.loading.load import load_model
     from fabricfit.network.describe import (
         get_attributes_from_keras_model,
         get_attributes_from_keras_model_and_hls4ml_config,
@@ -49,6 +50,7 @@ _HOMES = {
     "get_attributes_from_keras_model": "fabricfit.network.describe",
     "get_attributes_from_keras_model_and_hls4ml_config": "fabricfit.network.describe",
     "install_as_hls4ml_optimization": "fabricfit.aliases",
+    "load_model": "fabricfit.loading.load",
     "optimize": "fabricfit.optimization.optimize",
     "optimize_keras_model_for_hls4ml": "fabricfit.keras",
     "optimize_model": "fabricfit.keras",
@@ -75,6 +77,7 @@ __all__ = [
     "get_attributes_from_keras_model",
     "get_attributes_from_keras_model_and_hls4ml_config",
     "install_as_hls4ml_optimization",
+    "load_model",
     "optimize",
     "optimize_keras_model_for_hls4ml",
     "optimize_model",

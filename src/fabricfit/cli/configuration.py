@@ -186,7 +186,9 @@ class LevelsConfig(_Section):
 class RunConfig(_Section):
     """A run of ``fabricfit optimize``."""
 
-    model: str = Field(description="A .keras file.")
+    model: str = Field(
+        description="A .keras or .h5 file, a .json with its weights, a SavedModel or an hls4ml project."
+    )
     data: DataConfig
     budget: BudgetConfig | None = None
     objective: Literal["parameters", "flops", "bit_operations", "dsp", "unit_dsp"] | None = Field(

@@ -32,30 +32,18 @@ def import_plugins(names: Iterable[str]) -> None:
 
 
 def load_model(name: str) -> Any:
-    """Load a Keras model, in safe mode: no code that a file might hold is run.
+    """Load a model, in whatever format it is; no code that a file might hold is run.
 
     Raises
     ------
     InvalidInputError
-        The file is missing, or cannot be loaded in safe mode.
+        There is none, or it cannot be loaded.
+    MissingExtraError
+        A package that it needs is not installed.
     """
-    import keras
+    import fabricfit
 
-    path = Path(name).expanduser()
-    if not path.is_file():
-        raise InvalidInputError(
-            f"there is no model at {path}. Save one with model.save('….keras')."
-        )
-    if path.suffix not in (".keras", ".h5", ".hdf5"):
-        raise InvalidInputError(f"a model must be a .keras or .h5 file. Received: {path}")
-    try:
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
-    except Exception as error:  # Keras raises whatever a file provokes
-        said = " ".join(str(error).split())[:300]
-        raise InvalidInputError(
-            f"{path} cannot be loaded as a Keras model; layers of other packages need their package "
-            f"among the plugins (--plugin). Keras says: {said}"
-        ) from error
+    return fabricfit.load_model(name)
 
 
 def load_data(config: DataConfig) -> tuple[Parts, Parts]:

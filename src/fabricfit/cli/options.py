@@ -32,7 +32,13 @@ Plugins = Annotated[
     list[str] | None,
     typer.Option("--plugin", help="Module to import first, such as qkeras or hgq."),
 ]
-ModelFile = Annotated[Path, typer.Argument(help="A .keras file.", metavar="MODEL")]
+ModelFile = Annotated[
+    Path,
+    typer.Argument(
+        help="A .keras or .h5 file, a .json with its weights, a SavedModel or an hls4ml project.",
+        metavar="MODEL",
+    ),
+]
 HlsConfig = Annotated[
     Path | None,
     typer.Option(

@@ -1,0 +1,125 @@
+"""Models in .keras files."""
+
+from __future__ import annotations
+
+import io
+import json
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from fabricfit.errors import InvalidInputError, require
+from fabricfit.loading.stored import StoredModel, parse_architecture
+
+__all__ = ["assign_stored_weights", "read_archive"]
+
+_WEIGHTS = "model.weights.h5"
+_LARGEST_EXPANSION, _NEVER_SUSPECT = 100, 1 << 28
+
+
+def read_archive(path: Path) -> StoredModel:
+    """Read a .keras file: an archive of a configuration and weights.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Raises
+    ------
+    InvalidInputError
+        It holds no model.
+    """
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+        if "config.json" not in names:
+            raise InvalidInputError(
+                f"{path} is an archive without a config.json, so that it is not what "
+                "model.save('….keras') writes."
+            )
+        try:
+            config = json.loads(_read(archive, "config.json", path))
+            metadata = (
+                json.loads(_read(archive, "metadata.json", path))
+                if "metadata.json" in names
+                else {}
+            )
+        except ValueError as error:
+            raise InvalidInputError(f"the configuration in {path} is no JSON: {error}") from error
+        version = str(metadata.get("keras_version", "3"))
+        weights = b""
+        if version.startswith("2"):
+            if _WEIGHTS not in names:
+                raise InvalidInputError(
+                    f"{path} must hold its weights as {_WEIGHTS}. It has: {', '.join(names)}."
+                )
+            weights = _read(archive, _WEIGHTS, path)
+    architecture = parse_architecture(config, path)
+    training = architecture.pop("compile_config", None)
+    if version.startswith("3"):
+        return StoredModel(path, architecture, version, training, native=path, by_layer=False)
+    return StoredModel(
+        path, architecture, version, training, lambda model: _assign_archived(model, weights, path)
+    )
+
+
+def _read(archive: zipfile.ZipFile, name: str, path: Path) -> bytes:
+    told = archive.getinfo(name)
+    if told.file_size > max(_NEVER_SUSPECT, _LARGEST_EXPANSION * told.compress_size):
+        raise InvalidInputError(
+            f"{path}: {name} would grow from {told.compress_size} to {told.file_size} bytes, which "
+            "no model does."
+        )
+    return archive.read(name)
+
+
+def _assign_archived(model: Any, weights: bytes, path: Path) -> None:
+    """Give a model the weights of an archive of Keras 2, in the layout of Keras 3."""
+    h5py = require("h5py", "cli", "reading HDF5")
+    held = io.BytesIO(weights)
+    try:
+        with h5py.File(held, "r+") as file:
+            _rename(file)
+    except OSError as error:
+        raise InvalidInputError(f"the weights in {path} cannot be read as HDF5: {error}") from error
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / _WEIGHTS
+        file.write_bytes(held.getvalue())
+        assign_stored_weights(model, file, path)
+
+
+def _rename(group: Any) -> None:
+    """Call the layers of a model by the name that they have since Keras 2.14."""
+    former = "_layer_checkpoint_dependencies"
+    if former in group:
+        group.move(former, "layers")
+    for each in list(group.values()):
+        if hasattr(each, "keys"):
+            _rename(each)
+
+
+def assign_stored_weights(model: Any, weights: Path, source: Path) -> None:
+    """Give a model weights that are stored in the layout of Keras 3.
+
+    Parameters
+    ----------
+    model
+        The model.
+    weights
+        The .weights.h5 file.
+    source
+        The file that the user named, for messages.
+
+    Raises
+    ------
+    InvalidInputError
+        They are not the weights of this model.
+    """
+    try:
+        model.load_weights(weights)
+    except Exception as error:  # Keras raises whatever a file provokes
+        said = " ".join(str(error).split())[:300]
+        raise InvalidInputError(
+            f"{source}: the weights are not those of the architecture. Keras says: {said}"
+        ) from error

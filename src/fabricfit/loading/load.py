@@ -1,0 +1,153 @@
+"""Loading a model, whatever wrote it."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from fabricfit.errors import FabricFitError, InvalidInputError
+from fabricfit.loading import archive, hdf5, project, saved_model, written
+from fabricfit.loading.compiled import compile_as_stored
+from fabricfit.loading.foreign import refuse_foreign
+from fabricfit.loading.keras2 import translate
+from fabricfit.loading.packages import find_objects
+from fabricfit.loading.safety import refuse_code, refuse_unknown
+from fabricfit.loading.stored import StoredModel
+
+__all__ = ["load_model"]
+
+_MAGIC = {"hdf5": b"\x89HDF\r\n\x1a\n", "zip": b"PK\x03\x04"}
+
+
+def load_model(
+    path: str | os.PathLike[str],
+    *,
+    weights: str | os.PathLike[str] | None = None,
+    custom_objects: Mapping[str, Any] | None = None,
+) -> keras.Model:
+    """Load a Keras model from whatever holds it; nothing in the file is run.
+
+    Read are ``.keras`` and ``.h5`` files of Keras 3 and of Keras 2, an architecture in ``.json`` with its
+    weights beside it, SavedModel folders of Keras 2, and projects of hls4ml. Layers of QKeras, HGQ2 and
+    PQuantML are found by their names, and their packages imported. The model is compiled with the loss, the
+    metrics and the optimizer that the file names, as far as Keras knows them; the optimizer starts anew.
+
+    Parameters
+    ----------
+    path
+        The file or folder.
+    weights
+        The file of weights of an architecture in ``.json``; by default ``name_weights.h5``,
+        ``name.weights.h5`` or ``name.h5`` beside ``name.json``.
+    custom_objects
+        Name -> class or function, for what is neither Keras' own nor registered with it.
+
+    Returns
+    -------
+    keras.Model
+        The model, with its weights.
+
+    Raises
+    ------
+    InvalidInputError
+        There is no such file; it holds no Keras model, or Python code, or layers that are not known, or a
+        model that Keras 3 would compute otherwise.
+    MissingExtraError
+        A package that the model needs is not installed.
+    """
+    place = Path(path).expanduser()
+    try:
+        stored = _read(place, None if weights is None else Path(weights).expanduser())
+        refuse_code(stored)
+    except FabricFitError:
+        raise
+    except Exception as error:  # whatever a damaged file provokes
+        raise InvalidInputError(f"{place} cannot be read as a model: {_shorten(error)}") from error
+    objects = {**find_objects(stored), **(custom_objects or {})}
+    try:
+        model = _build(stored, objects)
+    except FabricFitError:
+        raise
+    except Exception as error:  # Keras raises whatever a file provokes
+        written_by = f", written by Keras {stored.version}," if stored.version else ""
+        raise InvalidInputError(
+            f"{stored.source}{written_by} cannot be loaded as a Keras model. Keras says: {_shorten(error)}"
+        ) from error
+    if not model.built:
+        raise InvalidInputError(
+            f"{stored.source}: the shape of the model's input is not in the file. Build the model with a "
+            "keras.Input of that shape, load the weights and save it again."
+        )
+    compile_as_stored(model, stored, objects)
+    return model
+
+
+def _read(path: Path, weights: Path | None) -> StoredModel:
+    """Read what is to be loaded, by what it holds rather than by its name."""
+    if not path.exists():
+        raise InvalidInputError(
+            f"there is no model at {path}. Save one with model.save('….keras')."
+        )
+    ending = path.suffix.lower()
+    if weights is not None and ending != ".json":
+        raise InvalidInputError(
+            f"weights are given for an architecture in a .json file. Received: {path} and {weights}"
+        )
+    if path.is_dir():
+        if (path / "saved_model.pb").is_file():
+            return saved_model.read_saved_model(path)
+        return _read(project.find_model(path), None)
+    with path.open("rb") as file:
+        start = file.read(8)
+    if start == _MAGIC["hdf5"]:
+        return hdf5.read_model(path)
+    refuse_foreign(path, start)
+    if start.startswith(_MAGIC["zip"]) and zipfile.is_zipfile(path):
+        return archive.read_archive(path)
+    if ending == ".json":
+        return written.read_json(path, weights)
+    if ending in (".yml", ".yaml"):
+        found, of_weights = project.find_parts(path)
+        return _read(found, of_weights)
+    if path.name == "saved_model.pb":
+        return saved_model.read_saved_model(path.parent)
+    raise InvalidInputError(
+        "a model must be a .keras or .h5 file, a .json file with weights beside it, a SavedModel "
+        f"folder or a project of hls4ml. Received: {path}, which holds none of them"
+    )
+
+
+def _build(stored: StoredModel, objects: Mapping[str, Any]) -> keras.Model:
+    """Build a model of the architecture in a file, and give it its weights."""
+    if not stored.of_keras_2:
+        refuse_unknown(stored, objects)
+    options = {"custom_objects": dict(objects), "safe_mode": True}
+    older = stored.of_keras_2
+    if stored.native is not None:
+        try:
+            return keras.saving.load_model(stored.native, compile=False, **options)
+        except Exception:
+            if not stored.by_layer:
+                raise
+            older = True  # a file of Keras 2 may have been saved again, with options of then
+    config = stored.config
+    if older:
+        config = translate(config, str(stored.source), objects, changed=stored.of_keras_2)
+    model = keras.saving.deserialize_keras_object(config, **options)
+    if not isinstance(model, keras.Model):
+        raise InvalidInputError(
+            f"{stored.source} must hold a model. Received: a {type(model).__name__}"
+        )
+    stored.assign(model)
+    return model
+
+
+def _shorten(error: Exception) -> str:
+    """Return what an error says at last, in a line."""
+    said = str(error).rpartition("Exception encountered:")[2] or type(error).__name__
+    return " ".join(said.split())[:400]
