@@ -90,6 +90,7 @@ def test_there_are_pages():
         "calibrate.md",
         "explore.md",
         "layer.md",
+        "load.md",
         "migrate.md",
         "objective.md",
         "reports.md",
