@@ -222,7 +222,9 @@ class LayerAttributes:
 
     def without_hls4ml(self) -> LayerAttributes:
         """Return the same layer without what a configuration says of how it is built."""
-        return replace(self, args={key: value for key, value in self.args.items() if key != _HLS4ML})
+        return replace(
+            self, args={key: value for key, value in self.args.items() if key != _HLS4ML}
+        )
 
     def update_args(self, updates: Mapping[str, Any]) -> None:
         """Add to what objectives may know of this layer."""
