@@ -105,7 +105,7 @@ def check_same(loaded: keras.Model, model: keras.Model) -> None:
     """Check that two models compute the same, to the last bit."""
     samples = samples_of(model)
     given = samples if len(samples) > 1 else samples[0]
-    found, expected = (keras.tree.flatten(outputs_of(each, given)) for each in (loaded, model))
-    for one, other in zip(found, expected, strict=True):
-        np.testing.assert_array_equal(one, other)
+    found, expected = (outputs_of(each, given) for each in (loaded, model))
+    keras.tree.assert_same_structure(found, expected)
+    keras.tree.map_structure(np.testing.assert_array_equal, found, expected)
     assert [layer.name for layer in loaded.layers] == [layer.name for layer in model.layers]

@@ -147,8 +147,8 @@ def test_a_model_of_keras_3_is_compiled_as_it_was(tmp_path):
     model = build("dense")
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.SGD(0.1, momentum=0.5), loss, metrics=["accuracy"])
-    for name in ("m.keras", "m.h5"):
-        model.save(tmp_path / name)
+    for name in ("m.keras", "m", "m.h5"):
+        model.save(tmp_path / name, zipped=name != "m")
         loaded = fabricfit.load_model(tmp_path / name)
         check_same(loaded, model)
         assert loaded.loss.get_config() == loss.get_config()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 
 import h5py
@@ -103,6 +104,20 @@ def test_weights_that_are_stored_in_another_order_go_by_their_names(tmp_path):
     with h5py.File(path, "r+") as file:
         group = file["model_weights"][model.layers[1].name]
         group.attrs["weight_names"] = list(group.attrs["weight_names"])[::-1]
+    check_same(fabricfit.load_model(path), model)
+
+
+def test_names_have_no_slashes_and_dropout_is_always_trainable(tmp_path):
+    layers = [L.Dense(5, name="block_fc"), L.SpatialDropout1D(0.1, name="drop")]
+    model = keras.Sequential([keras.Input((4, 6)), *layers], name="net")
+    older = copy.deepcopy(architecture(model))
+    older["config"]["layers"][1]["config"]["name"] = "block/fc"
+    older["config"]["layers"][2]["config"]["trainable"] = True
+    path = write_h5(tmp_path / "m.h5", model, config=older)
+    with h5py.File(path, "r+") as file:
+        group = file["model_weights"]
+        group.attrs["layer_names"] = [b"block/fc", b"drop"]
+        group.move("block_fc", "block/fc")
     check_same(fabricfit.load_model(path), model)
 
 

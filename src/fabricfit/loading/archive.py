@@ -12,7 +12,7 @@ from typing import Any
 from fabricfit.errors import InvalidInputError, require
 from fabricfit.loading.stored import StoredModel, parse_architecture
 
-__all__ = ["assign_stored_weights", "read_archive"]
+__all__ = ["assign_stored_weights", "read_archive", "read_unpacked"]
 
 _WEIGHTS = "model.weights.h5"
 _LARGEST_EXPANSION, _NEVER_SUSPECT = 100, 1 << 28
@@ -62,6 +62,28 @@ def read_archive(path: Path) -> StoredModel:
     return StoredModel(
         path, architecture, version, training, lambda model: _assign_archived(model, weights, path)
     )
+
+
+def read_unpacked(folder: Path) -> StoredModel:
+    """Read what ``model.save(…, zipped=False)`` of Keras 3 writes: a .keras file as a folder.
+
+    Parameters
+    ----------
+    folder
+        The folder.
+
+    Raises
+    ------
+    InvalidInputError
+        It holds no model.
+    """
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf8"))
+    except ValueError as error:
+        raise InvalidInputError(f"the configuration in {folder} is no JSON: {error}") from error
+    architecture = parse_architecture(config, folder)
+    training = architecture.pop("compile_config", None)
+    return StoredModel(folder, architecture, "3", training, native=folder, by_layer=False)
 
 
 def _read(archive: zipfile.ZipFile, name: str, path: Path) -> bytes:

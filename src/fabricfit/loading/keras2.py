@@ -12,7 +12,7 @@ import keras
 
 from fabricfit.errors import InvalidInputError
 from fabricfit.loading.keras2_functions import plain_names, replace_function
-from fabricfit.loading.keras2_graph import CallNames, name_of
+from fabricfit.loading.keras2_graph import CallNames, name_of, without_slashes
 from fabricfit.loading.keras2_options import (
     CLASSES,
     CODE_IN_GRAPH,
@@ -113,6 +113,8 @@ def _translate_own(layer: dict[str, Any], kind: str, scope: _Scope) -> dict[str,
     config, target = layer["config"], scope.objects[kind]
     name = str(config.get("name", kind))
     _translate_dtype(config)
+    if "name" in config:
+        config["name"] = without_slashes(name)
     config.pop("batch_input_shape", None)
     axis = config.get("axis")
     if (
@@ -144,7 +146,7 @@ def _translate_graph(config: dict[str, Any], scope: _Scope) -> dict[str, Any]:
         new["inbound_nodes"] = names.calls(each, new["class_name"], scope.source)
         layers.append(new)
     ends = {key: names.ends(config[key]) for key in ("input_layers", "output_layers")}
-    return {**_keep(config, "name", "trainable"), "layers": layers, **ends}
+    return {**_keep_shared(config), "layers": layers, **ends}
 
 
 def _strip_pruning(layer: dict[str, Any]) -> dict[str, Any]:
@@ -179,7 +181,7 @@ def _translate_sequence(config: Any, scope: _Scope) -> dict[str, Any]:
             else {}
         )
         new.insert(0, _describe("InputLayer", named))
-    return {**_keep(config, "name", "trainable"), "layers": new}
+    return {**_keep_shared(config), "layers": new}
 
 
 def _first_shape(config: Any) -> Any:
@@ -191,14 +193,18 @@ def _first_shape(config: Any) -> Any:
     return None
 
 
-def _keep(config: Mapping[str, Any], *names: str) -> dict[str, Any]:
-    return {name: config[name] for name in names if name in config}
+def _keep_shared(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a model has in common with a layer: its name, and whether it is trained."""
+    kept = {key: config[key] for key in ("name", "trainable") if key in config}
+    return {**kept, "name": without_slashes(kept["name"])} if "name" in kept else kept
 
 
 def _translate_options(
     kind: str, config: dict[str, Any], target: Any, name: str, scope: _Scope
 ) -> dict[str, Any]:
     _translate_dtype(config)
+    if "name" in config:
+        config["name"] = without_slashes(name)
     _apply_rule(kind, config, name, scope)
     for key, value in list(config.items()):
         if key in _LAYERS_INSIDE:

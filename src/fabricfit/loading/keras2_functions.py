@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from fabricfit.loading.keras2_graph import CONSTANT, is_end, name_of
+from fabricfit.loading.keras2_graph import CONSTANT, is_end, name_of, without_slashes
 
 __all__ = ["plain_names", "replace_function"]
 
@@ -14,7 +14,7 @@ _Made = tuple[str, dict[str, Any], list[Any]]
 
 
 def plain_names(layers: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """Return names without dots for the calls of functions in a graph, as C++ needs them.
+    """Return names for what Keras 3 calls otherwise in a graph: without slashes, and functions without dots.
 
     Parameters
     ----------
@@ -24,10 +24,12 @@ def plain_names(layers: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     every = [name_of(each) for each in layers]
     taken, found = set(every), {}
     for layer, name in zip(layers, every, strict=True):
-        if layer["class_name"] == "TFOpLambda":
-            plain = name.removeprefix("tf.").replace("__operators__.", "").replace(".", "_")
+        plain = without_slashes(name)
+        if layer["class_name"] == "TFOpLambda":  # in C++, a name has no dots
+            plain = plain.removeprefix("tf.").replace("__operators__.", "").replace(".", "_")
+        if plain != name:
             while plain in taken:
-                plain = f"tf_{plain}"
+                plain = f"{layer['class_name'].lower()}_{plain}"
             taken.add(plain)
             found[name] = plain
     return found

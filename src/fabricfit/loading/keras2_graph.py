@@ -8,7 +8,7 @@ from typing import Any
 
 from fabricfit.errors import InvalidInputError
 
-__all__ = ["CONSTANT", "CallNames", "is_end", "name_of"]
+__all__ = ["CONSTANT", "CallNames", "is_end", "name_of", "without_slashes"]
 
 _MERGING = (
     *("Add", "Average", "Concatenate", "Dot", "Maximum", "Minimum", "Multiply", "Subtract"),
@@ -29,6 +29,17 @@ def name_of(layer: Mapping[str, Any]) -> str:
         The layer, as Keras 2 wrote it.
     """
     return str(layer.get("name") or layer["config"]["name"])
+
+
+def without_slashes(name: str) -> str:
+    """Return the name of a layer as Keras 3 accepts it.
+
+    Parameters
+    ----------
+    name
+        The name in Keras 2.
+    """
+    return name.replace("/", "_")
 
 
 def is_end(part: Any) -> bool:
@@ -111,13 +122,15 @@ class CallNames:
             ) from error
 
     def ends(self, ends: Any) -> Any:
-        """Return a model's inputs or outputs.
+        """Return a model's inputs or outputs; a single one is no list.
 
         Parameters
         ----------
         ends
             As Keras 2 wrote them.
         """
+        if isinstance(ends, list) and len(ends) == 1 and is_end(ends[0]):
+            (ends,) = ends
         if is_end(ends):
             name, call, output = ends[:3]
             call += self.kept.get(name, 0) - self.offsets.get(name, 0)

@@ -72,6 +72,7 @@ WITHOUT_EFFECT: dict[str, tuple[Any, ...]] = {
     "causal": (False,),
     "experimental_autocast": (True, False),
     "reset_after": (False,),
+    "trainable": (True, False),
 }
 """Option -> values at which it changes nothing, so that it is left out where Keras 3 does not have it."""
 

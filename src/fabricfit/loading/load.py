@@ -64,11 +64,11 @@ def load_model(
     try:
         stored = _read(place, None if weights is None else Path(weights).expanduser())
         refuse_code(stored)
+        objects = {**find_objects(stored), **(custom_objects or {})}
     except FabricFitError:
         raise
     except Exception as error:  # whatever a damaged file provokes
         raise InvalidInputError(f"{place} cannot be read as a model: {_shorten(error)}") from error
-    objects = {**find_objects(stored), **(custom_objects or {})}
     try:
         model = _build(stored, objects)
     except FabricFitError:
@@ -101,6 +101,8 @@ def _read(path: Path, weights: Path | None) -> StoredModel:
     if path.is_dir():
         if (path / "saved_model.pb").is_file():
             return saved_model.read_saved_model(path)
+        if (path / "config.json").is_file():
+            return archive.read_unpacked(path)
         return _read(project.find_model(path), None)
     with path.open("rb") as file:
         start = file.read(8)
@@ -130,7 +132,7 @@ def _build(stored: StoredModel, objects: Mapping[str, Any]) -> keras.Model:
     older = stored.of_keras_2
     if stored.native is not None:
         try:
-            return keras.saving.load_model(stored.native, compile=False, **options)
+            return keras.saving.load_model(str(stored.native), compile=False, **options)
         except Exception:
             if not stored.by_layer:
                 raise

@@ -130,22 +130,28 @@ def _is_of_qkeras(kind: Any) -> bool:
 
 
 def _import_package(package: _LayerPackage, purpose: str) -> Mapping[str, Any]:
+    """Return the classes of a package, imported now."""
+    root = package.modules[0].split(".")[0]
     try:
         first, *_ = [importlib.import_module(name) for name in package.modules]
     except ModuleNotFoundError as error:
-        raise _explain_missing(package, purpose) from error
+        missing = (error.name or root).split(".")[0]
+        raise _explain_missing(package, purpose, None if missing == root else missing) from error
+    except Exception as error:  # a package may do anything
+        raise InvalidInputError(f"{purpose}, and {root!r} cannot be imported: {error}") from error
     if not hasattr(first, package.marker):
         raise _explain_missing(package, purpose)
     return {
         name: value
         for name, value in vars(first).items()
-        if isinstance(value, type)
-        and value.__module__.split(".")[0] == package.modules[0].split(".")[0]
+        if isinstance(value, type) and value.__module__.split(".")[0] == root
     }
 
 
-def _explain_missing(package: _LayerPackage, purpose: str) -> MissingExtraError:
+def _explain_missing(
+    package: _LayerPackage, purpose: str, missing: str | None = None
+) -> MissingExtraError:
     return MissingExtraError(
-        f"{purpose}, and {package.installed!r} is not installed. Install it with: pip install "
+        f"{purpose}, and {(missing or package.installed)!r} is not installed. Install it with: pip install "
         f"'fabricfit[{package.extra}]', {package.beside}."
     )

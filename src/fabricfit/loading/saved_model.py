@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fabricfit.errors import InvalidInputError, require
+from fabricfit.loading.keras2_graph import without_slashes
 from fabricfit.loading.stored import StoredModel, decode_json, parse_architecture
 from fabricfit.loading.weights import assign_weights
 
@@ -55,7 +56,8 @@ def read_saved_model(folder: Path) -> StoredModel:
 
     def assign(model: Any) -> None:
         own = {layer.name for layer in model.layers}
-        assign_weights(model, {name: each for name, each in weights.items() if name in own}, folder)
+        kept = {name: each for name, each in weights.items() if without_slashes(name) in own}
+        assign_weights(model, kept, folder)
 
     return StoredModel(folder, config, version, root.get("training_config"), assign)
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fabricfit.errors import InvalidInputError
+from fabricfit.loading.keras2_graph import without_slashes
 
 __all__ = ["Weights", "assign_weights", "read_weights"]
 
@@ -63,7 +64,11 @@ def assign_weights(model: Any, weights: Weights, source: Path) -> None:
         They are not the weights of this model.
     """
     layers = {layer.name: layer for layer in model.layers if _variables(layer)}
-    stored = {name: kept for name, each in weights.items() if (kept := _without_masks(name, each))}
+    stored = {
+        without_slashes(name): kept
+        for name, each in weights.items()
+        if (kept := _without_masks(name, each))
+    }
     if set(layers) != set(stored):
         if len(layers) != len(stored):
             raise InvalidInputError(
