@@ -183,3 +183,23 @@ def test_options_of_keras_2_in_a_file_of_keras_3_are_understood(tmp_path):
                 layer["config"]["groups"] = 1
         file.attrs["model_config"] = json.dumps(config)
     check_same(fabricfit.load_model(tmp_path / "m.h5"), model)
+
+
+def test_a_plugin_declares_a_class_of_keras_2(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own_layers_of_keras_2.py").write_text(
+        "import keras\n\n\n"
+        "@keras.saving.register_keras_serializable('mine')\n"
+        "class Doubled(keras.layers.Dense):\n"
+        "    def call(self, x):\n"
+        "        return 2 * super().call(x)\n"
+    )
+    model = keras.Sequential([keras.Input((6,)), L.Dense(3, name="fc")])
+    config = architecture(model)
+    config["config"]["layers"][1]["class_name"] = "Doubled"
+    path = write_h5(tmp_path / "m.h5", model, config=config)
+    assert main(["estimate", str(path)]) == 2
+    assert "class 'Doubled', which Keras does not know" in " ".join(capfd.readouterr().err.split())
+    assert main(["estimate", str(path), "--plugin", "own_layers_of_keras_2"]) == 0
+    assert type(fabricfit.load_model(path).layers[0]).__name__ == "Doubled"
+    del keras.saving.get_custom_objects()["mine>Doubled"]

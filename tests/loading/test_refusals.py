@@ -17,7 +17,7 @@ from fabricfit.errors import InvalidInputError
 from fabricfit.loading.keras2 import translate
 from tests.common import L
 from tests.loading.keras2_files import architecture, write_h5
-from tests.loading.models import build
+from tests.loading.models import build, check_same
 from tests.marks import ON_ONE_BACKEND
 
 pytestmark = ON_ONE_BACKEND
@@ -96,10 +96,21 @@ def test_a_layer_that_keras_3_would_compute_otherwise_is_refused(layer, said):
     assert str(told.value).startswith("old.h5")
 
 
-def test_a_function_may_be_given_for_one_that_has_changed():
-    layer = _layer("Dense", units=2, activation="hard_sigmoid")
-    given = {"hard_sigmoid": keras.activations.hard_sigmoid}
-    assert translate({"class_name": "Sequential", "config": [layer]}, "old.h5", given)
+def test_a_function_may_be_given_for_one_that_has_changed(tmp_path):
+    def hard_sigmoid(x):
+        return keras.ops.clip(0.2 * x + 0.5, 0, 1)
+
+    layers = [L.LSTM(2, recurrent_activation=hard_sigmoid), L.Dense(2, activation=hard_sigmoid)]
+    model = keras.Sequential([keras.Input((4, 3)), *layers])
+    config = architecture(model)
+    config["config"]["layers"][1]["config"]["recurrent_activation"] = "hard_sigmoid"
+    config["config"]["layers"][2]["config"]["activation"] = "hard_sigmoid"
+    path = write_h5(tmp_path / "m.h5", model, config=config)
+    with pytest.raises(InvalidInputError, match="clip"):
+        fabricfit.load_model(path)
+    loaded = fabricfit.load_model(path, custom_objects={"hard_sigmoid": hard_sigmoid})
+    check_same(loaded, model)
+    assert loaded.layers[1].activation is hard_sigmoid
 
 
 def _torch_archive():

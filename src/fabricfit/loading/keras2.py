@@ -279,15 +279,17 @@ def _translate_activation(value: Any, key: str, name: str, scope: _Scope) -> Any
         if kind in scope.objects:
             return value
         return _translate_layer(value, scope) if "config" in value else value
-    if value is None or value in scope.objects:
+    if value is None:
         return value
+    if value in scope.objects:  # by name alone, Keras would take its own
+        return {**_describe("function", value, "builtins"), "registered_name": value}
     if value == "hard_sigmoid" and scope.changed:
         raise scope.refuse(
             name,
             f"has {key}='hard_sigmoid', which is clip(0.2 x + 0.5, 0, 1) in Keras 2 and clip(x / 6 "
             "+ 0.5, 0, 1) in Keras 3, so that it would compute something else. Train it with "
-            "'sigmoid', or pass the function that is to be used: custom_objects={'hard_sigmoid': "
-            "…}",
+            "'sigmoid', or give the function that is to be used: custom_objects={'hard_sigmoid': "
+            "…}, or on the command line a --plugin that registers it with Keras",
         )
     if getattr(keras.activations, value, None) is None and "(" not in value:
         raise explain_unknown(scope.source, value, name, None)

@@ -128,7 +128,7 @@ def _build(stored: StoredModel, objects: Mapping[str, Any]) -> keras.Model:
     """Build a model of the architecture in a file, and give it its weights."""
     if not stored.of_keras_2:
         refuse_unknown(stored, objects)
-    options = {"custom_objects": dict(objects), "safe_mode": True}
+    options: dict[str, Any] = {"custom_objects": dict(objects), "safe_mode": True}
     older = stored.of_keras_2
     if stored.native is not None:
         try:
@@ -139,7 +139,8 @@ def _build(stored: StoredModel, objects: Mapping[str, Any]) -> keras.Model:
             older = True  # a file of Keras 2 may have been saved again, with options of then
     config = stored.config
     if older:
-        config = translate(config, str(stored.source), objects, changed=stored.of_keras_2)
+        known = options["custom_objects"] = {**_find_registered(), **objects}
+        config = translate(config, str(stored.source), known, changed=stored.of_keras_2)
     model = keras.saving.deserialize_keras_object(config, **options)
     if not isinstance(model, keras.Model):
         raise InvalidInputError(
@@ -147,6 +148,13 @@ def _build(stored: StoredModel, objects: Mapping[str, Any]) -> keras.Model:
         )
     stored.assign(model)
     return model
+
+
+def _find_registered() -> dict[str, Any]:
+    """Return what is registered with Keras by the names without a package that Keras 2 wrote."""
+    registered = keras.saving.get_custom_objects()
+    plain = {name.rpartition(">")[2]: each for name, each in registered.items()}
+    return {name: each for name, each in plain.items() if not hasattr(keras.layers, name)}
 
 
 def _shorten(error: Exception) -> str:
