@@ -197,10 +197,12 @@ class RunConfig(_Section):
     hls4ml: dict[str, Any] | str | None = Field(
         default=None, description="hls4ml's configuration, or a .json or .yaml file of it."
     )
-    precision: Literal["given", "trained"] = Field(
+    precision: Literal["given", "trained", "chosen"] = Field(
         default="given",
-        description="Whether number formats are those of hls4ml's configuration, or are trained.",
+        description="Whether number formats are those of hls4ml's configuration, or are trained; or the "
+        "whole design is chosen.",
     )
+    designs: Count = Field(default=4, description="How many designs compete where it is chosen.")
     granularity: Literal["tensor", "channel"] = Field(
         default="tensor", description="What has a trained number format of its own."
     )
@@ -223,8 +225,8 @@ class RunConfig(_Section):
     def _require_one_goal(self) -> RunConfig:
         if (self.budget is None) == (self.objective is None):
             raise ValueError("exactly one of a budget and an objective is needed")
-        if self.precision == "trained" and (self.budget is None or self.levels is not None):
-            raise ValueError("trained precision needs a budget, and has no levels")
+        if self.precision != "given" and (self.budget is None or self.levels is not None):
+            raise ValueError(f"precision: {self.precision} needs a budget, and has no levels")
         return self
 
 
