@@ -335,7 +335,7 @@ def test_the_design_is_chosen_from_the_command_line(job, command, tmp_path):
     pytest.importorskip("hls4ml")
     words = ["optimize", job.model, "--data", job.folder / "data.npz", "--precision", "chosen"]
     words += ["--lut", 9000, "--dsp", 100, "--latency", "200ns"]
-    code, out, _ = command(
+    code, _, _ = command(
         *words, "--designs", 1, "--epochs", 2, "--output", tmp_path / "runs", "--quiet", "--json"
     )
     assert code == 0

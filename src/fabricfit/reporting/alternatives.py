@@ -64,7 +64,8 @@ class Alternative:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Alternative:
         """Return the design that plain data describe, each of its values checked."""
-        read = {name: _READERS.get(name, read_number)(each) for name, each in values.items()}
+        known = dict(values)
+        read = {name: _READERS.get(name, read_number)(each) for name, each in known.items()}
         return cls(**read)
 
 
