@@ -118,7 +118,7 @@ def our_task(name: str, directory: str) -> Task:
 def hand_task(name: str, directory: str, design: str) -> Task:
     """Prepare a fit of a design as a user writes it: 16 bits, one strategy and reuse factor."""
     import fabricfit
-    from fabricfit.errors import InfeasibleError
+    from fabricfit.errors import FabricFitError
 
     task, samples, model = load_task(name, directory)
     budget = task.make_budget()
@@ -136,7 +136,7 @@ def hand_task(name: str, directory: str, design: str) -> Task:
     def work() -> Any:
         try:
             return _fit(model, task, samples, config, Path(directory) / f"hand-{name}")
-        except InfeasibleError as error:
+        except FabricFitError as error:
             raise NoNumberError(str(error)) from error
 
     return Task(work, lambda result: {**_inspect(result, task, samples), "config": config["Model"]})
@@ -164,9 +164,17 @@ def random_task(name: str, directory: str, seed: int) -> Task:
     config = found.best.config
 
     def work() -> Any:
-        return _fit(model, task, samples, config, Path(directory) / f"random-{name}")
+        try:
+            return _fit(model, task, samples, config, Path(directory) / f"random-{name}")
+        except FabricFitError:
+            return None
 
-    return Task(work, lambda result: {**_inspect(result, task, samples), "built": str(found.best)})
+    def inspect(result: Any) -> dict[str, Any]:
+        if result is None:  # its levels were not all possible; others go on
+            return {"fits": False}
+        return {**_inspect(result, task, samples), "config": config}
+
+    return Task(work, inspect)
 
 
 def _draw(model: Any, formats: Any, rng: np.random.Generator) -> dict[str, Any]:
@@ -185,15 +193,13 @@ def _draw(model: Any, formats: Any, rng: np.random.Generator) -> dict[str, Any]:
         strategy = str(rng.choice(sorted(layer.strategies or STRATEGIES)))
         legal = valid_reuse_factors(*layer.matrix_shape)
         reuse = int(legal[int(len(legal) ** rng.random()) - 1])
-        calibrated = fixed_point(
-            parse_precision(formats["LayerName"][layer.hls4ml_name]["Precision"]["weight"])
-        )
-        width = int(rng.choice([each for each in _WIDTHS if each >= 4]))
-        width = min(width, calibrated.width)
+        known = formats["LayerName"][layer.hls4ml_name]["Precision"].get(layer.weight_name)
+        calibrated = fixed_point(parse_precision(known or "fixed<16,6>"))
+        width = min(int(rng.choice(_WIDTHS)), calibrated.width)
         named[layer.hls4ml_name] = {
             "Strategy": strategy,
             "ReuseFactor": reuse if strategy.startswith("resource") else 1,
-            "Precision": {"weight": f"fixed<{width},{calibrated.integer}>"},
+            "Precision": {layer.weight_name: f"fixed<{width},{calibrated.integer}>"},
         }
     kind = _choose_io_type(model) if rng.random() < 0.5 else "io_parallel"
     return {"LayerName": named, "IOType": kind}

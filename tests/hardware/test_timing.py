@@ -2,12 +2,17 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fabricfit.hardware.families import families
 from fabricfit.hardware.product import Product, Work
+from fabricfit.hardware.resources import product_resources
+from fabricfit.hardware.targets import Target
 from fabricfit.hardware.timing import product_interval, product_latency
+from fabricfit.hardware.tools import tools
 
 from .synthesis_runs import read_runs
 
@@ -118,3 +123,30 @@ def test_no_layer_is_slower_than_its_reuse_factor(
     assert 0 <= latency.low <= latency.value <= latency.high
     one = product_interval(replace(product, positions=1, copies=1), work)
     assert interval.value == steps * one.value
+
+
+@given(
+    st.sampled_from(["latency", "resource", "resource_unrolled", "distributed_arithmetic"]),
+    st.tuples(st.integers(1, 2000), st.integers(1, 300)),
+    st.sampled_from([1, 2, 7, 64, 4096]),
+    st.sampled_from([0, 1, 49]),
+    st.builds(
+        Target,
+        st.sampled_from(families()),
+        st.sampled_from([2.5, 5.0, 10.0]),
+        st.sampled_from(tools()),
+    ),
+    st.sampled_from([0.0, 0.01, 1.0]),
+)
+def test_estimates_are_between_their_ends_for_any_weights(
+    strategy, shape, reuse, pixels, target, density
+):
+    product = Product(
+        *shape, 8, strategy=strategy, reuse_factor=reuse, pixels=pixels, positions=max(pixels, 1)
+    )
+    kernel = np.zeros(shape, int)
+    kernel.flat[: int(density * kernel.size)] = 77
+    work = Work.of(product, kernel)
+    for law in (product_interval, product_latency):  # an estimate checks its ends
+        assert law(product, work, target).value >= 0
+    assert product_resources(product, work, target)["lut"].value >= 0

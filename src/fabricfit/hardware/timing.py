@@ -151,7 +151,8 @@ def _count_latency(product: Product, work: Work, target: Target) -> tuple[int, i
             tree = max(tree, turns + waiting)
     margin = 1 + tree // 6 + (product.size > _BALANCED_UP_TO)
     if product.size > CHAINED_FROM:
-        return tree, max(ceil(log2(longest_sum(product, work) + 1)) // 2, 1), 2 * tree
+        levels = ceil(log2(longest_sum(product, work) + 1))
+        return tree, min(max(levels // 2, 1), tree), 2 * tree
     return tree, max(tree - margin, 0), tree + margin
 
 
