@@ -81,7 +81,7 @@ def test_what_is_stated_is_kept(model, data, tmp_path):
 def test_designs_compete(model, data, tmp_path):
     budget = Budget(dsp=60, lut=3000, bram18=20, latency="100ns", clock="200MHz")
     result = fabricfit.fit(
-        model, *data, budget, epochs=4, tuner=None, directory=tmp_path, designs=3, verbose=False
+        model, *data, budget, epochs=2, tuner=None, directory=tmp_path, designs=3
     )
     tried = result.report.alternatives
     assert 2 <= len(tried) <= 3 and tried[0].is_chosen and tried[0].epochs == 1

@@ -191,7 +191,7 @@ def test_functions_of_one_name_make_different_models(data, tmp_path):
 
 def test_they_are_sent_to_other_processes(tmp_path, data):
     model = own_model()
-    task = _Task.of(model, CONFIG, data, quick_settings(tmp_path), "ray", {}, True)
+    task = _Task.of(model, CONFIG, data, quick_settings(tmp_path), "ray", {})
     restored, _ = task.restored()
     X = data[1][0]
     np.testing.assert_allclose(outputs_of(restored, X), outputs_of(model, X), rtol=1e-5)

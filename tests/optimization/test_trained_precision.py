@@ -160,7 +160,11 @@ def test_a_network_of_trained_precision_is_written_as_verilog(tight, data, tmp_p
     ("budget", "hls_config"),
     [
         pytest.param(Budget(dsp=10), None, marks=pytest.mark.slow),
-        (Budget(dsp=10, lut=600), {"Model": {"Strategy": "Latency", "ReuseFactor": 1}}),
+        pytest.param(
+            Budget(dsp=10, lut=600),
+            {"Model": {"Strategy": "Latency", "ReuseFactor": 1}},
+            marks=pytest.mark.slow,
+        ),
         pytest.param(Budget(lut=500, ff=600), {}, marks=pytest.mark.slow),
         pytest.param(Budget.device("pynq-z2"), None, marks=pytest.mark.slow),
         pytest.param(Budget.relative(lut=0.1), None, marks=pytest.mark.slow),
