@@ -143,4 +143,3 @@ def test_networks_too_large_for_adders_are_designed(data, tmp_path, caplog):
         )  # fmt: skip
     assert "calibrated, not trained: layer 'conv'" in caplog.text
     assert result.report.fits and result.hls_config["IOType"] in ("io_parallel", "io_stream")
-    assert fabricfit.verify(result.model, result.hls_config, X[:5]).passed
