@@ -29,6 +29,7 @@ PARTS = (
     "growth",
     "frontier",
     "image_frontier",
+    "designs",
 )
 BACKENDS = ("tensorflow", "jax", "torch")
 

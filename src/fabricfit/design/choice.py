@@ -21,7 +21,7 @@ from fabricfit.errors import InvalidInputError
 
 __all__ = ["Choice", "choose_options", "least_costs", "worthwhile"]
 
-_SECONDS = 60.0
+_SECONDS = 2.0
 """Time that a choice may take; what is found until then comes with its gap."""
 
 _FIRST, _NEAR = 6, 1e-3

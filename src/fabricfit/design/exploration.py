@@ -141,6 +141,8 @@ def explore(
                 if by_strategies and (chosen := _choose_designs(table, fractions, own))
             }
             return Exploration(designs, budget, table.clock_ns, sets)
+        if table.is_late:  # the smallest reuse factors are among the few
+            break
     raise InfeasibleError(table.explain())
 
 

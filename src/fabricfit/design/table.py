@@ -280,6 +280,11 @@ class OptionTable:
             write_config(self.config, self.attributes, chosen),
         )
 
+    @property
+    def is_late(self) -> bool:
+        """Whether a deadline cannot be kept by any design, whatever it uses."""
+        return bool(self._explain_interval() or self._explain_latency())
+
     def explain(self) -> str:
         """Say why no design is within the limits."""
         return self._explain_interval() or self._explain_latency() or self._explain_resources()
