@@ -41,7 +41,7 @@ def run(bench: Bench, names: Sequence[str] = tuple(TASKS)) -> Report:
         found = bench.compete(
             PART, TASKS[name].title, [case(OURS, "our_task", arguments), *given], 1
         )
-        count = bench.repeats(_RANDOM_DESIGNS if not bench.quick else 3)
+        count = bench.repeats(_RANDOM_DESIGNS)
         drawn = bench.compete(
             PART,
             TASKS[name].title,

@@ -141,7 +141,7 @@ class LayerAttributes:
         Strategy -> the one that hls4ml builds in its place for layers of this kind, as
         :data:`~fabricfit.description.strategies.STRATEGIES` spells them.
     reuse_shape
-        Rows and columns of which hls4ml takes legal reuse factors, if they are not :attr:`matrix_shape`;
+        Rows and columns from which hls4ml derives legal reuse factors, if they are not :attr:`matrix_shape`;
         empty where it keeps any factor.
     weight_name
         What hls4ml calls the kernel in a configuration's precisions.

@@ -66,7 +66,7 @@ def _round(scaled: np.ndarray, rounding: str) -> np.ndarray:
     middle = floor + 0.5
     fraction = scaled != floor
     half, more = fraction & (scaled >= middle), fraction & (scaled != middle)
-    odd = rounding == "RND_CONV" and np.fmod(floor, 2) != 0  # which takes long
+    odd = rounding == "RND_CONV" and np.fmod(floor, 2) != 0  # which is slow
     return floor + round_up(rounding, half, more, scaled < 0, odd)
 
 

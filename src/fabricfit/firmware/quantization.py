@@ -85,7 +85,7 @@ def quantize_in_place(
     changes = {}
     for name, variable, precision in list_grids(network, attributes):
         change = _quantize_variable(variable, precision)
-        if variable is network.grouped_kernels[name].bias:
+        if name in changes:  # its bias, behind its weights
             continue
         changes[name] = change
         if change.clipped:
@@ -100,7 +100,7 @@ def quantize_in_place(
 def list_grids(
     network: Network, attributes: Mapping[str, LayerAttributes]
 ) -> Iterator[tuple[str, keras.Variable, FixedPrecision]]:
-    """Yield the weights that are quantized to the hardware grid, each with its kernel's name and its format.
+    """Yield what is quantized to the hardware grid, with its kernel's name and its format: weights, bias.
 
     Parameters
     ----------

@@ -99,7 +99,7 @@ def built_reuse_factor(
     n_in, n_out, reuse_factor, strategy
         As for :func:`legal_reuse_factor`.
     reuse_shape
-        Rows and columns of which hls4ml takes the legal factors, if they are others; empty where it keeps
+        Rows and columns from which hls4ml derives legal factors, if they are others; empty where it keeps
         any factor.
     """
     if reuse_shape is not None and len(reuse_shape) == 0:

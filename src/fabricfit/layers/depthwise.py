@@ -256,7 +256,7 @@ def _sum_offsets(kernel: np.ndarray, offset: np.ndarray) -> np.ndarray:
 
 
 def _as_if_full(variable: Any) -> tuple[int, int]:
-    """Return the matrix of a convolution over all channels, whose reuse factors hls4ml takes for legal."""
+    """Return the matrix of a convolution over all channels, whose reuse factors are legal for hls4ml."""
     *window, channels, multiplier = map(int, variable.shape)
     return math.prod(window) * channels, channels * multiplier
 

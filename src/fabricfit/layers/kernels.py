@@ -84,7 +84,7 @@ class Kernel:
     built_instead
         Strategy -> the one that hls4ml builds in its place for such layers, whatever the reuse factor.
     reuse_shape
-        Rows and columns of which hls4ml takes their legal reuse factors, if they are not those of the matrix;
+        Rows and columns from which hls4ml derives legal reuse factors, if they are not those of the matrix;
         empty where it keeps any factor.
     wants_inner_format
         Whether hls4ml builds them only where the layer's input has the number format of its inner tensors.

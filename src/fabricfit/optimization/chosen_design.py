@@ -28,6 +28,7 @@ from fabricfit.network.describe import describe_for_hls4ml
 from fabricfit.network.reader import Network, as_network
 from fabricfit.optimization.hardware_metric import count_samples
 from fabricfit.optimization.settings import OptimizationSettings
+from fabricfit.reporting.alternatives import largest_share
 
 __all__ = ["DESIGNS", "ChosenDesign", "leaves_design_open", "list_designs", "why_not_unrolled"]
 
@@ -73,8 +74,8 @@ class ChosenDesign:
     @property
     def share(self) -> float:
         """The largest share of a limit that it uses."""
-        limits = self.exploration.budget.amounts.items()
-        return max((self.design.resources[name] / n for name, n in limits if n), default=0.0)
+        limits = self.exploration.budget.amounts
+        return largest_share((self.design.resources[name] for name in limits), limits.values())
 
     @property
     def config(self) -> dict[str, Any]:

@@ -84,7 +84,7 @@ class Race:
     def __init__(self, candidates: Sequence[Candidate], compare: Compare) -> None:
         self.candidates, self.compare = tuple(candidates), compare
         self._tried: dict[int, Alternative] = {}
-        self._errors: list[FabricFitError] = []
+        self._errors: dict[int, FabricFitError] = {}
 
     def run(self) -> OptimizationResult:
         """Train the designs, and return the result of the best one; its report names the others.
@@ -134,7 +134,7 @@ class Race:
                 with entitle_runs(text):
                     found[place] = candidate.fit(own)
             except FabricFitError as error:
-                self._errors.append(error)
+                self._errors[place] = error
                 self._tried[place] = _describe_untried(candidate, str(error))
                 logger.info("not possible: %s", error)
                 continue
@@ -178,11 +178,11 @@ class Race:
         return replace(result, report=report)
 
     def _join_errors(self) -> FabricFitError:
-        first = self._errors[0]
+        first = next(iter(self._errors.values()))
         if len(self._errors) == 1 or not isinstance(first, InfeasibleError):
             return first
-        pairs = zip(self.candidates, self._errors, strict=False)
-        return InfeasibleError(" ".join(f"{each.name}: {error}" for each, error in pairs))
+        named = (f"{self.candidates[place].name}: {error}" for place, error in self._errors.items())
+        return InfeasibleError(" ".join(named))
 
 
 def _describe(candidate: Candidate, part: float, result: OptimizationResult) -> Alternative:

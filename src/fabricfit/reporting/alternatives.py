@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ from fabricfit.description.timing import spell_ns
 from fabricfit.reporting.plain import read_amounts, read_number, read_text, to_plain
 from fabricfit.tables import TextTable
 
-__all__ = ["Alternative", "tabulate_alternatives"]
+__all__ = ["Alternative", "largest_share", "tabulate_alternatives"]
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,7 @@ class Alternative:
 
     def largest_share(self, limits: Sequence[float]) -> float:
         """Return the largest share of a limit that it uses, of those that are above 0."""
-        pairs = zip(self.resources, limits, strict=True)
-        return max((used / limit for used, limit in pairs if limit), default=0.0)
+        return largest_share(self.resources, limits)
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain numbers and strings; NaN becomes None."""
@@ -73,6 +72,12 @@ _READERS: dict[str, Any] = {
     **dict.fromkeys(("name", "built", "outcome"), read_text),
     "resources": read_amounts,
 }
+
+
+def largest_share(used: Iterable[float], limits: Iterable[float]) -> float:
+    """Return the largest part of a limit that is used, of limits above 0."""
+    pairs = zip(used, limits, strict=True)
+    return max((amount / limit for amount, limit in pairs if limit), default=0.0)
 
 
 def tabulate_alternatives(
