@@ -11,7 +11,7 @@ from fabricfit import Budget
 from fabricfit.description.precision import dequantize, quantize
 from fabricfit.description.strategies import CONSTANTS_ONLY, SHARED_MULTIPLIERS
 from fabricfit.design import DesignSpace, explore
-from fabricfit.design.options import _prune
+from fabricfit.design.pruning import Pruning
 from fabricfit.errors import InfeasibleError, InvalidInputError
 from fabricfit.hls4ml.products import product_of
 from fabricfit.network.configuration import open_configuration
@@ -94,8 +94,10 @@ def estimate_pruned(model, design, budget):
         layer, kernel = attributes[name], made.get_layer(name).kernel
         matrix = layer.axes.matrix(keras.ops.convert_to_numpy(kernel).astype(float))
         rounded = dequantize(quantize(matrix, option.precision, as_built=True), option.precision)
-        space, product = DesignSpace(kept=(option.kept,)), product_of(layer, budget.target)
-        ((_, pruned),) = _prune(product, matrix, rounded, np.full_like(matrix, 0.5), space)
+        product, weight = product_of(layer, budget.target), np.full_like(matrix, 0.5)
+        pruning = Pruning.of(product, matrix, rounded, weight)
+        pruned = np.where(pruning.ranks < pruning.count(option.kept), rounded, 0.0)
+        assert option.loss == pytest.approx(float((weight * (matrix - pruned) ** 2).sum()))
         kernel.assign(layer.axes.kernel(pruned, tuple(kernel.shape)))
     return fabricfit.estimate(made, design.config, budget=budget)
 

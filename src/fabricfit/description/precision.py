@@ -89,7 +89,7 @@ def parse_precision(text: Any) -> Precision:
         The text is no precision. ``'auto'`` is none: what it stands for depends on the model.
     """
     if not isinstance(text, str):
-        if isinstance(text, Precision):
+        if isinstance(text, (FixedPrecision, Precision)):
             return text
         raise InvalidInputError(
             f"a precision must be a text like 'fixed<16,6>' or have a width. Received: {text!r}"

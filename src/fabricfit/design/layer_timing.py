@@ -37,10 +37,12 @@ class LayerTiming:
     @classmethod
     def of(cls, layers: Sequence[LayerEstimate]) -> LayerTiming:
         """Return the cycles of estimated layers."""
-        return cls.joined(
-            cls(each.latency, each.interval, each.filling, each.latency.value - each.filling.value)
-            for each in layers
-        )
+        return cls.joined(cls.of_call(each.latency, each.interval, each.filling) for each in layers)
+
+    @classmethod
+    def of_call(cls, latency: Estimate, interval: Estimate, filling: Estimate) -> LayerTiming:
+        """Return the cycles of one call of a layer."""
+        return cls(latency, interval, filling, latency.value - filling.value)
 
     @classmethod
     def joined(cls, parts: Iterable[LayerTiming]) -> LayerTiming:

@@ -17,14 +17,15 @@ from fabricfit.description.strategies import (
     spell_strategy,
 )
 from fabricfit.design.layer_timing import LayerTiming
+from fabricfit.design.pruning import Pruning
 from fabricfit.errors import InvalidInputError
 from fabricfit.hardware.fifos import fifos_of
-from fabricfit.hardware.product import Product
+from fabricfit.hardware.product import CountedKernel, Product
 from fabricfit.hardware.resources import Resources
 from fabricfit.hardware.synthesized import HLS, after_synthesis
 from fabricfit.hardware.targets import Target
-from fabricfit.hls4ml.estimation import estimate_product
-from fabricfit.hls4ml.products import hls4ml_attributes, product_of
+from fabricfit.hls4ml.estimation import CallEstimator
+from fabricfit.hls4ml.products import hls4ml_attributes
 from fabricfit.hls4ml.reuse_factor import (
     effective_strategy,
     legal_reuse_factor,
@@ -160,24 +161,40 @@ def list_options(
     """
     matrix = layer.axes.matrix(np.asarray(kernel, float))
     weight = 0.5 * (np.ones_like(matrix) if curvature is None else layer.axes.matrix(curvature))
-    found: dict[tuple[str, int, int, float], LayerOption] = {}
+    found: list[LayerOption] = []
+    seen: set[tuple[str, int, int]] = set()
     ways = list(_list_ways(layer, space, target, reuse_factors))
     for precision in _list_precisions(layer, matrix, space):
-        rounded = dequantize(quantize(matrix, precision, as_built=True), precision)
+        integers = quantize(matrix, precision, as_built=True)
+        rounded, counted_kernel = dequantize(integers, precision), CountedKernel.of(integers)
         for strategy, reuse in ways:
-            built = _as_built(layer, strategy, reuse, precision)
-            product = product_of(built, target)
+            counter = _Counter.of(_as_built(layer, strategy, reuse, precision), target, stage)
+            product = counter.product
             stated = reuse if reuse_factors else product.reuse_factor
             key = (product.strategy, stated, precision.width)
-            if (*key, 1.0) in found or product.strategy not in space.strategies:
+            if key in seen or product.strategy not in space.strategies:
                 continue
-            for part, pruned in _prune(product, matrix, rounded, weight, space):
-                option = _make_option(built, product, precision, part, pruned, target, stage)
-                loss = float((weight * (matrix - pruned) ** 2).sum())
-                found[(*key, part)] = replace(option, loss=loss, stated_reuse_factor=stated)
+            seen.add(key)
+            pruning = Pruning.of(product, matrix, rounded, weight)
+            parts = _list_parts(product, space)
+            counts = [pruning.count(part) for part in parts]
+            found += [
+                LayerOption(
+                    product.strategy,
+                    product.reuse_factor,
+                    precision,
+                    part,
+                    float(pruning.losses[count]),
+                    *counted,
+                    stated,
+                )
+                for part, count, counted in zip(
+                    parts, counts, counter.count(counted_kernel, pruning.ranks, counts), strict=True
+                )
+            ]
     if not found:
         raise InvalidInputError(_say_why_none(layer, space, target))
-    return list(found.values())
+    return found
 
 
 def _list_precisions(
@@ -275,53 +292,52 @@ def _as_built(
         )
         return call.with_hls4ml(hls)
 
-    further = tuple(change(call) for call in layer.further_calls)
-    return replace(change(layer), further_calls=further)
+    built = change(layer)
+    if not layer.further_calls:
+        return built
+    return replace(built, further_calls=tuple(change(call) for call in layer.further_calls))
 
 
-def _prune(
-    product: Product,
-    matrix: np.ndarray,
-    rounded: np.ndarray,
-    weight: np.ndarray,
-    space: DesignSpace,
-) -> Iterator[tuple[float, np.ndarray]]:
-    """Yield each part of groups that is kept, with the weights that are left."""
+def _list_parts(product: Product, space: DesignSpace) -> list[float]:
+    """Return the parts of groups that are kept, the largest first."""
     if product.strategy == "resource" and product.time_multiplexed:
-        yield 1.0, rounded  # it keeps the multipliers of zeros
-        return
-    size = product.reuse_factor if product.time_multiplexed else 1
-    starts = np.arange(0, matrix.size, size)
-    saving = weight * (
-        matrix**2 - (matrix - rounded) ** 2
-    )  # what is lost more by zero than by rounding
-    groups = np.add.reduceat(saving.T.reshape(-1), starts)
-    order = np.argsort(-groups, kind="stable")
-    for part in sorted(set(space.kept), reverse=True):
-        alive = np.zeros(len(groups), bool)
-        alive[order[: max(round(part * len(groups)), 1)]] = True
-        mask = np.repeat(alive, size)[: matrix.size].reshape(matrix.T.shape).T
-        yield part, np.where(mask, rounded, 0.0)
+        return [1.0]  # it keeps the multipliers of zeros
+    return sorted(set(space.kept), reverse=True)
 
 
-def _make_option(
-    layer: LayerAttributes,
-    product: Product,
-    precision: FixedPrecision,
-    part: float,
-    weights: np.ndarray,
-    target: Target,
-    stage: str,
-) -> LayerOption:
-    """Count an option as :func:`fabricfit.estimate` does, its loss left open."""
-    integers, total, calls = quantize(weights, precision, as_built=True), Resources(), []
-    for call in layer.calls:
-        found = estimate_product(call, integers, target)
-        fifos = fifos_of(call, target)
-        if stage == HLS:
-            total = total + found.resources + fifos
-        else:
-            total = total + found.synthesized + after_synthesis(fifos)
-        calls.append(found)
-    timing = LayerTiming.of(calls)
-    return LayerOption(product.strategy, product.reuse_factor, precision, part, 0.0, total, timing)
+@dataclass(frozen=True, eq=False)
+class _Counter:
+    """Counts the resources and cycles of a layer that is built in one way, as an estimate does."""
+
+    calls: list[CallEstimator]
+    others: Resources
+    stage: str
+
+    @classmethod
+    def of(cls, layer: LayerAttributes, target: Target, stage: str) -> _Counter:
+        fifos = sum((fifos_of(call, target) for call in layer.calls), Resources())
+        calls = [CallEstimator.of(call, target) for call in layer.calls]
+        others = fifos if stage == HLS else after_synthesis(fifos)
+        return cls(calls, sum((call.count_others(stage) for call in calls), others), stage)
+
+    @property
+    def product(self) -> Product:
+        """The product of the first call."""
+        return self.calls[0].product
+
+    def count(
+        self, kernel: CountedKernel, ranks: np.ndarray, counts: Sequence[int]
+    ) -> Iterator[tuple[Resources, LayerTiming]]:
+        """Yield the usage and the cycles of all calls with each number of groups that are kept."""
+        works = [kernel.count(call.product, ranks, counts) for call in self.calls]
+        timing = None
+        for each in zip(*works, strict=True):
+            pairs = list(zip(self.calls, each, strict=True))
+            if timing is None or not self.product.time_multiplexed:
+                timing = LayerTiming.joined(
+                    LayerTiming.of_call(*call.time(work)) for call, work in pairs
+                )
+            yield (
+                sum((call.count_product(work, self.stage) for call, work in pairs), self.others),
+                timing,
+            )

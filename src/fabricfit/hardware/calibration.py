@@ -12,6 +12,8 @@ again and prints the errors.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from fabricfit.hardware.estimates import Estimate, joined_notes
 from fabricfit.hardware.families import find_family
 from fabricfit.hardware.product import Product
@@ -127,6 +129,7 @@ def kind(product: Product, target: Target = DEFAULT_TARGET) -> str:
     return "latency" if product.strategy == "latency" else "resource at 1"
 
 
+@lru_cache(maxsize=4096)
 def outside(product: Product, target: Target = DEFAULT_TARGET) -> tuple[str, float]:
     """Return what of a product was not measured, in words, and what its error bars stretch by.
 

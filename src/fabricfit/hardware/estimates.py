@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from fabricfit.errors import InvalidInputError
 
@@ -73,17 +74,23 @@ class Estimate:
 def total(estimates: Iterable[Estimate]) -> Estimate:
     """Add estimates. Their errors are assumed to have one cause, so their ranges add up too."""
     parts = list(estimates)
-    note = joined_notes(part.note for part in parts)
     return Estimate(
-        sum(part.value for part in parts),
-        sum(part.low for part in parts),
-        sum(part.high for part in parts),
-        note,
+        sum([part.value for part in parts]),
+        sum([part.low for part in parts]),
+        sum([part.high for part in parts]),
+        joined_notes([part.note for part in parts]),
     )
 
 
 def joined_notes(notes: Iterable[str]) -> str:
     """Return several notes as one, each remark in them once."""
+    said = dict.fromkeys(note for note in notes if note)
+    return _join(tuple(said)) if said else ""
+
+
+@lru_cache(maxsize=1024)
+def _join(notes: tuple[str, ...]) -> str:
+    """Return notes as one; the same few are joined again and again."""
     return NOTE_BREAK.join(
         dict.fromkeys(part for note in notes for part in note.split(NOTE_BREAK) if part)
     )

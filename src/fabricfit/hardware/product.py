@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +12,7 @@ from fabricfit.checks import whole_number
 from fabricfit.description.strategies import SHARED_MULTIPLIERS, canonical_strategy, check_io_type
 from fabricfit.errors import InvalidInputError, InvalidTypeError
 
-__all__ = ["WIDE_PRODUCT", "Product", "Work", "as_integers", "csd_digits"]
+__all__ = ["WIDE_PRODUCT", "CountedKernel", "Product", "Work", "as_integers", "csd_digits"]
 
 _FREE_DIGITS = 2
 """A constant of up to this number of signed digits is a shift or one addition, and needs no multiplier."""
@@ -185,38 +186,7 @@ class Work:
         InvalidInputError
             Its shape does not fit the product.
         """
-        matrix = as_integers(kernel)
-        if matrix.size != product.size or matrix.shape[-1:] != (product.n_out,):
-            raise InvalidInputError(
-                f"the kernel must have {product.n_in} x {product.n_out} weights, outputs last. "
-                f"Received: shape {matrix.shape}"
-            )
-        matrix = matrix.reshape(-1, product.n_out)
-        runs = np.add.reduceat(
-            (matrix.T.reshape(-1) != 0).astype(np.int64),
-            np.arange(0, product.size, product.reuse_factor),
-        )
-        rows = np.sort(np.abs(matrix) * 2 + (matrix < 0), axis=1)
-        first = np.ones(rows.shape, bool)
-        first[:, 1:] = rows[:, 1:] != rows[:, :-1]
-        sizes = rows >> 1
-        digits = csd_digits(sizes)
-        wide = (sizes - (rows & 1)) >> (_FREE_BITS - (rows & 1)) > 0
-        hard = first & (digits > _FREE_DIGITS)
-        any_bit = int(np.bitwise_or.reduce(sizes, axis=None)) if sizes.size else 0
-        bits = np.frexp(sizes.astype(np.float64))[1] + 1
-        return cls(
-            multipliers=int(np.count_nonzero(runs)),
-            nonzeros=int(np.count_nonzero(matrix)),
-            constants=int(np.count_nonzero(hard & wide)),
-            adders=int(np.count_nonzero(first & (digits == _FREE_DIGITS))),
-            digits=int(digits.sum()),
-            small=int(np.count_nonzero(hard & ~wide)),
-            wide=int(np.count_nonzero(hard & (bits + product.input_width >= WIDE_PRODUCT))),
-            hard_digits=int(digits[hard].sum()),
-            longest=int(np.count_nonzero(matrix, axis=0).max(initial=0)),
-            span=any_bit.bit_length() - ((any_bit & -any_bit).bit_length() - 1) if any_bit else 0,
-        )
+        return CountedKernel.of(kernel).count(product)[0]
 
     @classmethod
     def full(cls, product: Product) -> Work:
@@ -246,6 +216,116 @@ class Work:
         )
 
 
+@dataclass(frozen=True, eq=False)
+class CountedKernel:
+    """Quantized weights whose signed digits are counted once, for any product and pruning of them.
+
+    Parameters
+    ----------
+    matrix
+        The weights in units of their last bit, shape ``(rows, n_out)``.
+    digits
+        Their non-zero digits in canonical signed digit form, of that shape.
+    order
+        Places of the weights, those of an input sorted.
+    starts
+        Where another weight of an input begins in that order.
+    """
+
+    matrix: np.ndarray
+    digits: np.ndarray
+    order: np.ndarray
+    starts: np.ndarray
+
+    @classmethod
+    def of(cls, kernel: Any) -> CountedKernel:
+        """Sort a kernel as :meth:`Work.of` takes it, and count its digits.
+
+        Raises
+        ------
+        InvalidTypeError
+            The kernel does not hold integers.
+        """
+        integers = as_integers(kernel)
+        matrix = integers.reshape(-1, integers.shape[-1]) if integers.ndim else integers[None, None]
+        within = np.argsort(matrix, axis=1, kind="stable")
+        rows = np.take_along_axis(matrix, within, axis=1)
+        first = np.ones(rows.shape, bool)
+        first[:, 1:] = rows[:, 1:] != rows[:, :-1]
+        order = within + matrix.shape[1] * np.arange(len(matrix))[:, None]
+        return cls(matrix, csd_digits(matrix), order.reshape(-1), np.flatnonzero(first))
+
+    def count(
+        self, product: Product, ranks: np.ndarray | None = None, counts: Sequence[int] = (1,)
+    ) -> list[Work]:
+        """Return the work that the weights leave, with all of them or with those of small ranks.
+
+        Parameters
+        ----------
+        product
+            The product; its reuse factor cuts the runs.
+        ranks
+            For each weight a whole number, in the shape of the matrix; 0 where they are not given.
+        counts
+            For each of these numbers the weights whose rank is smaller are kept, the others are zero.
+
+        Raises
+        ------
+        InvalidInputError
+            The kernel's shape does not fit the product.
+        """
+        matrix, n_out = self.matrix, self.matrix.shape[1]
+        if matrix.size != product.size or n_out != product.n_out:
+            raise InvalidInputError(
+                f"the kernel must have {product.n_in} x {product.n_out} weights, outputs last. "
+                f"Received: shape {matrix.shape}"
+            )
+        order, asked = np.unique(counts, return_inverse=True)
+        # From which of the ascending counts on a weight is there: none of them where it is zero.
+        steps = np.zeros(matrix.shape, np.int64)
+        if ranks is not None:
+            steps = np.searchsorted(order, ranks, "right")
+        steps = np.where(matrix != 0, steps, len(order))
+        each, in_order = steps.reshape(-1), steps.reshape(-1)[self.order]
+        runs = np.arange(0, product.size, product.reuse_factor)
+        run = np.minimum.reduceat(steps.T.reshape(-1), runs)
+        distinct = np.minimum.reduceat(in_order, self.starts)
+        value = matrix.reshape(-1)[self.order[self.starts]]
+        digits = self.digits.reshape(-1)[self.order[self.starts]]
+        sizes, hard = np.abs(value), digits > _FREE_DIGITS
+        wide = hard & ((sizes - (value < 0)) >> (_FREE_BITS - (value < 0)) > 0)
+        in_dsp = hard & (np.frexp(sizes.astype(float))[1] + 1 + product.input_width >= WIDE_PRODUCT)
+        columns = np.arange(n_out) * (len(order) + 1)
+        of_column = np.bincount((steps + columns).reshape(-1), minlength=n_out * (len(order) + 1))
+        any_bit = np.zeros(len(order) + 1, np.int64)
+        np.bitwise_or.at(any_bit, distinct, sizes)
+
+        def add(found: np.ndarray, amounts: np.ndarray | None = None) -> np.ndarray:
+            """Add what is there at each of the counts."""
+            return np.cumsum(np.bincount(found, amounts, minlength=len(order) + 1))[:-1]
+
+        rows = zip(
+            add(run),
+            add(each),
+            add(distinct[wide]),
+            add(distinct[digits == _FREE_DIGITS]),
+            add(each, self.digits.reshape(-1)),
+            add(distinct[hard & ~wide]),
+            add(distinct[in_dsp]),
+            add(distinct[hard], digits[hard]),
+            np.cumsum(of_column.reshape(n_out, -1), axis=1).max(axis=0)[:-1],
+            (_find_span(int(bits)) for bits in np.bitwise_or.accumulate(any_bit)[:-1]),
+            strict=True,
+        )
+        works = [Work(*map(int, numbers)) for numbers in rows]
+        return [works[place] for place in asked.reshape(-1)]
+
+
+def _find_span(bits: int) -> int:
+    """Return the bits from the last one that is set to the first."""
+    return bits.bit_length() - ((bits & -bits).bit_length() - 1) if bits else 0
+
+
 def csd_digits(values: Any) -> np.ndarray:
     """Return the number of non-zero digits of integers in canonical signed digit form.
 
@@ -266,12 +346,17 @@ def csd_digits(values: Any) -> np.ndarray:
         The values are not integers.
     """
     sizes = np.abs(as_integers(values).astype(np.int64))
-    differing = sizes ^ (3 * sizes)
-    digits = np.zeros(differing.shape, np.int64)
-    while differing.any():
-        digits += differing & 1
-        differing = differing >> 1
-    return digits
+    return _count_ones(sizes ^ (3 * sizes))
+
+
+def _count_ones(numbers: np.ndarray) -> np.ndarray:
+    """Return how many bits are set in each number: added in pairs, in fours, then in bytes."""
+    pairs = numbers - ((numbers >> 1) & 0x5555555555555555)
+    fours = (pairs & 0x3333333333333333) + ((pairs >> 2) & 0x3333333333333333)
+    ones = (fours + (fours >> 4)) & 0x0F0F0F0F0F0F0F0F
+    for shift in (8, 16, 32):
+        ones = ones + (ones >> shift)
+    return ones & 0x7F
 
 
 def as_integers(values: Any) -> np.ndarray:

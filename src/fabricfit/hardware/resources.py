@@ -30,6 +30,8 @@ def _estimate_ff(product: Product, work: Work, target: Target) -> Estimate:
     return elsewhere(product_ff(product, work, target), target)
 
 
+_NONE = Estimate.exact(0)
+
 _TABLE = (
     ResourceKind("dsp", "DSP", "DSP blocks", product_dsp),
     ResourceKind("bram18", "BRAM18", "18 kbit blocks", product_memory, multiples={"bram36": 2}),
@@ -73,7 +75,10 @@ class Resources(Mapping[str, Estimate]):
     def __init__(self, **estimates: Estimate | float) -> None:
         for name in estimates:
             find_resource(name)
-        self._estimates = {name: _as_estimate(estimates.get(name, 0)) for name in resource_names()}
+        self._estimates = {
+            name: _as_estimate(estimates[name]) if name in estimates else _NONE
+            for name in resource_names()
+        }
 
     def __getitem__(self, name: str) -> Estimate:
         return self._estimates[name]
@@ -85,7 +90,10 @@ class Resources(Mapping[str, Estimate]):
         return len(self._estimates)
 
     def __add__(self, other: Resources) -> Resources:
-        return Resources(**{name: total((self[name], other[name])) for name in self})
+        found = Resources.__new__(Resources)
+        rest = other._estimates
+        found._estimates = {n: _add(each, rest[n]) for n, each in self._estimates.items()}
+        return found
 
     def times(self, factor: float) -> Resources:
         """Return the usage of a number of the same."""
@@ -134,6 +142,12 @@ def product_resources(
     return Resources(
         **{n: law(product, work, chosen) for n, law in laws.items() if law is not None}
     )
+
+
+def _add(one: Estimate, other: Estimate) -> Estimate:
+    if one is _NONE or other is _NONE:
+        return other if one is _NONE else one
+    return total((one, other))
 
 
 def _as_estimate(value: Estimate | float) -> Estimate:

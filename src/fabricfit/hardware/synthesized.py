@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from fabricfit.errors import unknown_name
 from fabricfit.hardware.estimates import Estimate, joined_notes
 from fabricfit.hardware.product import Product, Work
@@ -115,9 +113,5 @@ def _scale(estimate: Estimate, name: str) -> Estimate:
     if name not in SYNTHESIZED_RATIOS:
         return estimate
     value, low, high = SYNTHESIZED_RATIOS[name]
-    return replace(
-        estimate,
-        value=estimate.value * value,
-        low=estimate.low * low,
-        high=max(estimate.high * high, estimate.value * value),
-    )
+    scaled = estimate.value * value
+    return Estimate(scaled, estimate.low * low, max(estimate.high * high, scaled), estimate.note)

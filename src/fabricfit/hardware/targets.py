@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from fabricfit.errors import InvalidInputError, unknown_name
 from fabricfit.hardware.families import DEFAULT_FAMILY, Family, find_family
@@ -68,7 +69,7 @@ class Target:
         if self.binding not in BINDINGS:
             raise unknown_name("binding", self.binding, BINDINGS)
 
-    @property
+    @cached_property
     def laws(self) -> ToolLaws:
         """The numbers of the compiler."""
         return find_tool(self.tool)

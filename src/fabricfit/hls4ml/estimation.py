@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -14,13 +15,19 @@ from fabricfit.hardware.estimates import Estimate, joined_notes
 from fabricfit.hardware.fifos import fifos_of
 from fabricfit.hardware.product import Product, Work
 from fabricfit.hardware.resources import Resources, product_resources
-from fabricfit.hardware.synthesized import after_synthesis
+from fabricfit.hardware.synthesized import HLS, LOGIC_SYNTHESIS, after_synthesis
 from fabricfit.hardware.targets import DEFAULT_TARGET, Target, TargetLike, find_target
 from fabricfit.hardware.timing import product_interval, product_latency
 from fabricfit.hls4ml.model_estimate import LayerEstimate, ModelEstimate
 from fabricfit.hls4ml.products import hls4ml_attributes, product_of
 
-__all__ = ["LayerEstimate", "ModelEstimate", "estimate_layers", "estimate_product"]
+__all__ = [
+    "CallEstimator",
+    "LayerEstimate",
+    "ModelEstimate",
+    "estimate_layers",
+    "estimate_product",
+]
 
 
 def estimate_layers(
@@ -86,30 +93,78 @@ def estimate_product(layer: LayerAttributes, integers: np.ndarray, target: Targe
     target
         What it is built for and with.
     """
-    product: Product = product_of(layer, target)
-    work = Work.of(product, integers)
-    products, others = product_resources(product, work, target), other_resources(layer, target)
-    resources = products + others
-    synthesized = after_synthesis(products, product, work) + after_synthesis(others)
-    interval = product_interval(product, work, target)
-    latency = product_latency(product, work, target)
-    if note := layer.note:
-        resources, synthesized = _widen_all(resources, note), _widen_all(synthesized, note)
-        interval, latency = _widen_estimate(interval, note), _widen_estimate(latency, note)
-    positions = max(product.positions // product.copies, 1)
-    return LayerEstimate(
-        layer.name,
-        layer.layer_type.__name__,
-        product.strategy,
-        product.reuse_factor,
-        integers.size,
-        work.nonzeros,
-        resources,
-        interval,
-        latency,
-        synthesized,
-        latency if positions == 1 else latency.times(1 / positions),
-    )
+    estimator = CallEstimator.of(layer, target)
+    return estimator.estimate(Work.of(estimator.product, integers))
+
+
+@dataclass(frozen=True)
+class CallEstimator:
+    """Estimates one call of a layer for one kernel after another.
+
+    Parameters
+    ----------
+    layer
+        Attributes of the call.
+    target
+        What it is built for and with.
+    product
+        Its matrix product.
+    others
+        What it uses beside that as HLS reports it, its FIFO apart.
+    """
+
+    layer: LayerAttributes
+    target: Target
+    product: Product
+    others: Resources
+
+    @classmethod
+    def of(cls, layer: LayerAttributes, target: Target) -> CallEstimator:
+        """Read the product off the layer, and count what does not depend on its weights."""
+        return cls(layer, target, product_of(layer, target), other_resources(layer, target))
+
+    def estimate(self, work: Work) -> LayerEstimate:
+        """Estimate the call, with the work that its weights leave."""
+        product = self.product
+        products = product_resources(product, work, self.target)
+        latency, interval, filling = self.time(work)
+        return LayerEstimate(
+            self.layer.name,
+            self.layer.layer_type.__name__,
+            product.strategy,
+            product.reuse_factor,
+            product.size,
+            work.nonzeros,
+            self._widen(products) + self.count_others(HLS),
+            interval,
+            latency,
+            self._widen(after_synthesis(products, product, work))
+            + self.count_others(LOGIC_SYNTHESIS),
+            filling,
+        )
+
+    def count_product(self, work: Work, stage: str) -> Resources:
+        """Return what the product uses at a stage, see :data:`fabricfit.hardware.synthesized.STAGES`."""
+        products = product_resources(self.product, work, self.target)
+        if stage != HLS:
+            products = after_synthesis(products, self.product, work)
+        return self._widen(products)
+
+    def count_others(self, stage: str) -> Resources:
+        """Return what the call uses beside the product at a stage."""
+        return self._widen(self.others if stage == HLS else after_synthesis(self.others))
+
+    def time(self, work: Work) -> tuple[Estimate, Estimate, Estimate]:
+        """Return latency, interval and filling; time-multiplexed products do not heed the work."""
+        interval = product_interval(self.product, work, self.target)
+        latency = product_latency(self.product, work, self.target)
+        if note := self.layer.note:
+            interval, latency = _widen_estimate(interval, note), _widen_estimate(latency, note)
+        positions = max(self.product.positions // self.product.copies, 1)
+        return latency, interval, latency if positions == 1 else latency.times(1 / positions)
+
+    def _widen(self, found: Resources) -> Resources:
+        return _widen_all(found, note) if (note := self.layer.note) else found
 
 
 def _widen_all(resources: Resources, note: str) -> Resources:

@@ -7,6 +7,7 @@ long an adder takes, which products it binds to DSPs, how its reports scatter, a
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from fabricfit.errors import InvalidInputError
 from fabricfit.hardware.tools.record import Band, Measured, ToolLaws
@@ -48,9 +49,12 @@ def find_tool(name: str | ToolLaws) -> ToolLaws:
     InvalidInputError
         There are no laws of such a tool.
     """
-    if isinstance(name, ToolLaws):
-        return name
-    wanted = str(name).lower()
+    return name if isinstance(name, ToolLaws) else _find_by_name(str(name))
+
+
+@lru_cache(maxsize=64)
+def _find_by_name(name: str) -> ToolLaws:
+    wanted = name.lower()
     version = re.search(r"(20\d\d)\.(\d)", wanted)
     program = re.sub(r"[^a-z]", "", wanted).removesuffix("hls")
     if version and program in ("", *_NEWEST):
