@@ -26,7 +26,15 @@ from fabricfit.hls4ml.config import default_configuration
 from fabricfit.hls4ml.plain import plain_configuration
 from fabricfit.run import defaults
 
-__all__ = ["RunConfig", "dump", "parse", "parse_budget", "read_config", "schema"]
+__all__ = [
+    "RunConfig",
+    "dump",
+    "parse",
+    "parse_budget",
+    "parse_data",
+    "read_config",
+    "schema",
+]
 
 Fraction = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -48,8 +56,8 @@ class DataConfig(_Section):
     """Sources of the samples."""
 
     source: str = Field(
-        description="An .npz, .h5 or .parquet file, or 'module:function', which returns (X, y), "
-        "(X, y, weights), or two of these, for training and for validation."
+        description="An .npz, .h5 or .parquet file, a folder of .npy files, or 'module:function', which "
+        "returns (X, y), (X, y, weights), or two of these, for training and for validation."
     )
     inputs: str | list[str] | _Named | None = Field(
         default=None,
@@ -72,6 +80,10 @@ class DataConfig(_Section):
     validation_fraction: Annotated[float, Field(gt=0, lt=1)] = Field(
         default=0.2,
         description="Fraction of the samples to validate with, where the source has none.",
+    )
+    memory_gib: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
+        default=1.0,
+        description="Samples of more than so many GiB stay in their files, which are read block by block.",
     )
 
 
@@ -170,6 +182,7 @@ class TrainingConfig(_Section):
     seed: Whole = defaults.SEED
     recalibration: Whole = defaults.RECALIBRATION
     compensation: Whole = defaults.COMPENSATION
+    curvature_samples: Count | None = None
     distillation: Annotated[float, Field(ge=0, lt=1)] = defaults.DISTILLATION
     temperature: Annotated[float, Field(gt=0)] = defaults.TEMPERATURE
 
@@ -302,6 +315,12 @@ def parse_budget(values: Mapping[str, Any], name: str = "the command") -> Budget
         Names every error.
     """
     return _validate(BudgetConfig, dict(values), {}, name, ("budget",))
+
+
+def parse_data(source: str, memory_gib: float | None) -> DataConfig:
+    """Return the section ``data`` of a command's options; errors as for :func:`parse_budget`."""
+    values = {"source": source} | ({} if memory_gib is None else {"memory_gib": memory_gib})
+    return _validate(DataConfig, values, {}, "the command", ("data",))
 
 
 def _validate(

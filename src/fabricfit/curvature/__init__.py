@@ -117,6 +117,7 @@ def get_model_hessians(
     batch_size: int | None = None,
     method: str = "auto",
     samples: int | None = None,
+    passes: int | None = None,
     probes: int | None = None,
     seed: int = 0,
 ) -> dict[str, np.ndarray]:
@@ -124,7 +125,7 @@ def get_model_hessians(
 
     Parameters
     ----------
-    model, loss_fn, X, y, sample_weight, loss_weights, batch_size, method, samples, probes, seed
+    model, loss_fn, X, y, sample_weight, loss_weights, batch_size, method, samples, passes, probes, seed
         As for :func:`model_hessian`. The methods of the kernels, and the errors of estimates, are
         logged.
 
@@ -150,6 +151,7 @@ def get_model_hessians(
         batch_size=batch_size,
         method=method,
         samples=samples,
+        passes=passes,
         probes=probes,
         seed=seed,
     )
@@ -167,6 +169,7 @@ def model_hessian(
     batch_size: int | None = None,
     method: str = "auto",
     samples: int | None = None,
+    passes: int | None = None,
     probes: int | None = None,
     seed: int = 0,
 ) -> HessianDiagonal:
@@ -191,6 +194,10 @@ def model_hessian(
         ``'gauss-newton'`` on a model with smooth hidden activations omits their curvature: fast, but
         easily wrong by half of the diagonal. Kernels that its closed form does not
         cover (a layer called twice, an unknown layer type) are treated as for ``'auto'``.
+    passes
+        Backward passes of Gauss–Newton for each sample. ``None`` for one for each output of the
+        network, which is exact. Fewer are along random combinations of the outputs: unbiased, and the
+        cheaper the more outputs there are.
     probes
         Products along random signs for each sample, 2 or more, for kernels that are estimated: the
         error falls with the root of samples times probes. ``None`` for 32768 / samples of them, or
@@ -202,7 +209,7 @@ def model_hessian(
     -------
     HessianDiagonal
         Values, methods and relative errors by layer key. Errors are those of the method on the samples
-        that were used, not those of the choice of samples.
+        that were used; with fewer ``passes`` than outputs also those of the choice of samples.
 
     Raises
     ------
@@ -226,7 +233,14 @@ def model_hessian(
 
     curvature = Curvature(model, None, loss_fn, batch_size, loss_weights=loss_weights)
     return curvature.hessians(
-        X, y, sample_weight, method=method, samples=samples, probes=probes, seed=seed
+        X,
+        y,
+        sample_weight,
+        method=method,
+        samples=samples,
+        passes=passes,
+        probes=probes,
+        seed=seed,
     )
 
 

@@ -11,8 +11,9 @@ import numpy as np
 from keras import ops
 
 from fabricfit.checks import optional_whole_number
+from fabricfit.curvature.effort import Effort, choose_effort
 from fabricfit.curvature.exact import exact_diagonal, product_count
-from fabricfit.curvature.gauss_newton import gauss_newton_diagonal
+from fabricfit.curvature.gauss_newton import gauss_newton_diagonal, gauss_newton_estimate
 from fabricfit.curvature.gradients import kernel_gradients
 from fabricfit.curvature.hooks import run
 from fabricfit.curvature.linearity import why_not_piecewise_linear
@@ -123,6 +124,7 @@ class Curvature:
         *,
         method: str = "auto",
         samples: int | None = None,
+        passes: int | None = None,
         probes: int | None = None,
         seed: int = 0,
     ) -> HessianDiagonal:
@@ -130,24 +132,34 @@ class Curvature:
 
         Parameters
         ----------
-        X, y, sample_weight, method, samples, probes, seed
+        X, y, sample_weight, method, samples, passes, probes, seed
             As for :func:`~fabricfit.curvature.model_hessian`.
         """
-        data = self._read(X, y, sample_weight, samples, seed)
+        passes = optional_whole_number("passes", passes)
+        data = self._read(X, y, sample_weight, samples, seed, shuffled=passes is not None)
         problem = self._prepare(data)
+        if passes is not None and passes >= problem.curvature.size:
+            passes = None
         wanted = self._count_probes(problem, data, probes)
         ways = self._choose_methods(problem, data, method, wanted)
         estimated = [key for key, way in ways.items() if way == "estimate"]
         closed = [key for key, way in ways.items() if way == "gauss-newton"]
-        found = gauss_newton_diagonal(
-            problem, data, [*closed, *(key for key in estimated if key in problem.hooks)]
-        )
+        hooked = [*closed, *(key for key in estimated if key in problem.hooks)]
         errors = dict.fromkeys(ways, 0.0)
+        variances: dict[str, np.ndarray] = {}
+        if passes is None:
+            found = gauss_newton_diagonal(problem, data, hooked)
+        else:
+            combined = gauss_newton_estimate(problem, data, hooked, passes, seed)
+            found = {key: each.total for key, each in combined.items()}
+            variances = {key: each.variance for key, each in combined.items()}
+            errors.update({key: relative_error(each) for key, each in combined.items()})
         if self._obstacle is not None:
             errors.update(dict.fromkeys(closed, float("nan")))
         for key in estimated:
             part = estimated_diagonal(problem, data, key, wanted[key], seed)
-            whole = Estimate(found.get(key, 0.0) + part.total, part.variance)
+            variance = part.variance + variances.get(key, 0.0)
+            whole = Estimate(found.get(key, 0.0) + part.total, variance)
             found[key], errors[key] = whole.total, relative_error(whole)
         exact = [key for key, way in ways.items() if way == "exact"]
         found.update(exact_diagonal(problem, data, exact))
@@ -155,6 +167,25 @@ class Curvature:
         result = HessianDiagonal(values, ways, errors)
         self._log(result, data)
         return result
+
+    def choose_effort(
+        self, X: Any, y: Any, *, samples: int | None = None, part: float = 1.0
+    ) -> Effort:
+        """Return arguments of :meth:`hessians` that bound its price by that of training.
+
+        Parameters
+        ----------
+        X, y
+            As for :meth:`hessians`. Of the data only the shapes matter.
+        samples
+            How many samples to use; None to follow the price.
+        part
+            Part of the usual samples, below 1 for a rough result.
+        """
+        samples = optional_whole_number("samples", samples)
+        ways = self.plan(X, y)
+        data = self._read(X, y, None, None)
+        return choose_effort(self._prepare(data), list(ways.values()), data.size, samples, part)
 
     def plan(
         self,
@@ -206,11 +237,20 @@ class Curvature:
             return "exact"
         return "estimate"
 
-    def _read(self, X: Any, y: Any, weights: Any, samples: int | None, seed: int = 0) -> Samples:
+    def _read(
+        self,
+        X: Any,
+        y: Any,
+        weights: Any,
+        samples: int | None,
+        seed: int = 0,
+        *,
+        shuffled: bool = False,
+    ) -> Samples:
         parts = (X, y) if weights is None else (X, y, weights)
         data = open_data(parts, "", self._door)
         assert isinstance(data, Data), "a tuple is read as a whole"
-        found = Samples(data, self.loss, samples, seed)
+        found = Samples(data, self.loss, samples, seed, shuffled=shuffled)
         if self._network is not None and self._network.has_masked_outputs:
             found.mask(self._compute_masks(found))
         return found

@@ -30,6 +30,15 @@ _ELEMENTWISE_LOSSES = (
     keras.losses.poisson,
 )
 
+_CONVEX_LOSSES = (
+    keras.losses.mean_squared_error,
+    keras.losses.mean_absolute_error,
+    keras.losses.huber,
+    keras.losses.log_cosh,
+)
+
+_STRAIGHT_ACTIVATIONS = (keras.activations.linear, keras.activations.relu)
+
 _ELEMENTWISE_ACTIVATIONS = (
     keras.activations.linear,
     keras.activations.sigmoid,
@@ -77,6 +86,7 @@ class LossCurvature:
         self._shapes = shapes
         self._autodiff = autodiff
         self.size = sum(math.prod(shape) for shape in shapes)
+        self._is_convex = self._has_no_negative_curvature()
         self._factors: Callable[..., tuple[Tensor, Tensor]] = self._by_eigenvectors
         if len(shapes) == 1 and len(shapes[0]) == 1 and self._is_softmax_cross_entropy():
             self._factors = self._of_softmax
@@ -139,6 +149,50 @@ class LossCurvature:
             Shape ``(K, n, C)``.
         """
         return self._factors(ops.stop_gradient(z), y, weights, index)
+
+    def combinations(
+        self, z: Tensor, y: Targets, weights: Tensor, signs: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return random combinations of all factors: two sets of vectors, whose products are H on average.
+
+        With independent signs r, ``sum_k r[k] sqrt|scale[k]| v[k]`` times the same sum with the sign of each
+        scale is ``H`` in the mean over the signs.
+
+        Parameters
+        ----------
+        z, y, weights
+            As for :meth:`factors`.
+        signs
+            Shape ``(K, n, C)``: K combinations of each sample's C factors.
+
+        Returns
+        -------
+        left, right
+            Shape ``(K, n, C)``; ``right`` is None where it is ``left``, as no scale is negative.
+        """
+        z = ops.stop_gradient(z)
+        signs = ops.cast(signs, z.dtype)
+        if self._factors == self._of_softmax:
+            p = ops.softmax(z, axis=-1)
+            scale, _ = self._labels(z, y, weights)
+            drawn = signs * ops.sqrt(p)[None]
+            vectors = drawn - p[None] * ops.sum(drawn, axis=-1, keepdims=True)
+            left = vectors * ops.sqrt(ops.abs(scale))[None, :, None]
+            return left, self._with_signs(left, ops.sign(scale)[None, :, None])
+        if self._factors == self._of_elements:
+            diagonal = self._products(z, y, weights, ops.ones_like(z)[None])[0]
+            left = signs * ops.sqrt(ops.abs(diagonal))[None]
+            return left, self._with_signs(left, ops.sign(diagonal)[None])
+        scale, vectors = self._by_eigenvectors(z, y, weights, ops.arange(self.size))
+        scale = ops.transpose(scale)
+        drawn = signs * ops.sqrt(ops.abs(scale))[None]
+        left, right = (
+            ops.einsum("knj,jnc->knc", each, vectors) for each in (drawn, drawn * ops.sign(scale))
+        )
+        return left, right
+
+    def _with_signs(self, left: Tensor, signs: Tensor) -> Tensor | None:
+        return None if self._is_convex else left * signs
 
     def _of_softmax(
         self, z: Tensor, y: Targets, weights: Tensor, index: Tensor
@@ -216,6 +270,15 @@ class LossCurvature:
             and options.get("ignore_class") is None
             and options.get("axis", -1) == -1
         )
+
+    def _has_no_negative_curvature(self) -> bool:
+        """Return whether the loss is known to be convex in the network's outputs."""
+        losses = self._loss.losses
+        if any(weight < 0 for weight in losses.weights):
+            return False
+        functions = {function_of(each) for each in losses.losses if each is not None}
+        straight = {head.activation for head in self._heads} <= set(_STRAIGHT_ACTIVATIONS)
+        return functions <= set(_CROSS_ENTROPIES) or (straight and functions <= set(_CONVEX_LOSSES))
 
     def _is_elementwise(self) -> bool:
         losses = self._loss.losses.losses

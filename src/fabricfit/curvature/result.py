@@ -23,7 +23,8 @@ class HessianDiagonal:
     errors
         Layer key -> relative error, the root mean square of the error over that of the diagonal,
         both over the kernel's weights. 0 where the method is exact (up to rounding); one standard
-        error for an estimate, ``inf`` where its noise hides the diagonal; ``nan`` where
+        error for an estimate or for Gauss–Newton along a few combinations of outputs (there with that of
+        the choice of samples), ``inf`` where its noise hides the diagonal; ``nan`` where
         Gauss–Newton was requested and is an approximation, whose error is not measured.
     """
 

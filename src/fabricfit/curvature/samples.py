@@ -41,7 +41,9 @@ class Samples:
     most
         Largest number of samples; of more, as many are drawn without replacement.
     seed
-        Seed of that draw.
+        Seed of that draw, and of the order.
+    shuffled
+        Whether the samples are in random order rather than in their own.
 
     Raises
     ------
@@ -50,12 +52,20 @@ class Samples:
     """
 
     def __init__(
-        self, data: Data, losses: ModelLoss, most: int | None = None, seed: int = 0
+        self,
+        data: Data,
+        losses: ModelLoss,
+        most: int | None = None,
+        seed: int = 0,
+        *,
+        shuffled: bool = False,
     ) -> None:
         most, count = optional_whole_number("samples", most), len(data)
+        rng = np.random.default_rng(seed)
         if most is not None and most < count:
-            drawn = np.sort(np.random.default_rng(seed).choice(count, most, replace=False))
-            data = data.take(drawn)
+            data = data.take(np.sort(rng.choice(count, most, replace=False)))
+        if shuffled:
+            data = data.take(rng.permutation(len(data)))
         self._x, y = keras.tree.map_structure(_as_computed, (data.X, data.y))
         self._losses = losses
         self._given = y

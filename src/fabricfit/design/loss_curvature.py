@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from fabricfit.curvature import get_model_hessians
+from fabricfit.curvature import Curvature
 from fabricfit.errors import InvalidInputError
 from fabricfit.network.batch_norm import fold_normalizations
 from fabricfit.network.reader import Network, as_network
@@ -44,5 +44,7 @@ def measure_curvature(
         )
     folded = network or replace_scalings(fold_normalizations(as_network(model)))
     X, y = data[:2]
-    found = get_model_hessians(folded.model, chosen, X, y, samples=samples)
+    curvature = Curvature(folded.model, None, chosen)
+    effort = curvature.choose_effort(X, y, samples=samples)
+    found = curvature.hessians(X, y, **effort._asdict()).values
     return {name: np.maximum(np.asarray(each), 0.0) for name, each in found.items()}

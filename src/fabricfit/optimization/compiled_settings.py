@@ -44,6 +44,7 @@ class RunOptions(TypedDict, total=False):
     trials: int
     recalibration: int
     compensation: int
+    curvature_samples: int | None
     distillation: float
     temperature: float
     resume: bool

@@ -9,11 +9,11 @@ import numpy as np
 
 from fabricfit.choices import Treatment
 from fabricfit.choices.ranking import get_criterion
-from fabricfit.curvature import Curvature, HessianDiagonal
 from fabricfit.description.attributes import LayerAttributes
 from fabricfit.errors import InfeasibleError
 from fabricfit.losses import ModelLoss, ModelMetric
 from fabricfit.network.reader import Network
+from fabricfit.optimization.ranking_statistics import RankingStatistics
 from fabricfit.samples import Data, Dataset
 from fabricfit.selection.targets import Chosen, Target
 from fabricfit.training import Engine
@@ -27,12 +27,8 @@ _STREAM_SAMPLES = 2**14
 _EVALUATION_SAMPLES = 2**12
 """Samples on which they are computed where a choice is only to be evaluated."""
 
-_MANY_PASS_SAMPLES = 2**11
-"""Samples on which they are computed where each unit or weight needs a product of its own; a quarter of
-them where a choice is only to be evaluated."""
-
-_PROBES = 16
-"""Products for a kernel that has too many weights for that."""
+_PART_OF_SAMPLES = 0.25
+"""Part of the samples that a bounded price allows, where a choice is only to be evaluated."""
 
 _RECOUNTS = 4
 """How often a level is chosen anew where pruning itself makes what is kept cheaper."""
@@ -65,6 +61,8 @@ class LevelSelector:
         Called when an engine's weights have been pruned, before they are evaluated or trained.
     ranges
         Called behind that: measures ranges that follow the data, on which the bits of numbers depend.
+    curvature_samples
+        Samples for second derivatives; None to follow the price of training.
     """
 
     def __init__(
@@ -77,19 +75,23 @@ class LevelSelector:
         before_pruning: Callable[[Mapping[str, Treatment]], None] | None = None,
         after_pruning: Callable[[], None] | None = None,
         ranges: DataRanges | None = None,
+        curvature_samples: int | None = None,
     ) -> None:
         self.target = target
         self._attributes = attributes
-        self._loss_fn = loss_fn
-        self._needs = get_criterion(criterion).needs
-        self._curvature: Curvature | None = None
-        self.derivatives = ""
-        """How the second derivatives were last computed, and how exactly."""
+        self._statistics = RankingStatistics(
+            loss_fn, get_criterion(criterion).needs, curvature_samples
+        )
         self._before_pruning = before_pruning or _do_nothing
         self._calibrations = [each for each in (after_pruning, ranges) if each is not None]
         self._recounts = _RECOUNTS if ranges is not None and ranges.does_something else 0
         self._data = data.arrays(_STREAM_SAMPLES)
         self._few = _thin(self._data, _EVALUATION_SAMPLES)
+
+    @property
+    def derivatives(self) -> str:
+        """How the second derivatives were last computed, and how exactly."""
+        return self._statistics.description
 
     def freeze(
         self, engine: Engine, level: float, spare: np.ndarray | None = None
@@ -111,7 +113,7 @@ class LevelSelector:
             No choice is within what the level allows.
         """
         kernels = engine.network.optimizable_kernels(self._attributes)
-        statistics = self._compute_statistics(engine.network, self._data)
+        statistics = self._statistics.compute(engine.network, kernels, self._data)
         weights = engine.get_weights()
         chosen = self.target.choose(kernels, level, statistics, spare)
         self._apply(engine, chosen)
@@ -169,7 +171,9 @@ class LevelSelector:
         def evaluate(engine: Engine) -> float:
             weights = engine.get_weights()
             kernels = engine.network.optimizable_kernels(self._attributes)
-            statistics = self._compute_statistics(engine.network, self._few)
+            statistics = self._statistics.compute(
+                engine.network, kernels, self._few, _PART_OF_SAMPLES
+            )
 
             def measure(level: float) -> float:
                 chosen = self.target.choose(kernels, level, statistics, roughly=True)
@@ -189,30 +193,6 @@ class LevelSelector:
                 engine.set_weights(weights)
 
         return evaluate
-
-    def _compute_statistics(self, network: Network, data: Data) -> dict[str, dict[str, np.ndarray]]:
-        if not self._needs:
-            return {}
-        if self._curvature is None or self._curvature.model is not network.model:
-            self._curvature = Curvature(network, None, self._loss_fn)
-        found = {}
-        if "gradients" in self._needs:
-            found["gradients"] = self._curvature.gradients(data.X, data.y)
-        if "hessians" in self._needs:
-            diagonal = self._compute_hessians(
-                data, _MANY_PASS_SAMPLES // 4 if data is self._few else _MANY_PASS_SAMPLES
-            )
-            self.derivatives = diagonal.summary()
-            found["hessians"] = dict(diagonal.values)
-        return found
-
-    def _compute_hessians(self, data: Data, most: int) -> HessianDiagonal:
-        """Return second derivatives: on all samples where one pass gives them, on so many where many do."""
-        assert self._curvature is not None
-        ways = set(self._curvature.plan(data.X, data.y).values())
-        if ways <= {"gauss-newton"}:
-            return self._curvature.hessians(data.X, data.y)
-        return self._curvature.hessians(data.X, data.y, samples=most, probes=_PROBES)
 
 
 def _do_nothing(*_: Any) -> None:

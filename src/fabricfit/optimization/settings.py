@@ -91,6 +91,10 @@ class OptimizationSettings:
     compensation
         Samples of the optimal-brain-surgeon update of the weights that are kept, whenever others are pruned
         (:mod:`fabricfit.training.weight_update`); 0 for no update.
+    curvature_samples
+        Samples on which the second derivatives are computed that rank weights by ``'saliency'``. None uses
+        all, exactly, where that takes no more than half a second; else 1,024 to 4,096, an eighth of the
+        training samples: see :mod:`fabricfit.curvature.effort`. The report states the error.
     distillation
         Weight, from 0 to below 1, of the outputs of the model before the run as targets of their own
         (:mod:`fabricfit.training.distillation`).
@@ -136,6 +140,7 @@ class OptimizationSettings:
     trials: int = defaults.TRIALS
     recalibration: int = defaults.RECALIBRATION
     compensation: int = defaults.COMPENSATION
+    curvature_samples: int | None = None
     distillation: float = defaults.DISTILLATION
     temperature: float = defaults.TEMPERATURE
     resume: bool = False
@@ -157,6 +162,7 @@ class OptimizationSettings:
         ):
             whole_number(name, getattr(self, name), least)
         optional_whole_number("patience", self.patience)
+        optional_whole_number("curvature_samples", self.curvature_samples)
         if self.epochs <= self.rewinding_epochs:
             raise InvalidInputError(
                 "epochs must be more than rewinding_epochs, so that the masked model is trained too. "

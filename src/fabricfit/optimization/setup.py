@@ -356,6 +356,7 @@ def _make_levels(
         ),
         Recalibration(engine, samples, settings.recalibration, settings.batch_size),
         ranges,
+        settings.curvature_samples,
     )
 
 
