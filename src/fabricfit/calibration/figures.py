@@ -164,12 +164,15 @@ class Sources:
     network: Network
 
     def head(self, samples: int) -> Samples:
-        """Return the first samples."""
+        """Return a few samples, at most so many."""
         if self.inputs is not None:
             return Samples(Batch([array[:samples] for array in self.inputs]), None, None)
         assert self.dataset is not None
         held = self.dataset.head(samples)
-        batch = Batch([to_numpy(each) for each in keras.tree.flatten(held.X)], held.y)
+        inputs = [to_numpy(each) for each in keras.tree.flatten(held.X)]
+        if not self.dataset.has_targets:
+            return Samples(Batch(inputs), None, None)
+        batch = Batch(inputs, held.y)
         outputs = self.network.ends.outputs
         given = self.metric
         if given is None:
@@ -209,11 +212,14 @@ def open_samples(model: Any, network: Network, data: Any, loss: Any, metric: Any
     InvalidInputError, InvalidTypeError
         The data do not fit the model, or there are targets and no loss.
     """
-    if _are_inputs(data, network):
+    inputs_alone = isinstance(data, Dataset) and not data.has_targets
+    if inputs_alone or _are_inputs(data, network):
         if loss is not None or metric is not None:
             raise InvalidInputError(
                 "loss and metric are for data with targets, (X, y). Received: data of inputs alone"
             )
+        if inputs_alone:
+            return Sources(None, open_data(data, "", Door(network.ends)), None, None, network)
         arrays = inputs_of(network.ends, data, "data")
         _check_inputs(arrays)
         return Sources(arrays, None, None, None, network)

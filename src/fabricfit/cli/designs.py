@@ -22,6 +22,7 @@ from fabricfit.cli.options import (
     Latency,
     Lut,
     Margin,
+    MemoryGib,
     ModelFile,
     Plugins,
     collect_budget,
@@ -30,10 +31,14 @@ from fabricfit.cli.output import check_new_file, print_json, print_text, write_n
 from fabricfit.errors import InfeasibleError, InvalidInputError
 
 if TYPE_CHECKING:
+    from fabricfit.cli.configuration import DataConfig
     from fabricfit.design import Exploration
     from fabricfit.hardware.budget import Budget
 
 __all__ = ["explore"]
+
+_CURVATURE_SAMPLES = 2**13
+"""Samples that are taken of files which are read block by block; of them some are drawn."""
 
 
 def explore(
@@ -57,6 +62,7 @@ def explore(
         str | None,
         typer.Option(help="Samples that tell which weights matter: .npz, .h5, .parquet."),
     ] = None,
+    memory_gib: MemoryGib = None,
     loss: Annotated[
         str | None, typer.Option(help="Name of a Keras loss; as the model was compiled by default.")
     ] = None,
@@ -71,7 +77,7 @@ def explore(
     as_json: AsJson = False,
 ) -> int:
     """Choose strategy, reuse factor, bits and pruning of each layer for boards or amounts, untrained."""
-    from fabricfit.cli.configuration import parse_budget
+    from fabricfit.cli.configuration import parse_budget, parse_data
     from fabricfit.cli.inputs import import_plugins
     from fabricfit.cli.jobs import budget_of
 
@@ -87,7 +93,8 @@ def explore(
     limits |= {"margin": margin, "latency": latency, "interval": interval, "clock": clock}
     sections = {str(board): collect_budget(board, fraction, **limits) for board in boards}
     budgets = {board: budget_of(parse_budget(each)) for board, each in sections.items()}
-    found = _explore_all(str(model), budgets, hls_config, data, loss)
+    given = None if data is None else parse_data(data, memory_gib)
+    found = _explore_all(str(model), budgets, hls_config, given, loss)
     if len(boards) > 1:
         return _print_boards(found, as_json)
     (only,) = found.values()
@@ -111,20 +118,21 @@ def _explore_all(
     model: str,
     budgets: Mapping[str, Budget],
     hls_config: Path | None,
-    data: str | None,
+    data: DataConfig | None,
     loss: str | None,
 ) -> dict[str, Exploration | InfeasibleError]:
     """Return the designs for each budget, or why there are none."""
     import fabricfit
-    from fabricfit.cli.configuration import DataConfig, read_hls4ml
-    from fabricfit.cli.inputs import load_data, load_model
+    from fabricfit.cli.configuration import read_hls4ml
+    from fabricfit.cli.inputs import load_data, load_model, take_samples
     from fabricfit.design.loss_curvature import measure_curvature
 
     whole = load_model(model)
     config = None if hls_config is None else read_hls4ml(str(hls_config))
     curvature = {}
     if data is not None:
-        curvature = measure_curvature(whole, load_data(DataConfig(source=data))[0], loss)
+        few = take_samples(load_data(data)[0], _CURVATURE_SAMPLES)
+        curvature = measure_curvature(whole, few, loss)
     found: dict[str, Exploration | InfeasibleError] = {}
     for name, budget in budgets.items():
         try:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from fabricfit.cli.options import AsJson, HlsConfig, ModelFile, Plugins
+from fabricfit.cli.options import AsJson, HlsConfig, MemoryGib, ModelFile, Plugins
 from fabricfit.cli.output import check_new_file, print_json, print_text, write_new_json
 
 __all__ = ["calibrate"]
@@ -16,7 +16,10 @@ __all__ = ["calibrate"]
 def calibrate(
     model: ModelFile,
     data: Annotated[
-        str, typer.Option(help="Samples: an .npz, .h5 or .parquet file, or module:function.")
+        str,
+        typer.Option(
+            help="Samples: an .npz, .h5 or .parquet file, a folder of .npy files, or module:function."
+        ),
     ],
     hls_config: HlsConfig = None,
     output: Annotated[
@@ -35,23 +38,23 @@ def calibrate(
     overflow: Annotated[
         str, typer.Option(help="What larger numbers than those of the data do: saturate or wrap.")
     ] = "saturate",
+    memory_gib: MemoryGib = None,
     plugin: Plugins = None,
     as_json: AsJson = False,
 ) -> int:
     """Find number formats, from data, in which a model loses nothing."""
     import fabricfit
-    from fabricfit.cli.configuration import DataConfig, read_hls4ml
-    from fabricfit.cli.inputs import import_plugins, load_data, load_model
+    from fabricfit.cli.configuration import parse_data, read_hls4ml
+    from fabricfit.cli.inputs import import_plugins, join_samples, load_data, load_model
 
     if output is not None:
         check_new_file(output, (".json",))
     import_plugins(plugin or ())
     config = None if hls_config is None else read_hls4ml(str(hls_config))
-    training, validation = load_data(DataConfig(source=data))
-    given: Any = _join(validation, training)
+    training, validation = load_data(parse_data(data, memory_gib))
     found = fabricfit.calibrate(
         load_model(str(model)),
-        given if loss is not None else given[0],
+        join_samples(validation, training, targets=loss is not None),
         config,
         loss=loss,
         metric=metric,
@@ -67,14 +70,3 @@ def calibrate(
     else:
         print_text(str(found))
     return 0 if found.lossless else 4
-
-
-def _join(validation: tuple[Any, ...], training: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Return all samples, those for validation first: the first ones are measured, ranges are of all."""
-    import keras
-    import numpy as np
-
-    joined: tuple[Any, ...] = keras.tree.map_structure(
-        lambda *parts: np.concatenate(parts), validation, training
-    )
-    return joined

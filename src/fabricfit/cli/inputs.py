@@ -8,15 +8,20 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 
 from fabricfit.cli.configuration import DataConfig
-from fabricfit.errors import InvalidInputError, require
+from fabricfit.cli.files import Table, as_column, hold_column, open_arrays
+from fabricfit.errors import InvalidInputError
+from fabricfit.samples import Column, Joined, Stored
 
-__all__ = ["import_plugins", "load_data", "load_model"]
+__all__ = ["Parts", "import_plugins", "join_samples", "load_data", "load_model", "take_samples"]
 
 Parts = tuple[Any, ...]
-"""Inputs, targets, and weights of samples, if there are any."""
+"""Inputs, targets, and weights of samples, if there are any: arrays, or columns of files."""
+
+_GIB = 2**30
 
 
 def import_plugins(names: Iterable[str]) -> None:
@@ -46,14 +51,64 @@ def load_model(name: str) -> Any:
     return fabricfit.load_model(name)
 
 
-def load_data(config: DataConfig) -> tuple[Parts, Parts]:
+def load_data(config: DataConfig) -> tuple[Any, Any]:
     """Return samples for training and for validation.
+
+    They are arrays, ``(X, y)`` or ``(X, y, weights)``, where all of them have at most ``memory_gib``; else
+    data sets that read their files block by block.
 
     Raises
     ------
     InvalidInputError
         A source is missing, or does not hold the arrays that the configuration names.
     """
+    training, validation = _find_parts(config)
+    training, validation = keras.tree.map_structure(as_column, (training, validation))
+    columns = [each for each in keras.tree.flatten((training, validation)) if _is_column(each)]
+    if sum(each.nbytes for each in columns) <= config.memory_gib * _GIB:
+        training, validation = keras.tree.map_structure(_read_whole, (training, validation))
+    both = [_open_stored(each) for each in (training, validation)]
+    if validation is None:
+        both = list(_split_samples(both[0], config.validation_fraction))
+    return both[0], both[1]
+
+
+def join_samples(validation: Any, training: Any, *, targets: bool) -> Any:
+    """Return all samples, those for validation first.
+
+    Parameters
+    ----------
+    validation, training
+        What :func:`load_data` returns.
+    targets
+        Whether to return targets, and weights if there are any, besides inputs.
+    """
+    if isinstance(validation, Stored) or isinstance(training, Stored):
+        parts = [
+            each if isinstance(each, Stored) else _store(each) for each in (validation, training)
+        ]
+        return Joined(tuple(each if targets else each.without_targets() for each in parts))
+    joined: Parts = keras.tree.map_structure(
+        lambda *parts: np.concatenate(parts), validation, training
+    )
+    return joined if targets else joined[0]
+
+
+def take_samples(data: Any, most: int) -> Any:
+    """Return samples as arrays: of a file that is read block by block, at most so many evenly spread ones.
+
+    These come in random order, so that the first of them are spread over the file, too.
+    """
+    if not isinstance(data, Stored):
+        return data
+    found = data.spread(most)
+    mixed = np.random.default_rng(0).permutation(len(keras.tree.flatten(found)[0]))
+    parts: Parts = keras.tree.map_structure(lambda array: array[mixed], found)
+    return parts
+
+
+def _find_parts(config: DataConfig) -> tuple[Parts, Parts | None]:
+    """Return what the sources hold for training and, if there is any, for validation."""
     found = _read_source(config.source, config)
     if config.validation is not None:
         return _select_training(found, config.source), _select_training(
@@ -65,7 +120,26 @@ def load_data(config: DataConfig) -> tuple[Parts, Parts]:
         return _select_training(found, config.source), _read_named(
             found["validation"], config.source
         )
-    return _split_samples(_select_training(found, config.source), config.validation_fraction)
+    return _select_training(found, config.source), None
+
+
+def _is_column(array: Any) -> bool:
+    return isinstance(array, Column)
+
+
+def _read_whole(array: Any) -> Any:
+    return array.whole() if isinstance(array, Column) else array
+
+
+def _open_stored(parts: Parts | None) -> Any:
+    """Return a data set of columns, if there are any; arrays as they are."""
+    if parts is None or not any(map(_is_column, keras.tree.flatten(parts))):
+        return parts
+    return _store(parts)
+
+
+def _store(parts: Parts) -> Stored:
+    return Stored(keras.tree.map_structure(hold_column, parts))
 
 
 def _select_training(found: Any, source: str) -> Parts:
@@ -105,58 +179,36 @@ def _read_source(source: str, config: DataConfig) -> Any:
             )
         return found()
     path = Path(source).expanduser()
-    if not path.is_file():
+    if not path.exists():
         raise InvalidInputError(f"there are no data at {path}.")
-    if path.suffix == ".npz":
-        return _pair_arrays(_read_npz(path), path, config)
-    if path.suffix in (".h5", ".hdf5"):
-        return _pair_arrays(_read_hdf5(path), path, config)
-    if path.suffix == ".parquet":
-        return _read_parquet(path, config)
-    raise InvalidInputError(
-        f"data must be an .npz, .h5 or .parquet file, or 'module:function'. Received: {source!r}"
-    )
+    if path.suffix == ".parquet" and path.is_file():
+        return _pick_columns(Table(path), path, config)
+    arrays = open_arrays(path)
+    if arrays is None:
+        raise InvalidInputError(
+            "data must be an .npz, .h5 or .parquet file, a folder of .npy files, or 'module:function'. "
+            f"Received: {source!r}"
+        )
+    return _pair_arrays(arrays, path, config)
 
 
-def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with np.load(path, allow_pickle=False) as held:
-            if not hasattr(held, "files"):
-                raise ValueError("it holds a single array")
-            return {name: held[name] for name in held.files}
-    except Exception as error:
-        raise InvalidInputError(f"{path} cannot be read as an .npz file: {error}") from error
-
-
-def _read_hdf5(path: Path) -> dict[str, np.ndarray]:
-    h5py = require("h5py", "cli", "reading HDF5")
-    try:
-        with h5py.File(path, "r") as file:
-            return {name: np.asarray(held) for name, held in file.items() if hasattr(held, "shape")}
-    except Exception as error:
-        raise InvalidInputError(f"{path} cannot be read as an HDF5 file: {error}") from error
-
-
-def _read_parquet(path: Path, config: DataConfig) -> Parts:
-    parquet = require("pyarrow.parquet", "parquet", "reading Parquet")
-    try:
-        table = parquet.read_table(path)
-        columns = {name: np.asarray(table[name].to_numpy()) for name in table.column_names}
-    except Exception as error:
-        raise InvalidInputError(f"{path} cannot be read as a Parquet file: {error}") from error
+def _pick_columns(table: Table, path: Path, config: DataConfig) -> Parts:
+    """Return inputs, targets and weights in a table."""
     inputs, targets = _as_names(config.inputs), _as_names(config.targets)
-    weights = [config.weights or "w"] if config.weights or "w" in columns else []
+    weights = [config.weights or "w"] if config.weights or "w" in table.names else []
     others = {*_every_name(targets), *weights}
-    inputs = inputs or [name for name in columns if name not in others]
+    inputs = inputs or [name for name in table.names if name not in others]
     for name in (*_every_name(targets), *_every_name(inputs), *weights):
-        if name not in columns:
-            raise InvalidInputError(f"{path} has no column {name!r}. It has: {', '.join(columns)}.")
-        if columns[name].dtype.kind not in "biuf":
+        if name not in table.names:
+            raise InvalidInputError(
+                f"{path} has no column {name!r}. It has: {', '.join(table.names)}."
+            )
+        if table.kind(name).kind not in "biuf":
             raise InvalidInputError(f"column {name!r} of {path} must hold numbers.")
     if not inputs:
         raise InvalidInputError(f"{path} has no columns beside the targets.")
-    X, y = (_stack(columns, names, kind) for names, kind in ((inputs, "float32"), (targets, None)))
-    return X, y, *(columns[name] for name in weights)
+    X, y = (_stack(table, names, kind) for names, kind in ((inputs, "float32"), (targets, None)))
+    return X, y, *(table.column([name]) for name in weights)
 
 
 def _as_names(names: Any) -> Any:
@@ -169,17 +221,14 @@ def _every_name(names: Any) -> list[str]:
     return [each for part in parts for each in _as_names(part)]
 
 
-def _stack(columns: Mapping[str, np.ndarray], names: Any, kind: str | None) -> Any:
+def _stack(table: Table, names: Any, kind: str | None) -> Any:
     """Return columns side by side; one column of targets as it is."""
     if isinstance(names, Mapping):
-        return {key: _stack(columns, _as_names(each), kind) for key, each in names.items()}
-    if len(names) == 1 and kind is None:
-        return columns[names[0]]
-    stacked = np.stack([columns[name] for name in names], axis=1)
-    return stacked if kind is None else stacked.astype(kind)
+        return {key: _stack(table, _as_names(each), kind) for key, each in names.items()}
+    return table.column(names, kind)
 
 
-def _pair_arrays(arrays: Mapping[str, np.ndarray], path: Path, config: DataConfig) -> Any:
+def _pair_arrays(arrays: Mapping[str, Column], path: Path, config: DataConfig) -> Any:
     """Return what a file of arrays holds, for training and, if it is there, for validation."""
     names = (config.inputs or "X", config.targets, config.weights or "w")
     found = {}
@@ -206,7 +255,7 @@ def _pair_arrays(arrays: Mapping[str, np.ndarray], path: Path, config: DataConfi
     return found if len(found) > 1 else found["train"]
 
 
-def _pick(arrays: Mapping[str, np.ndarray], names: Any, suffix: str) -> Any:
+def _pick(arrays: Mapping[str, Column], names: Any, suffix: str) -> Any:
     """Return an array, or several by the names of inputs or outputs; None if one is missing."""
     if isinstance(names, list):
         names = names[0] if len(names) == 1 else dict(zip(names, names, strict=True))
@@ -217,11 +266,9 @@ def _pick(arrays: Mapping[str, np.ndarray], names: Any, suffix: str) -> Any:
 
 
 def _check_parts(parts: Parts, path: Path) -> None:
-    import keras
-
     leaves = keras.tree.flatten(parts)
     for array in leaves:
-        if array.dtype.kind not in "biuf" or not array.ndim:
+        if array.dtype.kind not in "biuf" or not array.shape:
             raise InvalidInputError(
                 f"{path} must hold arrays of numbers. Received: {array.dtype} of shape {array.shape}"
             )
@@ -231,23 +278,23 @@ def _check_parts(parts: Parts, path: Path) -> None:
         )
 
 
-def _split_samples(parts: Parts, fraction: float) -> tuple[Parts, Parts]:
+def _split_samples(parts: Any, fraction: float) -> tuple[Any, Any]:
     """Set a fraction of the samples aside for validation, the same ones for the same data."""
-    import keras
-
-    leaves = keras.tree.flatten(parts)
-    count = len(leaves[0])
+    count = len(parts) if isinstance(parts, Stored) else len(keras.tree.flatten(parts)[0])
     held = round(count * fraction)
     if not 0 < held < count:
         raise InvalidInputError(
             f"data.validation_fraction={fraction} of {count} samples leaves none to train or to validate "
             "with. Change it, or name a source of validation data (data.validation)."
         )
+    if isinstance(parts, Stored):
+        return parts.split(fraction)
     order = np.random.default_rng(0).permutation(count)
-    return tuple(
+    training, validation = (
         keras.tree.map_structure(lambda leaf, i=index: np.asarray(leaf)[i], parts)
         for index in (np.sort(order[held:]), np.sort(order[:held]))
     )
+    return training, validation
 
 
 def _import_module(name: str, what: str) -> Any:

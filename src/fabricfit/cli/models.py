@@ -12,10 +12,22 @@ from typing import Annotated
 
 import typer
 
-from fabricfit.cli.options import AsJson, Clock, HlsConfig, Interval, Latency, ModelFile, Plugins
+from fabricfit.cli.options import (
+    AsJson,
+    Clock,
+    HlsConfig,
+    Interval,
+    Latency,
+    MemoryGib,
+    ModelFile,
+    Plugins,
+)
 from fabricfit.cli.output import VERIFICATION_CODES, check_new_file, print_json, print_text
 
 __all__ = ["estimate", "reduce", "rtl", "verify"]
+
+_METRIC_SAMPLES = 2**14
+"""Samples that the metric is taken of in files which are read block by block."""
 
 
 def estimate(
@@ -74,9 +86,13 @@ def verify(
     data: Annotated[
         str | None, typer.Option(help="Samples to compute; random numbers by default.")
     ] = None,
+    memory_gib: MemoryGib = None,
     samples: Annotated[int, typer.Option(help="Number of samples.")] = 100,
     metric: Annotated[
-        str | None, typer.Option(help="Metric of the design, on all samples of --data.")
+        str | None,
+        typer.Option(
+            help="Metric of the design, on all samples of --data; of large files, on 16,384 of them."
+        ),
     ] = None,
     backend: Annotated[
         str | None, typer.Option(help="hls4ml's backend; the configuration's by default.")
@@ -93,12 +109,15 @@ def verify(
 ) -> int:
     """Verify in the C++ that hls4ml generates how many multipliers a model needs and what it computes."""
     import fabricfit
-    from fabricfit.cli.configuration import DataConfig, read_hls4ml
-    from fabricfit.cli.inputs import import_plugins, load_data, load_model
+    from fabricfit.cli.configuration import parse_data, read_hls4ml
+    from fabricfit.cli.inputs import import_plugins, load_data, load_model, take_samples
 
     import_plugins(plugin or ())
     config = read_hls4ml(None if hls_config is None else str(hls_config))
-    X, y = (None, None) if data is None else load_data(DataConfig(source=data))[1][:2]
+    X, y = None, None
+    if data is not None:
+        validation = load_data(parse_data(data, memory_gib))[1]
+        X, y = take_samples(validation, max(samples, _METRIC_SAMPLES))[:2]
     with _tell_of_steps(rtl):
         found = fabricfit.verify(
             load_model(str(model)),

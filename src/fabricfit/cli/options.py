@@ -20,6 +20,7 @@ __all__ = [
     "Latency",
     "Lut",
     "Margin",
+    "MemoryGib",
     "ModelFile",
     "Plugins",
     "Quiet",
@@ -66,6 +67,13 @@ Margin = Annotated[
     float | None,
     typer.Option(
         "--margin", help="Part of the error bars that must fit, from 0 to 1 for their upper ends."
+    ),
+]
+MemoryGib = Annotated[
+    float | None,
+    typer.Option(
+        "--memory-gib",
+        help="Samples of more than so many GiB stay in their files, read block by block; 1 by default.",
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress.")]

@@ -21,6 +21,7 @@ from fabricfit.cli.options import (
     Latency,
     Lut,
     Margin,
+    MemoryGib,
     Plugins,
     Quiet,
     collect_budget,
@@ -36,8 +37,12 @@ def optimize(
         Path, typer.Argument(help="A .yaml or .toml file that describes the run, or a .keras file.")
     ],
     data: Annotated[
-        str | None, typer.Option(help="An .npz, .h5 or .parquet file, or 'module:function'.")
+        str | None,
+        typer.Option(
+            help="An .npz, .h5 or .parquet file, a folder of .npy files, or 'module:function'."
+        ),
     ] = None,
+    memory_gib: MemoryGib = None,
     device: Annotated[
         str | None, typer.Option(help="The board or part to fit the model to.")
     ] = None,
@@ -101,7 +106,7 @@ def optimize(
     from fabricfit.cli import jobs
 
     given = {
-        "data": None if data is None else {"source": data},
+        "data": drop_missing(source=data, memory_gib=memory_gib),
         "budget": collect_budget(
             device,
             fraction,

@@ -28,6 +28,8 @@ _WORK = 2**30
 """Products that an evaluation computes, about: some seconds."""
 
 _LEAST_SAMPLES = 500
+_MOST_STREAMED = 2**17
+"""Samples of a stream or a file that an evaluation holds in memory at most."""
 
 
 class HardwareMetric:
@@ -124,8 +126,11 @@ def make_hardware_metric(
 
 
 def select_samples(validation: Dataset, network: Network) -> Data:
-    """Return the samples that a network is evaluated on: the first ones, where it has many products."""
-    return validation.head(count_samples(network))
+    """Return the samples that a network is evaluated on: some of them, where it has many products."""
+    most = count_samples(network)
+    if not isinstance(validation, Data):
+        most = min(most, _MOST_STREAMED)
+    return validation.head(most)
 
 
 def count_samples(network: Network) -> int:

@@ -13,7 +13,7 @@ from fabricfit.optimization.settings import OptimizationSettings
 from fabricfit.optimization.trained_design import TrainedDesign
 from fabricfit.precision.steering import plan_cycles, plan_pace, plan_path
 from fabricfit.precision.training import PrecisionTraining
-from fabricfit.samples import Data, Dataset
+from fabricfit.samples import Dataset
 from fabricfit.training import fresh_optimizer
 
 __all__ = ["allowed_adders", "count_steps", "make_plan"]
@@ -75,6 +75,6 @@ def make_plan(
 
 def count_steps(data: Dataset, batch_size: int) -> int:
     """Return the steps of an epoch."""
-    if isinstance(data, Data):
-        return -(-len(data) // batch_size)
+    if data.size is not None:
+        return -(-data.size // batch_size)
     return sum(1 for _ in data.batches(batch_size))

@@ -1,7 +1,8 @@
 """Data sets: checked once, before anything is trained or written, and then held or streamed.
 
 Arrays that fit are held on the device (:class:`Data`). Larger ones, and sources that make their batches as
-they go, are streamed (:class:`Stream`, or a :class:`Data` that is not resident).
+they go, are streamed (:class:`Stream`, or a :class:`Data` that is not resident); so are samples in files
+(:mod:`fabricfit.samples.stored`).
 """
 
 from __future__ import annotations
@@ -18,7 +19,16 @@ from fabricfit.errors import InvalidInputError, InvalidTypeError
 from fabricfit.network.ends import Targets
 from fabricfit.samples.door import Door, to_numpy
 
-__all__ = ["Data", "Dataset", "Stream", "open_data", "samples_in", "tensors"]
+__all__ = [
+    "Data",
+    "Dataset",
+    "Stream",
+    "check_numbers",
+    "open_data",
+    "plain_dtype",
+    "samples_in",
+    "tensors",
+]
 
 RESIDENT_LIMIT = 2**30
 """Most bytes of a data set that are held on the device; larger ones are sent there batch by batch."""
@@ -41,9 +51,24 @@ class Dataset(ABC):
         """Whether the samples are held on the device as a whole."""
         return False
 
+    @property
+    def size(self) -> int | None:
+        """Number of samples; None where only a pass over them tells."""
+        return None
+
+    @property
+    def has_targets(self) -> bool:
+        """Whether there are targets, and not inputs alone."""
+        return True
+
+    def through(self, door: Door, name: str) -> Dataset:
+        """Return the same samples, mapped by a door where none has mapped them before."""
+        del door, name
+        return self
+
     @abstractmethod
     def order(self, rng: np.random.Generator) -> np.ndarray | None:
-        """Return a random order of the samples, shape ``(n,)``; None where the source has its own."""
+        """Return a random order for :meth:`batches`; None where the source has its own."""
 
     @abstractmethod
     def batches(self, batch_size: int, order: np.ndarray | None = None) -> Iterator[_Pair]:
@@ -54,15 +79,15 @@ class Dataset(ABC):
         batch_size
             Samples in a batch; a source that makes its own batches ignores it.
         order
-            The samples' indices in the order in which they come; None for the order as they are.
+            What :meth:`order` has returned; None for the order as they are.
         """
 
     @abstractmethod
     def head(self, samples: int) -> Data:
-        """Return at most so many of the first samples as arrays."""
+        """Return at most so many samples as arrays: the first ones, or evenly spread ones of a file."""
 
     def arrays(self, most: int) -> Data:
-        """Return the samples as arrays: of a stream, at most so many of the first ones."""
+        """Return the samples as arrays: of a stream or a file, at most so many of them."""
         return self.head(most)
 
 
@@ -113,6 +138,11 @@ class Data(Dataset):
 
     def __len__(self) -> int:
         return samples_in(self.X)
+
+    @property
+    def size(self) -> int:
+        """Number of samples."""
+        return len(self)
 
     @property
     def resident(self) -> bool:
@@ -227,7 +257,7 @@ def open_data(dataset: Any, name: str, door: Door | None = None) -> Dataset:
     """
     door = door or Door()
     if isinstance(dataset, Dataset):
-        return dataset
+        return dataset.through(door, name)
     if isinstance(dataset, Mapping):
         return _hold(_read_parts(dataset, name), name, door)
     is_list = isinstance(dataset, list)
@@ -277,6 +307,24 @@ def _read_parts(dataset: Mapping[Any, Any], name: str) -> Sequence[Any]:
 def _check_array(array: np.ndarray, name: str) -> None:
     if array.ndim == 0 or len(array) == 0:
         raise InvalidInputError(f"{name} must hold at least one sample. Received: {array.shape}")
+    check_numbers(array, name)
+
+
+def check_numbers(array: np.ndarray, name: str) -> None:
+    """Refuse what is no number, or not finite.
+
+    Parameters
+    ----------
+    array
+        Samples.
+    name
+        What to call them in an error.
+
+    Raises
+    ------
+    InvalidTypeError, InvalidInputError
+        Something is.
+    """
     if array.dtype.kind not in "fiub":
         raise InvalidTypeError(f"{name} must hold numbers. Received: dtype {array.dtype}")
     if array.dtype.kind == "f":
@@ -330,14 +378,15 @@ def _is_endless(dataset: Any) -> bool:
 def _as_plain(value: Any) -> np.ndarray:
     """Return an array of numbers that are no finer than the backend's, unless it stays on disk."""
     array = to_numpy(value)
+    return array if _is_on_disk(array) else array.astype(plain_dtype(array.dtype), copy=False)
+
+
+def plain_dtype(dtype: np.dtype) -> np.dtype:
+    """Return the type in which numbers of a type are held: no finer than the backend's, of this machine."""
     floatx = np.dtype(keras.config.floatx())
-    if (
-        array.dtype.kind == "f"
-        and array.dtype.itemsize > floatx.itemsize
-        and not _is_on_disk(array)
-    ):
-        return array.astype(floatx)
-    return array
+    if dtype.kind == "f" and dtype.itemsize > floatx.itemsize:
+        return floatx
+    return dtype.newbyteorder("=")
 
 
 def _is_on_disk(array: Any) -> bool:

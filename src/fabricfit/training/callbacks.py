@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from fabricfit.losses import ModelMetric
-from fabricfit.samples import Data, Dataset, samples_in
+from fabricfit.samples import Dataset, samples_in
 from fabricfit.training.engine import Engine
 
 __all__ = ["Watchers"]
@@ -64,7 +64,7 @@ class Watchers:
             model=engine.model,
             verbose=0,
             epochs=epochs,
-            steps=math.ceil(len(data) / batch_size) if isinstance(data, Data) else None,
+            steps=None if data.size is None else math.ceil(data.size / batch_size),
         )
 
     def begin(self) -> bool:

@@ -145,6 +145,10 @@ class _StreamWithTeacher(Dataset):
         self._data = data
         self._predict = predict
 
+    @property
+    def size(self) -> int | None:
+        return self._data.size
+
     def order(self, rng: np.random.Generator) -> np.ndarray | None:
         return self._data.order(rng)
 
