@@ -120,10 +120,7 @@ def test_formats_and_designs_are_those_from_memory(job, compared):
     for words in (["calibrate"], ["explore", "--dsp", 50, "--loss", LOSS]):
         whole, stored = compared(words[0], job.model, "--data", "d.npz", *words[1:])
         assert whole[0] == stored[0] == 0
-        one, other = (json.loads(each[1]) for each in (whole, stored))
-        if words[0] == "explore":  # samples come in another order, and sums are rounded otherwise
-            one, other = ([each["config"] for each in found["designs"]] for found in (one, other))
-        assert one == other
+        assert json.loads(whole[1]) == json.loads(stored[1])
     words = ["verify", job.model, "--data", "d.npz", "--counts-only"]
     whole, stored = compared(*words)
     assert whole[:2] == stored[:2]

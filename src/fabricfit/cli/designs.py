@@ -37,9 +37,6 @@ if TYPE_CHECKING:
 
 __all__ = ["explore"]
 
-_CURVATURE_SAMPLES = 2**13
-"""Samples that are taken of files which are read block by block; of them some are drawn."""
-
 
 def explore(
     model: ModelFile,
@@ -124,15 +121,14 @@ def _explore_all(
     """Return the designs for each budget, or why there are none."""
     import fabricfit
     from fabricfit.cli.configuration import read_hls4ml
-    from fabricfit.cli.inputs import load_data, load_model, take_samples
+    from fabricfit.cli.inputs import load_data, load_model
     from fabricfit.design.loss_curvature import measure_curvature
 
     whole = load_model(model)
     config = None if hls_config is None else read_hls4ml(str(hls_config))
     curvature = {}
     if data is not None:
-        few = take_samples(load_data(data)[0], _CURVATURE_SAMPLES)
-        curvature = measure_curvature(whole, few, loss)
+        curvature = measure_curvature(whole, load_data(data)[0], loss)
     found: dict[str, Exploration | InfeasibleError] = {}
     for name, budget in budgets.items():
         try:

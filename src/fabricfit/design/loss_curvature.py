@@ -12,8 +12,12 @@ from fabricfit.errors import InvalidInputError
 from fabricfit.network.batch_norm import fold_normalizations
 from fabricfit.network.reader import Network, as_network
 from fabricfit.network.scalings import replace_scalings
+from fabricfit.samples import Dataset, Door
 
 __all__ = ["measure_curvature"]
+
+_HELD_SAMPLES = 2**13
+"""Samples of a file that are held in memory; of them those of ``samples`` are drawn."""
 
 
 def measure_curvature(
@@ -43,7 +47,11 @@ def measure_curvature(
             "loss must be given where the model was not compiled with one. Received: loss=None"
         )
     folded = network or replace_scalings(fold_normalizations(as_network(model)))
-    X, y = data[:2]
+    if isinstance(data, Dataset):
+        few = data.through(Door(folded.ends), data.name).head(_HELD_SAMPLES)
+        X, y = few.X, few.y
+    else:
+        X, y = data[:2]
     curvature = Curvature(folded.model, None, chosen)
     effort = curvature.choose_effort(X, y, samples=samples)
     found = curvature.hessians(X, y, **effort._asdict()).values

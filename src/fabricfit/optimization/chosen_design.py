@@ -29,6 +29,7 @@ from fabricfit.network.reader import Network, as_network
 from fabricfit.optimization.hardware_metric import count_samples
 from fabricfit.optimization.settings import OptimizationSettings
 from fabricfit.reporting.alternatives import largest_share
+from fabricfit.samples import Dataset
 
 __all__ = ["DESIGNS", "ChosenDesign", "leaves_design_open", "list_designs", "why_not_unrolled"]
 
@@ -198,7 +199,7 @@ def list_designs(
         )
     kinds = _list_io_types(model, config)
     known: dict[str, np.ndarray] = {}
-    if isinstance(data, tuple | list):
+    if isinstance(data, tuple | list | Dataset):
         known = measure_curvature(model, data, settings.loss_fn)
     designs: list[ChosenDesign] = []
     refusals = []
