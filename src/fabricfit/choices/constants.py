@@ -100,38 +100,35 @@ class ConstantChoices:
         self._layout = layout or standard_layout(kernel.shape)
         matrix = self._layout.matrix(np.asarray(kernel, np.float64))
         self._order = np.argsort(matrix, axis=1, kind="stable")
-        values = np.take_along_axis(matrix, self._order, axis=1)
-        self._constants = np.stack([_find_nearest(level.values, values) for level in prices.levels])
+        values = self._sort(matrix)
 
         def sorted_loss(change: np.ndarray) -> np.ndarray:
             """Lose by a change that is given in sorted order."""
-            plain = np.empty_like(matrix)
-            np.put_along_axis(plain, self._order, np.broadcast_to(change, matrix.shape), axis=1)
-            losses = np.asarray(loss(self._layout.kernel(plain, kernel.shape)), np.float64)
-            return np.take_along_axis(self._layout.matrix(losses), self._order, axis=1)
+            plain = self._restore_order(np.broadcast_to(change, values.shape))
+            return self._sort(self._layout.matrix(np.asarray(loss(plain), np.float64)))
 
-        self._losses = np.stack([sorted_loss(each - values) for each in self._constants])
+        self._losses = [
+            sorted_loss(_find_nearest(level.values, values) - values) for level in prices.levels
+        ]
         self._protect_weights(minimum_weights)
         one, two = sorted_loss(np.ones(1)), sorted_loss(np.full(1, 2.0))
         self._runs = Runs(values, one, 1 if np.allclose(two, 2 * one) else 2)
         # Sharing follows distances and squares only; by any other law weights are kept one by one.
-        shares = self._runs.power == 1 or np.allclose(two, 4 * one)
-        self._longest = None if shares else 1
+        follows = self._runs.power == 1 or np.allclose(two, 4 * one)
+        self._shares = bool(follows and prices.distinct.any())
         self._level_costs = np.stack([level.cost for level in prices.levels])
 
     def respond(self, prices: np.ndarray) -> Response:
         """Choose for the weights of every input at prices for the resources."""
-        totals = self._losses + (self._level_costs @ prices)[:, None, None]
-        level = np.argmin(totals, axis=0)
-        alone = np.take_along_axis(totals, level[None], axis=0)[0]
-        runs = cheapest_runs(
-            self._runs,
-            alone,
-            float(self.prices.distinct @ prices),
-            float(self.prices.kept @ prices),
-            self._longest,
+        level, alone = self._choose_alone(prices)
+        per_run, per_member = (
+            float(cost @ prices) for cost in (self.prices.distinct, self.prices.kept)
         )
-        return self._make_response(np.where(runs >= 0, runs, -1 - level))
+        if self._shares:
+            runs = cheapest_runs(self._runs, alone, per_run, per_member)
+        else:
+            runs = np.where(per_run + per_member < alone, self._list_places(), -1)
+        return self._make_response(np.where(runs >= 0, runs, level))
 
     def cheapest(self) -> Response:
         """Zero all weights that need not stay, and round those to the cheapest constant."""
@@ -139,51 +136,85 @@ class ConstantChoices:
 
     def merged(self, first: Any, second: Any, use_second: np.ndarray) -> Any:
         """Mix two picks, input by input."""
-        return np.where(use_second[:, None], second, first)
+        return np.where(use_second, second, first)
 
     def treatment(self, pick: Any) -> Treatment:
         """Spell out which weights keep a value of their own, which share one, and the constants."""
-        rows, count = pick.shape
-        kept, level = pick >= 0, np.maximum(-1 - pick, 0)
-        start, stop = self._find_run_ends(pick)
-        first = np.maximum(pick, 0)
-        shared = kept & (np.take_along_axis(stop - start, first, axis=1) > 1)
-        centers = np.take_along_axis(self._runs.center(start, stop), first, axis=1)
-        constants = np.take_along_axis(self._constants, level[None], axis=0)[0]
-        offset = np.where(shared, centers, np.where(kept, 0, constants))
-        cluster = np.where(shared, np.arange(rows)[:, None] * count + pick + 1, 0)
+        count, columns = pick.shape
+        values, start = self._runs.values, pick.astype(np.int64)
+        runs, sizes = self._list_runs(pick)
+        several = sizes > 1
+        centers, shared = np.zeros(pick.shape), np.zeros(pick.shape, bool)
+        place, column = (each[several] for each in runs)
+        centers[place, column] = self._runs.center(place, place + sizes[several], column)
+        shared[place, column] = True
+        first = np.maximum(start, 0)
+        shared = (start >= 0) & np.take_along_axis(shared, first, axis=0)
+        offset = np.where(shared, np.take_along_axis(centers, first, axis=0), 0.0)
+        for number, level in enumerate(self.prices.levels):
+            there = pick == -1 - number
+            offset[there] = _find_nearest(level.values, values[there])
+        cluster = np.where(shared, np.arange(columns) * count + start + 1, 0)
         return Treatment(
-            self._restore_order(kept & ~shared).astype(self._kernel.dtype),
+            self._restore_order((start >= 0) & ~shared).astype(self._kernel.dtype),
             self._restore_order(offset).astype(self._kernel.dtype),
             self._restore_order(cluster).astype(np.int32),
         )
 
+    def _choose_alone(self, prices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the best kind of constant for each weight, as picks have it, and its loss and price."""
+        paid = self._level_costs @ prices
+        level = np.full(self._runs.values.shape, -1, np.int16)
+        best = self._losses[0] + paid[0]
+        for number in range(1, len(paid)):
+            total = self._losses[number] + paid[number]
+            np.copyto(level, -1 - number, where=total < best)
+            np.minimum(best, total, out=best)
+        return level, best
+
     def _make_response(self, pick: np.ndarray) -> Response:
-        kept, level = pick >= 0, np.maximum(-1 - pick, 0)
-        alone = np.take_along_axis(self._losses, level[None], axis=0)[0]
-        loss = np.where(kept, 0, alone).sum(axis=1)
-        loss += self._runs.loss(*self._find_run_ends(pick)).sum(axis=1)
-        cost = np.where(kept[..., None], self.prices.kept, self._level_costs[level]).sum(axis=1)
-        distinct = (pick == np.arange(pick.shape[1])).sum(axis=1)
-        cost = cost + distinct[:, None] * self.prices.distinct
+        # As small as it can be: responses at several prices are kept.
+        pick = pick.astype(np.min_scalar_type(-max(len(pick), len(self._losses))))
+        loss = np.zeros(pick.shape[1])
+        cost = np.zeros((pick.shape[1], len(self.prices.kept)))
+        kept = np.full(pick.shape[1], len(pick))
+        for number, (losses, each) in enumerate(zip(self._losses, self._level_costs, strict=True)):
+            there = pick == -1 - number
+            loss += np.where(there, losses, 0).sum(axis=0)
+            counted = np.count_nonzero(there, axis=0)
+            kept -= counted
+            cost += counted[:, None] * each
+        (start, column), sizes = self._list_runs(pick)
+        lost = self._runs.loss(start, start + sizes, column)
+        loss += np.bincount(column, lost, minlength=pick.shape[1])
+        distinct = np.bincount(column, minlength=pick.shape[1])
+        cost += kept[:, None] * self.prices.kept + distinct[:, None] * self.prices.distinct
         return Response(loss, cost, pick)
 
-    def _find_run_ends(self, pick: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return, for every weight, the ends of the run that begins with it; of others, of itself."""
-        start = np.broadcast_to(np.arange(pick.shape[1]), pick.shape)
-        sizes = np.zeros(pick.shape, np.int64)
-        rows, columns = np.nonzero(pick >= 0)
-        np.add.at(sizes, (rows, pick[rows, columns]), 1)
-        return start, start + np.maximum(sizes, 1)
+    def _list_runs(self, pick: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
+        """Return where runs start, as places and inputs, and how many members each has."""
+        place, column = np.nonzero(pick == self._list_places())
+        member, of = np.nonzero(pick >= 0)
+        sizes = np.bincount(pick[member, of].astype(np.int64) * pick.shape[1] + of)
+        return (place, column), sizes[sizes > 0]
+
+    def _list_places(self) -> np.ndarray:
+        return np.arange(len(self._runs.values))[:, None]
 
     def _protect_weights(self, minimum: int) -> None:
         """Make it impossible to zero the weights that would lose most by it."""
-        rank = np.argsort(-self._losses[0], axis=None, kind="stable")[:minimum]
-        self._losses[0].reshape(-1)[rank] = np.inf
+        lost = np.ascontiguousarray(self._losses[0].T)
+        rank = np.argsort(-lost, axis=None, kind="stable")[:minimum]
+        lost.reshape(-1)[rank] = np.inf
+        self._losses[0] = np.ascontiguousarray(lost.T)
+
+    def _sort(self, matrix: np.ndarray) -> np.ndarray:
+        """Return a matrix with one column for each input, its weights in the order of choices."""
+        return np.ascontiguousarray(np.take_along_axis(matrix, self._order, axis=1).T)
 
     def _restore_order(self, values: np.ndarray) -> np.ndarray:
-        plain = np.empty_like(values)
-        np.put_along_axis(plain, self._order, values, axis=1)
+        plain = np.empty(values.shape[::-1], values.dtype)
+        np.put_along_axis(plain, self._order, values.T, axis=1)
         return self._layout.kernel(plain, self._kernel.shape)
 
 

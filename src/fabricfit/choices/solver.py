@@ -9,7 +9,8 @@ limits is filled item by item. The gap to the bound is returned: it proves how g
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,8 +28,20 @@ _CUTS = 60
 _PRECISION = 1e-4
 """Relative gap between the bound and its ceiling at which prices count as best."""
 
-_STEPS = 24
-"""Halvings of the interval in which a factor of the prices is searched for."""
+_KNOWN = 4
+"""Responses at the last prices that are kept, to choose from before others are looked for."""
+
+_STEPS = 40
+"""Factors of the prices that are tried at most."""
+
+_FIRST_STEP = 0.01
+"""First step of a factor of the prices up or down; each further one is four times as large."""
+
+_HIGHEST_FACTOR = 1e9
+"""Where nothing keeps the limits at so many times the best prices, the least of everything is chosen."""
+
+_MIXED = _PRECISION / 4
+"""Part of the loss that choices at two factors of the prices, mixed item by item, may lose in addition."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +102,8 @@ class ChoiceSolver:
         self.floor = [layer.cheapest() for layer in layers]
         self.free = self.respond(np.zeros(self.fixed.size))
         # What responses lose and use bounds the best loss at any prices and limits: see _find_highest_price.
-        self._cuts = [self._add_cut(self.free), self._add_cut(self.floor)]
+        self._cuts = [self._measure(self.free), self._measure(self.floor)]
+        self._known: deque[list[Response]] = deque(maxlen=_KNOWN)
 
     @property
     def least(self) -> np.ndarray:
@@ -107,10 +121,13 @@ class ChoiceSolver:
         if _fits_capacity(self.used(self.free), capacity):
             return self._make_solution(self.free, np.zeros(capacity.size), self.loss(self.free))
         prices, bound = self._find_best_prices(capacity)
-        inside, outside = self._bracket_price(prices, capacity)
-        return self._make_solution(
-            self._fill_capacity(inside, outside, prices, capacity), prices, bound
-        )
+        best = self._fill_capacity(self.floor, self.free, prices, capacity)
+        for inside, outside in self._bracket_price(prices, capacity):
+            found = self._fill_capacity(inside, outside, prices, capacity)
+            best = min(best, found, key=self.loss)
+            if self.loss(best) - bound <= _PRECISION * self.loss(best):
+                break
+        return self._make_solution(best, prices, bound)
 
     def respond(self, prices: np.ndarray) -> list[Response]:
         """Return every layer's response to prices."""
@@ -124,8 +141,15 @@ class ChoiceSolver:
         """Return what responses lose."""
         return float(sum(each.loss.sum() for each in responses))
 
-    def _add_cut(self, responses: Sequence[Response]) -> tuple[float, np.ndarray]:
+    def _measure(self, responses: Sequence[Response]) -> tuple[float, np.ndarray]:
         return self.loss(responses), self.used(responses)
+
+    def _try_prices(self, prices: np.ndarray) -> list[Response]:
+        """Respond to prices, and note what was learned."""
+        responses = self.respond(prices)
+        self._cuts.append(self._measure(responses))
+        self._known.append(responses)
+        return responses
 
     def _find_best_prices(self, capacity: np.ndarray) -> tuple[np.ndarray, float]:
         """Find the prices whose bound is best, and the bound."""
@@ -138,12 +162,10 @@ class ChoiceSolver:
         bound = self.loss(self.free)
         for _ in range(_CUTS):
             cuts = [(loss, use / scale) for loss, use in self._cuts]
-            prices, ceiling = _find_highest_price(cuts, capacity, top)
+            prices, ceiling = _find_highest_price(cuts, capacity, top, bound)
             if ceiling - bound <= _PRECISION * max(abs(ceiling), 1e-300):
                 break
-            responses = self.respond(prices / scale)
-            loss, use = self._add_cut(responses)
-            self._cuts.append((loss, use))
+            loss, use = self._measure(self._try_prices(prices / scale))
             value = loss + float(prices @ (use / scale - capacity))
             if value >= bound:
                 best, bound = prices, value
@@ -151,26 +173,53 @@ class ChoiceSolver:
 
     def _bracket_price(
         self, prices: np.ndarray, capacity: np.ndarray
-    ) -> tuple[list[Response], list[Response]]:
-        """Return responses that keep the limits, and the nearest found that do not."""
-        low, high = 0.0, 1.0
+    ) -> Iterator[tuple[list[Response], list[Response]]]:
+        """Yield responses that keep the limits, and others near them that do not, nearer each time.
+
+        The first ones are known, the others at two factors of the prices. What is chosen for one item at the
+        lower factor and for another one at the higher costs no more at either than the difference of the
+        factors allows, so that the search ends where that is next to nothing.
+        """
+        known = sorted(self._known, key=lambda each: self.loss(each) + self.used(each) @ prices)
+        fitting = [each for each in known if self._measure_excess(each, capacity) <= 0]
+        others = [each for each in known if self._measure_excess(each, capacity) > 0]
+        if fitting and others:
+            yield fitting[0], others[0]
         inside, outside = None, self.free
-        for _ in range(60):
-            trial = self.respond(prices * high)
-            if _fits_capacity(self.used(trial), capacity):
-                inside = trial
-                break
-            low, high, outside = high, high * 2, trial
-        if inside is None:
-            return self.floor, outside
+        low, high, factor, step = 0.0, np.inf, 1.0, _FIRST_STEP
+        excess = {low: self._measure_excess(outside, capacity)}
+        width = np.inf
         for _ in range(_STEPS):
-            middle = (low + high) / 2
-            trial = self.respond(prices * middle)
-            if _fits_capacity(self.used(trial), capacity):
-                high, inside = middle, trial
+            trial = self._try_prices(prices * factor)
+            excess[factor] = self._measure_excess(trial, capacity)
+            if excess[factor] > 0:
+                low, outside = factor, trial
             else:
-                low, outside = middle, trial
-        return inside, outside
+                high, inside = factor, trial
+            if inside is None:
+                if factor > _HIGHEST_FACTOR:
+                    break
+                factor, step = factor * (1 + step), 4 * step
+                continue
+            yield inside, outside
+            if low == 0.0 and step < 1:
+                factor, step = factor / (1 + step), 4 * step
+                continue
+            if (1 - low / high) * (self.loss(inside) - self.loss(outside)) <= (
+                _MIXED * self.loss(inside)
+            ):
+                break
+            part = excess[low] / (excess[low] - excess[high])
+            if high - low > width / 2:  # the curve has a jump
+                part = 0.5
+            width = high - low
+            factor = low + width * float(np.clip(part, 0.05, 0.95))
+
+    def _measure_excess(self, responses: Sequence[Response], capacity: np.ndarray) -> float:
+        """Return how much more than a limit is used at most, in parts of what could be saved of it."""
+        over = self.used(responses) - capacity * (1 + 1e-12)
+        saved = np.maximum(self.used(self.free) - self.used(self.floor), 1e-12)
+        return float(np.max(np.where(np.isfinite(over), over / saved, -1.0)))
 
     def _fill_capacity(
         self,
@@ -226,13 +275,14 @@ def _fits_capacity(used: np.ndarray, capacity: np.ndarray) -> bool:
 
 
 def _find_highest_price(
-    cuts: Sequence[tuple[float, np.ndarray]], capacity: np.ndarray, top: np.ndarray
+    cuts: Sequence[tuple[float, np.ndarray]], capacity: np.ndarray, top: np.ndarray, bound: float
 ) -> tuple[np.ndarray, float]:
     """Return the prices at which the lowest of all cuts is highest, and its height."""
     size = capacity.size
     rows = np.array([np.append(capacity - use, 1.0) for _, use in cuts])
     heights = np.array([loss for loss, _ in cuts])
-    unit = max(float(np.abs(heights).max()), 1e-300)
+    # In units in which what is looked for is about 1, so that the solver's tolerance does not matter.
+    unit = max(abs(bound), 1e-6 * float(np.abs(heights).max()), 1e-300)
     bounds = [(0, float(limit) / unit) for limit in top] + [(None, None)]
     found = linprog(np.append(np.zeros(size), -1.0), rows, heights / unit, bounds=bounds)
     if found.x is None:

@@ -162,10 +162,10 @@ class ChoiceTarget(Target):
         choices = self._list_choices(kernels, statistics or {})
         allowed = self.allowed(level) - (0 if spare is None else spare)
         solver = ChoiceSolver(list(choices.values()))
-        limits = allowed - _sum_amounts(self._still.values(), allowed.size)
+        limits = _MovingLimits(allowed, allowed - _sum_amounts(self._still.values(), allowed.size))
         best: tuple[float, Chosen] | None = None
         for attempt in range(2 * _ROUNDS):
-            found = solver.solve(np.maximum(limits, solver.least))
+            found = solver.solve(np.maximum(limits.amounts, solver.least))
             treatments = {
                 name: each.treatment(pick)
                 for (name, each), pick in zip(choices.items(), found.picks, strict=True)
@@ -175,33 +175,12 @@ class ChoiceTarget(Target):
             )
             if (used <= allowed).all() and (best is None or found.loss < best[0]):
                 best = found.loss, Chosen(treatments, used, found.gap)
-            moved = self._move_limits(limits, found.used, allowed - used, allowed)
-            if (moved == limits).all() or (best and (roughly or attempt + 1 >= _ROUNDS)):
+            stays = not limits.move(found.used, allowed - used, solver.least)
+            if stays or (best and (roughly or attempt + 1 >= _ROUNDS)):
                 break
-            limits = moved
         if best is None:
             raise InfeasibleError(self._describe_shortage(allowed, self._count_least(kernels)))
         return best[1]
-
-    @staticmethod
-    def _move_limits(
-        limits: np.ndarray, guided: np.ndarray, left: np.ndarray, allowed: np.ndarray
-    ) -> np.ndarray:
-        """Return the limits of the next round: lower where too much is used, higher where much is left.
-
-        Parameters
-        ----------
-        limits, guided
-            Limits of this round, and the usage by the costs that guided it.
-        left
-            What is really left of what is allowed; negative where too much is used.
-        allowed
-            What is allowed.
-        """
-        near = _NEAR * allowed
-        over, bound = left < 0, guided + near > limits
-        lower = np.minimum(limits, guided) + np.minimum(left, -_LEAST_STEP * allowed)
-        return np.where(over, lower, np.where(bound & (left > near), limits + left, limits))
 
     def is_within(self, kernels: Mapping[str, np.ndarray], level: float) -> bool:
         """Whether kernels use no more than a level allows."""
@@ -337,6 +316,53 @@ class BudgetTarget(ChoiceTarget):
         """Return what a level allows of each resource, shape ``(M,)``."""
         over = np.maximum(self.baseline - self.limits, 0)
         return self.limits + (1 - level) * over
+
+
+class _MovingLimits:
+    """Limits by the costs that guide a choice, moved until what is really used keeps those that are meant.
+
+    Parameters
+    ----------
+    allowed
+        What is allowed of each resource in all, shape ``(M,)``.
+    amounts
+        The first limits.
+    """
+
+    def __init__(self, allowed: np.ndarray, amounts: np.ndarray) -> None:
+        self.amounts = amounts
+        self._allowed = allowed
+        self._last = np.zeros_like(amounts)
+        self._part = np.ones_like(amounts)
+
+    def move(self, guided: np.ndarray, left: np.ndarray, least: np.ndarray) -> bool:
+        """Move limits down where too much is used, up where much is left, and tell whether any moved.
+
+        Where a limit turns round, it goes half as far: the laws have jumps, over which it would swing for
+        ever. If too much is used though a limit is at the least there is, all go half of the way to theirs.
+
+        Parameters
+        ----------
+        guided
+            The usage by the costs that guided the choice.
+        left
+            What is really left of what is allowed; negative where too much is used.
+        least
+            The least usage by the costs that guide.
+        """
+        limits, near = self.amounts, _NEAR * self._allowed
+        over, bound = left < 0, guided + near > limits
+        if (over & (limits <= least)).any():
+            self.amounts = np.where(
+                np.isfinite(limits), np.minimum((limits + least) / 2, guided), limits
+            )
+            return bool((guided > least).any())
+        lower = np.minimum(limits, guided) + np.minimum(left, -_LEAST_STEP * self._allowed)
+        step = np.where(over, lower - limits, np.where(bound & (left > near), left, 0.0))
+        self._part = np.where(step * self._last < 0, self._part / 2, self._part)
+        self._last = np.where(step != 0, step, self._last)
+        self.amounts = limits + self._part * step
+        return bool(step.any())
 
 
 def _sum_amounts(amounts: Iterable[np.ndarray], size: int = 0) -> np.ndarray:
