@@ -93,12 +93,14 @@ def test_an_epoch_holds_few_samples_and_mixes_them(monkeypatch):
     assert max(data.columns[0].reads) == 10
 
 
-def test_few_samples_come_from_all_places():
+def test_few_samples_come_from_all_places(monkeypatch):
     data = _numbered(200_000)
     (numbers,) = data.head(1000).y.labels
     assert len(numbers) == len(np.unique(numbers)) == 1000
     assert numbers[0] < 200 and numbers[-1] > 190_000
     np.testing.assert_array_equal(data.spread(10**9)[1], np.arange(200_000))
+    monkeypatch.setattr(stored, "_HELD_BYTES", 16 * 300)
+    assert len(data.arrays(200)) == 200 and len(data.arrays(10**9)) == 300
 
 
 def test_training_from_files_is_that_from_memory():

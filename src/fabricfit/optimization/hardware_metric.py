@@ -28,7 +28,7 @@ _WORK = 2**30
 """Products that an evaluation computes, about: some seconds."""
 
 _LEAST_SAMPLES = 500
-_MOST_STREAMED = 2**17
+_MOST_STREAMED = 2**16
 """Samples of a stream or a file that an evaluation holds in memory at most."""
 
 
@@ -128,9 +128,9 @@ def make_hardware_metric(
 def select_samples(validation: Dataset, network: Network) -> Data:
     """Return the samples that a network is evaluated on: some of them, where it has many products."""
     most = count_samples(network)
-    if not isinstance(validation, Data):
-        most = min(most, _MOST_STREAMED)
-    return validation.head(most)
+    if isinstance(validation, Data):
+        return validation.head(most)
+    return validation.arrays(min(most, _MOST_STREAMED))
 
 
 def count_samples(network: Network) -> int:

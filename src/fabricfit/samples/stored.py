@@ -28,6 +28,9 @@ _BUFFER_BYTES = 2**25
 _LEAST_MIXED = 4
 """Blocks that are mixed at least, where single ones are large."""
 
+_HELD_BYTES = 2**27
+"""Bytes of the samples that :meth:`Stored.arrays` returns at most."""
+
 _PLACES = 64
 """Blocks at equal distances from which a few samples are taken."""
 
@@ -184,6 +187,10 @@ class Stored(Dataset):
         """Return at most so many samples, evenly spread over the file."""
         X, y = self._map(self.spread(samples))
         return Data(X, y, self.name)
+
+    def arrays(self, most: int) -> Data:
+        """Return at most so many samples, and at most 128 MiB of them, evenly spread over the file."""
+        return self.head(min(most, max(_HELD_BYTES // self._bytes_of_sample, 1)))
 
     def spread(self, samples: int) -> tuple[Any, ...]:
         """Return at most so many samples as :meth:`head`, as arrays in the structure of the columns."""
