@@ -65,6 +65,33 @@ def test_bad_input_is_refused():
         adder_graph_lut([[1]], 0)
 
 
+@pytest.mark.parametrize("density", [0.2, 1.0])
+@pytest.mark.parametrize("scale", [3, 300])
+def test_graphs_of_many_digits_are_estimated_within_the_stated_band(monkeypatch, scale, density):
+    kernel = normal((40, 12), scale) * (np.random.default_rng(2).random((40, 12)) < density)
+    traced = adder_graph_lut(kernel, 8)
+    monkeypatch.setattr(adders, "MOST_DIGITS", 100)
+    estimated = adder_graph_lut(kernel, 8)
+    low, high = adders.GRAPH_BAND
+    assert estimated != traced
+    assert low * estimated <= traced <= high * estimated
+
+
+def test_a_graph_that_would_need_hours_is_not_traced(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "alkaid.trace", None)
+    kernel = normal((400, 120), 5000)
+    assert adder_graph_lut(kernel, 16) > kernel.size
+
+
+def test_layers_whose_graphs_are_estimated_are_named():
+    few, many = adders.MOST_DIGITS, adders.MOST_DIGITS + 1
+    assert adders.remark_on_digits({"small": few}) == ()
+    (remark,) = adders.remark_on_digits({"small": few, "large": many})
+    assert "'large' (4,001)" in remark
+    assert "0.75 to 1.30" in remark
+    assert "small" not in remark
+
+
 def test_a_missing_package_names_its_extra(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "alkaid.trace", None)
     adders._graph_cost.cache_clear()

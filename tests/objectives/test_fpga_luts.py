@@ -6,6 +6,7 @@ import pytest
 from fabricfit.choices import solve_choices
 from fabricfit.description.precision import quantize
 from fabricfit.hardware.adder_graphs import adder_graph_lut, bit_operations
+from fabricfit.objectives import fpga_luts
 from fabricfit.objectives.fpga import FPGAResources
 from fabricfit.objectives.fpga_luts import AdderGraphResources, BitOperations
 from fabricfit.selection.choice_targets import ChoiceTarget
@@ -48,6 +49,37 @@ def test_a_choice_keeps_a_level_and_uses_it(objective, level):
     assert chosen.utilization[0] <= allowed * (1 + 1e-9)
     # What may still train is counted as it usually comes out, which is not what it is by chance now.
     assert 0.7 * allowed <= used <= 1.15 * allowed
+
+
+def test_graphs_are_traced_where_a_level_ends_and_not_on_the_way(monkeypatch):
+    objective, traced = AdderGraphResources(["lut"]), []
+
+    def count(integers, input_width):
+        traced.append(integers)
+        return adder_graph_lut(integers, input_width)
+
+    monkeypatch.setattr(fpga_luts, "adder_graph_lut", count)
+    attributes = {"fc": decided(layer((10, 12), "distributed_arithmetic", 1, 10), objective)}
+    kernels = {"fc": kernel_for(attributes["fc"])}
+    target = ChoiceTarget(attributes, objective, kernels)
+    for level in (0.4, 0.8):
+        traced.clear()
+        chosen = target.choose(kernels, level)
+        assert 1 <= len(traced) <= 4
+        treated = chosen.treatments["fc"].apply(kernels["fc"])
+        assert chosen.utilization == objective.usage(attributes["fc"], treated)
+        assert 0.9 * (1 - level) <= chosen.utilization[0] / target.baseline[0] <= 1 - level
+
+
+def test_large_layers_are_counted_without_tracing_and_the_report_says_so(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "alkaid.trace", None)
+    objective = AdderGraphResources(["lut"])
+    attributes = {"fc": decided(layer((120, 100), "Latency", 1, 16, name="fc"), objective)}
+    kernels = {"fc": kernel_for(attributes["fc"])}
+    target = ChoiceTarget(attributes, objective, kernels)
+    chosen = target.choose(kernels, 0.5)
+    assert 0.45 <= chosen.utilization[0] / target.baseline[0] <= 0.5
+    assert any("'fc'" in each for each in objective.remark_on(attributes, kernels))
 
 
 def test_bit_operations_of_a_layer():

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 
+from fabricfit.hardware.adder_graphs import GRAPH_BAND
 from fabricfit.network.reader import read
 from fabricfit.precision.adders import count_adders
 from fabricfit.precision.biases import find_formats, rounded_bias
@@ -66,6 +67,18 @@ def test_a_whole_network_costs_what_its_layers_cost(by_channel):
             x = x.relu().quantize(*received(behind), **modes)
     whole = float(trace.trace(start, x).cost)
     assert sum(count_adders(made, formats).values()) == pytest.approx(whole, rel=0.06)
+
+
+def test_large_graphs_are_estimated_by_their_digits(monkeypatch):
+    keras.utils.set_random_seed(0)
+    made = single(lambda: L.Dense(16, "relu", name="layer"), (24,))
+    formats = finished(made)
+    counted = count_adders(made, formats)["layer"]
+    monkeypatch.setattr("fabricfit.precision.adders.MOST_DIGITS", 100)
+    estimated = count_adders(made, formats)["layer"]
+    low, high = GRAPH_BAND
+    assert estimated != counted
+    assert low * estimated <= counted <= high * estimated
 
 
 def test_each_position_of_a_convolution_has_its_adders():

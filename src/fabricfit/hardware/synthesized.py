@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fabricfit.errors import unknown_name
+from fabricfit.hardware.adder_graphs import GRAPH_BAND, law_of_digits
 from fabricfit.hardware.estimates import Estimate, joined_notes
 from fabricfit.hardware.product import Product, Work
 from fabricfit.hardware.resources import Resources
@@ -37,18 +38,6 @@ ADDER_GRAPH_RATIO = 1.23
 ADDER_GRAPH_BAR = 0.1
 """What the LUTs of an adder graph may be more by, of themselves."""
 
-_ADDER_EXTRA = 2.5
-"""Bits of an adder of a graph beyond those of an input, in the mean."""
-
-_SHARING = (0.80, -0.27)
-"""Part of the adders that is left where equal sums are built once: of a sparse matrix, and how much it falls
-until all weights are non-zero. Of the graphs of 144 random matrices (16 to 64 inputs, 5 to 64 outputs,
-weights of 3 to 8 bits, inputs of 4 to 16) half are within 6 %, and nine of ten within 19 %."""
-
-_FEW_OUTPUTS, _LESS_SHARED = 8, 0.08
-
-_GRAPH_BAND = (0.75, 1.30)
-
 
 def check_stage(stage: str) -> str:
     """Return the name of a stage.
@@ -79,7 +68,7 @@ def after_synthesis(
     found = {name: _scale(each, name) for name, each in resources.items()}
     if product is not None and work is not None and product.by_adders:
         lut = ADDER_GRAPH_RATIO * graph_cost(product, work)
-        low, high = _GRAPH_BAND
+        low, high = GRAPH_BAND
         note = joined_notes(
             (resources["lut"].note, "a network's adder graph shares sums across layers")
         )
@@ -88,11 +77,7 @@ def after_synthesis(
 
 
 def graph_cost(product: Product, work: Work) -> float:
-    """Return the cost of the graph of adders of a product, as its weights' digits and their density tell.
-
-    Each signed digit but the first of an output is an adder, a little wider than an input, and adders of
-    equal sums are shared, the more so the denser the matrix is. Of networks with narrow weights and inputs
-    of 3 to 4 bits it is about 1.09 for each digit and bit of the input.
+    """Return the cost of the graph of adders of a product by its law, in all copies.
 
     Parameters
     ----------
@@ -101,12 +86,8 @@ def graph_cost(product: Product, work: Work) -> float:
     work
         What its weights leave it to do.
     """
-    sparse, fall = _SHARING
-    shared = sparse + fall * work.nonzeros / product.size
-    if product.n_out < _FEW_OUTPUTS:
-        shared += _LESS_SHARED
-    adders = max(work.digits - min(product.n_out, work.nonzeros), 0) * shared
-    return adders * (product.input_width + _ADDER_EXTRA) * product.copies
+    shape = product.n_in, product.n_out
+    return product.copies * law_of_digits(work.digits, work.nonzeros, shape, product.input_width)
 
 
 def _scale(estimate: Estimate, name: str) -> Estimate:

@@ -45,6 +45,9 @@ class Objective(ABC):
     counts_all_layers: bool = False
     """Whether layers without a kernel use resources too."""
 
+    counts_slowly: bool = False
+    """Whether :meth:`treated_usage` takes so long that choices are guided by :meth:`rough_usage`."""
+
     removes_units: bool = False
     """Whether the resource is saved only once pruned units are removed from the model."""
 
@@ -195,6 +198,16 @@ class Objective(ABC):
             The treatment of each weight.
         """
         return self.usage(layer, treatment.apply(kernel))
+
+    def rough_usage(
+        self, layer: LayerAttributes, kernel: np.ndarray, treatment: Treatment
+    ) -> Amounts:
+        """Return about the :meth:`treated_usage`, where that takes long.
+
+        Choices are guided by it where :attr:`counts_slowly` is set, and what was chosen is counted then. The
+        arguments are those of :meth:`treated_usage`.
+        """
+        return self.treated_usage(layer, kernel, treatment)
 
     def built_with(self, layer: LayerAttributes, kernel: np.ndarray) -> str:
         """Return how a layer with these weights is built, for reports; empty where that is not known."""

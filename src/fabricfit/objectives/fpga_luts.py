@@ -3,11 +3,12 @@
 For models whose products are all to be built in LUTs: hls4ml's ``distributed_arithmetic``, and Latency
 with narrow weights. Each weight is kept, rounded to a constant that uses less, or zeroed. The cost of an
 adder graph is not a sum over weights, so that the choice is guided by the digits of constants, scaled to
-the graph of the layer as it is, and what comes out is counted in its own graph.
+what their law makes of the layer as it is, and what comes out is counted in its own graph.
 """
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping
 from dataclasses import replace
@@ -26,11 +27,11 @@ from fabricfit.choices.ranking import Criterion, group_losses, weight_loss
 from fabricfit.description.attributes import LayerAttributes, OptimizationAttributes
 from fabricfit.description.precision import quantize
 from fabricfit.description.structures import SUPPORTED_STRUCTURES
-from fabricfit.hardware.adder_graphs import adder_graph_lut, bit_operations
+from fabricfit.hardware.adder_graphs import adder_graph_lut, bit_operations, remark_on_digits
 from fabricfit.hardware.cheap_constants import constants_of
 from fabricfit.hardware.dsp import DEFAULT_INPUT_WIDTH
-from fabricfit.hardware.product import Product
-from fabricfit.hardware.synthesized import ADDER_GRAPH_RATIO, HLS
+from fabricfit.hardware.product import Product, Work
+from fabricfit.hardware.synthesized import ADDER_GRAPH_RATIO, HLS, graph_cost
 from fabricfit.hls4ml.products import hls4ml_attributes, weight_format
 from fabricfit.objectives.base import Amounts, Kernels, Objective
 from fabricfit.objectives.former_names import FormerNames
@@ -43,8 +44,9 @@ class AdderGraphResources(FPGAResources):
     """Resources of a device where layers of constants are graphs of adders and use no DSPs.
 
     LUTs of layers built with Latency, with Resource at a reuse factor of 1, or with distributed
-    arithmetic are the costs of their adder graphs, with the very weights that they have. Everything
-    else is counted as :class:`~fabricfit.objectives.fpga.FPGAResources` does, whose parameters
+    arithmetic are the costs of their adder graphs, with the very weights that they have. Large graphs are
+    estimated (:data:`fabricfit.hardware.adder_graphs.MOST_DIGITS`), which the remarks of a report say.
+    Everything else is counted as :class:`~fabricfit.objectives.fpga.FPGAResources` does, whose parameters
     these are.
 
     Raises
@@ -52,6 +54,9 @@ class AdderGraphResources(FPGAResources):
     MissingExtraError
         ``alkaid`` (extra ``adders``) is not installed; raised when a layer is counted.
     """
+
+    counts_slowly = True
+    _traces = True
 
     def product(self, layer: LayerAttributes, *, asked: bool = False) -> Product:
         """Return a layer's product, built of adders where its weights are constants."""
@@ -80,21 +85,48 @@ class AdderGraphResources(FPGAResources):
             return self.usage(layer, treatment.apply(kernel))
         return super().treated_usage(layer, kernel, treatment)
 
+    def rough_usage(
+        self, layer: LayerAttributes, kernel: np.ndarray, treatment: Treatment
+    ) -> Amounts:
+        """Return the usage of the treated weights by the law of their digits."""
+        return self._by_law().treated_usage(layer, kernel, treatment)
+
+    def remark_on(
+        self, attributes: Mapping[str, LayerAttributes], kernels: Mapping[str, np.ndarray]
+    ) -> tuple[str, ...]:
+        """Return what the counted figures rest on, and whose graphs are estimated."""
+        digits = {
+            name: self.work(layer, kernels[name]).digits
+            for name, layer in attributes.items()
+            if name in kernels and layer.multiplies and self.product(layer).by_adders
+        }
+        return (*super().remark_on(attributes, kernels), *remark_on_digits(digits))
+
     def lut_scale(self, layer: LayerAttributes, kernel: np.ndarray) -> float:
-        """Return the cost of the layer's graph as it is, in terms of its digits."""
+        """Return the cost of the layer's graph as it is by its law, in terms of its digits."""
         if "lut" not in self.resources:
             return 1.0
         by_digits = sum(self._count_digit_lut(call, kernel) for call in layer.calls)
         if not by_digits:
             return 1.0
-        return sum(self._count_graph_lut(call, kernel) for call in layer.calls) / by_digits
+        by_law = self._by_law()
+        return sum(by_law._count_graph_lut(call, kernel) for call in layer.calls) / by_digits
+
+    def _by_law(self) -> AdderGraphResources:
+        """Return the same counter, by which all graphs are estimated."""
+        made = copy.copy(self)
+        made._traces = False
+        return made
 
     def _count_graph_lut(self, layer: LayerAttributes, kernel: np.ndarray) -> float:
         product = self.product(layer)
         precision = hls4ml_attributes(layer).weight_precision
-        matrix = layer.axes.matrix(kernel)
-        found = adder_graph_lut(quantize(matrix, precision, as_built=True), product.input_width)
-        return product.copies * found * (1.0 if self.stage == HLS else ADDER_GRAPH_RATIO)
+        integers = quantize(layer.axes.matrix(kernel), precision, as_built=True)
+        if self._traces:
+            found = product.copies * adder_graph_lut(integers, product.input_width)
+        else:
+            found = graph_cost(product, Work.of(product, integers))
+        return found * (1.0 if self.stage == HLS else ADDER_GRAPH_RATIO)
 
     def _count_digit_lut(self, layer: LayerAttributes, kernel: np.ndarray) -> float:
         return self.amount(self.estimate_products(layer, self.work(layer, kernel))["lut"])

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from fabricfit.description.attributes import LayerAttributes
+from fabricfit.hardware.adder_graphs import remark_on_digits
 from fabricfit.hardware.budget import Budget
 from fabricfit.hardware.synthesized import ADDER_GRAPH_BAR, ADDER_GRAPH_RATIO, HLS
 from fabricfit.network.describe import describe_for_hls4ml
@@ -172,6 +173,11 @@ class DesignCounter:
         describe_matrices(network, attributes, config)
         kernels, none = network.kernel_arrays(), np.zeros(0)
         layers, of_products, highest = {}, *np.zeros((2, len(self.resources)))
+        digits = {
+            name: self.objective.work(attributes[name], kernels[name]).digits
+            for name in adders
+            if name in attributes and name in kernels
+        }
         upper = self.objective.with_margin(1)
         for name, layer in attributes.items():
             kernel = kernels.get(name, none)
@@ -196,7 +202,7 @@ class DesignCounter:
             {name: tuple(map(str, each)) for name, each in delivery.formats.items()},
             highest,
             self.objective.counted,
-            (_ADDERS, *self.objective.remark_on(attributes, kernels)),
+            (_ADDERS, *remark_on_digits(digits), *self.objective.remark_on(attributes, kernels)),
         )
 
     def _count_layer(

@@ -5,6 +5,7 @@ rounding behind it with its saturation, if any. Equal parts of sums are built on
 Distributed Arithmetic for Real-time Neural Networks on FPGAs", 2025, arXiv:2507.04535). Of a layer with
 products inside it, such as an LSTM, those of each kernel are counted by themselves, with the bias that is
 added to them. What else stands between products (pooling, sums of branches, gates, tables) is not counted.
+Large graphs are estimated by the law of their digits, see :mod:`fabricfit.hardware.adder_graphs`.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ import keras
 import numpy as np
 
 from fabricfit.errors import require
+from fabricfit.hardware.adder_graphs import MOST_DIGITS, law_of_digits
+from fabricfit.hardware.product import csd_digits
 from fabricfit.layers.kernels import Kernel
 from fabricfit.precision.biases import formats_behind, rounded_biases
-from fabricfit.precision.formats import TensorFormat, kif_of, received_formats
+from fabricfit.precision.formats import TensorFormat, kif_of, received_formats, weight_format
 from fabricfit.precision.layers import TrainedProduct, TrainedWeights
 from fabricfit.precision.model import PrecisionModel, kernel_name
 
@@ -79,9 +82,13 @@ def _count_sums(
     trace = require("alkaid.trace", "adders", "An adder graph")
     total = 0.0
     for matrix, channels, columns in _list_matrices(product.kernel, product.weights):
-        received = trace.FVArray.from_kif(
-            *kif_of([inputs[channel % len(inputs)] for channel in channels])
-        )
+        bits = kif_of([inputs[channel % len(inputs)] for channel in channels])
+        integers = np.ldexp(matrix, weight_format(matrix).fractional).astype(np.int64)
+        digits = csd_digits(integers).sum(axis=1)
+        if digits.sum() > MOST_DIGITS:
+            total += _estimate_sums(matrix, digits, np.sum(bits, axis=0), bias)
+            continue
+        received = trace.FVArray.from_kif(*bits)
         results = received @ matrix
         if bias is not None:
             results = results + bias.ravel()[columns % bias.size]
@@ -94,6 +101,24 @@ def _count_sums(
             )
         total += float(trace.trace(received, results).cost)
     return total * product.instances
+
+
+def _estimate_sums(
+    matrix: np.ndarray, digits: np.ndarray, widths: np.ndarray, bias: np.ndarray | None
+) -> float:
+    """Return about the cost of a large graph; a bias is one more addition for each sum.
+
+    Parameters
+    ----------
+    matrix, bias
+        The constants.
+    digits, widths
+        Signed digits of the constants of each input, and its bits.
+    """
+    added = 0 if bias is None else int(np.count_nonzero(bias))
+    width = float(digits @ widths / digits.sum())
+    nonzeros = int(np.count_nonzero(matrix))
+    return law_of_digits(float(digits.sum()) + added, nonzeros, matrix.shape, width)
 
 
 def _list_matrices(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from fabricfit.errors import InfeasibleError, InvalidInputError
 from fabricfit.hardware.budget import Budget
 from fabricfit.objectives.base import Objective
 from fabricfit.objectives.fpga import FPGAResources
+from fabricfit.selection.guides import NEAR, Guess, MovingLimits
 from fabricfit.selection.targets import Chosen, Target
 
 __all__ = ["BudgetTarget", "ChoiceTarget", "objective_for", "objective_of"]
@@ -20,11 +22,8 @@ __all__ = ["BudgetTarget", "ChoiceTarget", "objective_for", "objective_of"]
 _ROUNDS = 12
 """Choices that are made before the best one within the limits is accepted."""
 
-_NEAR = 0.005
-"""Fraction of a limit up to which it counts as used up."""
-
-_LEAST_STEP = 0.001
-"""Fraction of a limit by which the next round at least goes down."""
+_CHECKS = 4
+"""Choices that are counted where they are guided by rough amounts."""
 
 _NAMED = 4
 """Layers that a message names."""
@@ -162,7 +161,39 @@ class ChoiceTarget(Target):
         choices = self._list_choices(kernels, statistics or {})
         allowed = self.allowed(level) - (0 if spare is None else spare)
         solver = ChoiceSolver(list(choices.values()))
-        limits = _MovingLimits(allowed, allowed - _sum_amounts(self._still.values(), allowed.size))
+        guess = Guess(self.objective, self.attributes, kernels)
+        best: tuple[float, Chosen] | None = None
+        for _ in range(_CHECKS if self.objective.counts_slowly else 1):
+            found = self._choose_by(guess, choices, solver, allowed, roughly)
+            if found is None:
+                break
+            loss, chosen = found
+            if self.objective.counts_slowly:
+                guessed = chosen.utilization
+                counted = self._count_treated(kernels, chosen.treatments)
+                used = _sum_amounts([*self._still.values(), *counted.values()])
+                chosen = replace(chosen, utilization=used)
+                guess.correct(chosen.treatments, counted)
+            if (chosen.utilization <= allowed).all() and (best is None or loss < best[0]):
+                best = loss, chosen
+                if roughly or not self.objective.counts_slowly:
+                    break
+                if (guessed - used <= NEAR * allowed).all():
+                    break
+        if best is None:
+            raise InfeasibleError(self._describe_shortage(allowed, self._count_least(kernels)))
+        return best[1]
+
+    def _choose_by(
+        self,
+        guess: Guess,
+        choices: Mapping[str, Choices],
+        solver: ChoiceSolver,
+        allowed: np.ndarray,
+        roughly: bool,
+    ) -> tuple[float, Chosen] | None:
+        """Return the best choice within what is allowed, and what it loses; None if none was found."""
+        limits = MovingLimits(allowed, allowed - _sum_amounts(self._still.values(), allowed.size))
         best: tuple[float, Chosen] | None = None
         for attempt in range(2 * _ROUNDS):
             found = solver.solve(np.maximum(limits.amounts, solver.least))
@@ -170,17 +201,13 @@ class ChoiceTarget(Target):
                 name: each.treatment(pick)
                 for (name, each), pick in zip(choices.items(), found.picks, strict=True)
             }
-            used = _sum_amounts(
-                [*self._still.values(), *self._count_treated(kernels, treatments).values()]
-            )
+            used = _sum_amounts([*self._still.values(), *guess.usage(treatments)])
             if (used <= allowed).all() and (best is None or found.loss < best[0]):
                 best = found.loss, Chosen(treatments, used, found.gap)
             stays = not limits.move(found.used, allowed - used, solver.least)
             if stays or (best and (roughly or attempt + 1 >= _ROUNDS)):
                 break
-        if best is None:
-            raise InfeasibleError(self._describe_shortage(allowed, self._count_least(kernels)))
-        return best[1]
+        return best
 
     def is_within(self, kernels: Mapping[str, np.ndarray], level: float) -> bool:
         """Whether kernels use no more than a level allows."""
@@ -316,53 +343,6 @@ class BudgetTarget(ChoiceTarget):
         """Return what a level allows of each resource, shape ``(M,)``."""
         over = np.maximum(self.baseline - self.limits, 0)
         return self.limits + (1 - level) * over
-
-
-class _MovingLimits:
-    """Limits by the costs that guide a choice, moved until what is really used keeps those that are meant.
-
-    Parameters
-    ----------
-    allowed
-        What is allowed of each resource in all, shape ``(M,)``.
-    amounts
-        The first limits.
-    """
-
-    def __init__(self, allowed: np.ndarray, amounts: np.ndarray) -> None:
-        self.amounts = amounts
-        self._allowed = allowed
-        self._last = np.zeros_like(amounts)
-        self._part = np.ones_like(amounts)
-
-    def move(self, guided: np.ndarray, left: np.ndarray, least: np.ndarray) -> bool:
-        """Move limits down where too much is used, up where much is left, and tell whether any moved.
-
-        Where a limit turns round, it goes half as far: the laws have jumps, over which it would swing for
-        ever. If too much is used though a limit is at the least there is, all go half of the way to theirs.
-
-        Parameters
-        ----------
-        guided
-            The usage by the costs that guided the choice.
-        left
-            What is really left of what is allowed; negative where too much is used.
-        least
-            The least usage by the costs that guide.
-        """
-        limits, near = self.amounts, _NEAR * self._allowed
-        over, bound = left < 0, guided + near > limits
-        if (over & (limits <= least)).any():
-            self.amounts = np.where(
-                np.isfinite(limits), np.minimum((limits + least) / 2, guided), limits
-            )
-            return bool((guided > least).any())
-        lower = np.minimum(limits, guided) + np.minimum(left, -_LEAST_STEP * self._allowed)
-        step = np.where(over, lower - limits, np.where(bound & (left > near), left, 0.0))
-        self._part = np.where(step * self._last < 0, self._part / 2, self._part)
-        self._last = np.where(step != 0, step, self._last)
-        self.amounts = limits + self._part * step
-        return bool(step.any())
 
 
 def _sum_amounts(amounts: Iterable[np.ndarray], size: int = 0) -> np.ndarray:
