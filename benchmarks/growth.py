@@ -15,12 +15,13 @@ from benchmarks.tables import FAILED, Headline, Report, megabytes, new_table, se
 from benchmarks.task import Task
 from benchmarks.workloads import LEARNING_RATE, LOSS, describe_model
 
-__all__ = ["level_task", "masks_task", "optimize_task", "run"]
+__all__ = ["adders_task", "choices_task", "level_task", "masks_task", "optimize_task", "run"]
 
 PART = "growth"
 CLASSES = 5
 LEVELS = (0.5, 0.9)
 SPARSITY = 0.5
+CHOICE_LEVEL = 0.6
 
 
 @dataclass(frozen=True)
@@ -79,28 +80,39 @@ TITLES = {
     "masks": f"masks at sparsity {SPARSITY}",
     "level": "a level: masks, 2 epochs, compilation",
     "optimize": f"optimize: levels {LEVELS[0]} and {LEVELS[1]}, 2 epochs each, no search",
+    "choices": f"choices in Latency layers at level {CHOICE_LEVEL}: DSPs and LUTs, 16 bits",
+    "adders": f"choices in graphs of adders at level {CHOICE_LEVEL}: LUTs, 16 bits",
 }
 
 
 def axes(quick: bool) -> list[Axis]:
     """Return what is measured."""
     widths = (48, 156, 498, 1580, 2235)
+    constants = (64, 128, 256, 512, 1024)
     samples = (10_000, 100_000, 1_000_000)
     layers = (4, 20, 50, 100, 200)
     if quick:
-        widths, samples, layers = widths[:3], samples[:2], layers[:3]
+        widths, samples, layers, constants = widths[:3], samples[:2], layers[:3], constants[:3]
 
     def by_samples(title: str, streamed: bool) -> Axis:
         scales = tuple(Scale(48, 3, count, streamed=streamed) for count in samples)
         what = ("optimize",) if streamed else ("level", "optimize")
         return Axis(title, scales, what, lambda s: s.samples, lambda s: s.data_mb, "data")
 
-    everything = tuple(TITLES)
+    everything = ("masks", "level", "optimize")
     return [
         Axis(
             "weights",
             tuple(Scale(width, 3, 2_000) for width in widths),
             everything,
+            lambda s: s.weights,
+            lambda s: s.weights_mb,
+            "weights",
+        ),
+        Axis(
+            "weights that are constants",
+            tuple(Scale(width, 2, 1) for width in constants),
+            ("choices", "adders"),
             lambda s: s.weights,
             lambda s: s.weights_mb,
             "weights",
@@ -284,3 +296,41 @@ def optimize_task(directory: str, **sizes: Any) -> Task:
         )
 
     return Task(work, lambda result: {"levels": [each.seconds for each in result.history]})
+
+
+def choices_task(directory: str, **sizes: Any) -> Task:
+    """Prepare choices of what becomes of each weight, where weights are constants."""
+    from fabricfit.objectives.fpga import FPGAResources
+
+    return _prepare_choices(FPGAResources(["dsp", "lut"]), Scale(**sizes))
+
+
+def adders_task(directory: str, **sizes: Any) -> Task:
+    """Prepare choices of what becomes of each weight, where products are graphs of adders."""
+    from fabricfit.objectives.fpga_luts import AdderGraphResources
+
+    return _prepare_choices(AdderGraphResources(["lut"]), Scale(**sizes))
+
+
+def _prepare_choices(objective: Any, scale: Scale) -> Task:
+    from fabricfit.network.configuration import open_configuration
+    from fabricfit.network.describe import describe_for_hls4ml
+    from fabricfit.network.reader import read
+    from fabricfit.selection.choice_targets import ChoiceTarget
+
+    network = read(_build_network(scale))
+    stated = {"Precision": "fixed<16,6>", "Strategy": "Latency", "ReuseFactor": 1}
+    attributes = describe_for_hls4ml(network, open_configuration({"Model": stated}, network))
+    for layer in attributes.values():
+        settings = objective.groups(layer)
+        layer.optimizable = settings is not None
+        if settings is not None:
+            layer.optimization_attributes = settings
+    rng = np.random.default_rng(0)  # freshly drawn weights would be narrower, the wider a layer is
+    kernels = {
+        name: rng.normal(0, 0.4, kernel.shape).astype(np.float32)
+        for name, kernel in network.kernel_arrays().items()
+    }
+    target = ChoiceTarget(attributes, objective, kernels)
+    optimized = {name: each for name, each in kernels.items() if attributes[name].optimizable}
+    return Task(lambda: target.choose(optimized, CHOICE_LEVEL))
