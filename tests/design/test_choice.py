@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fabricfit.design.choice import choose_options, least_costs, worthwhile
+from fabricfit.design.choice import choose_options, least_costs
+from fabricfit.design.layered_options import LayeredOptions, worthwhile
 from fabricfit.errors import InvalidInputError
 
 
@@ -21,6 +22,10 @@ def draw_case(seed):
     limits = rng.integers(0, 25, resources) * len(counts) / 1.5
     limits = np.where(rng.random(resources) < 0.15, np.inf, limits)
     return losses, costs, limits
+
+
+def choose(losses, costs, limits, kinds=None, together=(), **options):
+    return choose_options(LayeredOptions.of(losses, costs, kinds, together), limits, **options)
 
 
 def search(losses, costs, limits, kinds=None, together=()):
@@ -40,7 +45,7 @@ def search(losses, costs, limits, kinds=None, together=()):
 def test_the_choice_is_the_best_of_all(block):
     for seed in range(25 * block, 25 * block + 25):
         losses, costs, limits = draw_case(seed)
-        found, best = choose_options(losses, costs, limits), search(losses, costs, limits)
+        found, best = choose(losses, costs, limits), search(losses, costs, limits)
         assert (found is None) == (best is None), seed
         if found is None:
             continue
@@ -61,7 +66,7 @@ def test_layers_that_go_together_are_of_one_kind(block):
         kinds = [rng.integers(0, 3, len(loss)) for loss in losses]
         order, cut = rng.permutation(len(losses)), rng.integers(0, len(losses) + 1)
         together = [own.tolist() for own in (order[:cut], order[cut:]) if len(own)]
-        found = choose_options(losses, costs, limits, kinds=kinds, together=together)
+        found = choose(losses, costs, limits, kinds, together)
         best = search(losses, costs, limits, kinds, together)
         assert (found is None) == (best is None), seed
         if found is not None:
@@ -95,7 +100,7 @@ LOUD = (
 def test_nothing_is_printed(capfd):
     layers, limits = LOUD
     losses, costs = ([np.array(each, float) for each in part] for part in zip(*layers, strict=True))
-    found = choose_options(losses, costs, np.array(limits, float))
+    found = choose(losses, costs, np.array(limits, float))
     ctypes.CDLL(None).fflush(None)  # what C++ wrote and holds back
     assert capfd.readouterr() == ("", "")
     assert found.loss == pytest.approx(search(losses, costs, np.array(limits)))
@@ -105,14 +110,14 @@ def test_many_layers_take_seconds_at_most():
     rng = np.random.default_rng(3)
     losses = [np.sort(rng.gamma(1, 1, 20)) for _ in range(30)]
     costs = [np.sort(rng.gamma(2, 100, (20, 3)), axis=0)[::-1] for _ in range(30)]
-    found = choose_options(losses, costs, np.full(3, 30 * 150.0), seconds=20)
+    found = choose(losses, costs, np.full(3, 30 * 150.0), seconds=20)
     assert found is not None and found.gap == 0
 
 
 def test_of_equal_losses_the_cheaper_is_chosen():
     losses = [np.array([1.0, 1.0, 1.0]), np.array([2.0, 2.0])]
     costs = [np.array([[9.0, 1], [3, 3], [1, 9]]), np.array([[5.0, 5], [4, 4]])]
-    found = choose_options(losses, costs, np.array([20.0, 10.0]))
+    found = choose(losses, costs, np.array([20.0, 10.0]))
     assert found.places == (1, 1)
 
 
@@ -139,4 +144,4 @@ def test_least_costs_are_those_of_each_by_itself():
 )
 def test_numbers_must_match(losses, costs):
     with pytest.raises(InvalidInputError):
-        choose_options(losses, costs, np.ones(1))
+        choose(losses, costs, np.ones(1))

@@ -1,31 +1,45 @@
-"""The choice of one option for each layer: a multiple-choice knapsack over layers, solved exactly.
+"""The choice of one option for each layer: a multiple-choice knapsack over layers, solved to a stated gap.
 
 Minimize the sum of losses such that the costs add up to no more than the limits, with one option for each
-layer: an integer program with a binary variable for each option (Kellerer, Pferschy and Pisinger, "Knapsack
-Problems", 2004, chapter 11). Prices of the limits, from the linear relaxation, bound what any choice with an
-option can lose at least. A choice among the options of the least bounds shows which others can be left out;
-HiGHS solves both by branch and bound, and says how far the choice can be from the best one.
+layer (Kellerer, Pferschy and Pisinger, "Knapsack Problems", 2004, chapter 11). Prices of the limits, from the
+linear relaxation, bound what any choice with an option can lose at least; so does each limit by itself
+(:mod:`fabricfit.design.choice_bounds`). Exchanges find a good choice (:mod:`fabricfit.design.choice_search`).
+A choice that is better by more than the gap has only options whose bounds are small enough: either a layer
+has none of them, or HiGHS decides among these few, and finds such a choice or proves that there is none.
 """
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import LinearConstraint, linprog, milp
-from scipy.sparse import csr_array
+from scipy.optimize import linprog
 
+from fabricfit.design.choice_bounds import PricedOptions
+from fabricfit.design.choice_search import Alternatives
+from fabricfit.design.layered_options import LayeredOptions
 from fabricfit.errors import InvalidInputError
+from fabricfit.knapsack.integer_program import BinarySolution, solve_binary
 
-__all__ = ["Choice", "choose_options", "least_costs", "worthwhile"]
+__all__ = ["Choice", "choose_options", "least_costs"]
 
 _SECONDS = 2.0
 """Time that a choice may take; what is found until then comes with its gap."""
 
-_FIRST, _NEAR = 6, 1e-3
-"""So many options of each layer are in a first choice, and so near to the best of them it is."""
+_ALTERNATIVES, _LEAST_ALTERNATIVES = 480, 12
+"""So many alternatives are exchanged, or so many of each layer where that is more."""
+
+_PRICES = (1e-6, 1e-4, 1e-2, 1.0)
+"""Prices of all limits, in parts of the largest loss, at which further options are among them."""
+
+_KICKS = 30
+"""How often a few options are changed at random before exchanges begin anew."""
+
+_FEW = 100
+"""Options that are left open, in all, up to which a choice is solved to a gap of 0."""
 
 _ROUNDING = 1e-9
 """What floating-point sums may be off by, relatively."""
@@ -43,44 +57,48 @@ class Choice:
         Sum of their losses.
     bound
         No choice within the limits has a smaller loss than this.
+    resolution
+        What is no difference between two losses.
     """
 
     places: tuple[int, ...]
     loss: float
     bound: float
+    resolution: float = 0.0
 
     @property
     def gap(self) -> float:
         """How far it can be from the best choice, of the best's loss; 0 where it is proven to be the best.
 
-        What floating-point sums may be off by is left out.
+        What floating-point sums may be off by is left out, and so are differences within the resolution.
         """
-        return max(self.loss - self.bound, 0.0) / max(abs(self.bound), 1e-300)
+        ahead = self.loss - self.bound
+        if ahead <= self.resolution * (1 + _ROUNDING):
+            return 0.0
+        return ahead / max(abs(self.bound), 1e-300)
 
 
 def choose_options(
-    losses: Sequence[np.ndarray],
-    costs: Sequence[np.ndarray],
+    options: LayeredOptions,
     limits: np.ndarray,
     *,
-    kinds: Sequence[np.ndarray] | None = None,
-    together: Sequence[Sequence[int]] = (),
+    gap: float = 0.0,
+    resolution: float = 0.0,
     seconds: float = _SECONDS,
 ) -> Choice | None:
     """Choose an option for each layer; of equal losses the choice of small costs, in parts of the limits.
 
     Parameters
     ----------
-    losses
-        Of each layer the losses of its options, shape ``(n_options,)``.
-    costs
-        Of each layer the costs of its options, shape ``(n_options, M)``, at least 0.
+    options
+        Options of layers.
     limits
-        Limits of the sums, shape ``(M,)``; infinite where there is none.
-    kinds
-        Of each layer the kinds of its options, whole numbers.
-    together
-        Places of layers whose options must be of one kind; disjoint.
+        Limits of the sums of costs, shape ``(M,)``; infinite where there is none.
+    gap
+        How much smaller, relatively, the loss of another choice may be, unless a few options are left that
+        tell the best one.
+    resolution
+        What is no difference between two losses.
     seconds
         Time after which the best choice so far is returned, with its gap.
 
@@ -92,193 +110,206 @@ def choose_options(
     Raises
     ------
     InvalidInputError
-        A layer has no option, or numbers do not match.
+        There are not as many limits as costs.
     """
-    _check(losses, costs, limits)
-    own = kinds or [np.zeros(len(loss), int) for loss in losses]
-    program = _Program(losses, costs, limits, own, together, seconds)
-    found = program.choose()
+    if limits.shape != options.costs.shape[1:]:
+        raise InvalidInputError(
+            f"limits must be of shape {options.costs.shape[1:]}, as many as an option has costs. "
+            f"Received: shape {limits.shape}"
+        )
+    if (limits < 0).any():
+        return None
+    program = _Program(options, limits, time.monotonic() + seconds)
+    found = program.choose(gap, resolution)
     if found is None:
         return None
     first, bound = found
-    places = program.read(program.make_cheap(first))
-    total = float(sum(each[place] for each, place in zip(losses, places, strict=True)))
-    bound *= program.unit
+    chosen = program.make_cheap(first)
+    total, bound = float(options.losses[chosen].sum()), bound * program.unit
     proven = total - bound <= 10 * _ROUNDING * abs(total)
-    return Choice(places, total, total if proven else bound)
+    return Choice(options.read(chosen), total, total if proven else bound, resolution)
 
 
 class _Program:
-    """The integer program of a choice, with the options that are worthwhile."""
+    """The integer program of a choice.
 
-    def __init__(
-        self,
-        losses: Sequence[np.ndarray],
-        costs: Sequence[np.ndarray],
-        limits: np.ndarray,
-        kinds: Sequence[np.ndarray],
-        together: Sequence[Sequence[int]],
-        seconds: float,
-    ) -> None:
-        bound = {place for places in together for place in places}
-        self._kept = [
-            _worthwhile_of_kinds(loss, cost, kind if place in bound else np.zeros_like(kind))
-            for place, (loss, cost, kind) in enumerate(zip(losses, costs, kinds, strict=True))
-        ]
-        self._kind = np.concatenate([x[own] for x, own in zip(kinds, self._kept, strict=True)])
-        self._together = together
-        sizes = np.array([len(each) for each in self._kept])
-        self._starts, self._layer = (
-            np.cumsum(sizes) - sizes,
-            np.repeat(np.arange(len(sizes)), sizes),
-        )
-        self._deadline = time.monotonic() + seconds
-        loss = np.concatenate([x[places] for x, places in zip(losses, self._kept, strict=True)])
-        cost = np.concatenate([x[places] for x, places in zip(costs, self._kept, strict=True)])
-        self.unit = max(float(np.abs(loss).max(initial=0)), 1e-300)
-        self._loss = loss / self.unit
+    A choice is an array of the places of its options among those of all layers, one for each layer.
+    """
+
+    def __init__(self, options: LayeredOptions, limits: np.ndarray, deadline: float) -> None:
+        self._options, self._deadline = options, deadline
+        self._starts, self._layer = options.starts, options.layer
+        self.unit = max(float(np.abs(options.losses).max(initial=0)), 1e-300)
+        self._loss = options.losses / self.unit
         limited = np.isfinite(limits)
-        scale = np.where(limited & (limits > 0), np.abs(limits), 1.0)
-        self._costs, self._most = (cost / scale)[:, limited], (limits / scale)[limited] + _ROUNDING
-        self._bounds = np.zeros(len(loss))
+        self._cost, most = options.costs[:, limited], limits[limited]
+        self._scale = np.where(most > 0, most, 1.0)
+        self._parts, self._most = self._cost / self._scale, most / self._scale + _ROUNDING
 
-    def choose(self) -> tuple[np.ndarray, float] | None:
-        """Return a choice of the least loss and a bound of that loss; None where there is no choice."""
-        least = self._bound_losses()
-        if least is None:
+    def choose(self, gap: float, resolution: float) -> tuple[np.ndarray, float] | None:
+        """Return a choice and a bound of the loss of any; None where no choice is found."""
+        priced = self._price()
+        if priced is None:
             return None
-        order = np.lexsort((self._bounds, self._layer))
-        first = np.zeros(len(order), bool)
-        first[order[np.arange(len(order)) - self._starts[self._layer] < _FIRST]] = True
-        near = self._solve(self._loss, first, gap=_NEAR)
-        open_ = self._find_open(np.inf if near is None else float(self._loss @ near[0]))
-        found = self._solve(self._loss, open_)
-        if found is None:  # out of time
-            return None if near is None else (near[0], least)
-        return found[0], max(found[1], least)
+        bounds = priced.bound()
+        used = self._parts.sum(axis=1)
+        keys = [bounds, *(self._loss + price * used for price in _PRICES)]
+        chosen = self._exchange(keys, self._loss, self._parts, self._most)
+        if chosen is None:
+            found = self._solve(np.ones(len(bounds), bool))
+            if found.chosen is None:
+                return None
+            chosen = np.flatnonzero(found.chosen)
+        chosen, proven, bounds = self._prove(priced, chosen, bounds, gap, resolution / self.unit)
+        loss = self._sum_up(chosen)
+        if loss > resolution / self.unit and (bounds <= loss).sum() <= _FEW:
+            chosen, exact, bounds = self._prove(priced, chosen, bounds, 0.0, 0.0)
+            proven = max(proven, exact)
+        least = float(np.minimum.reduceat(bounds, self._starts).max())
+        return chosen, max(proven, min(least, self._sum_up(chosen)))
+
+    def _prove(
+        self,
+        priced: PricedOptions,
+        chosen: np.ndarray,
+        bounds: np.ndarray,
+        gap: float,
+        resolution: float,
+    ) -> tuple[np.ndarray, float, np.ndarray]:
+        """Look for better choices, until there is none that is better by more than a gap.
+
+        Returns the best choice, a bound of the loss of any, and what the bounds of the options have become.
+        """
+        bounds = bounds.copy()
+        while True:
+            loss = self._sum_up(chosen)
+            cutoff = loss - max(gap / (1 + gap) * loss, resolution, _ROUNDING * abs(loss))
+            for limit in np.flatnonzero(priced.prices):
+                open_ = bounds <= cutoff
+                if not self._has_all_layers(open_):
+                    return chosen, cutoff, bounds
+                own = priced.narrow(open_).bound_by_limit(int(limit))
+                bounds[open_] = np.maximum(bounds[open_], own)
+            open_ = bounds <= cutoff
+            if not self._has_all_layers(open_):
+                return chosen, cutoff, bounds
+            found = self._solve(open_, cutoff)
+            if found.chosen is None:
+                return chosen, min(found.bound, cutoff), bounds
+            better = np.flatnonzero(found.chosen)
+            if not self._sum_up(better) < loss - _ROUNDING * abs(loss):
+                return chosen, min(found.bound, loss), bounds
+            exchanged = self._exchange([bounds], self._loss, self._parts, self._most, better)
+            chosen = better if exchanged is None else exchanged
 
     def make_cheap(self, chosen: np.ndarray) -> np.ndarray:
-        """Return a choice that loses no more than another one, of the least costs in parts of the limits."""
-        most = float(self._loss @ chosen) * (1 + _ROUNDING) + 1e-12
-        found = self._solve(self._costs.sum(axis=1), self._find_open(most), most)
-        return chosen if found is None else found[0]
+        """Return a choice that loses no more than another one, of small costs in parts of the limits."""
+        costs = np.column_stack([self._parts, self._loss])
+        most = self._sum_up(chosen) * (1 + _ROUNDING) + 1e-12
+        own = self._parts.sum(axis=1)
+        found = self._exchange([own], own, costs, np.append(self._most, most), chosen)
+        return chosen if found is None else found
 
-    def _bound_losses(self) -> float | None:
-        """Bound what any choice, and any with each option, loses at least, by prices of the limits."""
-        rows, values = self._list_equations(np.ones(len(self._layer), bool))
+    def _exchange(
+        self,
+        keys: Sequence[np.ndarray],
+        objective: np.ndarray,
+        costs: np.ndarray,
+        most: np.ndarray,
+        start: np.ndarray | None = None,
+    ) -> np.ndarray | None:
+        """Return the choice that exchanges find among options of small keys; None where none is found."""
+        groups = [self._list_alternatives(layers, keys) for layers in self._options.blocks]
+        if start is not None:
+            for layers, own in zip(self._options.blocks, groups, strict=True):
+                own.insert(0, tuple(start[list(layers)].tolist()))
+        if not all(groups):
+            return None
+        members = [list(each) for own in groups for each in own]
+        sizes = [len(own) for own in groups]
+        alternatives = Alternatives(
+            np.repeat(np.arange(len(groups)), sizes),
+            np.array([objective[own].sum() for own in members]),
+            np.array([costs[own].sum(axis=0) for own in members]),
+            most,
+        )
+        first = np.cumsum(sizes) - sizes
+        found = alternatives.search(first, _KICKS if start is None else 0)
+        if found is None:
+            return None
+        return np.sort(np.concatenate([members[place] for place in found]))
+
+    def _list_alternatives(
+        self, layers: Sequence[int], keys: Sequence[np.ndarray]
+    ) -> list[tuple[int, ...]]:
+        """Return alternatives of layers, of one kind each: some of each key, the least of the first ahead."""
+        own = [np.flatnonzero(self._layer == layer) for layer in layers]
+        count = max(_ALTERNATIVES // len(self._options.blocks), _LEAST_ALTERNATIVES)
+        if len(layers) == 1:
+            few = [own[0][np.argsort(key[own[0]], kind="stable")] for key in keys]
+            extreme = own[0][[*self._parts[own[0]].argmin(axis=0), self._loss[own[0]].argmin()]]
+            first = [*few[0][: count // 2], *(each for part in few for each in part[: count // 8])]
+            return [(int(each),) for each in dict.fromkeys([*first, *extreme])]
+        kinds = set.intersection(*(set(self._options.kinds[places].tolist()) for places in own))
+        each = max(int((count / max(len(kinds), 1)) ** (1 / len(layers))), 1)
+        found: list[tuple[int, ...]] = []
+        for kind in sorted(kinds):
+            alike = [places[self._options.kinds[places] == kind] for places in own]
+            best = [
+                part[np.argsort(keys[0][part], kind="stable")[:each]].tolist() for part in alike
+            ]
+            found += itertools.product(*best)
+        return sorted(found, key=lambda members: float(keys[0][list(members)].sum()))
+
+    def _price(self) -> PricedOptions | None:
+        """Return the options with the prices of the linear relaxation; None where it has no solution."""
+        rows, values = self._options.list_equations(np.ones(len(self._layer), bool))
         relaxed = linprog(
             self._loss,
-            *(self._costs.T, self._most, rows, values, (0, None)),
+            *(self._parts.T, self._most, rows, values, (0, None)),
             options={"time_limit": self._left},
         )
         if relaxed.status == 2:
             return None
-        prices, priced = np.zeros(len(self._most)), self._loss
+        prices, losses = np.zeros(len(self._most)), self._loss
         if relaxed.x is not None:
             links = np.where(values == 0, relaxed.eqlin.marginals, 0.0)
             prices = np.maximum(-relaxed.ineqlin.marginals, 0)
-            priced = self._loss + self._costs @ prices - rows.T @ links
-        best = np.minimum.reduceat(priced, self._starts)
-        least = float(best.sum() - self._most @ prices)
-        self._bounds = least + priced - best[self._layer]
-        return least
+            losses = self._loss - rows.T @ links
+        limits = self._most * self._scale
+        return PricedOptions(self._layer, losses, self._cost, limits, prices / self._scale)
 
-    def _find_open(self, loss: float) -> np.ndarray:
-        """Return which options a choice of no more than some loss can have."""
-        found: np.ndarray = self._bounds <= loss + 1e-12 + _ROUNDING * abs(loss)
-        return found
+    def _has_all_layers(self, open_: np.ndarray) -> bool:
+        return bool(np.logical_or.reduceat(open_, self._starts).all())
 
-    def _list_equations(self, open_: np.ndarray) -> tuple[csr_array, np.ndarray]:
-        """Return equations of options: one option for each layer, and one kind where they go together."""
-        layers, kinds = self._layer[open_], self._kind[open_]
-        rows = [layers == layer for layer in range(len(self._starts))]
-        for first, *others in self._together:
-            own = np.isin(layers, (first, *others))
-            rows += [
-                np.where(kinds == kind, 1.0 * (layers == first) - (layers == other), 0.0)
-                for kind in np.unique(kinds[own])
-                for other in others
-            ]
-        values = np.repeat([1.0, 0.0], [len(self._starts), len(rows) - len(self._starts)])
-        return csr_array(np.array(rows, float)), values
+    def _sum_up(self, chosen: np.ndarray) -> float:
+        return float(self._loss[chosen].sum())
 
-    def _solve(
-        self,
-        objective: np.ndarray,
-        open_: np.ndarray,
-        within: float | None = None,
-        gap: float = 0.0,
-    ) -> tuple[np.ndarray, float] | None:
-        """Minimize something of choices among some options, whose loss is within a limit; with its bound."""
-        rows, values = self._list_equations(open_)
-        constraints = [LinearConstraint(rows, values, values)]
-        if len(self._most):
-            constraints.append(LinearConstraint(self._costs[open_].T, -np.inf, self._most))
-        if within is not None:
-            constraints.append(LinearConstraint(self._loss[open_][None], -np.inf, within))
-        found = milp(
-            objective[open_],
-            constraints=constraints,
-            integrality=np.ones(int(open_.sum())),
-            bounds=(0, 1),
-            # Where HiGHS presolves, it prints to standard output when it repairs a rounded solution.
-            options={"mip_rel_gap": gap, "time_limit": self._left, "presolve": False},
+    def _solve(self, open_: np.ndarray, within: float | None = None) -> BinarySolution:
+        """Minimize the loss of choices among some options, where one is within a loss."""
+        rows, values = self._options.list_equations(open_)
+        found = solve_binary(
+            self._loss[open_],
+            self._parts[open_].T,
+            self._most,
+            rows,
+            values,
+            seconds=self._left,
+            within=within,
+            ones=len(self._starts),
         )
-        if found.x is None:
-            return None
-        chosen = np.zeros(len(open_))
-        chosen[open_] = found.x
-        return chosen, float(found.mip_dual_bound)
+        if found.chosen is None:
+            return found
+        chosen = np.zeros(len(open_), bool)
+        chosen[open_] = found.chosen
+        return BinarySolution(chosen, found.bound)
 
     @property
     def _left(self) -> float:
         return max(self._deadline - time.monotonic(), 0.1)
-
-    def read(self, chosen: np.ndarray) -> tuple[int, ...]:
-        """Return which option of each layer a solution is."""
-        parts = np.split(chosen, self._starts[1:])
-        return tuple(int(own[np.argmax(part)]) for part, own in zip(parts, self._kept, strict=True))
-
-
-def worthwhile(loss: np.ndarray, cost: np.ndarray) -> np.ndarray:
-    """Return the options of a layer that no other one equals or beats in loss and every cost.
-
-    Parameters
-    ----------
-    loss, cost
-        Losses of the options, shape ``(n_options,)``, and costs, shape ``(n_options, M)``.
-    """
-    order = np.lexsort((*cost.T, loss))
-    kept: list[int] = []
-    seen = np.zeros((0, cost.shape[1]))
-    for place in order:
-        if not len(seen) or not (seen <= cost[place]).all(axis=1).any():
-            kept.append(int(place))
-            seen = np.vstack([seen, cost[place]])
-    return np.array(kept)
-
-
-def _worthwhile_of_kinds(loss: np.ndarray, cost: np.ndarray, kind: np.ndarray) -> np.ndarray:
-    """Return the options that are worthwhile among those of their kind."""
-    own = [np.flatnonzero(kind == each) for each in np.unique(kind)]
-    return np.concatenate([places[worthwhile(loss[places], cost[places])] for places in own])
 
 
 def least_costs(costs: Sequence[np.ndarray]) -> np.ndarray:
     """Return the least sum of each cost by itself, shape ``(M,)``: a limit below it cannot be met."""
     total: np.ndarray = np.sum([each.min(axis=0) for each in costs], axis=0)
     return total
-
-
-def _check(losses: Sequence[np.ndarray], costs: Sequence[np.ndarray], limits: np.ndarray) -> None:
-    if len(losses) != len(costs) or not losses:
-        raise InvalidInputError(
-            "there must be losses and costs of at least one layer, and of as many layers. "
-            f"Received: {len(losses)} and {len(costs)}"
-        )
-    for layer, (loss, cost) in enumerate(zip(losses, costs, strict=True)):
-        if loss.ndim != 1 or not len(loss) or cost.shape != (len(loss), len(limits)):
-            raise InvalidInputError(
-                f"layer {layer} must have losses of shape (n,) and costs of shape (n, {len(limits)}), n at "
-                f"least 1. Received: shapes {loss.shape} and {cost.shape}"
-            )

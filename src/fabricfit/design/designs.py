@@ -31,7 +31,9 @@ class Design:
     loss
         What the network loses by rounding and pruning its weights, predicted.
     gap
-        How far the choice can be from the best one within its limits; 0 where it is proven to be the best.
+        How far the choice can be from the best one within its limits, of the best one's loss; 0 where it is
+        proven to be the best, or better by less than a thousandth of what all weights are worth by the
+        second-order model: no metric tells the difference.
     resources
         Usage with the pruning as the budget counts it: of its stage, with its margin of the error bars.
     latency, interval

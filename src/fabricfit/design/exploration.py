@@ -155,8 +155,9 @@ def _choose_designs(
         design = table.choose(part, strategies)
         if design is None:
             break
-        if not designs or design.options != designs[-1].options:
-            designs.append(design)
+        while designs and design.loss <= designs[-1].loss:
+            designs.pop()  # of which another one within smaller limits loses no more
+        designs.append(design)
     return tuple(designs)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from fabricfit.design.choice import Choice, choose_options, least_costs
 from fabricfit.design.configuration import write_config
 from fabricfit.design.designs import Design
 from fabricfit.design.layer_timing import LayerTiming
+from fabricfit.design.layered_options import LayeredOptions
 from fabricfit.design.options import (
     DesignSpace,
     LayerOption,
@@ -32,6 +34,12 @@ __all__ = ["OptionTable"]
 
 _NEARLY = 1 + 1e-9
 """A deadline is kept by whole cycles of just its length, whatever floating point makes of their quotient."""
+
+_GAP = 0.01
+"""Relative gap at which a choice of many options is good enough: the predicted losses are no more exact."""
+
+_RESOLUTION = 1e-3
+"""Differences of losses that are none, in parts of what all weights are worth by the second-order model."""
 
 Options = list[list[LayerOption]]
 Costs = list[np.ndarray]
@@ -80,7 +88,7 @@ class OptionTable:
     ) -> None:
         self._find_wrong = find_wrong
         self._kinds: dict[tuple[str, int], int] = {}
-        self._in_time: dict[frozenset[str], list[tuple[Options, Costs, Costs]]] = {}
+        self._in_time: dict[frozenset[str], list[tuple[Options, LayeredOptions]]] = {}
         self._stated = frozenset(stated)
         self.budget, self.config, self.attributes = budget, config, attributes
         self.names, self.margin = list(budget.resources), budget.margin
@@ -109,6 +117,11 @@ class OptionTable:
             raise InvalidInputError(
                 "the model has no layer with a kernel, so that there is nothing to choose."
             )
+        worth = (
+            0.5 * float(np.sum(np.square(kernels[name]) * hessians.get(name, 1.0)))
+            for name in self.layers
+        )
+        self._resolution = _RESOLUTION * sum(worth)
         others = {n: layer for n, layer in attributes.items() if n not in self.layers}
         rest: ModelEstimate = estimate_layers(others, {}, target=target, budget=budget)
         self.rest = LayerTiming.of(rest.layers)
@@ -155,11 +168,8 @@ class OptionTable:
         best: Choice | None = None
         kept: Options = []
         bound = np.inf
-        for options, losses, costs in self._list_in_time(strategies):
-            kinds = [np.array([self._number_kind(option) for option in each]) for each in options]
-            found = choose_options(
-                losses, costs, limits, kinds=kinds, together=self._find_together()
-            )
+        for options, layered in self._list_in_time(strategies):
+            found = choose_options(layered, limits, gap=_GAP, resolution=self._resolution)
             if found is not None:
                 bound = min(bound, found.bound)
                 if best is None or found.loss < best.loss:
@@ -183,8 +193,8 @@ class OptionTable:
     def _number_kind(self, option: LayerOption) -> int:
         return self._kinds.setdefault(_kind(option), len(self._kinds))
 
-    def _list_in_time(self, strategies: frozenset[str]) -> list[tuple[Options, Costs, Costs]]:
-        """Return options of which any may go together by the interval's deadline, their losses and costs."""
+    def _list_in_time(self, strategies: frozenset[str]) -> list[tuple[Options, LayeredOptions]]:
+        """Return options of which any may go together by the interval's deadline, and those worthwhile."""
         if strategies not in self._in_time:
             everything = [
                 [
@@ -195,14 +205,14 @@ class OptionTable:
                 for name, options in self.layers.items()
             ]
             self._in_time[strategies] = [
-                (
-                    kept,
-                    [np.array([option.loss for option in options]) for options in kept],
-                    self._list_costs(kept),
-                )
-                for kept in self._yield_in_time(everything)
+                (kept, self._keep_worthwhile(kept)) for kept in self._yield_in_time(everything)
             ]
         return self._in_time[strategies]
+
+    def _keep_worthwhile(self, kept: Options) -> LayeredOptions:
+        kinds = [np.array([self._number_kind(option) for option in each]) for each in kept]
+        losses = [np.array([option.loss for option in each]) for each in kept]
+        return LayeredOptions.of(losses, self._list_costs(kept), kinds, self._find_together())
 
     def _count(self, resources: Mapping[str, Estimate]) -> np.ndarray:
         return np.array([resources[name].counted(self.margin) for name in self.names])
@@ -283,11 +293,15 @@ class OptionTable:
     @property
     def is_late(self) -> bool:
         """Whether a deadline cannot be kept by any design, whatever it uses."""
-        return bool(self._explain_interval() or self._explain_latency())
+        return bool(self._why_late)
 
     def explain(self) -> str:
         """Say why no design is within the limits."""
-        return self._explain_interval() or self._explain_latency() or self._explain_resources()
+        return self._why_late or self._explain_resources()
+
+    @cached_property
+    def _why_late(self) -> str:
+        return self._explain_interval() or self._explain_latency()
 
     def _explain_interval(self) -> str:
         slowest, cycles, built = "", self.rest.interval.counted(self.margin), ""
