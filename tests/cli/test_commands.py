@@ -357,3 +357,21 @@ def test_precision_is_trained_from_the_command_line(job, command, tmp_path):
     code, _, err = command(*words, "--precision", "taken", "--output", tmp_path / "other")
     assert code == 2 and "precision" in err
     assert not (tmp_path / "other").exists()
+
+
+def test_weights_of_an_architecture_may_lie_elsewhere(job, command, tmp_path):
+    model = keras.saving.load_model(job.model)
+    (tmp_path / "net.json").write_text(model.to_json())
+    model.save_weights(tmp_path / "trained.weights.h5")
+    named = [tmp_path / "net.json", "--weights", tmp_path / "trained.weights.h5"]
+    code, _, err = command("estimate", named[0])
+    assert code == 2 and "--weights" in err
+    told = command("estimate", *named)
+    assert told[0] == 0 and told[1] == command("estimate", job.model)[1]
+    assert command("reduce", named[0], tmp_path / "small.keras", *named[1:])[0] == 0
+    code, _, err = command("estimate", job.model, *named[1:])
+    assert code == 2 and "an architecture in a .json file" in err
+    values = {**job.values, "model": "net.json", "weights": "trained.weights.h5"}
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(values))
+    config = read_config(tmp_path / "run.yaml")
+    assert config.weights == str(tmp_path / "trained.weights.h5")

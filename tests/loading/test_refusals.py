@@ -10,6 +10,7 @@ from base64 import b64encode
 
 import h5py
 import keras
+import numpy as np
 import pytest
 
 import fabricfit
@@ -113,6 +114,19 @@ def test_a_function_may_be_given_for_one_that_has_changed(tmp_path):
     assert loaded.layers[1].activation is hard_sigmoid
 
 
+def test_hls4ml_builds_the_hard_sigmoid_that_a_refusal_tells():
+    layers = pytest.importorskip("hls4ml.model.layers")
+    defaults = {each.name: each.default for each in layers.HardActivation._expected_attributes}
+    assert (defaults["slope"], defaults["shift"]) == (0.2, 0.5)
+    layer = _layer("Activation", activation="hard_sigmoid")
+    with pytest.raises(InvalidInputError, match=r"hls4ml builds the former of both"):
+        translate({"class_name": "Sequential", "config": [layer]}, "old.h5", {})
+    x = np.linspace(-4, 4, 1001, dtype="float32")
+    former = np.clip(np.float32(0.2) * x + np.float32(0.5), 0, 1)
+    present = np.asarray(keras.ops.convert_to_numpy(keras.activations.hard_sigmoid(x)))
+    assert np.abs(former - present).max() == pytest.approx(1 / 12, abs=1e-3)
+
+
 def _torch_archive():
     held = io.BytesIO()
     with zipfile.ZipFile(held, "w") as archive:
@@ -132,7 +146,7 @@ def _torch_archive():
         ("m.pb", b"", "a graph of TensorFlow"),
         ("m.ckpt", b"", "a checkpoint"),
         ("m.txt", b"a model", r"a model must be a \.keras or \.h5 file"),
-        ("m.json", b"{", "cannot be read as JSON"),
+        ("m.json", b"{", "the architecture in .*m.json is no JSON"),
         ("m.json", b"[]", "must describe a Keras model"),
     ],
 )

@@ -202,6 +202,7 @@ class RunConfig(_Section):
     model: str = Field(
         description="A .keras or .h5 file, a .json with its weights, a SavedModel or an hls4ml project."
     )
+    weights: str | None = Field(default=None, description="Weights of a .json model, if elsewhere.")
     data: DataConfig
     budget: BudgetConfig | None = None
     objective: Literal["parameters", "flops", "bit_operations", "dsp", "unit_dsp"] | None = Field(
@@ -375,6 +376,7 @@ def _resolve_paths(config: RunConfig, folder: Path) -> RunConfig:
     return config.model_copy(
         update={
             "model": resolve(config.model),
+            "weights": resolve(config.weights),
             "data": data,
             "hls4ml": hls,
             "directory": resolve(config.directory),

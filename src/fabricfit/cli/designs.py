@@ -25,6 +25,7 @@ from fabricfit.cli.options import (
     MemoryGib,
     ModelFile,
     Plugins,
+    WeightsFile,
     collect_budget,
 )
 from fabricfit.cli.output import check_new_file, print_json, print_text, write_new_json
@@ -40,6 +41,7 @@ __all__ = ["explore"]
 
 def explore(
     model: ModelFile,
+    weights: WeightsFile = None,
     device: Annotated[
         list[str] | None,
         typer.Option(help="The board or part to build it for; several, each with an option."),
@@ -91,7 +93,7 @@ def explore(
     sections = {str(board): collect_budget(board, fraction, **limits) for board in boards}
     budgets = {board: budget_of(parse_budget(each)) for board, each in sections.items()}
     given = None if data is None else parse_data(data, memory_gib)
-    found = _explore_all(str(model), budgets, hls_config, given, loss)
+    found = _explore_all((str(model), weights), budgets, hls_config, given, loss)
     if len(boards) > 1:
         return _print_boards(found, as_json)
     (only,) = found.values()
@@ -112,19 +114,19 @@ def explore(
 
 
 def _explore_all(
-    model: str,
+    model: tuple[str, Path | None],
     budgets: Mapping[str, Budget],
     hls_config: Path | None,
     data: DataConfig | None,
     loss: str | None,
 ) -> dict[str, Exploration | InfeasibleError]:
-    """Return the designs for each budget, or why there are none."""
+    """Return the designs of a model, in a file and perhaps one of weights, or why there are none."""
     import fabricfit
     from fabricfit.cli.configuration import read_hls4ml
     from fabricfit.cli.inputs import load_data, load_model
     from fabricfit.design.loss_curvature import measure_curvature
 
-    whole = load_model(model)
+    whole = load_model(*model)
     config = None if hls_config is None else read_hls4ml(str(hls_config))
     curvature = {}
     if data is not None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fabricfit.cli.options import AsJson, HlsConfig, MemoryGib, ModelFile, Plugins
+from fabricfit.cli.options import AsJson, HlsConfig, MemoryGib, ModelFile, Plugins, WeightsFile
 from fabricfit.cli.output import check_new_file, print_json, print_text, write_new_json
 
 __all__ = ["calibrate"]
@@ -21,6 +21,7 @@ def calibrate(
             help="Samples: an .npz, .h5 or .parquet file, a folder of .npy files, or module:function."
         ),
     ],
+    weights: WeightsFile = None,
     hls_config: HlsConfig = None,
     output: Annotated[
         Path | None, typer.Option(help="The .json file to write the configuration to.")
@@ -53,7 +54,7 @@ def calibrate(
     config = None if hls_config is None else read_hls4ml(str(hls_config))
     training, validation = load_data(parse_data(data, memory_gib))
     found = fabricfit.calibrate(
-        load_model(str(model)),
+        load_model(str(model), weights),
         join_samples(validation, training, targets=loss is not None),
         config,
         loss=loss,

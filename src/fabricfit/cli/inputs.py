@@ -36,8 +36,15 @@ def import_plugins(names: Iterable[str]) -> None:
         _import_module(name, "a plugin")
 
 
-def load_model(name: str) -> Any:
+def load_model(name: str, weights: str | Path | None = None) -> Any:
     """Load a model, in whatever format it is; no code that a file might hold is run.
+
+    Parameters
+    ----------
+    name
+        The file or folder.
+    weights
+        The file of weights of a ``.json`` model, where they are not beside it.
 
     Raises
     ------
@@ -48,7 +55,7 @@ def load_model(name: str) -> Any:
     """
     import fabricfit
 
-    return fabricfit.load_model(name)
+    return fabricfit.load_model(name, weights=weights)
 
 
 def load_data(config: DataConfig) -> tuple[Any, Any]:

@@ -81,7 +81,7 @@ def optimize(
     OptimizationResult
     """
     import_plugins(config.plugins)
-    model = load_model(config.model)
+    model = load_model(config.model, config.weights)
     train, validation = load_data(config.data)
     settings = _make_settings(config.training, directory or config.directory, resume, verbose)
     text = dump(config)

@@ -21,6 +21,7 @@ from fabricfit.cli.options import (
     MemoryGib,
     ModelFile,
     Plugins,
+    WeightsFile,
 )
 from fabricfit.cli.output import VERIFICATION_CODES, check_new_file, print_json, print_text
 
@@ -32,6 +33,7 @@ _METRIC_SAMPLES = 2**14
 
 def estimate(
     model: ModelFile,
+    weights: WeightsFile = None,
     hls_config: HlsConfig = None,
     device: Annotated[
         str | None, typer.Option(help="Compare with the resources of this board or part.")
@@ -65,7 +67,7 @@ def estimate(
     elif latency is not None or interval is not None:
         budget = Budget(latency=latency, interval=interval)
     found = fabricfit.estimate(
-        load_model(str(model)),
+        load_model(str(model), weights),
         config,
         budget=budget,
         part=part,
@@ -82,6 +84,7 @@ def estimate(
 
 def verify(
     model: ModelFile,
+    weights: WeightsFile = None,
     hls_config: HlsConfig = None,
     data: Annotated[
         str | None, typer.Option(help="Samples to compute; random numbers by default.")
@@ -120,7 +123,7 @@ def verify(
         X, y = take_samples(validation, max(samples, _METRIC_SAMPLES))[:2]
     with _tell_of_steps(rtl):
         found = fabricfit.verify(
-            load_model(str(model)),
+            load_model(str(model), weights),
             config,
             X,
             y=y,
@@ -140,6 +143,7 @@ def verify(
 def rtl(
     model: ModelFile,
     folder: Annotated[Path, typer.Argument(help="The folder to write to, empty or new.")],
+    weights: WeightsFile = None,
     hls_config: HlsConfig = None,
     name: Annotated[str, typer.Option(help="Name of the module.")] = "network",
     register_every: Annotated[
@@ -157,7 +161,11 @@ def rtl(
     config = read_hls4ml(None if hls_config is None else str(hls_config))
     with _tell_of_steps(True):
         found = fabricfit.to_rtl(
-            load_model(str(model)), config, folder, name=name, register_every=register_every or None
+            load_model(str(model), weights),
+            config,
+            folder,
+            name=name,
+            register_every=register_every or None,
         )
     if as_json:
         print_json({**found.to_dict(), "folder": str(found.folder)})
@@ -169,6 +177,7 @@ def rtl(
 def reduce(
     model: ModelFile,
     output: Annotated[Path, typer.Argument(help="The .keras file to write.")],
+    weights: WeightsFile = None,
     plugin: Plugins = None,
     as_json: AsJson = False,
 ) -> int:
@@ -179,7 +188,7 @@ def reduce(
 
     check_new_file(output, (".keras",))
     import_plugins(plugin or ())
-    whole = load_model(str(model))
+    whole = load_model(str(model), weights)
     plan = plan_reduction(whole)
     smaller = reduce_model(whole)
     RunDirectory.existing(output.absolute().parent).write(output.name, smaller.save)

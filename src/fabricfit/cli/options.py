@@ -24,6 +24,7 @@ __all__ = [
     "ModelFile",
     "Plugins",
     "Quiet",
+    "WeightsFile",
     "collect_budget",
     "drop_missing",
 ]
@@ -39,6 +40,10 @@ ModelFile = Annotated[
         help="A .keras or .h5 file, a .json with its weights, a SavedModel or an hls4ml project.",
         metavar="MODEL",
     ),
+]
+WeightsFile = Annotated[
+    Path | None,
+    typer.Option("--weights", help="Weights of a .json model, where they are not beside it."),
 ]
 HlsConfig = Annotated[
     Path | None,

@@ -24,6 +24,7 @@ from fabricfit.cli.options import (
     MemoryGib,
     Plugins,
     Quiet,
+    WeightsFile,
     collect_budget,
     drop_missing,
 )
@@ -36,6 +37,7 @@ def optimize(
     source: Annotated[
         Path, typer.Argument(help="A .yaml or .toml file that describes the run, or a .keras file.")
     ],
+    weights: WeightsFile = None,
     data: Annotated[
         str | None,
         typer.Option(
@@ -119,6 +121,7 @@ def optimize(
             interval=interval,
             clock=clock,
         ),
+        "weights": None if weights is None else str(weights.absolute()),
         "hls4ml": None if hls_config is None else str(hls_config.absolute()),
         "training": drop_missing(
             epochs=epochs, batch_size=batch_size, loss=loss, metric=metric, rtol=rtol, seed=seed

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import io
-import json
 import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
 
 from fabricfit.errors import InvalidInputError, require
-from fabricfit.loading.stored import StoredModel, parse_architecture
+from fabricfit.loading.stored import StoredModel, read_architecture, read_json
 
 __all__ = ["assign_stored_weights", "read_archive", "read_unpacked"]
 
-_WEIGHTS = "model.weights.h5"
+_CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
 _LARGEST_EXPANSION, _NEVER_SUSPECT = 100, 1 << 28
 
 
@@ -33,20 +32,15 @@ def read_archive(path: Path) -> StoredModel:
     """
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
-        if "config.json" not in names:
+        if _CONFIG not in names:
             raise InvalidInputError(
                 f"{path} is an archive without a config.json, so that it is not what "
                 "model.save('….keras') writes."
             )
-        try:
-            config = json.loads(_read(archive, "config.json", path))
-            metadata = (
-                json.loads(_read(archive, "metadata.json", path))
-                if "metadata.json" in names
-                else {}
-            )
-        except ValueError as error:
-            raise InvalidInputError(f"the configuration in {path} is no JSON: {error}") from error
+        config = _read(archive, _CONFIG, path)
+        metadata = {}
+        if "metadata.json" in names:
+            metadata = read_json(_read(archive, "metadata.json", path), "metadata.json", path)
         version = str(metadata.get("keras_version", "3"))
         weights = b""
         if version.startswith("2"):
@@ -55,8 +49,7 @@ def read_archive(path: Path) -> StoredModel:
                     f"{path} must hold its weights as {_WEIGHTS}. It has: {', '.join(names)}."
                 )
             weights = _read(archive, _WEIGHTS, path)
-    architecture = parse_architecture(config, path)
-    training = architecture.pop("compile_config", None)
+    architecture, training = read_architecture(config, _CONFIG, path)
     if version.startswith("3"):
         return StoredModel(path, architecture, version, training, native=path, by_layer=False)
     return StoredModel(
@@ -77,12 +70,7 @@ def read_unpacked(folder: Path) -> StoredModel:
     InvalidInputError
         It holds no model.
     """
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf8"))
-    except ValueError as error:
-        raise InvalidInputError(f"the configuration in {folder} is no JSON: {error}") from error
-    architecture = parse_architecture(config, folder)
-    training = architecture.pop("compile_config", None)
+    architecture, training = read_architecture((folder / _CONFIG).read_bytes(), _CONFIG, folder)
     return StoredModel(folder, architecture, "3", training, native=folder, by_layer=False)
 
 

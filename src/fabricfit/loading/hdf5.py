@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fabricfit.errors import InvalidInputError, require
-from fabricfit.loading.stored import StoredModel, decode_json, parse_architecture
+from fabricfit.loading.stored import StoredModel, parse_architecture, read_json
 from fabricfit.loading.weights import Weights, assign_weights, read_weights
 
 __all__ = ["read_model", "read_weight_file"]
@@ -84,10 +84,7 @@ def _open(h5py: Any, path: Path) -> Any:
 
 def _read_json(file: Any, name: str) -> Any:
     found = file.attrs.get(name)
-    try:
-        return None if found is None else decode_json(_decode(found))
-    except ValueError as error:
-        raise InvalidInputError(f"the {name} in {file.filename} is no JSON: {error}") from error
+    return None if found is None else read_json(found, f"the {name}", file.filename)
 
 
 def _decode(value: Any) -> str:

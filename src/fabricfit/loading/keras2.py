@@ -287,9 +287,11 @@ def _translate_activation(value: Any, key: str, name: str, scope: _Scope) -> Any
         raise scope.refuse(
             name,
             f"has {key}='hard_sigmoid', which is clip(0.2 x + 0.5, 0, 1) in Keras 2 and clip(x / 6 "
-            "+ 0.5, 0, 1) in Keras 3, so that it would compute something else. Train it with "
-            "'sigmoid', or give the function that is to be used: custom_objects={'hard_sigmoid': "
-            "…}, or on the command line a --plugin that registers it with Keras",
+            "+ 0.5, 0, 1) in Keras 3, so that it would compute something else. (hls4ml builds the former of "
+            "both, and none in recurrent layers.) Train it with 'sigmoid', or give the function that "
+            "is to be used: custom_objects={'hard_sigmoid': …}, of one that returns "
+            "keras.ops.clip(0.2 * x + 0.5, 0, 1), or on the command line a --plugin that registers it with "
+            "Keras; hls4ml has no code for that",
         )
     if getattr(keras.activations, value, None) is None and "(" not in value:
         raise explain_unknown(scope.source, value, name, None)

@@ -10,7 +10,14 @@ from typing import Any
 
 from fabricfit.errors import InvalidInputError
 
-__all__ = ["StoredModel", "decode_json", "described_objects", "parse_architecture"]
+__all__ = [
+    "StoredModel",
+    "decode_json",
+    "described_objects",
+    "parse_architecture",
+    "read_architecture",
+    "read_json",
+]
 
 
 @dataclass(frozen=True)
@@ -65,6 +72,46 @@ def decode_json(text: str | bytes) -> Any:
         return value
 
     return json.loads(text, object_hook=decode)
+
+
+def read_json(text: str | bytes, what: str, source: Path) -> Any:
+    """Decode JSON in a file as :func:`decode_json` does.
+
+    Parameters
+    ----------
+    text
+        The JSON.
+    what
+        What it is, for messages.
+    source
+        Where it was read, for messages.
+
+    Raises
+    ------
+    InvalidInputError
+        It is no JSON.
+    """
+    try:
+        return decode_json(text)
+    except ValueError as error:
+        raise InvalidInputError(f"{what} in {source} is no JSON: {error}") from error
+
+
+def read_architecture(text: str | bytes, what: str, source: Path) -> tuple[dict[str, Any], Any]:
+    """Return the architecture of a model, and what it was compiled with if that is beside it.
+
+    Parameters
+    ----------
+    text, what, source
+        As for :func:`read_json`.
+
+    Raises
+    ------
+    InvalidInputError
+        It is no JSON, or no architecture of a Keras model.
+    """
+    config = parse_architecture(read_json(text, what, source), source)
+    return config, config.pop("compile_config", None)
 
 
 def parse_architecture(found: Any, source: Path) -> dict[str, Any]:

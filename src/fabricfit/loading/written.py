@@ -7,7 +7,7 @@ from pathlib import Path
 from fabricfit.errors import InvalidInputError
 from fabricfit.loading.archive import assign_stored_weights
 from fabricfit.loading.hdf5 import read_weight_file
-from fabricfit.loading.stored import StoredModel, decode_json, parse_architecture
+from fabricfit.loading.stored import StoredModel, read_architecture
 from fabricfit.loading.weights import assign_weights
 
 __all__ = ["read_json"]
@@ -31,13 +31,12 @@ def read_json(path: Path, weights: Path | None = None) -> StoredModel:
         It is no architecture, or its weights are missing.
     """
     try:
-        found = decode_json(path.read_text(encoding="utf8"))
-    except (OSError, ValueError) as error:
-        raise InvalidInputError(f"{path} cannot be read as JSON: {error}") from error
-    config = parse_architecture(found, path)
+        text = path.read_bytes()
+    except OSError as error:
+        raise InvalidInputError(f"{path} cannot be read: {error}") from error
+    config, training = read_architecture(text, "the architecture", path)
     version = str(config.pop("keras_version", "3" if "module" in config else "2"))
     config.pop("backend", None)
-    training = config.pop("compile_config", None)
     held = _find_weights(path, weights)
     stored = read_weight_file(held)
     if stored is not None:
@@ -60,5 +59,5 @@ def _find_weights(path: Path, weights: Path | None) -> Path:
     raise InvalidInputError(
         f"{path} is an architecture without weights. Put them beside it, as {beside[0].name}, "
         f"{beside[1].name} or {beside[2].name}; or name both in an hls4ml configuration, as "
-        "KerasJson and KerasH5; or pass weights=… in Python."
+        "KerasJson and KerasH5; or name them: weights=… in Python, --weights on the command line."
     )
