@@ -46,7 +46,7 @@ def curvature_of(statistics, network, data, part=1.0):
 
 def test_bounded_derivatives_serve_until_the_weights_have_moved(case):
     network, loss, data = case
-    statistics = RankingStatistics(loss, ["hessians"], 100)
+    statistics = RankingStatistics(loss, ["hessians"], {}, 100)
     first = curvature_of(statistics, network, data)
     move(network, 0.05)
     assert (curvature_of(statistics, network, data)["a"] == first["a"]).all()
@@ -59,7 +59,7 @@ def test_bounded_derivatives_serve_until_the_weights_have_moved(case):
 
 def test_cheap_derivatives_are_always_those_of_the_moment(case):
     network, loss, data = case
-    statistics = RankingStatistics(loss, ["hessians"], None)
+    statistics = RankingStatistics(loss, ["hessians"], {}, None)
     first = curvature_of(statistics, network, data)
     move(network, 0.001)
     assert (curvature_of(statistics, network, data)["a"] != first["a"]).any()
@@ -69,7 +69,7 @@ def test_cheap_derivatives_are_always_those_of_the_moment(case):
 
 def test_a_rough_ranking_is_not_kept(case):
     network, loss, data = case
-    statistics = RankingStatistics(loss, ["hessians"], 100)
+    statistics = RankingStatistics(loss, ["hessians"], {}, 100)
     rough = curvature_of(statistics, network, data, part=0.5)
     assert statistics.description == ""
     assert (curvature_of(statistics, network, data)["a"] == rough["a"]).all()
@@ -78,11 +78,11 @@ def test_a_rough_ranking_is_not_kept(case):
 
 def test_only_layers_that_are_asked_for_are_differentiated_in(case):
     network, loss, data = case
-    statistics = RankingStatistics(loss, ["gradients", "hessians"], None)
+    statistics = RankingStatistics(loss, ["gradients", "hessians"], {}, None)
     found = statistics.compute(network, ["b"], data)
     assert {kind: set(each) for kind, each in found.items()} == {
         "gradients": {"b"},
         "hessians": {"b"},
     }
     assert statistics.compute(network, ["a"], data)["hessians"].keys() == {"a"}
-    assert RankingStatistics(loss, [], None).compute(network, ["a"], data) == {}
+    assert RankingStatistics(loss, [], {}, None).compute(network, ["a"], data) == {}

@@ -16,7 +16,7 @@ from fabricfit.network.reader import read
 from fabricfit.objectives.fpga_units import UnitResources
 from fabricfit.objectives.gpu_objectives import GPUFLOPEstimator
 from fabricfit.optimization.eligible_layers import decide
-from fabricfit.optimization.savings import _describe_reduced
+from fabricfit.optimization.savings import describe_reduced
 from fabricfit.scheduler import ConstantScheduler
 from fabricfit.selection.groups import select_groups
 from fabricfit.surgery.coupling import couple_units
@@ -136,7 +136,7 @@ def test_what_is_foreseen_is_what_is_left():
     from fabricfit.surgery.reduction import reduce_model
 
     reduced = reduce_model(model)
-    described = _describe_reduced(reduced, decisions.attributes)
+    described = describe_reduced(read(reduced), decisions.attributes)
     assert GPUFLOPEstimator.model_utilization(described, {}) == selection.utilization.tolist()
     X = np.random.default_rng(0).normal(size=(8, 8, 8, 3)).astype("float32")
     np.testing.assert_allclose(outputs_of(model, X), outputs_of(reduced, X), atol=1e-6)

@@ -54,8 +54,9 @@ __all__ = [
     "weight_loss",
 ]
 
-STATISTICS = ("gradients", "hessians")
-"""What a criterion may ask for: first derivatives, and the diagonal of the second ones."""
+STATISTICS = ("gradients", "hessians", "removals")
+"""What a criterion may ask for: first derivatives, the diagonal of the second ones, and what the removal of
+the unit that a weight belongs to loses, divided among its weights."""
 
 
 _NEXT_TO_NOTHING = 1e-6
@@ -75,8 +76,8 @@ class LossFunction(Protocol):
         change
             By how much each weight moves, any shape.
         **statistics
-            ``weights``, and those of ``gradients`` and ``hessians`` that the criterion needs, in the
-            shape of ``change``.
+            ``weights``, and those of ``gradients``, ``hessians`` and ``removals`` that the criterion needs,
+            in the shape of ``change``.
         """
         ...  # pragma: no cover
 
@@ -92,7 +93,7 @@ class Criterion:
     loss
         The loss of changing each weight.
     needs
-        Which of ``'gradients'`` and ``'hessians'`` it must be given.
+        Which of ``'gradients'``, ``'hessians'`` and ``'removals'`` it must be given.
     """
 
     name: str
@@ -118,7 +119,8 @@ def register_criterion(
     loss
         A :class:`LossFunction`; without it, this is a decorator.
     needs
-        Statistics it must be given: ``'gradients'``, ``'hessians'`` or both.
+        Statistics it must be given, of ``'gradients'``, ``'hessians'`` and ``'removals'``. The last is
+        known where whole units are removed.
 
     Raises
     ------
@@ -180,6 +182,12 @@ def saliency(change: np.ndarray, *, hessians: np.ndarray, **statistics: np.ndarr
     return 0.5 * np.maximum(hessians, 0) * np.square(change)
 
 
+@register_criterion("removal", needs=["removals"])
+def removal(change: np.ndarray, *, removals: np.ndarray, **statistics: np.ndarray) -> np.ndarray:
+    """Change of the loss to second order without the unit that a weight belongs to: the weight's part."""
+    return removals
+
+
 @dataclass(frozen=True)
 class GroupLosses:
     """What each group of a kernel loses by the treatment that costs it least.
@@ -215,7 +223,8 @@ def group_losses(
     metric
         Name of a criterion.
     statistics
-        ``'gradients'`` and ``'hessians'`` in the kernel's shape, as far as the criterion needs them.
+        ``'gradients'``, ``'hessians'`` and ``'removals'`` in the kernel's shape, as far as the criterion
+        needs them.
     layer
         What to call the kernel in an error.
     layout

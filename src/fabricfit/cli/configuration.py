@@ -183,6 +183,7 @@ class TrainingConfig(_Section):
     recalibration: Whole = defaults.RECALIBRATION
     compensation: Whole = defaults.COMPENSATION
     curvature_samples: Count | None = None
+    finishing_epochs: Whole | None = None
     distillation: Annotated[float, Field(ge=0, lt=1)] = defaults.DISTILLATION
     temperature: Annotated[float, Field(gt=0)] = defaults.TEMPERATURE
 

@@ -20,6 +20,7 @@ from fabricfit.curvature.linearity import why_not_piecewise_linear
 from fabricfit.curvature.loss_function import MAX_BATCH, Problem
 from fabricfit.curvature.losses import LossSum
 from fabricfit.curvature.probes import Estimate, default_probes, estimated_diagonal, relative_error
+from fabricfit.curvature.removals import find_receivers, removal_losses
 from fabricfit.curvature.result import HessianDiagonal
 from fabricfit.curvature.samples import Samples
 from fabricfit.errors import InvalidInputError, unknown_name
@@ -186,6 +187,40 @@ class Curvature:
         ways = self.plan(X, y)
         data = self._read(X, y, None, None)
         return choose_effort(self._prepare(data), list(ways.values()), data.size, samples, part)
+
+    def removals(
+        self,
+        X: Any,
+        y: Any,
+        channels: Mapping[str, tuple[Any, np.ndarray]],
+        count: int,
+        *,
+        samples: int | None = None,
+        seed: int = 0,
+    ) -> np.ndarray:
+        """Return by how much the mean loss grows without each of some channels.
+
+        See :mod:`fabricfit.curvature.removals`.
+
+        Parameters
+        ----------
+        X, y, samples, seed
+            As for :meth:`hessians`.
+        channels
+            Kernel -> the layer that it is of, and a number for each channel that this receives: the same in
+            all layers that receive a channel, -1 for one that does not count.
+        count
+            How many channels there are.
+
+        Returns
+        -------
+        numpy.ndarray
+            Shape ``(count,)``, at least 0; NaN where it cannot be told.
+        """
+        data = self._read(X, y, None, samples, seed)
+        problem = self._prepare(data)
+        receivers = find_receivers(problem, channels)
+        return removal_losses(problem, data, receivers, count, seed)
 
     def plan(
         self,

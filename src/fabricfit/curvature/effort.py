@@ -13,7 +13,7 @@ import numpy as np
 
 from fabricfit.curvature.loss_function import Problem
 
-__all__ = ["Effort", "choose_effort"]
+__all__ = ["Effort", "choose_effort", "choose_samples"]
 
 _FREE_WORK = 2**33
 """Work up to which all samples and outputs are used: half a second of one processor."""
@@ -66,14 +66,18 @@ def choose_effort(
     if set(ways) <= {"gauss-newton"}:
         if min(samples or available, available) * per_sample <= _FREE_WORK:
             return Effort(samples)
-        followed = _clip(part * _SHARE * available, part * _LEAST_SAMPLES, part * _MOST_SAMPLES)
-        return Effort(samples or followed, 1)
+        return Effort(samples or choose_samples(available, part), 1)
     probed = sum(way != "gauss-newton" for way in ways)
     allowed = part * max(2 * _FREE_WORK, 3 * _SHARE * available * problem.work)
     affordable = allowed / max(probed * _PROBES * _WORK_OF_PRODUCT * problem.work, 1)
     count = samples or _clip(affordable, _LEAST_PROBED, part * _MOST_PROBED)
     is_long = min(count, available) * per_sample > _FREE_WORK
     return Effort(count, 1 if is_long else None, _PROBES)
+
+
+def choose_samples(available: int, part: float = 1.0) -> int:
+    """Return how many samples get a pass or two, of those that there are; ``part`` as above."""
+    return _clip(part * _SHARE * available, part * _LEAST_SAMPLES, part * _MOST_SAMPLES)
 
 
 def _clip(value: float, least: float, most: float) -> int:

@@ -19,7 +19,7 @@ from fabricfit.curvature.linearity import Head
 from fabricfit.layers.matrix_form import MatrixForm
 from fabricfit.network.copying import every_layer
 
-__all__ = ["Hook", "HookedRun", "run", "run_with_hooks"]
+__all__ = ["Hook", "HookedRun", "run", "run_with_hooks", "run_with_shifted_inputs"]
 
 _MISSING = object()
 _HALF_PRECISION = ("float16", "bfloat16")
@@ -95,6 +95,52 @@ def run_with_hooks(
             stack.enter_context(_replaced(hook.layer, "activation", shift))
         outputs = run(model, variables, values, x)
     return HookedRun(keras.tree.flatten(outputs), inputs, shapes)
+
+
+def run_with_shifted_inputs(
+    model: keras.Model,
+    variables: Sequence[keras.Variable],
+    values: Sequence[Tensor],
+    x: Any,
+    layers: Mapping[str, keras.Layer],
+    shifts: Mapping[str, Tensor],
+    heads: Sequence[Head] = (),
+) -> tuple[list[Tensor], dict[str, Tensor]]:
+    """Call a model as :func:`run` does, and add to what some layers receive.
+
+    Parameters
+    ----------
+    model, variables, values, x, heads
+        As for :func:`run_with_hooks`.
+    layers
+        Layers by key, each called once by the model, with one input.
+    shifts
+        What is added to the input of each.
+
+    Returns
+    -------
+    outputs : list
+        The network's ends.
+    inputs : dict
+        What each layer receives, without what is added.
+    """
+    inputs: dict[str, Tensor] = {}
+
+    def shifted(call: Any, key: str) -> Any:
+        def calling(given: Any, *args: Any, **kwargs: Any) -> Any:
+            inputs[key] = given
+            return call(given + ops.cast(shifts[key], given.dtype), *args, **kwargs)
+
+        return calling
+
+    with ExitStack() as stack:
+        for head in heads:
+            if head.attribute:
+                stack.enter_context(_replaced(head.layer, head.attribute, _pass_on))
+        for key, layer in layers.items():
+            stack.enter_context(_replaced(layer, "call", shifted(layer.call, key)))
+        outputs = run(model, variables, values, x)
+    return keras.tree.flatten(outputs), inputs
 
 
 @contextmanager

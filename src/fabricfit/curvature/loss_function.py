@@ -135,6 +135,10 @@ class Problem:
                 found[key] = Hook(layer, form)
         return found
 
+    def calls_once(self, layer: Any) -> bool:
+        """Return whether the model calls a layer exactly once."""
+        return sum(each is layer for each in self._layers) == 1
+
     def _owner(self, variable: keras.Variable) -> Any:
         return next((c for c in self._layers if getattr(c, "kernel", None) is variable), None)
 

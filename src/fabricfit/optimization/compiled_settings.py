@@ -45,6 +45,7 @@ class RunOptions(TypedDict, total=False):
     recalibration: int
     compensation: int
     curvature_samples: int | None
+    finishing_epochs: int | None
     distillation: float
     temperature: float
     resume: bool

@@ -67,8 +67,8 @@ def fit_given(
     InvalidInputError
         hls4ml would build something else of the model, or nothing.
     """
-    settings = settings.ranked_by("saliency")
     kind = _check_objective(objective)
+    settings = settings.ranked_by("removal" if kind.removes_units else "saliency")
     given = _count_given(whole, config, objective_of(budget, kind))
     network = replace_scalings(fold_normalizations(whole))
     if read_io_type(config) == "io_stream":

@@ -80,7 +80,7 @@ class LevelSelector:
         self.target = target
         self._attributes = attributes
         self._statistics = RankingStatistics(
-            loss_fn, get_criterion(criterion).needs, curvature_samples
+            loss_fn, get_criterion(criterion).needs, attributes, curvature_samples
         )
         self._before_pruning = before_pruning or _do_nothing
         self._calibrations = [each for each in (after_pruning, ranges) if each is not None]

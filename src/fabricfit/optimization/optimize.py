@@ -74,8 +74,10 @@ def optimize(
         model, or nothing.
     """
     objective = as_objective(objective)
-    # Magnitudes do not compare groups that cost different amounts; losses do.
-    settings = settings.ranked_by("saliency" if objective.offers_choices else "l1")
+    # Magnitudes do not compare groups that cost different amounts; losses do. Those of single weights
+    # do not add up to that of a unit.
+    usual = "removal" if objective.removes_units else "l1"
+    settings = settings.ranked_by("saliency" if objective.offers_choices else usual)
     data = (train_data, validation_data)
     make_target = sparsity_target(settings)
     network = as_network(model)

@@ -11,6 +11,7 @@ import keras
 from fabricfit.errors import RunDirectoryError
 from fabricfit.losses import is_builtin
 from fabricfit.network.copying import names_in, unregistered_names
+from fabricfit.optimization.finishing import finish_training
 from fabricfit.optimization.result import OptimizationResult
 from fabricfit.optimization.reuse import Start
 from fabricfit.optimization.savings import Account, deliver, weight_maps
@@ -46,6 +47,7 @@ def make_result(setup: RunSetup, recorder: Recorder, state: RunState) -> Optimiz
         setup.network, setup.engine.network, setup.decisions, setup.objective, setup.given
     )
     _warn_of_remaining_units(setup, account, state.best_sparsity)
+    account = finish_training(setup, recorder, model, account)
     _compile(model, setup)
     report = _make_report(setup, state, account, setup.evaluate_model(model))
     recorder.write_json(REPORT, report.to_dict())

@@ -24,7 +24,7 @@ from fabricfit.reporting.report import LayerReport
 from fabricfit.surgery.reduction import reduce_model
 from fabricfit.tuning.attach import strip_regularizers
 
-__all__ = ["Account", "GivenDesign", "deliver", "weight_maps"]
+__all__ = ["Account", "GivenDesign", "deliver", "describe_reduced", "weight_maps"]
 
 
 @dataclass(frozen=True)
@@ -149,7 +149,7 @@ def deliver(
     left: dict[str, Amounts]
     if objective.removes_units:
         result = strip_regularizers(reduce_model(after))
-        final = _describe_reduced(result, attributes)
+        final = describe_reduced(read(result), attributes)
         left = {name: objective.usage_without(final[name], 0) for name in new}
         total = objective.model_usage_without(final, {})
     else:
@@ -273,11 +273,11 @@ def _describe_skip(decisions: Decisions, name: str) -> dict[str, Any]:
     return {} if skip is None else {"skipped": skip.sentence, "skip_reason": skip.reason}
 
 
-def _describe_reduced(
-    model: keras.Model, attributes: Mapping[str, LayerAttributes]
+def describe_reduced(
+    network: Network, attributes: Mapping[str, LayerAttributes]
 ) -> dict[str, LayerAttributes]:
     """Describe a reduced model as its larger self was described."""
-    described = describe_network(read(model))
+    described = describe_network(network)
     for name, layer in described.items():
         known = attributes[name]
         for call, before in zip(layer.calls, known.calls, strict=True):

@@ -49,9 +49,9 @@ class OptimizationSettings:
     callbacks
         Keras callbacks for every stretch of fine-tuning.
     ranking_metric
-        A criterion of :mod:`fabricfit.choices.ranking`. None means ``'saliency'`` for :func:`fabricfit.fit`
-        and for objectives that list choices of unlike costs, which only a loss can compare, and ``'l1'``
-        elsewhere.
+        A criterion of :mod:`fabricfit.choices.ranking`. None means ``'removal'`` for objectives that remove
+        whole units, ``'saliency'`` for :func:`fabricfit.fit` and for objectives that list choices of unlike
+        costs, which only a loss can compare, and ``'l1'`` elsewhere.
     local
         Meet the sparsity in every layer by itself.
     verbose
@@ -95,6 +95,10 @@ class OptimizationSettings:
         Samples on which the second derivatives are computed that rank weights by ``'saliency'``. None uses
         all, exactly, where that takes no more than half a second; else 1,024 to 4,096, an eighth of the
         training samples: see :mod:`fabricfit.curvature.effort`. The report states the error.
+    finishing_epochs
+        Epochs that the smaller model is trained at the end where whole units have been removed, with a
+        falling learning rate (:mod:`fabricfit.optimization.finishing`). None for as many as ``epochs``, 0
+        for none.
     distillation
         Weight, from 0 to below 1, of the outputs of the model before the run as targets of their own
         (:mod:`fabricfit.training.distillation`).
@@ -141,6 +145,7 @@ class OptimizationSettings:
     recalibration: int = defaults.RECALIBRATION
     compensation: int = defaults.COMPENSATION
     curvature_samples: int | None = None
+    finishing_epochs: int | None = None
     distillation: float = defaults.DISTILLATION
     temperature: float = defaults.TEMPERATURE
     resume: bool = False
@@ -163,6 +168,7 @@ class OptimizationSettings:
             whole_number(name, getattr(self, name), least)
         optional_whole_number("patience", self.patience)
         optional_whole_number("curvature_samples", self.curvature_samples)
+        optional_whole_number("finishing_epochs", self.finishing_epochs, 0)
         if self.epochs <= self.rewinding_epochs:
             raise InvalidInputError(
                 "epochs must be more than rewinding_epochs, so that the masked model is trained too. "

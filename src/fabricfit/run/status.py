@@ -10,6 +10,13 @@ from fabricfit.run.journal import Record
 
 __all__ = ["Status"]
 
+_COUNTED = {
+    "training precision": "epoch",
+    "choosing networks": "step",
+    "training the smaller model": "epoch",
+}
+"""Stage other than a level -> what is counted in it."""
+
 
 @dataclass
 class Status:
@@ -96,6 +103,9 @@ class Status:
             self.stage = f"level {len(self.levels) + 1}"
         elif record.event == "rewinding":
             self.stage, self.epoch, self.epochs = "rewinding", 0, data["epochs"]
+        elif record.event == "finishing":
+            self.stage, self.epoch, self.epochs = "training the smaller model", 0, data["epochs"]
+            self._levels_since = record.time
         elif record.event == "frozen":
             self.used = tuple(data["resources"])
         elif record.event == "epoch":
@@ -125,8 +135,8 @@ class Status:
 
     @property
     def counted(self) -> str:
-        """What :attr:`epoch` and :attr:`epochs` count where precision is trained, in place of levels."""
-        return {"training precision": "epoch", "choosing networks": "step"}.get(self.stage, "")
+        """What :attr:`epoch` and :attr:`epochs` count in stages other than levels; ``''`` in levels."""
+        return _COUNTED.get(self.stage, "")
 
     @property
     def share_done(self) -> float:
