@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from fabricfit.cli.configuration import DataConfig
+from fabricfit.cli.files import open_arrays
 from fabricfit.cli.inputs import load_data, take_samples
 from fabricfit.errors import InvalidInputError
 from fabricfit.samples import Stored
@@ -141,6 +142,19 @@ def test_files_that_cannot_be_read_in_part_are_refused(job, tmp_path, refused):
     assert "a folder of .npy files" in refused("verify", "model.keras", "--data", "X.npy")
     with pytest.raises(InvalidInputError, match="leaves none"):
         load_data(DataConfig(source="packed.npz", validation_fraction=0.001))
+
+
+def test_arrays_of_any_order_and_shape_are_read_in_their_place(tmp_path):
+    rng = np.random.default_rng(0)
+    images, flat = rng.normal(size=(40, 3, 4, 2)), rng.normal(size=40)
+    np.savez(tmp_path / "d.npz", c=images, f=np.asfortranarray(images), one=flat)
+    columns = open_arrays(tmp_path / "d.npz")
+    for name, array in (("c", images), ("f", images), ("one", flat)):
+        np.testing.assert_array_equal(columns[name].read(7, 31), array[7:31])
+        np.testing.assert_array_equal(columns[name].whole(), array)
+    (tmp_path / "d.npz").write_bytes((tmp_path / "d.npz").read_bytes()[:1500])
+    with pytest.raises(InvalidInputError, match=r"d\.npz cannot be read as an \.npz file"):
+        columns["f"].read(7, 31)
 
 
 def test_few_samples_of_a_file_come_from_all_of_it(job, tmp_path):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +52,7 @@ def _reading(path: Path) -> Iterator[None]:
         raise InvalidInputError(f"{path} cannot be read as {kind} file: {error}") from error
 
 
-class _Mapped(Column):
+class _Numbers(Column):
     """An array as NumPy stores it, uncompressed, at some place of a file.
 
     Parameters
@@ -85,17 +84,20 @@ class _Mapped(Column):
             "whole, with a larger memory_gib (--memory-gib)."
         )
 
-    @cached_property
-    def _map(self) -> np.ndarray:
-        with _reading(self._path):
-            return np.memmap(
-                self._path, self.dtype, "r", self._offset or 0, self.shape, self._order
-            )
-
     def read(self, start: int, stop: int) -> np.ndarray:
-        """Return the samples from ``start`` to before ``stop``."""
-        with _reading(self._path):
-            return np.array(self._map[start:stop])
+        """Return the samples from ``start`` to before ``stop``, read in their place."""
+        numbers = int(np.prod(self.shape[1:], dtype=np.int64))
+        whole_samples = self._order == "C"
+        size, pieces = (numbers, 1) if whole_samples else (1, numbers)
+        with _reading(self._path), self._path.open("rb") as file:
+            parts = []
+            for piece in range(pieces):
+                file.seek(
+                    (self._offset or 0) + (piece * len(self) + start) * size * self.dtype.itemsize
+                )
+                parts.append(np.fromfile(file, self.dtype, (stop - start) * size))
+            shape = (stop - start, *self.shape[1:])
+            return np.concatenate(parts).reshape(shape, order=self._order)
 
     def whole(self) -> np.ndarray:
         """Return the whole array, in an archive by its checksum."""
@@ -120,7 +122,7 @@ def _open_npz(path: Path) -> dict[str, Column]:
                 file.seek(member.header_offset)
                 lengths = np.frombuffer(file.read(_LOCAL_HEADER)[-4:], "<u2")
                 offset = member.header_offset + _LOCAL_HEADER + int(lengths.sum()) + inside
-            found[name] = _Mapped(path, name, shape, dtype, order, offset)
+            found[name] = _Numbers(path, name, shape, dtype, order, offset)
     return found
 
 
@@ -130,7 +132,7 @@ def _open_folder(path: Path) -> dict[str, Column]:
     for each in sorted(path.glob("*.npy")):
         with _reading(each), each.open("rb") as file:
             shape, order, dtype = _read_header(file)
-            found[each.stem] = _Mapped(each, each.stem, shape, dtype, order, file.tell())
+            found[each.stem] = _Numbers(each, each.stem, shape, dtype, order, file.tell())
     return found
 
 
