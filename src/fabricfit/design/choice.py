@@ -3,7 +3,7 @@
 Minimize the sum of losses such that the costs add up to no more than the limits, with one option for each
 layer (Kellerer, Pferschy and Pisinger, "Knapsack Problems", 2004, chapter 11). Prices of the limits, from the
 linear relaxation, bound what any choice with an option can lose at least; so does each limit by itself
-(:mod:`fabricfit.design.choice_bounds`). Exchanges find a good choice (:mod:`fabricfit.design.choice_search`).
+(:mod:`fabricfit.design.choice_bounds`). Exchanges find a good choice (:mod:`fabricfit.knapsack.exchange`).
 A choice that is better by more than the gap has only options whose bounds are small enough: either a layer
 has none of them, or HiGHS decides among these few, and finds such a choice or proves that there is none.
 """
@@ -19,9 +19,9 @@ import numpy as np
 from scipy.optimize import linprog
 
 from fabricfit.design.choice_bounds import PricedOptions
-from fabricfit.design.choice_search import Alternatives
 from fabricfit.design.layered_options import LayeredOptions
 from fabricfit.errors import InvalidInputError
+from fabricfit.knapsack.exchange import Alternatives
 from fabricfit.knapsack.integer_program import BinarySolution, solve_binary
 
 __all__ = ["Choice", "choose_options", "least_costs"]
@@ -296,7 +296,6 @@ class _Program:
             values,
             seconds=self._left,
             within=within,
-            ones=len(self._starts),
         )
         if found.chosen is None:
             return found

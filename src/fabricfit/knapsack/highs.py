@@ -5,27 +5,28 @@ from __future__ import annotations
 import time
 
 import numpy as np
-from scipy.optimize import Bounds, LinearConstraint, milp
 
+from fabricfit.knapsack.exchange import Alternatives
+from fabricfit.knapsack.integer_program import solve_binary
 from fabricfit.knapsack.presolve import Reduction, reduce_items
 from fabricfit.knapsack.problem import ItemProblem, KnapsackResult, exact_use
 from fabricfit.knapsack.registry import Options, register
 
 __all__ = ["branch", "highs"]
 
-_CUTS = 20
-"""Solutions that HiGHS counts as feasible by its tolerance, yet do not fit, before the search ends."""
 
-_SCALE = 1e4
-"""Largest value that HiGHS is given: its absolute gap is then relative to the values."""
+_EXCHANGED = 200
+"""Open items up to which exchanges improve a selection before HiGHS does."""
+
+_KICKS = 20
+"""How often a few of them are changed at random before exchanges begin anew."""
 
 
 @register("highs")
 def highs(problem: ItemProblem, options: Options) -> KnapsackResult:
     """Solve with HiGHS over the items that the linear relaxation leaves open.
 
-    What HiGHS returns is rounded. Should that not fit, the items that are too much together are
-    excluded by a cover inequality, and it solves again.
+    See :mod:`fabricfit.knapsack.integer_program`.
     """
     deadline = time.perf_counter() + options.time_limit
     return branch(reduce_items(problem), deadline)
@@ -45,44 +46,50 @@ def branch(reduction: Reduction, deadline: float) -> KnapsackResult:
     if not rest.size:
         # Every other item is decided: no selection is better than the one at hand.
         return reduction.result(float(problem.values[reduction.best].sum()), None)
-    sure = float(problem.values[always].sum())
-    scale = _SCALE / float(problem.values[rest].max())
-    constraints = [_make_capacity_rows(problem, always, rest)]
-    bound = reduction.bound
-    for _ in range(_CUTS):
-        left = deadline - time.perf_counter()
-        if left <= 0:
-            break
-        found = milp(
-            -problem.values[rest] * scale,
-            constraints=constraints,
-            integrality=np.ones(rest.size),
-            bounds=Bounds(0, 1),
-            options={"time_limit": left, "mip_rel_gap": 0.0},
-        )
-        if found.mip_dual_bound is not None and np.isfinite(found.mip_dual_bound):
-            best = float(problem.values[reduction.best].sum())
-            bound = min(bound, max(sure - float(found.mip_dual_bound) / scale, best))
-        if found.x is None:
-            break
-        selected = found.x > 0.5
-        if (
-            _sum_usage(problem, np.concatenate([always, rest[selected]])) <= problem.capacity
-        ).all():
-            return reduction.result(bound, selected)
-        constraints.append(LinearConstraint(selected.astype(float), ub=selected.sum() - 1))
-    return reduction.result(bound, None)
+    sure, best = (float(problem.values[which].sum()) for which in (always, reduction.best))
+    left = deadline - time.perf_counter()
+    if left <= 0:
+        return reduction.result(reduction.bound, None)
+
+    def fits(selected: np.ndarray) -> bool:
+        taken = np.concatenate([always, rest[selected]])
+        return bool((_sum_usage(problem, taken) <= problem.capacity).all())
+
+    room = np.maximum(problem.capacity - _sum_usage(problem, always), 0)
+    known = _exchange(reduction, room)
+    values = problem.values[rest]
+    found = solve_binary(
+        -values,
+        problem.weights[:, rest],
+        room,
+        seconds=left,
+        within=-float(values[known].sum()) if fits(known) else None,
+        fits=fits,
+    )
+    selected = known if found.chosen is None else found.chosen
+    value = sure + float(values[selected].sum()) if fits(selected) else best
+    bound = min(reduction.bound, max(sure - found.bound, value, best))
+    return reduction.result(bound, selected if fits(selected) else None)
 
 
-def _make_capacity_rows(
-    problem: ItemProblem, always: np.ndarray, rest: np.ndarray
-) -> LinearConstraint:
-    """Whole weights stay as they are, others are scaled to at most 1."""
-    weights = problem.weights[:, rest]
-    scale = weights.max(axis=1)
-    scale[(scale == 0) | (weights == np.floor(weights)).all(axis=1)] = 1.0
-    room = np.maximum(problem.capacity - _sum_usage(problem, always), 0) / scale
-    return LinearConstraint(weights / scale[:, None], ub=room)
+def _exchange(reduction: Reduction, room: np.ndarray) -> np.ndarray:
+    """Return which of the open items are selected where exchanges of one or two make it no better."""
+    problem, rest = reduction.problem, reduction.rest
+    selected = np.isin(rest, reduction.best)
+    if rest.size > _EXCHANGED:
+        return selected
+    scale = np.where(room > 0, room, 1.0)
+    none = np.zeros((rest.size, room.size))
+    costs = np.concatenate([none, problem.weights[:, rest].T / scale])
+    values = problem.values[rest] / max(float(problem.values[rest].max()), 1e-300)
+    alternatives = Alternatives(
+        np.tile(np.arange(rest.size), 2),
+        np.concatenate([np.zeros(rest.size), -values]),
+        costs,
+        room / scale,
+    )
+    found = alternatives.search(np.arange(rest.size) + rest.size * selected, _KICKS)
+    return selected if found is None else found >= rest.size
 
 
 def _sum_usage(problem: ItemProblem, indices: np.ndarray) -> np.ndarray:

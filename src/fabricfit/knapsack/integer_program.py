@@ -9,6 +9,7 @@ within the limits themselves: solutions are rounded and checked, and those that 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +22,10 @@ _CUTS = 20
 """Solutions that are within HiGHS' tolerance and do not fit, before the search ends."""
 
 _SUM = 0.9
-"""Sum of the coefficients that a row's variables can have at once, at most."""
+"""What a row is off by at most, in units of the tolerance."""
+
+_SCALE = 1e4
+"""Largest coefficient of the objective: HiGHS' absolute gap is then relative to it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,15 +46,14 @@ class BinarySolution:
 
 def solve_binary(
     objective: np.ndarray,
-    rows: Any,
+    rows: np.ndarray,
     most: np.ndarray,
     equations: Any = None,
     values: np.ndarray | None = None,
     *,
     seconds: float,
-    gap: float = 0.0,
     within: float | None = None,
-    ones: int | None = None,
+    fits: Callable[[np.ndarray], bool] | None = None,
 ) -> BinarySolution:
     """Minimize an objective of binary variables with HiGHS.
 
@@ -61,18 +64,18 @@ def solve_binary(
     rows, most
         Coefficients of at least 0, shape ``(M, N)``, and the limits of their sums, at least 0.
     equations, values
-        Coefficients and values of sums that must be met, if any.
+        Coefficients of -1, 0 and 1 and values of sums that must be met, if any.
     seconds
         Time after which the best solution so far is returned.
-    gap
-        Relative gap at which the search may end.
     within
         Solutions of a larger objective are of no interest.
-    ones
-        How many variables can be 1 at most; all if it is not given.
+    fits
+        Whether variables that are 1 are within the limits, where floating-point sums are not exact enough.
     """
     deadline = time.monotonic() + seconds
-    scale = _SUM / max(len(objective) if ones is None else ones, 1)
+    count = len(most) + (0 if values is None else len(values)) + (within is not None)
+    # In a vertex no more variables than rows are between 0 and 1, each off by the tolerance at most.
+    scale = _SUM / (count + 1)
     largest = max(float(np.abs(objective).max(initial=0)), 1e-300)
     constraints = []
     if len(most):
@@ -90,21 +93,26 @@ def solve_binary(
         if left <= 0:
             break
         found = milp(
-            objective / largest,
+            objective * (_SCALE / largest),
             constraints=constraints,
             integrality=np.ones(len(objective)),
             bounds=Bounds(0, 1),
-            options={"time_limit": left, "mip_rel_gap": gap, "presolve": False},
+            # Presolve changes rows, and how far they may be off.
+            options={"time_limit": left, "mip_rel_gap": 0.0, "presolve": False},
         )
-        if found.status == 2:
+        if found.status == _INFEASIBLE:
             return BinarySolution(None, np.inf)
         if found.mip_dual_bound is not None and np.isfinite(found.mip_dual_bound):
-            bound = max(bound, float(found.mip_dual_bound) * largest)
+            bound = max(bound, float(found.mip_dual_bound) * largest / _SCALE)
         if found.x is None:
             break
         chosen = found.x > 0.5
-        if not len(most) or (rows @ chosen <= most).all():
+        if (rows @ chosen <= most).all() if fits is None else fits(chosen):
             return BinarySolution(chosen, bound)
         cut = chosen * scale
         constraints.append(LinearConstraint(cut[None], -np.inf, (chosen.sum() - 1) * scale))
     return BinarySolution(None, bound)
+
+
+_INFEASIBLE = 2
+"""Status of SciPy."""
