@@ -12,6 +12,7 @@ from fabricfit.errors import InfeasibleError, MissingExtraError
 from fabricfit.optimization.design_race import Candidate, Race
 from fabricfit.optimization.result import OptimizationResult
 from fabricfit.optimization.settings import OptimizationSettings
+from fabricfit.reporting.alternatives import largest_share
 from fabricfit.reporting.report import OptimizationReport
 from fabricfit.run import RunDirectory
 from tests.marks import ON_ONE_BACKEND
@@ -158,3 +159,9 @@ def test_a_race_is_resumed_in_its_folder(settings, tmp_path):
     assert race(*second).directory.parents[1] == result.directory.parents[1]
     assert second[0].own.resume
     assert len(list(tmp_path.glob("designs-*"))) == 1
+
+
+def test_the_largest_share_is_infinite_where_none_is_allowed():
+    assert largest_share((5, 0), (10, 0)) == 0.5
+    assert largest_share((5, 1), (10, 0)) == float("inf")
+    assert largest_share((), ()) == 0

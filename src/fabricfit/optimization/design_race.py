@@ -16,7 +16,7 @@ from typing import Any
 from fabricfit.errors import FabricFitError, InfeasibleError
 from fabricfit.optimization.result import OptimizationResult
 from fabricfit.optimization.settings import OptimizationSettings
-from fabricfit.reporting.alternatives import Alternative
+from fabricfit.reporting.alternatives import Alternative, largest_share
 from fabricfit.run.files import MANIFEST, REPORT, RunDirectory, resolve_directory
 from fabricfit.run.progress import entitle_runs
 
@@ -225,9 +225,7 @@ def _is_good(result: OptimizationResult) -> bool:
 def _share(result: OptimizationResult) -> float:
     """Return the largest share of a limit that a result uses."""
     report = result.report
-    pairs = zip(report.resources_after, report.budget or (), strict=False)
-    shares = [used / limit if limit else math.inf if used else 0.0 for used, limit in pairs]
-    return max(shares, default=0.0)
+    return largest_share(report.resources_after, report.budget) if report.budget else 0.0
 
 
 def _find_folder(settings: OptimizationSettings) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -53,7 +54,7 @@ class Alternative:
         return self.outcome == "chosen"
 
     def largest_share(self, limits: Sequence[float]) -> float:
-        """Return the largest share of a limit that it uses, of those that are above 0."""
+        """Return the largest share of a limit that it uses, see :func:`largest_share`."""
         return largest_share(self.resources, limits)
 
     def to_dict(self) -> dict[str, Any]:
@@ -75,9 +76,16 @@ _READERS: dict[str, Any] = {
 
 
 def largest_share(used: Iterable[float], limits: Iterable[float]) -> float:
-    """Return the largest part of a limit that is used, of limits above 0."""
+    """Return the largest part of a limit that is used: infinite where something is of which none is allowed.
+
+    Parameters
+    ----------
+    used, limits
+        Amounts, and their limits, at least 0.
+    """
     pairs = zip(used, limits, strict=True)
-    return max((amount / limit for amount, limit in pairs if limit), default=0.0)
+    shares = (amount / limit if limit else math.inf if amount else 0.0 for amount, limit in pairs)
+    return max(shares, default=0.0)
 
 
 def tabulate_alternatives(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -95,9 +96,13 @@ def draw_alternatives(report: OptimizationReport) -> Any:
     -------
     matplotlib.figure.Figure
     """
-    tried = [each for each in report.alternatives if each.resources and each.metric == each.metric]
-    figure = _make_figure(9.2, 3.3)
     limits = report.budget or report.resources_before
+    tried = [
+        each
+        for each in report.alternatives
+        if each.resources and each.metric == each.metric and each.largest_share(limits) < math.inf
+    ]
+    figure = _make_figure(9.2, 3.3)
     panels = {
         "largest share of the budget, %": [100 * each.largest_share(limits) for each in tried],
         "latency, ns": [each.latency_ns for each in tried],
