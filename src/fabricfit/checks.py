@@ -6,7 +6,13 @@ from typing import Any
 
 from fabricfit.errors import InvalidInputError
 
-__all__ = ["fraction", "optional_whole_number", "whole_number", "whole_numbers"]
+__all__ = [
+    "fraction",
+    "optional_positive_number",
+    "optional_whole_number",
+    "whole_number",
+    "whole_numbers",
+]
 
 
 def whole_number(
@@ -42,6 +48,25 @@ def whole_number(
 def optional_whole_number(name: str, value: Any, least: int = 1) -> int | None:
     """Return a whole number as an int, and ``None`` as it is; otherwise as :func:`whole_number`."""
     return None if value is None else whole_number(name, value, least)
+
+
+def optional_positive_number(name: str, value: Any) -> float | None:
+    """Return a finite number above 0 as a float, and ``None`` as it is.
+
+    Raises
+    ------
+    InvalidInputError
+        It is neither.
+    """
+    if value is None:
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = float("nan")
+    if isinstance(value, bool) or not 0 < number < float("inf"):
+        raise InvalidInputError(f"{name} must be a number above 0. Received: {name}={value!r}")
+    return number
 
 
 def whole_numbers(name: str, values: Any, least: int = 1) -> tuple[int, ...]:

@@ -40,7 +40,7 @@ def precompiled(tagger, monkeypatch):
     weights = folder / "firmware" / "weights"
 
     def again(tamper):
-        def compile_project(hls_model, output):
+        def compile_project(hls_model, limits):
             tamper(weights)
             return library
 

@@ -147,7 +147,7 @@ def test_hardware_computes_what_was_trained_of_both(rank, tmp_path):
     output = CapturedOutput()
     options = {"backend": "Vitis", "io_type": "io_parallel"}
     project = convert(delivered.model, delivered.hls_config, tmp_path, output, **options)
-    results = run_project(project, compile_project(project, output), [X], traced=False)
+    results = run_project(project, compile_project(project), [X], traced=False)
     expected = outputs_of(made.model, X)
     np.testing.assert_allclose(results.outputs[0].reshape(50, -1), expected, atol=1e-5)
 

@@ -201,7 +201,7 @@ def test_hardware_computes_what_was_trained(make, strategy, tmp_path):
     output = CapturedOutput()
     options = {"backend": "Vitis", "io_type": "io_parallel"}
     project = convert(delivered.model, delivered.hls_config, tmp_path, output, **options)
-    results = run_project(project, compile_project(project, output), [X[:50]], traced=False)
+    results = run_project(project, compile_project(project), [X[:50]], traced=False)
     np.testing.assert_allclose(
         results.outputs[0].reshape(50, -1), outputs_of(made.model, X[:50]), atol=1e-5
     )

@@ -21,6 +21,7 @@ from fabricfit.cli.options import (
     MemoryGib,
     ModelFile,
     Plugins,
+    Quiet,
     WeightsFile,
 )
 from fabricfit.cli.output import VERIFICATION_CODES, check_new_file, print_json, print_text
@@ -103,6 +104,13 @@ def verify(
     counts_only: Annotated[
         bool, typer.Option("--counts-only", help="Count multipliers, but do not compile and run.")
     ] = False,
+    time_limit: Annotated[
+        float, typer.Option(help="Seconds for compiling and running; of more, only counts.")
+    ] = 3600.0,
+    memory_limit: Annotated[
+        float | None, typer.Option(help="GiB that the compiler and the simulation may take each.")
+    ] = None,
+    quiet: Quiet = False,
     rtl: Annotated[
         bool,
         typer.Option("--rtl", help="Simulate and synthesize its own Verilog too, with open tools."),
@@ -121,7 +129,7 @@ def verify(
     if data is not None:
         validation = load_data(parse_data(data, memory_gib))[1]
         X, y = take_samples(validation, max(samples, _METRIC_SAMPLES))[:2]
-    with _tell_of_steps(rtl):
+    with _tell_of_steps(not (quiet or as_json)):
         found = fabricfit.verify(
             load_model(str(model), weights),
             config,
@@ -131,6 +139,8 @@ def verify(
             backend=backend,
             samples=samples,
             compile=not counts_only,
+            time_limit=time_limit,
+            memory_limit=memory_limit,
             rtl=rtl,
         )
     if as_json:

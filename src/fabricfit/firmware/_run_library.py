@@ -12,6 +12,9 @@ from typing import Any
 
 import numpy as np
 
+SAMPLE_IS_DONE = "\x1esample"
+"""Printed for every sample that has been computed."""
+
 
 class _Trace(ctypes.Structure):
     """Results of one layer, as the project's bridge returns them."""
@@ -45,6 +48,8 @@ def main(described: str, given: str, written: str) -> None:
             layers[name].append(np.ctypeslib.as_array(values, shape).copy())
         for held, result in zip(outputs, results, strict=True):
             held.append(result)
+        sys.stdout.write(f"\n{SAMPLE_IS_DONE}\n")
+        sys.stdout.flush()
     found: dict[str, Any] = {f"layer/{name}": np.array(values) for name, values in layers.items()}
     found |= {f"output/{i}": np.array(values) for i, values in enumerate(outputs)}
     np.savez(written, **found)

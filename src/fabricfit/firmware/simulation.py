@@ -7,12 +7,14 @@ import copy
 import io
 import json
 import logging
+import os
+import re
 import shutil
-import subprocess
 import sys
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,9 @@ from typing import Any
 import numpy as np
 
 from fabricfit.errors import FabricFitError, MissingExtraError, require
+from fabricfit.firmware._run_library import SAMPLE_IS_DONE
+from fabricfit.firmware.bounded import Limits, run_bounded
+from fabricfit.run.stages import Progress
 
 __all__ = [
     "CapturedOutput",
@@ -32,7 +37,12 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-_TAIL_CHARACTERS = 3000
+_TAIL_CHARACTERS, _MOST_ERRORS = 3000, 20
+_LEAST_PART = 8
+"""Samples that a process of its own is worth."""
+
+_COMPILES = re.compile(r"^\$\{CC\}.* -c \S+ -o \S+\s*$")
+_UNLIMITED = Limits()
 
 
 @dataclass
@@ -155,30 +165,69 @@ def traced_nodes(hls_model: Any) -> list[Any]:
     ]
 
 
-def compile_project(hls_model: Any, output: CapturedOutput) -> Path:
-    """Compile a written project to a library.
+def compile_project(hls_model: Any, limits: Limits = _UNLIMITED) -> Path:
+    """Compile a written project to a library, its files beside each other.
+
+    Parameters
+    ----------
+    hls_model
+        The converted model.
+    limits
+        What the compiler may need.
 
     Raises
     ------
+    LimitExceededError
+        The compiler needs more.
     FabricFitError
         The compiler fails; the message ends with its output.
     """
-    before = len(output.printed)
-    try:
-        with output.capture():
-            library = Path(hls_model.config.backend.compile(hls_model)).resolve()
-            if not library.is_file():  # a script of hls4ml may end well where the compiler failed
-                raise FabricFitError(f"the compiler wrote no library {library.name}")
-            return library
-    except Exception as error:
-        text = "\n".join(output.printed[before:])[-_TAIL_CHARACTERS:]
-        raise FabricFitError(f"{error}. Output of the compiler:\n{text}") from error
+    config = hls_model.config
+    folder, name = Path(config.get_output_dir()).resolve(), config.get_project_name()
+    script = folder / "build_lib.sh"
+    script.write_text(_compile_beside(script.read_text()))
+    status, printed = run_bounded(
+        ["bash", script.name], limits, "compiling the generated code", cwd=folder
+    )
+    library = folder / "firmware" / f"{name}-{config.get_config_value('Stamp')}.so"
+    # A script of hls4ml may end well where the compiler failed.
+    if status or not library.is_file():
+        raise FabricFitError(
+            f"the generated code of {name!r} could not be compiled. Output of the compiler:\n"
+            f"{_pick_errors(printed)[-_TAIL_CHARACTERS:]}"
+        )
+    return library
+
+
+def _pick_errors(printed: str) -> str:
+    """Return the errors among what a compiler says; all of it where none is marked as such."""
+    lines = [line for line in printed.splitlines() if "error" in line]
+    return "\n".join(lines[:_MOST_ERRORS]) or printed
+
+
+def _compile_beside(script: str) -> str:
+    """Return a script of hls4ml in which files are compiled at the same time, before they are linked."""
+    lines, waits = [], False
+    for line in script.splitlines():
+        if _COMPILES.match(line):
+            line, waits = f"{line} & compilers+=($!)", True
+        elif waits and line.strip():
+            lines.append('for each in "${compilers[@]}"; do wait "$each" || exit 1; done')
+            waits = False
+        lines.append(line)
+    return "\n".join(lines) + "\n"
 
 
 def run_project(
-    hls_model: Any, library: Path, arrays: Sequence[np.ndarray], traced: bool = True
+    hls_model: Any,
+    library: Path,
+    arrays: Sequence[np.ndarray],
+    traced: bool = True,
+    limits: Limits = _UNLIMITED,
 ) -> Results:
-    """Run a compiled project on every sample, in a process of its own.
+    """Run a compiled project on every sample, in processes of their own, one for each processor.
+
+    What is done is logged every ten seconds.
 
     Parameters
     ----------
@@ -190,9 +239,13 @@ def run_project(
         One array for each input, shape ``(samples, *input_shape)``.
     traced
         Whether the results of every layer are kept, and not only the outputs.
+    limits
+        What the simulation may need.
 
     Raises
     ------
+    LimitExceededError
+        It needs more.
     FabricFitError
         The generated code stops, at an assertion for example.
     """
@@ -205,25 +258,49 @@ def run_project(
         },
         "outputs": [int(v.size()) for v in hls_model.get_output_variables()],
     }
-    with tempfile.TemporaryDirectory(prefix="fabricfit-") as name:
+    count = len(arrays[0])
+    progress = Progress("simulated", count, "samples")
+    parts = np.array_split(np.arange(count), max(min(os.cpu_count() or 1, count // _LEAST_PART), 1))
+    with (
+        tempfile.TemporaryDirectory(prefix="fabricfit-") as name,
+        ThreadPoolExecutor(len(parts)) as pool,
+    ):
         folder = Path(name)
         (folder / "project.json").write_text(json.dumps(described))
-        numbered: dict[str, Any] = {f"{i:03}": x for i, x in enumerate(arrays)}
-        np.savez(folder / "inputs.npz", **numbered)
-        script = Path(__file__).with_name("_run_library.py")
-        files = [folder / n for n in ("project.json", "inputs.npz", "results.npz")]
-        ended = subprocess.run(
-            [sys.executable, str(script), *map(str, files)],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if ended.returncode:
-            raise FabricFitError(
-                f"the generated code stopped with status {ended.returncode}. Its "
-                f"output:\n{(ended.stdout + ended.stderr)[-_TAIL_CHARACTERS:]}"
-            )
-        with np.load(files[-1]) as found:
-            layers = {k.partition("/")[2]: found[k] for k in found.files if k.startswith("layer/")}
-            outputs = [found[f"output/{i}"] for i in range(len(described["outputs"]))]
+
+        def run(part: np.ndarray) -> Any:
+            own = folder / str(part[0])
+            own.mkdir()
+            np.savez(own / "inputs.npz", **{f"{i:03}": x[part] for i, x in enumerate(arrays)})
+            files = [folder / "project.json", own / "inputs.npz", own / "results.npz"]
+            return _run_library(files, limits, progress)
+
+        found = list(pool.map(run, parts))
+    keys = [key for key in found[0] if key.startswith("layer/")]
+    layers = {key.partition("/")[2]: np.concatenate([each[key] for each in found]) for key in keys}
+    outputs = [
+        np.concatenate([each[f"output/{i}"] for each in found])
+        for i in range(len(described["outputs"]))
+    ]
     return Results(layers, outputs)
+
+
+def _run_library(files: Sequence[Path], limits: Limits, progress: Progress) -> dict[str, Any]:
+    """Run the script that calls a library; return the arrays that it writes."""
+    script = Path(__file__).with_name("_run_library.py")
+    command = [sys.executable, str(script), *map(str, files)]
+
+    def count(line: str) -> None:
+        if line.startswith(SAMPLE_IS_DONE):
+            progress.add(1)
+
+    status, printed = run_bounded(command, limits, "simulating the generated code", on_line=count)
+    if status:
+        said = "".join(
+            line for line in printed.splitlines(True) if not line.startswith(SAMPLE_IS_DONE)
+        )
+        raise FabricFitError(
+            f"the generated code stopped with status {status}. Its output:\n{said[-_TAIL_CHARACTERS:]}"
+        )
+    with np.load(files[-1]) as found:
+        return {key: found[key] for key in found.files}

@@ -7,6 +7,7 @@ emulation in integer arithmetic, and with what Keras computes.
 
 from __future__ import annotations
 
+import logging
 import re
 import tempfile
 import warnings
@@ -26,6 +27,7 @@ from fabricfit.errors import (
     MissingExtraError,
 )
 from fabricfit.firmware.accelerator import project_options, read_wrapper
+from fabricfit.firmware.bounded import LimitExceededError, Limits
 from fabricfit.firmware.comparison import KerasComparison, compare_with_keras
 from fabricfit.firmware.emulation import Emulation, FixedTensor, emulate_network
 from fabricfit.firmware.expected_counts import (
@@ -75,6 +77,11 @@ __all__ = [
     "verify",
 ]
 
+DEFAULT_TIME_LIMIT = 3600.0
+"""Seconds that compiling and running the generated code may take."""
+
+logger = logging.getLogger(__name__)
+
 
 def verify(
     model: Any,
@@ -89,6 +96,8 @@ def verify(
     output_dir: str | Path | None = None,
     samples: int = 100,
     compile: bool = True,
+    time_limit: float | None = DEFAULT_TIME_LIMIT,
+    memory_limit: float | None = None,
     expected: Mapping[str, int] | None = None,
     synthesis: bool = False,
     rtl: bool = False,
@@ -139,6 +148,11 @@ def verify(
     compile
         Whether to compile the code (about 10 s for a small model, minutes for a large unrolled one) and to
         run it. Without it only multipliers are counted.
+    time_limit
+        Seconds that compiling and running may take together, an hour by default; None for no limit. A design
+        that needs more is only counted, and its outcome is *not proven*.
+    memory_limit
+        Memory in GiB that each of the programs may take; None for no limit.
     expected
         Layer -> multipliers that the code must have, instead of the number that the model's weights need.
     synthesis
@@ -162,6 +176,7 @@ def verify(
     hls_config = open_configuration(hls_config, network)
     backend = require_emulated(backend or read_backend(hls_config).name).name
     _check_options(backend, samples, compile, synthesis)
+    Limits(time_limit, memory_limit)
     if rtl:
         require_simulator()
     options = project_options(backend, hls_config, part, network.model)
@@ -175,7 +190,8 @@ def verify(
     if rtl:
         config = {**hls_config, "IOType": io_type}
         own_verilog = _verify_rtl(network, config, backend, options.get("part"), compared)
-    output = CapturedOutput()
+    output, stopped = CapturedOutput(), ""
+    logger.info("converting %r with hls4ml", network.model.name)
     folder = tempfile.TemporaryDirectory(prefix="fabricfit-") if output_dir is None else None
     with folder or nullcontext(str(output_dir)) as where:
         path = Path(where).resolve()
@@ -196,14 +212,27 @@ def verify(
         layers = compare_counts(network, hls_model, hls_config, expected)
         emulation, results, against_keras, found_metric = Emulation(), None, KerasComparison(), None
         if compile:
-            library, wrapper = compile_project(hls_model, output), read_wrapper(hls_model)
-            compared = wrapper.pass_inputs(compared)
-            results = wrapper.unwrap(hls_model, run_project(hls_model, library, compared))
+            try:
+                limits = Limits(time_limit, memory_limit)
+                logger.info("compiling the generated code, %s", limits)
+                library, wrapper = compile_project(hls_model, limits), read_wrapper(hls_model)
+                compared = wrapper.pass_inputs(compared)
+                logger.info("simulating %d samples, %s", len(compared[0]), limits)
+                observed = run_project(hls_model, library, compared, limits=limits)
+                results = wrapper.unwrap(hls_model, observed)
+            except LimitExceededError as error:
+                compile, stopped = False, f"{error}: only its multipliers were counted"
+        if results is not None:
+            logger.info("comparing the results with the emulation and with Keras")
             emulation = emulate_network(network, hls_model, compared, results.layers)
             against_keras = compare_with_keras(network, hls_model, results, compared)
             if y is not None:
-                computed = run_project(hls_model, library, arrays, traced=False).outputs
-                found_metric = compare_metric(network, arrays, computed, y, metric)
+                logger.info("simulating all %d samples for the metric", len(arrays[0]))
+                try:
+                    computed = run_project(hls_model, library, arrays, False, limits).outputs
+                    found_metric = compare_metric(network, arrays, computed, y, metric)
+                except LimitExceededError as error:
+                    stopped = f"{error}: the metric was not computed"
         differ = _find_differing_headers(path / "firmware" / "weights")
         comparisons = _run_synthesis(network, hls_model, hls_config, io_type) if synthesis else ()
     mismatches, agree = _compare_results(hls_model, emulation, results) if results else ((), False)
@@ -225,7 +254,7 @@ def verify(
         tuple(against_keras.overflows),
         tuple(wrong),
         found_metric,
-        tuple(against_keras.not_compared),
+        (*against_keras.not_compared, *([stopped] if stopped else [])),
         own_verilog,
     )
 
