@@ -15,7 +15,15 @@ from benchmarks.tables import FAILED, Headline, Report, megabytes, new_table, se
 from benchmarks.task import Task
 from benchmarks.workloads import LEARNING_RATE, LOSS, describe_model
 
-__all__ = ["adders_task", "choices_task", "level_task", "masks_task", "optimize_task", "run"]
+__all__ = [
+    "adders_task",
+    "choices_task",
+    "explore_task",
+    "level_task",
+    "masks_task",
+    "optimize_task",
+    "run",
+]
 
 PART = "growth"
 CLASSES = 5
@@ -81,6 +89,7 @@ TITLES = {
     "level": "a level: masks, 2 epochs, compilation",
     "optimize": f"optimize: levels {LEVELS[0]} and {LEVELS[1]}, 2 epochs each, no search",
     "choices": f"choices in Latency layers at level {CHOICE_LEVEL}: DSPs and LUTs, 16 bits",
+    "explore": "explore: designs for a ZCU102 within 20 µs, data included",
     "adders": f"choices in graphs of adders at level {CHOICE_LEVEL}: LUTs, 16 bits",
 }
 
@@ -91,8 +100,10 @@ def axes(quick: bool) -> list[Axis]:
     constants = (64, 128, 256, 512, 1024)
     samples = (10_000, 100_000, 1_000_000)
     layers = (4, 20, 50, 100, 200)
+    explored = (5, 10, 20, 30, 50)
     if quick:
         widths, samples, layers, constants = widths[:3], samples[:2], layers[:3], constants[:3]
+        explored = explored[:3]
 
     def by_samples(title: str, streamed: bool) -> Axis:
         scales = tuple(Scale(48, 3, count, streamed=streamed) for count in samples)
@@ -114,6 +125,14 @@ def axes(quick: bool) -> list[Axis]:
             tuple(Scale(width, 2, 1) for width in constants),
             ("choices", "adders"),
             lambda s: s.weights,
+            lambda s: s.weights_mb,
+            "weights",
+        ),
+        Axis(
+            "layers to be chosen for",
+            tuple(Scale(64, count, 1_000) for count in explored),
+            ("explore",),
+            lambda s: s.layers,
             lambda s: s.weights_mb,
             "weights",
         ),
@@ -296,6 +315,20 @@ def optimize_task(directory: str, **sizes: Any) -> Task:
         )
 
     return Task(work, lambda result: {"levels": [each.seconds for each in result.history]})
+
+
+def explore_task(directory: str, **sizes: Any) -> Task:
+    """Prepare the choice of strategy, reuse factor, bits and pruning of each layer."""
+    import fabricfit
+
+    scale = Scale(**sizes)
+    model, data = _build_network(scale), _draw_data(scale)
+    budget = fabricfit.Budget.device("zcu102", latency="20us", clock="200MHz")
+
+    def inspect(found: Any) -> dict[str, Any]:
+        return {"designs": len(found.designs), "gap": max(each.gap for each in found.designs)}
+
+    return Task(lambda: fabricfit.explore(model, budget, data, loss=LOSS), inspect)
 
 
 def choices_task(directory: str, **sizes: Any) -> Task:
