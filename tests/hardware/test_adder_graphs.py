@@ -87,7 +87,7 @@ def test_layers_whose_graphs_are_estimated_are_named():
     few, many = adders.MOST_DIGITS, adders.MOST_DIGITS + 1
     assert adders.remark_on_digits({"small": few}) == ()
     (remark,) = adders.remark_on_digits({"small": few, "large": many})
-    assert "'large' (4,001)" in remark
+    assert "'large' (2,001)" in remark
     assert "0.75 to 1.30" in remark
     assert "small" not in remark
 

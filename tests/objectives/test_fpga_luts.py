@@ -65,9 +65,10 @@ def test_graphs_are_traced_where_a_level_ends_and_not_on_the_way(monkeypatch):
     for level in (0.4, 0.8):
         traced.clear()
         chosen = target.choose(kernels, level)
-        assert 1 <= len(traced) <= 4
+        assert len(traced) == 1
         treated = chosen.treatments["fc"].apply(kernels["fc"])
-        assert chosen.utilization == objective.usage(attributes["fc"], treated)
+        used = objective.usage(attributes["fc"], treated)
+        assert chosen.utilization == pytest.approx(used, rel=0.05)
         assert 0.9 * (1 - level) <= chosen.utilization[0] / target.baseline[0] <= 1 - level
 
 

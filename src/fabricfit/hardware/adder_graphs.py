@@ -31,8 +31,8 @@ __all__ = [
     "remark_on_digits",
 ]
 
-MOST_DIGITS = 4_000
-"""Signed digits of a matrix of constants up to which its graph is traced: 1 to 3 seconds there."""
+MOST_DIGITS = 2_000
+"""Signed digits of a matrix of constants up to which its graph is traced: half a second or so there."""
 
 GRAPH_BAND = (0.75, 1.30)
 """Error bar of :func:`law_of_digits`, of itself. The graphs of 19 matrices of 2,000 to 20,000 digits (3 to

@@ -22,8 +22,8 @@ __all__ = ["BudgetTarget", "ChoiceTarget", "objective_for", "objective_of"]
 _ROUNDS = 12
 """Choices that are made before the best one within the limits is accepted."""
 
-_CHECKS = 4
-"""Choices that are counted where they are guided by rough amounts."""
+_SPARED = 0.02
+"""Fraction of a limit that may be left where less is used than was guessed."""
 
 _NAMED = 4
 """Layers that a message names."""
@@ -156,33 +156,34 @@ class ChoiceTarget(Target):
         """Choose a treatment for every weight, so that the level's limits are kept and well used.
 
         The costs that guide the choice are sums over items. What the choice really uses is counted, and the
-        limits of the next round are moved by the difference, until they are kept and nearly used up.
+        limits of the next round are moved by the difference, until they are kept and nearly used up. Where
+        counting is slow, usage is guessed. What was chosen is counted once, which corrects the guesses, and
+        chosen again if it uses too much or leaves much.
         """
         choices = self._list_choices(kernels, statistics or {})
         allowed = self.allowed(level) - (0 if spare is None else spare)
         solver = ChoiceSolver(list(choices.values()))
         guess = Guess(self.objective, self.attributes, kernels)
-        best: tuple[float, Chosen] | None = None
-        for _ in range(_CHECKS if self.objective.counts_slowly else 1):
-            found = self._choose_by(guess, choices, solver, allowed, roughly)
-            if found is None:
-                break
-            loss, chosen = found
-            if self.objective.counts_slowly:
-                guessed = chosen.utilization
-                counted = self._count_treated(kernels, chosen.treatments)
-                used = _sum_amounts([*self._still.values(), *counted.values()])
-                chosen = replace(chosen, utilization=used)
-                guess.correct(chosen.treatments, counted)
-            if (chosen.utilization <= allowed).all() and (best is None or loss < best[0]):
-                best = loss, chosen
-                if roughly or not self.objective.counts_slowly:
-                    break
-                if (guessed - used <= NEAR * allowed).all():
-                    break
-        if best is None:
+        found = self._choose_by(guess, choices, solver, allowed, roughly)
+        if found is not None and guess.is_rough and not roughly:
+            counted = self._recount(kernels, found, guess)
+            left = allowed - counted.utilization
+            if (left < 0).any() or (left > allowed - found.utilization + _SPARED * allowed).any():
+                nearly = allowed * (1 - NEAR)  # what training makes of it is counted anyway
+                again = self._choose_by(guess, choices, solver, nearly, roughly)
+                found = again or (None if (left < 0).any() else counted)
+            else:
+                found = counted
+        if found is None:
             raise InfeasibleError(self._describe_shortage(allowed, self._count_least(kernels)))
-        return best[1]
+        return found
+
+    def _recount(self, kernels: Mapping[str, np.ndarray], chosen: Chosen, guess: Guess) -> Chosen:
+        """Count what was guessed, and correct further guesses by it."""
+        counted = self._count_treated(kernels, chosen.treatments)
+        guess.correct(chosen.treatments, counted)
+        used = _sum_amounts([*self._still.values(), *counted.values()])
+        return replace(chosen, utilization=used)
 
     def _choose_by(
         self,
@@ -191,8 +192,8 @@ class ChoiceTarget(Target):
         solver: ChoiceSolver,
         allowed: np.ndarray,
         roughly: bool,
-    ) -> tuple[float, Chosen] | None:
-        """Return the best choice within what is allowed, and what it loses; None if none was found."""
+    ) -> Chosen | None:
+        """Return the best choice within what is allowed; None if none was found."""
         limits = MovingLimits(allowed, allowed - _sum_amounts(self._still.values(), allowed.size))
         best: tuple[float, Chosen] | None = None
         for attempt in range(2 * _ROUNDS):
@@ -207,7 +208,7 @@ class ChoiceTarget(Target):
             stays = not limits.move(found.used, allowed - used, solver.least)
             if stays or (best and (roughly or attempt + 1 >= _ROUNDS)):
                 break
-        return best
+        return None if best is None else best[1]
 
     def is_within(self, kernels: Mapping[str, np.ndarray], level: float) -> bool:
         """Whether kernels use no more than a level allows."""

@@ -20,7 +20,15 @@ _LEAST_STEP = 0.001
 
 
 class Guess:
-    """What treated layers use, as it is guessed while limits are sought, and corrected by what is counted."""
+    """What treated layers use: counted, or guessed and corrected by what was counted where counting is slow.
+
+    Parameters
+    ----------
+    objective, attributes
+        What counts, and layer -> attributes.
+    kernels
+        Layer -> weights before any treatment.
+    """
 
     def __init__(
         self,
@@ -30,6 +38,11 @@ class Guess:
     ) -> None:
         self._objective, self._attributes, self._kernels = objective, attributes, kernels
         self._factors: dict[str, np.ndarray] = {}
+
+    @property
+    def is_rough(self) -> bool:
+        """Whether usage is guessed, and what was chosen is to be counted."""
+        return self._objective.counts_slowly
 
     def usage(self, treatments: Mapping[str, Treatment]) -> list[np.ndarray]:
         """Return what each layer uses."""
