@@ -176,8 +176,10 @@ def list_options(
                 continue
             seen.add(key)
             pruning = Pruning.of(product, matrix, rounded, weight)
-            parts = _list_parts(product, space)
-            counts = [pruning.count(part) for part in parts]
+            parts: dict[int, float] = {}  # of parts of as many groups the largest
+            for part in _list_parts(product, space):
+                parts.setdefault(pruning.count(part), part)
+            counts = list(parts)
             found += [
                 LayerOption(
                     product.strategy,
@@ -188,8 +190,8 @@ def list_options(
                     *counted,
                     stated,
                 )
-                for part, count, counted in zip(
-                    parts, counts, counter.count(counted_kernel, pruning.ranks, counts), strict=True
+                for (count, part), counted in zip(
+                    parts.items(), counter.count(counted_kernel, pruning.ranks, counts), strict=True
                 )
             ]
     if not found:
