@@ -30,6 +30,9 @@ _ROUNDING = 1e-10
 _FINEST = 20
 """Costs are counted in whole units of at least 2**-20 where they can be."""
 
+_PIECE = 1 << 16
+"""Values that are added up at a time."""
+
 
 def solve_grouped(
     problem: GroupedProblem, *, time_limit: float = 30.0, state_limit: int = 200_000
@@ -111,7 +114,13 @@ def _make_result(problem: GroupedProblem, choice: list[np.ndarray], gap: float) 
 
 
 def _sum_values(values: np.ndarray, mask: np.ndarray) -> float:
-    return float(np.sum(values, where=mask, dtype=np.float64))
+    """Add up what is kept, piece by piece: one that stays in the cache is masked and added much faster."""
+    total, held = 0.0, np.empty(min(_PIECE, values.size))
+    for start in range(0, values.size, _PIECE):
+        part = values[start : start + _PIECE]
+        kept = np.multiply(part, mask[start : start + _PIECE], out=held[: part.size])
+        total += float(kept.sum())
+    return total
 
 
 class _Classes:
