@@ -14,6 +14,7 @@ DEV     := .venv
 QKERAS  := .venv-qkeras
 HGQ     := .venv-hgq
 PQUANT  := .venv-pquant
+PRUNING := .venv-pruning
 DOCS    := .venv-docs
 PIP     := -m pip install --quiet --disable-pip-version-check
 QUICK   := not slow
@@ -67,10 +68,11 @@ types: $(DEV)/.ready
 	$(DEV)/bin/python -m mypy
 
 # Against named rivals, one after the other: BENCH=--quick for a first look.
-# Fronts of trained precision are measured beside rivals in environments of their own.
+# Fronts of trained precision and structured pruning are measured beside rivals in environments of their own.
 FRONTIER := $(if $(BENCH),$(if $(findstring frontier,$(BENCH)),$(HGQ)/.ready $(PQUANT)/.ready),$(HGQ)/.ready $(PQUANT)/.ready)
+STRUCTURED := $(if $(BENCH),$(if $(findstring structured,$(BENCH)),$(PRUNING)/.ready),$(PRUNING)/.ready)
 
-bench: $(DEV)/.ready $(FRONTIER)
+bench: $(DEV)/.ready $(FRONTIER) $(STRUCTURED)
 	env -u OMP_NUM_THREADS $(DEV)/bin/python -m benchmarks $(BENCH)
 
 # The site, from the pages and the docstrings; what is wrong in either is an error.
@@ -128,5 +130,12 @@ $(HGQ)/.ready: $(DEV)/.ready
 	$(HGQ)/bin/python $(PIP) hgq2
 	touch $@
 
+# The toolkit's metadata ask for a NumPy of long ago.
+$(PRUNING)/.ready: $(DEV)/.ready
+	$(over_dev_venv)
+	$(PRUNING)/bin/python $(PIP) torch-pruning
+	$(PRUNING)/bin/python $(PIP) --no-deps tensorflow-model-optimization tf_keras dm-tree
+	touch $@
+
 clean:
-	rm -rf $(DEMO) $(DEV) $(QKERAS) $(HGQ) $(DOCS) build dist site .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(DEMO) $(DEV) $(QKERAS) $(HGQ) $(PQUANT) $(PRUNING) $(DOCS) build dist site .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis

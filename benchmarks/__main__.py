@@ -30,6 +30,7 @@ PARTS = (
     "frontier",
     "image_frontier",
     "designs",
+    "structured",
 )
 BACKENDS = ("tensorflow", "jax", "torch")
 

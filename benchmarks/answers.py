@@ -59,7 +59,7 @@ def pick(every: Sequence[Answer], budgets: Sequence[int]) -> dict[int, Answer]:
 
 @dataclass(frozen=True)
 class Difference:
-    """Difference of two contestants at a budget in points, on validation and test samples together.
+    """Difference of two contestants in points, on samples that both have answered.
 
     Parameters
     ----------
@@ -89,6 +89,15 @@ class Difference:
             100 * float(by_sample.std() / math.sqrt(len(by_sample))),
             math.hypot(*(_mean([each.both for each in side])[1] for side in (ours, theirs))),
         )
+
+    @classmethod
+    def paired(cls, ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray]) -> Difference:
+        """Compare which samples are right, 1 or 0, seed by seed: both start from the same network."""
+        by_seed = np.array(ours) - np.array(theirs)
+        points, over_seeds = _mean([100 * float(each.mean()) for each in by_seed])
+        by_sample = by_seed.mean(axis=0)
+        over_samples = 100 * float(by_sample.std() / math.sqrt(len(by_sample)))
+        return cls(points, over_samples, over_seeds)
 
 
 Differences = dict[tuple[str, str], dict[int, Difference]]

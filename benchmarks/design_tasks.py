@@ -14,7 +14,7 @@ from benchmarks.workloads import Samples, load_samples
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["TASKS", "DesignTask", "load_task", "train_task"]
+__all__ = ["TASKS", "DesignTask", "load_fashion", "load_task", "train_task"]
 
 _CLASSES = "sparse_categorical_crossentropy"
 
@@ -113,7 +113,8 @@ def _load_digits(directory: str) -> Samples:
     return load_samples("lenet", directory)
 
 
-def _load_fashion(training: int, validation: int) -> Samples:
+def load_fashion(training: int, validation: int) -> Samples:
+    """Return Fashion-MNIST, from 0 to 1: the first images to train on, the next ones to validate on."""
     import keras
 
     (X, y), (X_test, y_test) = keras.datasets.fashion_mnist.load_data()
@@ -124,7 +125,7 @@ def _load_fashion(training: int, validation: int) -> Samples:
 
 def _load_vectors(directory: str) -> Samples:
     """Return the 20 middle columns of images as vectors of 640 numbers, four lines of zeros below them."""
-    found = _load_fashion(12_000, 2_000)
+    found = load_fashion(12_000, 2_000)
     vectors = [
         np.pad(each[:, :, 4:24, 0], ((0, 0), (0, 4), (0, 0))).reshape(-1, 640)
         for each in (found.X_train, found.X_val, found.X_test)
@@ -134,7 +135,7 @@ def _load_vectors(directory: str) -> Samples:
 
 def _load_pictures(directory: str) -> Samples:
     """Return images of 32 by 32 with three equal colors."""
-    found = _load_fashion(6_000, 1_000)
+    found = load_fashion(6_000, 1_000)
     return Samples(*(_enlarge(each) if each.ndim == 4 else each for each in found))
 
 
