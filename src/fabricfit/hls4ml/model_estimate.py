@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from fabricfit.description.timing import Timing, spell_ns
@@ -203,7 +203,7 @@ class ModelEstimate:
             "layers": [_layer_to_dict(layer) for layer in self.layers],
             "total": {name: _range_to_dict(each) for name, each in self.resources.items()},
             "synthesized": {name: _range_to_dict(each) for name, each in self.synthesized.items()},
-            "target": dict(vars(self.target)),
+            "target": asdict(self.target),
             "interval": _range_to_dict(self.interval),
             "latency": _range_to_dict(self.latency),
             "interval_ns": self.interval_ns,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from fabricfit.errors import InvalidInputError
@@ -87,7 +88,7 @@ def choose_target(
     else:
         plain = Budget(dsp=0) if budget is None else budget.without_family()
         found = plain.target_with(stated)
-    return Target(**{**vars(found), **given})
+    return replace(found, **given)
 
 
 def choose_budget(config: Mapping[str, Any], budget: Budget, **asked: Any) -> Budget:
