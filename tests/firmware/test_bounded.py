@@ -112,6 +112,33 @@ def test_progress_tells_what_is_done_and_the_time_left(caplog):
 
 
 @pytest.mark.keras
+def test_long_searches_of_hls4ml_are_announced(monkeypatch, caplog):
+    pytest.importorskip("hls4ml")
+    import keras
+
+    from fabricfit.errors import FabricFitError
+    from fabricfit.firmware import verification
+
+    def stop(*args, **options):
+        raise FabricFitError("stopped")
+
+    monkeypatch.setattr(verification, "convert", stop)
+    model = keras.Sequential([keras.Input((128,)), keras.layers.Dense(128, name="wide")])
+    for strategy in ("distributed_arithmetic", "Resource"):
+        config = {
+            "Model": {"Precision": "fixed<16,6>", "ReuseFactor": 128, "Strategy": strategy},
+            "LayerName": {
+                "wide": {"Strategy": strategy, "ReuseFactor": 1 if strategy != "Resource" else 128}
+            },
+        }
+        caplog.clear()
+        with pytest.raises(FabricFitError, match="stopped"):
+            verification.verify(model, config)
+        said = "'wide' with 16,384 weights" in caplog.text
+        assert said == (strategy == "distributed_arithmetic")
+
+
+@pytest.mark.keras
 def test_a_design_that_takes_too_long_is_only_counted(monkeypatch):
     pytest.importorskip("hls4ml")
     from fabricfit.firmware import verification

@@ -21,14 +21,17 @@ from typing import Any
 
 import numpy as np
 
+from fabricfit.description.attributes import LayerAttributes
 from fabricfit.errors import FabricFitError, MissingExtraError, require
 from fabricfit.firmware._run_library import SAMPLE_IS_DONE
 from fabricfit.firmware.bounded import Limits, run_bounded
+from fabricfit.network.reader import Network
 from fabricfit.run.stages import Progress
 
 __all__ = [
     "CapturedOutput",
     "Results",
+    "announce_graphs",
     "compile_project",
     "convert",
     "require_compiler",
@@ -40,6 +43,9 @@ logger = logging.getLogger(__name__)
 _TAIL_CHARACTERS, _MOST_ERRORS = 3000, 20
 _LEAST_PART = 8
 """Samples that a process of its own is worth."""
+
+_LONG_GRAPH = 2**13
+"""Weights of a layer whose adders hls4ml searches for minutes and more."""
 
 _COMPILES = re.compile(r"^\$\{CC\}.* -c \S+ -o \S+\s*$")
 _UNLIMITED = Limits()
@@ -147,6 +153,24 @@ def convert(
                 f"hls4ml cannot convert the model {getattr(model, 'name', model)!r}: {error}"
             ) from error
     return hls_model
+
+
+def announce_graphs(network: Network, attributes: Mapping[str, LayerAttributes]) -> None:
+    """Warn of graphs of adders that hls4ml takes long for, which no limit ends."""
+    large = {
+        name: count
+        for name, kernel in network.kernel_arrays().items()
+        if name in attributes
+        and (built := attributes[name].hls4ml) is not None
+        and built.strategy == "distributed_arithmetic"
+        and (count := int(np.count_nonzero(kernel))) > _LONG_GRAPH
+    }
+    if large:
+        named = ", ".join(f"{name!r} with {count:,} weights" for name, count in large.items())
+        logger.warning(
+            "hls4ml searches for the adders of distributed_arithmetic layers, which takes minutes to hours "
+            "here, whatever the time_limit: %s", named,
+        )  # fmt: skip
 
 
 def _write_traced(hls_model: Any) -> None:

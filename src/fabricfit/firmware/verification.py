@@ -42,6 +42,7 @@ from fabricfit.firmware.rtl_result import RtlVerification
 from fabricfit.firmware.simulation import (
     CapturedOutput,
     Results,
+    announce_graphs,
     compile_project,
     convert,
     require_compiler,
@@ -283,6 +284,7 @@ def _list_wrong(
         except FabricFitError:  # hls4ml has its own word on such a configuration
             attributes = describe_network(network)
         limits = list_limits(network, attributes, hls_config, io_type=io_type, backend=backend)
+    announce_graphs(network, attributes)
     return [str(finding) for finding in limits if finding.limit.is_wrong]
 
 
