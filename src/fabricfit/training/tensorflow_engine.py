@@ -27,6 +27,9 @@ class BackendEngine(PureEngine):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self._compiled_epoch = self.compiled(self._train_epoch)
+        # TensorFlow looks at all arguments of a function, which takes as long as a short epoch: the graphs
+        # for samples of these kinds are called themselves.
+        self._epochs: dict[Any, Any] = {}
         self._compiled_stream = self.compiled(self._train_stream)
         self._compiled_step = self.compiled(self._train_step_once)
 
@@ -49,7 +52,11 @@ class BackendEngine(PureEngine):
     def _train_on_held(
         self, state: State, inputs: Any, held: tuple[Any, Any], order: np.ndarray, batch_size: int
     ) -> tuple[State, float]:
-        state, loss = self._compiled_epoch(state, inputs, *held, *_make_sizes(order, batch_size))
+        arguments = (state, inputs, *held, *_make_sizes(order, batch_size))
+        kind = _kind_of((*held, arguments[-2]))
+        if kind not in self._epochs:
+            self._epochs[kind] = self._compiled_epoch.get_concrete_function(*arguments)
+        state, loss = self._epochs[kind](*arguments)
         return state, float(loss)
 
     def _train_on_batches(
@@ -180,6 +187,11 @@ class BackendEngine(PureEngine):
         packed, moments = self.scaling.apply(moments, projected, packed)
         packed = self.projected(packed, inputs[0], constants=True)
         return (packed, updated, moments), tf.cast(loss, tf.float32)
+
+
+def _kind_of(samples: Any) -> Any:
+    """Return what a graph depends on in some tensors."""
+    return tuple((each.shape, each.dtype) for each in tf.nest.flatten(samples))
 
 
 def _make_sizes(order: np.ndarray, batch_size: int) -> tuple[tf.Tensor, tf.Tensor]:
