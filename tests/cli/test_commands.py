@@ -237,8 +237,8 @@ def test_toml_says_the_same(job, tmp_path):
 
 @pytest.mark.parametrize("kind", ["npz", "h5", "parquet", "python", "split"])
 def test_samples_are_read_from_every_kind_of_source(job, tmp_path, monkeypatch, kind):
-    from fabricfit.cli.configuration import DataConfig
     from fabricfit.cli.inputs import load_data
+    from fabricfit.cli.sections import DataConfig
 
     X, y = job.X, job.y
     if kind == "npz":

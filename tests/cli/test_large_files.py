@@ -10,9 +10,9 @@ import keras
 import numpy as np
 import pytest
 
-from fabricfit.cli.configuration import DataConfig
 from fabricfit.cli.files import open_arrays
 from fabricfit.cli.inputs import load_data, take_samples
+from fabricfit.cli.sections import DataConfig
 from fabricfit.errors import InvalidInputError
 from fabricfit.samples import Stored
 from tests.marks import ON_ONE_BACKEND

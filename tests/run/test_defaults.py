@@ -14,7 +14,7 @@ pytestmark = ON_ONE_BACKEND
 
 
 def test_the_command_line_has_the_defaults_of_the_settings():
-    from fabricfit.cli.configuration import LevelsConfig, TrainingConfig
+    from fabricfit.cli.sections import LevelsConfig, TrainingConfig
     from fabricfit.optimization.settings import OptimizationSettings
 
     ours = {each.name: each.default for each in dataclasses.fields(OptimizationSettings)}

@@ -32,7 +32,7 @@ from fabricfit.cli.output import check_new_file, print_json, print_text, write_n
 from fabricfit.errors import InfeasibleError, InvalidInputError
 
 if TYPE_CHECKING:
-    from fabricfit.cli.configuration import DataConfig
+    from fabricfit.cli.sections import DataConfig
     from fabricfit.design import Exploration
     from fabricfit.hardware.budget import Budget
 

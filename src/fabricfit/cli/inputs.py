@@ -11,8 +11,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from fabricfit.cli.configuration import DataConfig
 from fabricfit.cli.files import Table, as_column, hold_column, open_arrays
+from fabricfit.cli.sections import DataConfig
 from fabricfit.errors import InvalidInputError
 from fabricfit.samples import Column, Joined, Stored
 

@@ -7,16 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fabricfit.cli.configuration import (
-    BudgetConfig,
-    LevelsConfig,
-    RunConfig,
-    TrainingConfig,
-    dump,
-    read_config,
-    read_hls4ml,
-)
+from fabricfit.cli.configuration import RunConfig, dump, read_config, read_hls4ml
 from fabricfit.cli.inputs import import_plugins, load_data, load_model
+from fabricfit.cli.sections import BudgetConfig, LevelsConfig, TrainingConfig
 from fabricfit.errors import InvalidInputError
 from fabricfit.hardware.budget import Budget
 from fabricfit.hardware.families import DEFAULT_FAMILY
