@@ -18,7 +18,7 @@ from fabricfit.design.loss_curvature import measure_curvature
 from fabricfit.design.options import DesignSpace
 from fabricfit.design.table import OptionTable
 from fabricfit.errors import InfeasibleError
-from fabricfit.hardware.budget import Budget
+from fabricfit.hardware.budget_forms import BudgetLike, as_budget
 from fabricfit.hardware.targets import Target
 from fabricfit.hls4ml.config import default_configuration, read_io_type
 from fabricfit.hls4ml.plain import ConfigurationLike
@@ -46,7 +46,7 @@ _MORE = 32
 
 def explore(
     model: keras.Model,
-    budget: Budget,
+    budget: BudgetLike,
     data: Any = None,
     *,
     hls_config: ConfigurationLike | None = None,
@@ -71,8 +71,9 @@ def explore(
     model
         A built model, which is not changed.
     budget
-        The limits and deadlines; the clock. A relative one is relative to what ``hls_config`` uses. Of the
-        costs of an option so much of the error bars counts as the budget's ``margin`` says.
+        The limits and deadlines, and the clock, in any form of
+        :func:`fabricfit.hardware.budget_forms.as_budget`. A relative one is relative to what ``hls_config``
+        uses. Of the costs of an option so much of the error bars counts as the budget's ``margin`` says.
     data
         ``(X, y)`` of which the Hessian of the loss is taken; without, the squared change of the weights is
         the loss.
@@ -106,7 +107,7 @@ def explore(
     whole = as_network(model)
     stated = open_configuration(hls_config or default_configuration(), whole)
     config = stated if formats is None else open_configuration(formats, whole)
-    budget = choose_budget(config, budget)
+    budget = choose_budget(config, as_budget(budget))
     network = replace_scalings(fold_normalizations(whole))
     if read_io_type(config) == "io_stream":
         network = replace_whole_pooling(network)

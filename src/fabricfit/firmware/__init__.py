@@ -15,6 +15,7 @@ from fabricfit.deprecation import serve_old_names
 
 if TYPE_CHECKING:
     from fabricfit.firmware.configuration import Realized, realize
+    from fabricfit.firmware.project import to_hls4ml
     from fabricfit.firmware.quantization import QuantizationChange, quantize_to_grid
     from fabricfit.firmware.quantized_network import QuantizedNetwork, evaluate
     from fabricfit.firmware.rtl import to_rtl
@@ -46,6 +47,7 @@ _HOMES = {
     "evaluate": "quantized_network",
     "QuantizedNetwork": "quantized_network",
     "realize": "configuration",
+    "to_hls4ml": "project",
     "to_rtl": "rtl",
     "verify": "verification",
 }
@@ -68,6 +70,7 @@ __all__ = [
     "evaluate",
     "quantize_to_grid",
     "realize",
+    "to_hls4ml",
     "to_rtl",
     "verify",
 ]

@@ -11,6 +11,7 @@ import keras
 from fabricfit.description.attributes import LayerAttributes
 from fabricfit.errors import warn_caller
 from fabricfit.hardware.budget import Budget
+from fabricfit.hardware.budget_forms import BudgetLike, as_budget
 from fabricfit.hls4ml.backends import list_backend_notes
 from fabricfit.hls4ml.checking import ConfigurationWarning
 from fabricfit.hls4ml.config import default_configuration
@@ -33,7 +34,7 @@ def estimate(
     model: keras.Model,
     hls_config: ConfigurationLike | Budget | None = None,
     *,
-    budget: Budget | None = None,
+    budget: BudgetLike | None = None,
     family: str | None = None,
     part: str | None = None,
     clock_ns: float | None = None,
@@ -56,7 +57,8 @@ def estimate(
         defaults (``fixed<16,6>``, Latency, a reuse factor of 1) without it. A budget may stand in its
         place.
     budget
-        What to compare with; its family counts.
+        What to compare with, in any form of :func:`fabricfit.hardware.budget_forms.as_budget`; its family
+        counts.
     family
         Whose DSP blocks and memories, a name of :func:`fabricfit.hardware.families`.
     part
@@ -104,6 +106,7 @@ def estimate(
     """
     if isinstance(hls_config, Budget):
         hls_config, budget = None, hls_config
+    limits = None if budget is None else as_budget(budget)
     whole = as_network(model)
     given = default_configuration() if hls_config is None else hls_config
     config = open_configuration(given, whole, lenient=True)
@@ -115,11 +118,11 @@ def estimate(
         )
     network, attributes = describe_as_built(whole, config)
     asked: dict[str, Any] = {"clock_ns": clock_ns, "tool": tool, "binding": binding}
-    chosen = choose_target(config, budget, family=family, part=part, **asked)
-    found = estimate_layers(attributes, network.kernel_arrays(), target=chosen, budget=budget)
-    limits = list_limits(whole, attributes, config)
+    chosen = choose_target(config, limits, family=family, part=part, **asked)
+    found = estimate_layers(attributes, network.kernel_arrays(), target=chosen, budget=limits)
+    differing = list_limits(whole, attributes, config)
     pipelined = pipelined_interval(config, attributes) or 0
-    remarks = (*map(str, limits), *_remark_on_interval(found, pipelined))
+    remarks = (*map(str, differing), *_remark_on_interval(found, pipelined))
     return replace(found, remarks=(*remarks, *list_backend_notes(config)), pipelined=pipelined)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Unpack
@@ -10,10 +11,10 @@ from typing import Any, Unpack
 import keras
 
 from fabricfit.checks import whole_number
-from fabricfit.errors import InvalidTypeError
-from fabricfit.hardware.budget import Budget
+from fabricfit.hardware.budget_forms import BudgetLike, as_budget
 from fabricfit.hls4ml.plain import ConfigurationLike
 from fabricfit.hls4ml.target import choose_budget
+from fabricfit.loading.load import load_model
 from fabricfit.network.configuration import open_configuration
 from fabricfit.network.reader import as_network
 from fabricfit.objectives.fpga import FPGAResources
@@ -30,6 +31,7 @@ from fabricfit.optimization.optimize import OptimizationResult
 from fabricfit.optimization.settings import OptimizationSettings
 from fabricfit.optimization.trained_fit import choose_precision, fit_one, refuse_given_only
 from fabricfit.optimization.trained_setup import TrainedFormats
+from fabricfit.samples.held_back import hold_back
 from fabricfit.scheduler import OptimizationScheduler
 
 __all__ = ["fit"]
@@ -39,10 +41,10 @@ logger = logging.getLogger(__name__)
 
 @accept_older_order
 def fit(
-    model: keras.Model,
+    model: keras.Model | str | os.PathLike[str],
     train_data: Any,
     validation_data: Any,
-    budget: Budget | str,
+    budget: BudgetLike,
     settings: OptimizationSettings | None = None,
     *,
     hls_config: ConfigurationLike | None = None,
@@ -72,16 +74,20 @@ def fit(
     Parameters
     ----------
     model
-        A built model. It is not changed. Of a subclassed one a functional copy is worked with, see
+        A built model, or a file that :func:`fabricfit.load_model` reads. It is not changed. Of a subclassed
+        one a functional copy is worked with, see
         :func:`fabricfit.network.tracing.traced`. Batch normalizations
         behind and before layers with a kernel are folded into them first, wherever that is exact;
         Rescaling and Normalization, which hls4ml does not know, become batch normalizations that do not
         train where they cannot be folded.
     train_data, validation_data
         ``(X, y)`` or ``(X, y, weights)``, each part in any structure that Keras accepts, or anything that
-        yields such batch by batch: see :func:`fabricfit.samples.open_data`.
+        yields such batch by batch: see :func:`fabricfit.samples.open_data`. A number in the place of
+        ``validation_data`` is the part of the training samples that is held back for it, drawn by the seed.
     budget
-        What the design may use, and its deadlines; the name of a board or part stands for all that it has.
+        What the design may use, and its deadlines: a budget, ``'pynq-z2'`` for all that a board has,
+        ``'pynq-z2@80%'``, ``{'dsp': 100}`` or ``{'dsp': '50%'}``, see
+        :func:`fabricfit.hardware.budget_forms.as_budget`.
         Strategies and reuse factors are given, and with them the
         time that the design needs, so that a deadline is checked and not traded for resources. At least one
         resource is to be limited.
@@ -169,20 +175,19 @@ def fit(
     FabricFitError
         The input cannot be worked with. Nothing has been trained or written then.
     """
-    if isinstance(budget, str):
-        budget = Budget.device(budget)
-    if not isinstance(budget, Budget):
-        raise InvalidTypeError(
-            "budget must be a fabricfit.Budget, for example Budget.device('pynq-z2'), or the name of a "
-            f"board. Received: {budget!r}"
-        )
+    if isinstance(model, str | os.PathLike):
+        model = load_model(model)
+    asked_for = as_budget(budget)
+    if isinstance(validation_data, int | float):
+        seed = options.get("seed", 0 if settings is None else settings.seed)
+        train_data, validation_data = hold_back(train_data, validation_data, seed)
     designs = whole_number("designs", designs)
     whole = as_network(model)
     config = open_configuration({} if hls_config is None else hls_config, whole)
     asked = {"part": part, "clock_ns": clock_ns, "tool": tool, "binding": binding}
-    budget = choose_budget(config, budget, **asked)
+    limits = choose_budget(config, asked_for, **asked)
     if margin is not None:
-        budget = budget.with_margin(margin)
+        limits = limits.with_margin(margin)
     trained = choose_precision(precision, config, whole) == "trained"
 
     is_open = leaves_design_open(config) and not (trained and precision is not None)
@@ -197,21 +202,21 @@ def fit(
     formats = TrainedFormats(granularity, saturating, overflow)
     if trained and not is_open:
         refuse_given_only(given_only)
-        return fit_one(whole, config, budget, data, read(True), formats, documents)
+        return fit_one(whole, config, limits, data, read(True), formats, documents)
     if is_open:
-        why = why_not_unrolled(whole, config, budget) if trained else ""
+        why = why_not_unrolled(whole, config, limits) if trained else ""
         if why:
             logger.warning("number formats are calibrated, not trained: %s", why)
         trained = trained and not why
         if trained:
             refuse_given_only(given_only)
         # A relative budget is relative to a design, and only trained precision has one to begin with.
-        given = not trained or (designs > 1 and not budget.is_relative)
+        given = not trained or (designs > 1 and not limits.is_relative)
         return fit_open(
             model,
             whole,
             config,
-            budget,
+            limits,
             data,
             read,
             OpenDesign(designs, trained, given, formats),
@@ -223,7 +228,7 @@ def fit(
     return fit_given(
         whole,
         config,
-        budget,
+        limits,
         data,
         read(False),
         scheduler=scheduler,

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from fabricfit.errors import InvalidInputError, unknown_name
+from fabricfit.errors import InvalidInputError, RunDirectoryError, unknown_name
 from fabricfit.optimization.reuse import Start
 from fabricfit.optimization.trained_design import ParetoPoint
 from fabricfit.reporting.report import Level, OptimizationReport, is_better
 from fabricfit.run import MANIFEST, RunDirectory
-from fabricfit.run.files import VERIFICATION
+from fabricfit.run.files import HLS_CONFIG, MODEL, REPORT, REPORT_TEXT, VERIFICATION
 
 if TYPE_CHECKING:
     from fabricfit.firmware import RtlDesign, Verification
@@ -166,6 +166,57 @@ class OptimizationResult:
         from fabricfit.firmware import to_rtl
 
         return to_rtl(self.model, self._require_config("fabricfit.to_rtl"), folder, **options)
+
+    def to_hls4ml(self, folder: str | os.PathLike[str], **options: Any) -> Any:
+        """Write the project of hls4ml that realizes the savings; return hls4ml's own model.
+
+        Parameters
+        ----------
+        folder
+            The project's folder, new or empty.
+        **options
+            As for :func:`fabricfit.firmware.to_hls4ml`.
+
+        Raises
+        ------
+        InvalidInputError
+            The run was not for a budget, so that there is no configuration.
+        RunDirectoryError
+            The folder holds something.
+        """
+        from fabricfit.firmware import to_hls4ml
+
+        config = self._require_config("fabricfit.firmware.to_hls4ml")
+        return to_hls4ml(self.model, config, folder, **options)
+
+    def save(self, folder: str | os.PathLike[str]) -> Path:
+        """Save what is needed from here on: the model, hls4ml's configuration, and the report.
+
+        ``model.keras``, ``hls_config.json``, ``report.json`` and ``report.txt``; files of these names in the
+        folder are replaced, others are left alone.
+
+        Parameters
+        ----------
+        folder
+            Where they go; made if it is missing.
+
+        Raises
+        ------
+        RunDirectoryError
+            The folder cannot be made.
+        """
+        path = Path(folder)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunDirectoryError(f"cannot make the folder {path}: {error}") from error
+        written = RunDirectory.existing(path)
+        written.write(MODEL, self.model.save)
+        if self.hls_config is not None:
+            written.write_json(HLS_CONFIG, self.hls_config)
+        written.write_json(REPORT, self.report.to_dict())
+        written.write(REPORT_TEXT, lambda file: file.write_text(f"{self.report}\n", "utf-8"))
+        return path
 
     def _require_config(self, function: str) -> dict[str, Any]:
         if self.hls_config is None:

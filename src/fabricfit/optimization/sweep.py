@@ -13,6 +13,7 @@ import keras
 
 from fabricfit.errors import InfeasibleError, InvalidInputError, InvalidTypeError, unknown_name
 from fabricfit.hardware.budget import Budget
+from fabricfit.hardware.budget_forms import BudgetLike, as_budget
 from fabricfit.hls4ml.plain import ConfigurationLike
 from fabricfit.hls4ml.target import choose_budget
 from fabricfit.losses import is_builtin
@@ -45,7 +46,7 @@ _SERIALIZED = ("optimizer", "loss_fn", "validation_metric")
 def sweep(
     model: keras.Model,
     hls_config: ConfigurationLike | None,
-    budgets: Sequence[Budget | str],
+    budgets: Sequence[BudgetLike],
     train_data: Any,
     validation_data: Any,
     settings: OptimizationSettings | None = None,
@@ -178,21 +179,12 @@ def _sweep_trained(
     return SweepResult(points, settings.increasing, place)
 
 
-def _check_budgets(budgets: Sequence[Budget | str]) -> list[Budget]:
-    if isinstance(budgets, str | Budget):
+def _check_budgets(budgets: Sequence[BudgetLike]) -> list[Budget]:
+    if isinstance(budgets, str | Budget | Mapping):
         raise InvalidTypeError(
             f"budgets must be a list of fabricfit.Budget objects and names of boards. Received: {budgets!r}"
         )
-    found = []
-    for budget in budgets:
-        if isinstance(budget, str):
-            budget = Budget.device(budget)
-        if not isinstance(budget, Budget):
-            raise InvalidTypeError(
-                "budgets must hold fabricfit.Budget objects and names of boards. Received: "
-                f"{budget!r}"
-            )
-        found.append(budget)
+    found = [as_budget(budget, "each of budgets") for budget in budgets]
     if not found or not set.intersection(*(set(budget.resources) for budget in found)):
         raise InvalidInputError(
             "budgets must be one or more, with a resource that all of them limit. Received: "

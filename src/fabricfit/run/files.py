@@ -39,6 +39,9 @@ HLS_CONFIG = "hls_config.json"
 REPORT = "report.json"
 """What was saved and what it cost, as data."""
 
+REPORT_TEXT = "report.txt"
+"""The same as text, where a result is saved."""
+
 GROUPS = "groups.npz"
 """The treatment of each weight."""
 
