@@ -1,4 +1,4 @@
-"""The first call that people make: forms of model, validation and budget, and what is done with the result."""
+"""The first call that people make: forms of model, validation and budget, and uses of the result."""
 
 import json
 

@@ -89,6 +89,12 @@ def optimize(
             "at any loss of the metric."
         ),
     ] = None,
+    max_drop: Annotated[
+        float | None,
+        typer.Option(
+            help="What the metric may lose at most, such as 0.01 for a point of accuracy."
+        ),
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of all random numbers.")] = None,
     output: Annotated[
         str | None,
@@ -124,7 +130,13 @@ def optimize(
         "weights": None if weights is None else str(weights.absolute()),
         "hls4ml": None if hls_config is None else str(hls_config.absolute()),
         "training": drop_missing(
-            epochs=epochs, batch_size=batch_size, loss=loss, metric=metric, rtol=rtol, seed=seed
+            epochs=epochs,
+            batch_size=batch_size,
+            loss=loss,
+            metric=metric,
+            rtol=rtol,
+            max_drop=max_drop,
+            seed=seed,
         ),
         "precision": precision,
         "designs": designs,

@@ -165,6 +165,7 @@ class TrainingConfig(Section):
     metric: str | list[str | list[str] | None] | dict[str, str | list[str]] = "accuracy"
     increasing: bool = True
     rtol: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    max_drop: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     ranking_metric: str | None = None
     rewinding_epochs: Whole = defaults.REWINDING_EPOCHS
     cutoff_bad_trials: Whole = defaults.CUTOFF_BAD_TRIALS

@@ -27,6 +27,7 @@ class RunOptions(TypedDict, total=False):
     epochs: int
     batch_size: int
     rtol: float | None
+    max_drop: float | None
     callbacks: Sequence[Any] | None
     ranking_metric: str | None
     local: bool

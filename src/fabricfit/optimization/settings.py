@@ -46,6 +46,9 @@ class OptimizationSettings:
         A level is good if its metric is at least as good as ``rtol`` times the baseline's: below 1
         for a metric that increases, above 1 for one that decreases. With None every level is good
         whose training ends with a finite metric.
+    max_drop
+        The same as a difference: a level is good if its metric is at most so much worse than the baseline's,
+        0.01 for a point of accuracy. Not both.
     callbacks
         Keras callbacks for every stretch of fine-tuning.
     ranking_metric
@@ -146,6 +149,7 @@ class OptimizationSettings:
     compensation: int = defaults.COMPENSATION
     curvature_samples: int | None = None
     finishing_epochs: int | None = None
+    max_drop: float | None = None
     distillation: float = defaults.DISTILLATION
     temperature: float = defaults.TEMPERATURE
     resume: bool = False
@@ -176,6 +180,8 @@ class OptimizationSettings:
             )
         if self.rtol is not None and not 0 < float(self.rtol) < float("inf"):
             raise InvalidInputError(f"rtol must be above 0, or None. Received: rtol={self.rtol!r}")
+        if self.max_drop is not None:
+            self._check_drop()
         if not 0 <= float(self.distillation) < 1:
             raise InvalidInputError(
                 f"distillation must be from 0 to below 1. Received: distillation={self.distillation!r}"
@@ -205,6 +211,30 @@ class OptimizationSettings:
                 raise InvalidTypeError(
                     f"callbacks must hold keras.callbacks.Callback objects. Received: {callback!r}"
                 )
+
+    def _check_drop(self) -> None:
+        drop = self.max_drop
+        number = isinstance(drop, int | float) and not isinstance(drop, bool)
+        if not number or not 0 <= float(drop or 0) < float("inf"):
+            raise InvalidInputError(
+                f"max_drop must be a number of at least 0, or None. Received: max_drop={drop!r}"
+            )
+        if self.rtol is not None:
+            raise InvalidInputError(
+                "what a level may lose is a part of the metric (rtol) or a difference (max_drop), not both. "
+                f"Received: rtol={self.rtol!r}, max_drop={drop!r}"
+            )
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether a metric has to be reached."""
+        return self.rtol is not None or self.max_drop is not None
+
+    def threshold(self, baseline: float) -> float | None:
+        """Return the metric that has to be reached, of that before the run; None if none has to be."""
+        if self.max_drop is not None:
+            return baseline - self.max_drop if self.increasing else baseline + self.max_drop
+        return None if self.rtol is None else self.rtol * baseline
 
     def ranked_by(self, default: str) -> OptimizationSettings:
         """Return the settings with a ranking metric, this one where none is named."""

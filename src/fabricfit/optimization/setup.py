@@ -125,8 +125,7 @@ class RunSetup:
     @property
     def threshold(self) -> float | None:
         """The metric that a level has to reach; None if all levels are accepted."""
-        rtol = self.settings.rtol
-        return None if rtol is None else rtol * self.baseline
+        return self.settings.threshold(self.baseline)
 
     @property
     def objective(self) -> Objective:

@@ -66,7 +66,7 @@ def make_plan(
     rate = float(keras.ops.convert_to_numpy(fresh_optimizer(settings.optimizer).learning_rate))
     rates = plan_cycles(epochs, rate, steps)
     least = float(np.nanmin(adders)) * (_NEARLY if single else _BELOW)
-    ample = _AMPLE if settings.rtol is None else _CHEAP
+    ample = _CHEAP if settings.is_bounded else _AMPLE
     end = max(min(least, ample * start), 1.0)
     path = plan_path(start, end, epochs, rates.length, level=single)
     pace, first = plan_pace(rates, epochs, steps), min(_FIRST_KEPT, epochs // 4)

@@ -163,8 +163,7 @@ class TrainedSetup:
     @property
     def threshold(self) -> float | None:
         """The metric that is good enough; None where the best one is wanted."""
-        rtol = self.settings.rtol
-        return None if rtol is None else rtol * self.baseline
+        return self.settings.threshold(self.baseline)
 
     def limits(self, budget: Budget) -> np.ndarray:
         """Return what a budget allows of each of its resources."""
