@@ -28,8 +28,10 @@ def case():
             keras.layers.Dense(3, "softmax", name="out"),
         ]
     )
-    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
-    model.fit(X, y, epochs=5, verbose=0)
+    model.compile(
+        keras.optimizers.Adam(1e-2), "sparse_categorical_crossentropy", metrics=["accuracy"]
+    )
+    model.fit(X, y, epochs=12, verbose=0)
     return model, (X, y)
 
 
@@ -90,3 +92,12 @@ def test_estimates_and_designs_take_budgets_in_words(case):
     assert text.to_dict() == object_.to_dict()
     found = fabricfit.explore(model, {"device": "pynq-z2", "latency": "1us"}, data)
     assert set(found.best.config["LayerName"]) >= {"fc", "out"}
+
+
+def test_formats_that_lose_much_are_told_with_the_way_out(case, tmp_path, caplog):
+    model, data = case
+    narrow = {"Model": {"Precision": "fixed<10,1>", "ReuseFactor": 4, "Strategy": "Resource"}}
+    options = {"epochs": 1, "tuner": None, "directory": tmp_path, "finishing_epochs": 0}
+    found = fabricfit.fit(model, data, 0.25, {"dsp": "90%"}, hls_config=narrow, **options)
+    assert "with the number formats of hls_config accuracy is 0." in caplog.text
+    assert "fabricfit.calibrate(model, data)" in str(found.report)

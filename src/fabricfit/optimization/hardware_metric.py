@@ -27,6 +27,9 @@ logger = logging.getLogger(__name__)
 _WORK = 2**30
 """Products that an evaluation computes, about: some seconds."""
 
+_MUCH = 0.05
+"""Part of a metric that formats may lose before it is told what to do."""
+
 _LEAST_SAMPLES = 500
 _MOST_STREAMED = 2**16
 """Samples of a stream or a file that an evaluation holds in memory at most."""
@@ -74,6 +77,26 @@ class HardwareMetric:
                 f"the quantized network, bit for bit, on {len(self.samples):,} validation samples"
             )
         return f"the model in floats, since {self.reason}"
+
+    def tell_of_formats(self, in_floats: float, increasing: bool) -> str:
+        """Return what to do where the number formats that were given lose much of the metric; else ``''``.
+
+        Parameters
+        ----------
+        in_floats
+            The metric of the model as it came in, in floats.
+        increasing
+            Whether a larger metric is better.
+        """
+        if self.first is None:
+            return ""
+        lost = in_floats - self.first if increasing else self.first - in_floats
+        if not lost > _MUCH * abs(in_floats):
+            return ""
+        return (
+            f"with the number formats of hls_config {self.metric.name} is {self.first:.4g}, and "
+            f"{in_floats:.4g} in floats: fabricfit.calibrate(model, data) finds formats that lose nothing"
+        )
 
     def __call__(self, network: Network, otherwise: float) -> float:
         """Return the metric of a network with its present weights.

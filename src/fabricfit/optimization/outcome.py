@@ -100,8 +100,15 @@ def _make_report(
         evaluated="" if setup.hardware is None else setup.hardware.text,
         highest=account.highest,
         counted=account.counted,
-        remarks=account.remarks,
+        remarks=(*account.remarks, *_remark_on_formats(setup)),
     )
+
+
+def _remark_on_formats(setup: RunSetup) -> list[str]:
+    if setup.hardware is None:
+        return []
+    said = setup.hardware.tell_of_formats(setup.float_baseline, setup.settings.increasing)
+    return [said] if said else []
 
 
 def save_model(recorder: Recorder, model: keras.Model) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -52,6 +53,8 @@ __all__ = [
     "open_both",
     "set_up",
 ]
+
+logger = logging.getLogger(__name__)
 
 MakeTarget = Callable[[Decisions, Arrays], Target]
 """From the layers that take part and all kernels to the target of a run."""
@@ -256,6 +259,8 @@ def set_up(
         hardware = make_hardware_metric(
             engine, decisions.attributes, finish, hls_config, validation, metric
         )
+        if said := hardware.tell_of_formats(baseline, settings.increasing):
+            logger.warning("%s", said)
         grids = list_grids(engine.network, decisions.attributes)
         engine.round_weights((variable, form) for _, variable, form in grids)
     return RunSetup(
