@@ -154,3 +154,23 @@ def test_a_design_that_takes_too_long_is_only_counted(monkeypatch):
     assert found.counts_agree
     assert not found.compiled
     assert "took more than the 5 s: only its multipliers were counted" in str(found)
+
+
+def test_long_code_is_compiled_with_less_optimization(tmp_path):
+    from types import SimpleNamespace
+
+    from fabricfit.firmware import simulation
+
+    code = tmp_path / "firmware" / "nnet_utils"
+    code.mkdir(parents=True)
+    config = SimpleNamespace(
+        get_output_dir=lambda: str(tmp_path),
+        get_project_name=lambda: "lib",
+        get_config_value=lambda name: "1",
+    )
+    script = '#!/bin/bash\nCFLAGS="-O3 -fPIC"\necho "$CFLAGS" > firmware/lib-1.so\n'
+    for size, expected in ((10, "-O3 -fPIC"), (2_000_000, "-O1 -fno-inline -fPIC")):
+        (code / "nnet_code_gen.h").write_text("x" * size)
+        (tmp_path / "build_lib.sh").write_text(script)
+        library = simulation.compile_project(SimpleNamespace(config=config))
+        assert library.read_text().strip() == expected

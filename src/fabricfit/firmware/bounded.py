@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
 import subprocess
@@ -90,9 +91,13 @@ def run_bounded(
     LimitExceededError
         It was stopped at a limit.
     """
+    bounds = []
     if limits.memory_gib is not None:
-        kib = int(limits.memory_gib * _KIB_OF_GIB)
-        command = ["sh", "-c", f'ulimit -v {kib} 2>/dev/null; exec "$@"', "sh", *command]
+        bounds.append(f"ulimit -v {int(limits.memory_gib * _KIB_OF_GIB)} 2>/dev/null;")
+    if limits.seconds is not None:  # for what is left alone where this process is killed
+        bounds.append(f"ulimit -t {math.ceil(limits.seconds)} 2>/dev/null;")
+    if bounds:
+        command = ["sh", "-c", f'{" ".join(bounds)} exec "$@"', "sh", *command]
     process = subprocess.Popen(
         command,
         cwd=cwd,

@@ -47,6 +47,10 @@ _LEAST_PART = 8
 _LONG_GRAPH = 2**13
 """Weights of a layer whose adders hls4ml searches for minutes and more."""
 
+_LONG_CODE, _BRIEF = 10**6, "-O1 -fno-inline"
+"""Bytes of generated products from which on a compiler optimizes them for minutes to hours, and how it is told
+not to. Of 5 MB it takes 99 s then, and 4 minutes have not sufficed otherwise."""
+
 _COMPILES = re.compile(r"^\$\{CC\}.* -c \S+ -o \S+\s*$")
 _UNLIMITED = Limits()
 
@@ -209,7 +213,14 @@ def compile_project(hls_model: Any, limits: Limits = _UNLIMITED) -> Path:
     config = hls_model.config
     folder, name = Path(config.get_output_dir()).resolve(), config.get_project_name()
     script = folder / "build_lib.sh"
-    script.write_text(_compile_beside(script.read_text()))
+    text = _compile_beside(script.read_text())
+    written = folder / "firmware" / "nnet_utils" / "nnet_code_gen.h"
+    if written.exists() and written.stat().st_size > _LONG_CODE:
+        logger.info(
+            "the products of some layers are written out one by one: compiled with %s", _BRIEF
+        )
+        text = text.replace("-O3", _BRIEF)
+    script.write_text(text)
     status, printed = run_bounded(
         ["bash", script.name], limits, "compiling the generated code", cwd=folder
     )
