@@ -27,7 +27,7 @@ export NO_MKDOCS_2_WARNING ?= 1
 # XLA compiles longer than the tests' models run.
 test-jax test-hgq-jax: export XLA_FLAGS ?= --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true
 
-.PHONY: demo test test-all test-core test-backends test-qkeras test-hgq test-install lint types docs docs-check bench format clean
+.PHONY: demo test test-all test-core test-backends test-qkeras test-hgq test-pquant test-install lint types docs docs-check bench format clean
 .DELETE_ON_ERROR:
 
 demo: $(DEMO)/.ready
@@ -36,15 +36,15 @@ demo: $(DEMO)/.ready
 test: test-core test-backends test-qkeras test-hgq
 
 test-all: QUICK := slow or not slow
-test-all: test $(BACKENDS:%=test-hgq-%)
+test-all: test $(BACKENDS:%=test-hgq-%) test-pquant
 
 test-core: $(DEV)/.ready
-	$(DEV)/bin/python $(PYTEST) -m "not keras and not qkeras and not hgq and ($(QUICK))"
+	$(DEV)/bin/python $(PYTEST) -m "not keras and not qkeras and not hgq and not pquant and ($(QUICK))"
 
 test-backends: $(BACKENDS:%=test-%)
 
 $(BACKENDS:%=test-%): test-%: $(DEV)/.ready
-	KERAS_BACKEND=$* $(DEV)/bin/python $(PYTEST) -m "keras and not qkeras and not hgq and ($(QUICK))"
+	KERAS_BACKEND=$* $(DEV)/bin/python $(PYTEST) -m "keras and not qkeras and not hgq and not pquant and ($(QUICK))"
 
 test-qkeras: $(QKERAS)/.ready
 	KERAS_BACKEND=tensorflow $(QKERAS)/bin/python $(PYTEST) -m "qkeras and ($(QUICK))"
@@ -54,6 +54,10 @@ test-hgq: test-hgq-$(firstword $(BACKENDS))
 
 $(BACKENDS:%=test-hgq-%): test-hgq-%: $(HGQ)/.ready
 	KERAS_BACKEND=$* $(HGQ)/bin/python $(PYTEST) -m "hgq and ($(QUICK))"
+
+# Its environment takes minutes to install, so that only all tests include these.
+test-pquant: $(PQUANT)/.ready
+	KERAS_BACKEND=tensorflow $(PQUANT)/bin/python $(PYTEST) -m "pquant and ($(QUICK))"
 
 lint: $(DEV)/.ready
 	$(DEV)/bin/python -m ruff check .
@@ -93,12 +97,6 @@ $(DEMO)/.ready: pyproject.toml
 	$(DEMO)/bin/python $(PIP) -e '.[tensorflow,hls4ml,adders,report]'
 	touch $@
 
-# PQuantML names the TensorFlow that it knows.
-$(PQUANT)/.ready: pyproject.toml
-	$(new_venv)
-	$(PQUANT)/bin/python $(PIP) pquant-ml 'tensorflow-cpu<2.21' alkaid
-	touch $@
-
 $(DEV)/.ready: pyproject.toml
 	$(new_venv)
 	$(DEV)/bin/python $(PIP) $(TORCH)
@@ -128,6 +126,12 @@ $(QKERAS)/.ready: $(DEV)/.ready
 $(HGQ)/.ready: $(DEV)/.ready
 	$(over_dev_venv)
 	$(HGQ)/bin/python $(PIP) hgq2
+	touch $@
+
+# PQuantML names the TensorFlow that it knows.
+$(PQUANT)/.ready: $(DEV)/.ready
+	$(over_dev_venv)
+	$(PQUANT)/bin/python $(PIP) pquant-ml 'tensorflow-cpu<2.21'
 	touch $@
 
 # The toolkit's metadata ask for a NumPy of long ago.

@@ -26,14 +26,3 @@ def test_its_layers_are_found(tmp_path, capfd):
     assert loaded.loss == "mse"
     assert main(["estimate", str(tmp_path / "m.keras")]) == 0
     assert "fc" in capfd.readouterr().out
-
-
-def test_layers_of_pquantml_are_found(tmp_path):
-    pquant = pytest.importorskip("pquant", exc_type=ImportError)
-    from pquant.core.keras.layers import PQDense
-
-    given = keras.Input((6,), name="given")
-    found = PQDense(pquant.pdp_config(), 4, name="fc")(given)
-    model = keras.Model(given, keras.layers.Dense(2, name="out")(found))
-    model.save(tmp_path / "m.keras")
-    check_same(fabricfit.load_model(tmp_path / "m.keras"), model)

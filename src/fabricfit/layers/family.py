@@ -18,6 +18,7 @@ from fabricfit.layers.kernels import Kernel
 from fabricfit.layers.matrix_form import MatrixForm
 from fabricfit.layers.plain_layers import PlainForm
 from fabricfit.layers.regularizers import GroupRegularizer
+from fabricfit.layers.translation import Translated
 from fabricfit.layers.units import Replacement, UnitFlow
 
 __all__ = [
@@ -39,7 +40,7 @@ __all__ = [
 ]
 
 
-class LayerFamily(UnitFlow, PlainForm):
+class LayerFamily(UnitFlow, PlainForm, Translated):
     """What fabricfit knows of layers of some types.
 
     Subclass it, or one of the families that are nearer to your layer, and register the subclass with

@@ -36,8 +36,10 @@ InputBits = Callable[[Any], np.ndarray]
 
 
 def trained_bits(quantizer: Any) -> tuple[keras.Variable, ...]:
-    """Return a quantizer's trained variables that are bit widths."""
+    """Return a quantizer's trained variables that are bit widths; none where they stay as they are."""
     inner = quantizer.quantizer
+    if not inner.trainable:
+        return ()
     return tuple(getattr(inner, name) for name in FORMATS.get(type(inner).__name__, ()))
 
 

@@ -102,6 +102,8 @@ class RoundingFamily(LayerFamily):
         The layer types.
     """
 
+    multiplies = False  # what has several axes are bits
+
     def __init__(self, handles: tuple[type | str, ...]) -> None:
         self.handles = handles
 

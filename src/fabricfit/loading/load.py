@@ -18,6 +18,7 @@ from fabricfit.loading.keras2 import translate
 from fabricfit.loading.packages import find_objects
 from fabricfit.loading.safety import refuse_code, refuse_unknown
 from fabricfit.loading.stored import StoredModel
+from fabricfit.network.translation import is_translated, translated
 
 __all__ = ["load_model"]
 
@@ -29,13 +30,15 @@ def load_model(
     *,
     weights: str | os.PathLike[str] | None = None,
     custom_objects: Mapping[str, Any] | None = None,
+    as_stored: bool = False,
 ) -> keras.Model:
     """Load a Keras model from whatever holds it; nothing in the file is run.
 
     Read are ``.keras`` and ``.h5`` files of Keras 3 and of Keras 2, an architecture in ``.json`` with its
     weights beside it, SavedModel folders of Keras 2, and projects of hls4ml. Layers of QKeras, HGQ2 and
-    PQuantML are found by their names, and their packages imported. The model is compiled with the loss, the
-    metrics and the optimizer that the file names, as far as Keras knows them; the optimizer starts anew.
+    PQuantML are found by their names, and their packages imported. Those of PQuantML become layers of HGQ2
+    and Keras that compute the same at inference. The model is compiled with the loss, the metrics and the
+    optimizer that the file names, as far as Keras knows them; the optimizer starts anew.
 
     Parameters
     ----------
@@ -46,6 +49,8 @@ def load_model(
         ``name.weights.h5`` or ``name.h5`` beside ``name.json``.
     custom_objects
         Name -> class or function, for what is neither Keras' own nor registered with it.
+    as_stored
+        Whether layers of PQuantML stay as they are, to be trained on with PQuantML.
 
     Returns
     -------
@@ -56,7 +61,7 @@ def load_model(
     ------
     InvalidInputError
         There is no such file; it holds no Keras model, or Python code, or layers that are not known, or a
-        model that Keras 3 would compute otherwise.
+        model that Keras 3 would compute otherwise, or layers of PQuantML that no others compute.
     MissingExtraError
         A package that the model needs is not installed.
     """
@@ -83,6 +88,8 @@ def load_model(
             f"{stored.source}: the shape of the model's input is not in the file. Build the model with a "
             "keras.Input of that shape, load the weights and save it again."
         )
+    if not as_stored and is_translated(model):
+        model = translated(model)
     compile_as_stored(model, stored, objects)
     return model
 

@@ -12,6 +12,7 @@ import numpy as np
 from fabricfit.errors import InvalidInputError
 from fabricfit.network.copy_check import check_layers, check_results, has_own_layers
 from fabricfit.network.copying import copy_layer, every_layer
+from fabricfit.network.graph import find_functional
 
 __all__ = [
     "check_copies",
@@ -58,6 +59,7 @@ def copy_graph(
     model: keras.Model,
     copy: Callable[[Any], Any] = copy_layer,
     made: dict[int, Any] | None = None,
+    call: Callable[..., Any] | None = None,
 ) -> keras.Model:
     """Return a model of the same layers, connected in the same way, with new weights.
 
@@ -69,18 +71,26 @@ def copy_graph(
         Returns the copy of a layer.
     made
         Copies that there are already, by the ids of their layers: a layer in several places stays one layer.
+    call
+        Calls the copy of a layer, given it and the arguments; the copy is called itself by default.
+        Sequential models become functional ones with it.
     """
     made = {} if made is None else made
 
     def copy_once(layer: Any) -> Any:
         if id(layer) not in made:
             nested = isinstance(layer, (keras.Sequential, keras.Function))
-            made[id(layer)] = copy_graph(layer, copy, made) if nested else copy(layer)
+            made[id(layer)] = copy_graph(layer, copy, made, call) if nested else copy(layer)
         return made[id(layer)]
 
+    if call is not None:
+        model = find_functional(model)
     with uncompiled(model):
         new = keras.models.clone_model(
-            model, input_tensors=new_inputs(model), clone_function=copy_once
+            model,
+            input_tensors=new_inputs(model),
+            clone_function=copy_once,
+            call_function=call,
         )
     return restore_model(new, model)
 

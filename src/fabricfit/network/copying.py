@@ -29,7 +29,7 @@ __all__ = [
     "unregistered_names",
 ]
 
-_LIBRARIES = ("keras", "qkeras", "hgq")
+_LIBRARIES = ("keras", "qkeras", "hgq", "quantizers")
 _BUILT_IN = (keras.activations, keras.constraints, keras.initializers, keras.regularizers)
 
 _numbers = itertools.count()

@@ -19,6 +19,7 @@ from fabricfit.network.ends import Ends, read_ends
 from fabricfit.network.graph import Graph, is_readable, read_graph
 from fabricfit.network.node_names import NodeNames
 from fabricfit.network.tracing import traced
+from fabricfit.network.translation import is_translated, refuse_translated, translated
 
 __all__ = [
     "Arrays",
@@ -180,7 +181,9 @@ def read(model: keras.Model, argument: str = "model") -> Network:
     ----------
     model
         A built Sequential or Functional model, nested models included. A subclassed one is read as a
-        functional copy, see :func:`~fabricfit.network.tracing.traced`. The model is not changed.
+        functional copy, see :func:`~fabricfit.network.tracing.traced`, one with layers of PQuantML as a copy
+        with others in their place, see :func:`~fabricfit.network.translation.translated`. The model is not
+        changed.
     argument
         What to call it in an error.
 
@@ -214,8 +217,9 @@ def read_in_place(model: keras.Model) -> Network:
     Raises
     ------
     InvalidTypeError, InvalidInputError
-        As for :func:`read`.
+        As for :func:`read`. Others stand for some of its layers, which cannot be changed themselves.
     """
+    refuse_translated(model)
     network = read(model)
     if network.model is model:
         return network
@@ -230,13 +234,14 @@ def _require_readable(model: Any, argument: str) -> keras.Model:
             f"{argument} must be a keras.Model of Keras 3. Received: {type(model)!r}"
         )
     if is_readable(model):
-        return model
+        return translated(model) if is_translated(model) else model
     if isinstance(model, keras.Sequential):
         raise InvalidInputError(
             f"{argument} {model.name!r} is not built, so that its shapes are not known: give it an Input, "
             "or call model.build(input_shape), before it is optimized."
         )
-    return traced(model, argument)
+    model = traced(model, argument)
+    return translated(model) if is_translated(model) else model
 
 
 def name_layers(model: keras.Model) -> dict[str, keras.layers.Layer]:

@@ -10,6 +10,7 @@ from fabricfit.firmware.emulation import (  # noqa: F401 - these fill the regist
     depthwise,
     einsum,
     elementwise,
+    lookup,
     matrix_products,
     pooling,
     quantizers,
