@@ -48,8 +48,8 @@ _LONG_GRAPH = 2**13
 """Weights of a layer whose adders hls4ml searches for minutes and more."""
 
 _LONG_CODE, _BRIEF = 10**6, "-O1 -fno-inline"
-"""Bytes of generated products from which on a compiler would optimize them for minutes to hours, and how it is
-told not to: of 5 MB it takes 99 s then, and 4 minutes have not sufficed otherwise."""
+"""Bytes of generated products from which on a compiler would optimize them for minutes to hours, and how it
+is told not to: of 5 MB it takes 99 s then, and 4 minutes have not sufficed otherwise."""
 
 _COMPILES = re.compile(r"^\$\{CC\}.* -c \S+ -o \S+\s*$")
 _UNLIMITED = Limits()
