@@ -132,6 +132,14 @@ def test_layers_in_models_and_layers_called_twice_are_read():
     assert made.output_names == ["act"]
 
 
+def test_operations_and_layers_of_keras_stay():
+    config = configure()
+    given = keras.Input((4,), name="given")
+    x = keras.ops.abs(pq.PQDense(config, 4, name="fc")(given)) + 0.5
+    made = check_same(keras.Model(given, keras.layers.Dense(3, name="out")(x)))
+    assert [type(layer).__name__ for layer in made.layers][1] == "QDense"
+
+
 def test_an_output_keeps_its_name_where_it_is_rounded():
     config = configure()
     given = keras.Input((4,), name="given")

@@ -107,7 +107,7 @@ def translated(model: keras.Model) -> keras.Model:
                 refused[f"{old.name!r} ({type(old).__name__})"] = str(error)
     _refuse(refused)
     for old, made in copies:
-        if made.built and isinstance(made, keras.layers.Layer):
+        if isinstance(made, keras.layers.Layer) and made.built:
             transfer(made, old)
     names = sorted(layer.name for layer in sources.values())
     logger.info("layers of HGQ2 and Keras stand for those of PQuantML: %s", ", ".join(names))
