@@ -15,8 +15,9 @@ L. Theis et al., "Faster gaze prediction with dense networks and Fisher pruning"
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from keras import ops
@@ -37,7 +38,8 @@ _LEAST_PART = 0.01
 among such channels is still that of the second."""
 
 
-class Receiver(NamedTuple):
+@dataclass(frozen=True)
+class Receiver:
     """A layer that receives channels.
 
     Parameters
