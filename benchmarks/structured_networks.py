@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from benchmarks.design_tasks import load_fashion
-from benchmarks.task import Task
+from benchmarks.task import NoNumberError, Task
 from benchmarks.workloads import LOSS, Samples
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ RATE, LEAST_RATE = 3e-3, 0.02
 CLASSES, SIDE, OUTPUT = 10, 28, "out"
 MOMENTUM, EPSILON = 0.8, 1e-3
 _PRETRAINING = 12
+_TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -294,6 +295,16 @@ def load_weights(kind: str, seed: int, directory: str) -> dict[str, list[np.ndar
     """Return the weights of each layer of a trained network, by the layer's name."""
     layers = load_network(kind, seed, directory).layers
     return {layer.name: layer.get_weights() for layer in layers if layer.weights}
+
+
+def check_transcription(
+    found: np.ndarray, images: np.ndarray, kind: str, seed: int, directory: str
+) -> None:
+    """Refuse a network of another library whose outputs for some images are not the trained network's."""
+    expected = load_network(kind, seed, directory).predict(images, verbose=0)
+    difference = float(np.abs(found - expected).max())
+    if difference > _TOLERANCE:
+        raise NoNumberError(f"outputs of the transcribed network differ by {difference:.2g}")
 
 
 def name_file(kind: str, seed: int, directory: str) -> Path:

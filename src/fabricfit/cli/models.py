@@ -23,6 +23,7 @@ from fabricfit.cli.options import (
     Plugins,
     Quiet,
     WeightsFile,
+    drop_missing,
 )
 from fabricfit.cli.output import VERIFICATION_CODES, check_new_file, print_json, print_text
 
@@ -105,8 +106,11 @@ def verify(
         bool, typer.Option("--counts-only", help="Count multipliers, but do not compile and run.")
     ] = False,
     time_limit: Annotated[
-        float, typer.Option(help="Seconds for compiling and running; of more, only counts.")
-    ] = 3600.0,
+        float | None,
+        typer.Option(
+            help="Seconds for compiling and running, 3,600 by default; of more, only counts."
+        ),
+    ] = None,
     memory_limit: Annotated[
         float | None, typer.Option(help="GiB that the compiler and the simulation may take each.")
     ] = None,
@@ -139,7 +143,7 @@ def verify(
             backend=backend,
             samples=samples,
             compile=not counts_only,
-            time_limit=time_limit,
+            **drop_missing(time_limit=time_limit),
             memory_limit=memory_limit,
             rtl=rtl,
         )

@@ -184,9 +184,11 @@ class Curvature:
             Part of the usual samples, below 1 for a rough result.
         """
         samples = optional_whole_number("samples", samples)
-        ways = self.plan(X, y)
         data = self._read(X, y, None, None)
-        return choose_effort(self._prepare(data), list(ways.values()), data.size, samples, part)
+        problem = self._prepare(data)
+        probes = self._count_probes(problem, data, None)
+        ways = self._choose_methods(problem, data, "auto", probes)
+        return choose_effort(problem, list(ways.values()), data.size, samples, part)
 
     def removals(
         self,

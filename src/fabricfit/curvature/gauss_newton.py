@@ -16,7 +16,7 @@ from keras import ops
 
 from fabricfit.curvature.autodiff import Tensor
 from fabricfit.curvature.loss_function import Problem
-from fabricfit.curvature.probes import Estimate, draw_signs
+from fabricfit.curvature.probes import Estimate, draw_combinations
 from fabricfit.curvature.samples import Batch, Samples
 
 __all__ = ["gauss_newton_diagonal", "gauss_newton_estimate"]
@@ -86,8 +86,7 @@ def gauss_newton_estimate(
     scatter = [_Scatter() for _ in keys]
     for batch in problem.batches(samples, numbers, -(-samples.size // _BATCHES)):
         count = int(batch.weights.sum())
-        signs = np.zeros((passes, len(batch.weights), curvature.size), np.int8)
-        signs[:, :count] = draw_signs(rng, count, (passes, curvature.size)).swapaxes(0, 1)
+        signs = draw_combinations(rng, batch, passes, curvature.size)
         for each, total in zip(scatter, step(values, batch, signs), strict=True):
             each.add(ops.convert_to_numpy(total) / passes, count / samples.size)
     return {

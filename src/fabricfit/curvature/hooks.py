@@ -84,9 +84,7 @@ def run_with_hooks(
     shapes: dict[str, tuple[int, ...]] = {}
     cut = {id(head.layer) for head in heads if head.attribute == "activation"}
     with ExitStack() as stack:
-        for head in heads:
-            if head.attribute:
-                stack.enter_context(_replaced(head.layer, head.attribute, _pass_on))
+        _leave_out(heads, stack)
         for key, hook in hooks.items():
             recording = _record_inputs(hook.layer.call, key, inputs)
             activation = _pass_on if id(hook.layer) in cut else hook.layer.activation
@@ -134,13 +132,18 @@ def run_with_shifted_inputs(
         return calling
 
     with ExitStack() as stack:
-        for head in heads:
-            if head.attribute:
-                stack.enter_context(_replaced(head.layer, head.attribute, _pass_on))
+        _leave_out(heads, stack)
         for key, layer in layers.items():
             stack.enter_context(_replaced(layer, "call", shifted(layer.call, key)))
         outputs = run(model, variables, values, x)
     return keras.tree.flatten(outputs), inputs
+
+
+def _leave_out(heads: Sequence[Head], stack: ExitStack) -> None:
+    """Leave activations that belong to the loss out, until the stack is left."""
+    for head in heads:
+        if head.attribute:
+            stack.enter_context(_replaced(head.layer, head.attribute, _pass_on))
 
 
 @contextmanager

@@ -36,7 +36,13 @@ from fabricfit.curvature.exact import gradient_in_weights
 from fabricfit.curvature.loss_function import Problem
 from fabricfit.curvature.samples import Batch, Samples
 
-__all__ = ["Estimate", "default_probes", "draw_signs", "estimated_diagonal", "relative_error"]
+__all__ = [
+    "Estimate",
+    "default_probes",
+    "draw_combinations",
+    "estimated_diagonal",
+    "relative_error",
+]
 
 _SAMPLES_AND_PROBES = 2**15
 """Samples times probes in a layer's pre-activation, where the caller gives no number of probes."""
@@ -119,7 +125,7 @@ def _in_activation(
     for batch in problem.batches(samples, problem.numbers_per_sample(2 + products) + folded):
         real = int(batch.weights.sum())
         signs = np.zeros((len(batch.weights), steps * products, p, g, f), np.int8)
-        signs[:real] = draw_signs(rng, real, signs.shape[1:])
+        signs[:real] = _draw_signs(rng, real, signs.shape[1:])
         for along in np.split(np.moveaxis(signs, 1, 0), steps):
             sums.add(step(values, batch, along))
     kernel = partial(problem.hooks[key].form.kernel, problem.hooks[key].layer)
@@ -186,7 +192,7 @@ def _in_weights(
     values, sums = problem.values(), _Sums()
     for batch in problem.batches(samples, numbers, _SAMPLES_PER_SIGN):
         for _ in range(steps):
-            sums.add(step(values, batch, draw_signs(rng, 1, (products, *shape))[0]))
+            sums.add(step(values, batch, _draw_signs(rng, 1, (products, *shape))[0]))
     return sums.estimate(steps, products, lambda found: found)
 
 
@@ -230,7 +236,17 @@ def _divide_into_steps(probes: int, most: int) -> tuple[int, int]:
     return steps, math.ceil(probes / steps)
 
 
-def draw_signs(rng: np.random.Generator, count: int, shape: tuple[int, ...]) -> np.ndarray:
+def draw_combinations(
+    rng: np.random.Generator, batch: Batch, passes: int, outputs: int
+) -> np.ndarray:
+    """Draw signs of outputs for a batch, shape ``(passes, n, outputs)``; 0 for what fills it up."""
+    real = int(batch.weights.sum())
+    signs = np.zeros((passes, len(batch.weights), outputs), np.int8)
+    signs[:, :real] = _draw_signs(rng, real, (passes, outputs)).swapaxes(0, 1)
+    return signs
+
+
+def _draw_signs(rng: np.random.Generator, count: int, shape: tuple[int, ...]) -> np.ndarray:
     """Draw random signs of shape ``(count, *shape)``; each of the count uses whole 64-bit words."""
     size = math.prod(shape)
     words = rng.integers(0, 2**64 - 1, (count, -(-size // 64)), np.uint64, endpoint=True)

@@ -25,7 +25,7 @@ from keras import ops
 from fabricfit.curvature.autodiff import Tensor
 from fabricfit.curvature.hooks import run_with_shifted_inputs
 from fabricfit.curvature.loss_function import Problem
-from fabricfit.curvature.probes import draw_signs
+from fabricfit.curvature.probes import draw_combinations
 from fabricfit.curvature.samples import Batch, Samples
 
 __all__ = ["Receiver", "find_receivers", "removal_losses"]
@@ -88,10 +88,7 @@ def removal_losses(
     held = problem.numbers_per_sample(_PASSES + 1)
     values, first, second = problem.values(), np.zeros(count), np.zeros(count)
     for batch in problem.batches(samples, held):
-        real = int(batch.weights.sum())
-        signs = np.zeros((_PASSES, len(batch.weights), outputs), np.int8)
-        signs[:, :real] = draw_signs(rng, real, (_PASSES, outputs)).swapaxes(0, 1)
-        found = step(values, batch, signs)
+        found = step(values, batch, draw_combinations(rng, batch, _PASSES, outputs))
         first += ops.convert_to_numpy(found[0])
         second += ops.convert_to_numpy(found[1])
     half = second / _PASSES / samples.size / 2

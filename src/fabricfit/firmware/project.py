@@ -6,12 +6,10 @@ import os
 from pathlib import Path
 from typing import Any
 
-from fabricfit.description.strategies import check_io_type
 from fabricfit.errors import FabricFitError, RunDirectoryError
 from fabricfit.firmware.accelerator import project_options
-from fabricfit.firmware.simulation import CapturedOutput, convert
+from fabricfit.firmware.simulation import CapturedOutput, convert, resolve_io_type
 from fabricfit.hls4ml.backends import read_backend
-from fabricfit.hls4ml.config import read_io_type
 from fabricfit.hls4ml.plain import ConfigurationLike
 from fabricfit.network.configuration import open_configuration
 from fabricfit.network.reader import as_network
@@ -58,7 +56,7 @@ def to_hls4ml(
     network = as_network(model)
     config = open_configuration(hls_config, network)
     backend = backend or read_backend(config).name
-    kind = read_io_type(config) if io_type is None else check_io_type(io_type)
+    kind = resolve_io_type(config, io_type)
     options = project_options(backend, config, part, network.model)
     path, output = Path(folder), CapturedOutput()
     _require_empty(path)

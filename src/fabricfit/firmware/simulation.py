@@ -22,9 +22,11 @@ from typing import Any
 import numpy as np
 
 from fabricfit.description.attributes import LayerAttributes
+from fabricfit.description.strategies import check_io_type
 from fabricfit.errors import FabricFitError, MissingExtraError, require
 from fabricfit.firmware._run_library import SAMPLE_IS_DONE
 from fabricfit.firmware.bounded import Limits, run_bounded
+from fabricfit.hls4ml.config import read_io_type
 from fabricfit.network.reader import Network
 from fabricfit.run.stages import Progress
 
@@ -35,6 +37,7 @@ __all__ = [
     "compile_project",
     "convert",
     "require_compiler",
+    "resolve_io_type",
     "run_project",
 ]
 
@@ -100,6 +103,11 @@ def require_compiler() -> None:
             "Compiling an hls4ml project needs the C++ compiler g++, which is not on PATH. Install "
             "it (Debian and Ubuntu: apt install g++), or pass compile=False to count only."
         )
+
+
+def resolve_io_type(hls_config: Mapping[str, Any], io_type: str | None) -> str:
+    """Return the interface that is asked for, else that of the configuration."""
+    return read_io_type(hls_config) if io_type is None else check_io_type(io_type)
 
 
 def convert(

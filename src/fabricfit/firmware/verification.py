@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 
 from fabricfit.checks import whole_number
-from fabricfit.description.strategies import check_io_type
 from fabricfit.errors import (
     FabricFitError,
     InvalidInputError,
@@ -46,6 +45,7 @@ from fabricfit.firmware.simulation import (
     compile_project,
     convert,
     require_compiler,
+    resolve_io_type,
     run_project,
 )
 from fabricfit.firmware.verification_result import (
@@ -57,7 +57,6 @@ from fabricfit.firmware.verification_result import (
 from fabricfit.hardware.devices import family_of_part
 from fabricfit.hardware.families import DEFAULT_FAMILY
 from fabricfit.hls4ml.backends import read_backend, require_emulated
-from fabricfit.hls4ml.config import read_io_type
 from fabricfit.hls4ml.plain import ConfigurationLike
 from fabricfit.network.buildable import list_limits
 from fabricfit.network.configuration import open_configuration
@@ -181,7 +180,7 @@ def verify(
     if rtl:
         require_simulator()
     options = project_options(backend, hls_config, part, network.model)
-    io_type = _resolve_io_type(hls_config, io_type)
+    io_type = resolve_io_type(hls_config, io_type)
     arrays = _prepare_inputs(network, X, samples)
     if y is not None and X is None:
         raise InvalidInputError("y holds the targets of X. Received: y without X")
@@ -347,10 +346,6 @@ def _check_options(backend: str, samples: int, compile: bool, synthesis: bool) -
             f"synthesis=True needs the HLS tool of {backend}, which is not on PATH. Set up the vendor's "
             "environment first, or leave synthesis out."
         )
-
-
-def _resolve_io_type(hls_config: Mapping[str, Any], io_type: str | None) -> str:
-    return read_io_type(hls_config) if io_type is None else check_io_type(io_type)
 
 
 def _prepare_inputs(network: Network, X: Any, samples: int) -> Sequence[np.ndarray]:
