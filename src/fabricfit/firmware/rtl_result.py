@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fabricfit.synthesis.yosys import CellCounts
-from fabricfit.tables import TextTable
+from fabricfit.tables import Document, Printable, TextTable
 
 if TYPE_CHECKING:
     from fabricfit.firmware.emulation import Format
@@ -66,7 +66,7 @@ class Port:
 
 
 @dataclass(frozen=True)
-class RtlDesign:
+class RtlDesign(Printable):
     """A network as a Verilog module.
 
     Parameters
@@ -134,7 +134,7 @@ class RtlDesign:
             },
         }
 
-    def __str__(self) -> str:
+    def _make_document(self) -> Document:
         least, most = self.lut_bars
         lines = [
             f"Verilog module {self.name!r}: {self.latency} cycles, a sample every cycle; about "
@@ -143,7 +143,7 @@ class RtlDesign:
         lines += [f"in: {_describe_port(port)}" for port in self.inputs]
         lines += [f"out: {_describe_port(port)}" for port in self.outputs]
         lines += [f"it ends before softmax {name!r}" for name in self.ends_before]
-        return "\n".join([*lines, *([] if self.folder is None else [f"written to {self.folder}"])])
+        return Document([*lines, *([] if self.folder is None else [f"written to {self.folder}"])])
 
 
 def _describe_port(port: Port) -> str:
@@ -171,7 +171,7 @@ class RtlDifference:
 
 
 @dataclass(frozen=True)
-class RtlVerification:
+class RtlVerification(Printable):
     """Outcome of the simulation and the synthesis of a network's Verilog.
 
     Parameters
@@ -227,8 +227,8 @@ class RtlVerification:
             "remarks": list(self.remarks),
         }
 
-    def __str__(self) -> str:
-        lines = [str(self.design)]
+    def _make_document(self) -> Document:
+        lines: list[str | Document | TextTable] = [self.design._make_document()]
         if self.agrees:
             lines.append(f"{self.samples} samples: the simulated Verilog agrees bit for bit.")
         lines += map(str, self.differences)
@@ -249,6 +249,6 @@ class RtlVerification:
                 ("FF", flip_flops, "", flip_flops, f"{self.cells.ff:,}", ""),
                 ("DSP", "0", "", "", f"{self.cells.dsp:,}", ""),
             ]
-            lines += TextTable(head, rows, frozenset((0, 5))).lines()
+            lines.append(TextTable(head, rows, frozenset((0, 5))))
             lines.append(f"synthesized in {self.seconds:.0f} s")
-        return "\n".join([*lines, *self.remarks])
+        return Document([*lines, *self.remarks])

@@ -26,6 +26,7 @@ from fabricfit.description.strategies import check_io_type
 from fabricfit.errors import FabricFitError, MissingExtraError, require
 from fabricfit.firmware._run_library import SAMPLE_IS_DONE
 from fabricfit.firmware.bounded import Limits, run_bounded
+from fabricfit.firmware.long_code import fold_products
 from fabricfit.hls4ml.config import read_io_type
 from fabricfit.network.reader import Network
 from fabricfit.run.stages import Progress
@@ -50,9 +51,12 @@ _LEAST_PART = 8
 _LONG_GRAPH = 2**13
 """Weights of a layer whose adders hls4ml searches for minutes and more."""
 
+_WRITTEN_OUT = 10**5
+"""Bytes of generated code from which on products that are written out are compiled as loops."""
+
 _LONG_CODE, _BRIEF = 10**6, "-O1 -fno-inline"
-"""Bytes of generated products from which on a compiler would optimize them for minutes to hours, and how it
-is told not to: of 5 MB it takes 99 s then, and 4 minutes have not sufficed otherwise."""
+"""Bytes of generated code from which on a compiler would optimize it for minutes to hours, and how it is
+told not to."""
 
 _COMPILES = re.compile(r"^\$\{CC\}.* -c \S+ -o \S+\s*$")
 _UNLIMITED = Limits()
@@ -220,18 +224,28 @@ def compile_project(hls_model: Any, limits: Limits = _UNLIMITED) -> Path:
     """
     config = hls_model.config
     folder, name = Path(config.get_output_dir()).resolve(), config.get_project_name()
-    script = folder / "build_lib.sh"
-    text = _compile_beside(script.read_text())
+    text = _compile_beside((folder / "build_lib.sh").read_text())
     written = folder / "firmware" / "nnet_utils" / "nnet_code_gen.h"
-    if written.exists() and written.stat().st_size > _LONG_CODE:
-        logger.info(
-            "the products of some layers are written out one by one: compiled with %s", _BRIEF
+    # Files of ours beside those of the project, which stay as hls4ml writes them.
+    script, folded = folder / "fabricfit_build.sh", folder / "fabricfit_products.h"
+    try:
+        if written.exists() and written.stat().st_size > _WRITTEN_OUT:
+            code = fold_products(written.read_text())
+            folded.write_text(code)
+            # It has the same guard, so that the project's own file is skipped.
+            text = text.replace(
+                'INCFLAGS="', f'INCFLAGS="-Ifirmware/nnet_utils/ -include {folded.name} '
+            )
+            if len(code) > _LONG_CODE:
+                logger.info("the generated code is long: compiled with %s", _BRIEF)
+                text = text.replace("-O3", _BRIEF)
+        script.write_text(text)
+        status, printed = run_bounded(
+            ["bash", script.name], limits, "compiling the generated code", cwd=folder
         )
-        text = text.replace("-O3", _BRIEF)
-    script.write_text(text)
-    status, printed = run_bounded(
-        ["bash", script.name], limits, "compiling the generated code", cwd=folder
-    )
+    finally:
+        script.unlink(missing_ok=True)
+        folded.unlink(missing_ok=True)
     library = folder / "firmware" / f"{name}-{config.get_config_value('Stamp')}.so"
     # A script of hls4ml may end well where the compiler failed.
     if status or not library.is_file():

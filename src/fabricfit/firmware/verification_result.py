@@ -9,7 +9,7 @@ from typing import Any
 
 from fabricfit.firmware.rtl_result import RtlVerification
 from fabricfit.synthesis.comparison import Comparison
-from fabricfit.tables import TextTable
+from fabricfit.tables import Document, Printable, TextTable
 
 __all__ = [
     "LayerDifference",
@@ -198,7 +198,7 @@ def _format_count(count: int | None) -> str:
 
 
 @dataclass(frozen=True)
-class Verification:
+class Verification(Printable):
     """Outcome of the verification of a model's generated code.
 
     Parameters
@@ -318,7 +318,7 @@ class Verification:
             "metric": None if self.metric is None else asdict(self.metric),
         }
 
-    def __str__(self) -> str:
+    def _make_document(self) -> Document:
         head = (
             *("layer", "asked", "built", "RF", "multipliers", "expected", "products"),
             *("constants", "expected", ""),
@@ -339,10 +339,10 @@ class Verification:
             for layer in self.layers
         ]
         names = frozenset((0, 1, 2, len(head) - 1))
-        return "\n".join([*TextTable(head, rows, names).lines(), *self._describe_results()])
+        return Document([TextTable(head, rows, names), *self._describe_results()])
 
-    def _describe_results(self) -> list[str]:
-        lines = []
+    def _describe_results(self) -> list[str | Document]:
+        lines: list[str | Document] = []
         if not self.compiled:
             lines.append("The generated code was not run.")
         elif self.outputs_agree and not self.mismatches:
@@ -363,8 +363,8 @@ class Verification:
         lines += self.not_compared
         lines += [] if self.metric is None else [str(self.metric)]
         lines += self.remarks
-        lines += map(str, self.synthesis)
-        lines += [] if self.rtl is None else [str(self.rtl)]
+        lines += [each._make_document() for each in self.synthesis]
+        lines += [] if self.rtl is None else [self.rtl._make_document()]
         if self.outcome is Outcome.FAILED:
             return [*lines, "FAILED"]
         gaps = "; ".join(self._list_gaps())
