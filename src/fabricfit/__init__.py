@@ -100,4 +100,5 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     inside = (module.name for module in pkgutil.iter_modules(__path__))
-    return sorted({*globals(), *_HOMES, *(name for name in inside if not name.startswith("_"))})
+    own = (name for name in globals() if name.startswith("__"))  # not what this module imports
+    return sorted({*own, *__all__, *(name for name in inside if not name.startswith("_"))})

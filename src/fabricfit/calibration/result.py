@@ -8,7 +8,7 @@ from typing import Any
 
 from fabricfit.calibration.figures import Figures
 from fabricfit.errors import require
-from fabricfit.tables import TextTable
+from fabricfit.tables import Document, Printable, TextTable
 
 __all__ = ["Calibration", "NumberFormat"]
 
@@ -48,7 +48,7 @@ class NumberFormat:
 
 
 @dataclass(frozen=True)
-class Calibration:
+class Calibration(Printable):
     """Number formats of a network from data, and what they cost.
 
     Parameters
@@ -109,7 +109,7 @@ class Calibration:
         """The rise of the loss that was measured."""
         return self.quantized.loss - self.in_floats.loss
 
-    def __str__(self) -> str:
+    def _make_document(self) -> Document:
         header = (
             "layer",
             "numbers",
@@ -132,7 +132,7 @@ class Calibration:
             for each in self.formats
         ]
         table = TextTable(header, rows, frozenset((0, 1, 4)))
-        return "\n".join([*table.lines(), "", *self._list_sentences()])
+        return Document([table, "", *self._list_sentences()])
 
     def to_dict(self) -> dict[str, Any]:
         """Return all of it as plain data."""

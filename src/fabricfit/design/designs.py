@@ -9,7 +9,7 @@ from typing import Any
 from fabricfit.description.strategies import CONSTANTS_ONLY, SHARED_MULTIPLIERS
 from fabricfit.design.options import LayerOption
 from fabricfit.hardware.budget import Budget
-from fabricfit.tables import TextTable
+from fabricfit.tables import Document, Printable, TextTable
 
 __all__ = ["STRATEGY_SETS", "Design", "Exploration"]
 
@@ -52,7 +52,7 @@ class Design:
 
 
 @dataclass(frozen=True)
-class Exploration:
+class Exploration(Printable):
     """Designs for a budget, those of the least predicted loss first.
 
     Parameters
@@ -115,6 +115,6 @@ class Exploration:
         ]
         return header, body
 
-    def __str__(self) -> str:
+    def _make_document(self) -> Document:
         header, body = self.rows()
-        return "\n".join(TextTable(header, body, names=frozenset((0, len(header) - 1))).lines())
+        return Document([TextTable(header, body, names=frozenset((0, len(header) - 1)))])

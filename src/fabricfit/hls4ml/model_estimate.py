@@ -15,7 +15,7 @@ from fabricfit.hardware.resource_records import resource_names
 from fabricfit.hardware.resources import Resources
 from fabricfit.hardware.synthesized import LOGIC_SYNTHESIS, after_synthesis
 from fabricfit.hardware.targets import DEFAULT_TARGET, Target
-from fabricfit.tables import TextTable
+from fabricfit.tables import Document, Printable, TextTable
 
 __all__ = ["LayerEstimate", "ModelEstimate"]
 
@@ -63,7 +63,7 @@ class LayerEstimate:
 
 
 @dataclass(frozen=True)
-class ModelEstimate:
+class ModelEstimate(Printable):
     """A whole model.
 
     Parameters
@@ -276,8 +276,8 @@ class ModelEstimate:
         )
         return header, body
 
-    def __str__(self) -> str:
-        lines = TextTable(*self.rows(), names=frozenset((0, 1)), closing=1).lines()
+    def _make_document(self) -> Document:
+        lines = []
         synthesized = self.synthesized
         after = [f"{self.label(name)} {synthesized[name]}" for name in ("lut", "ff")]
         lines.append(f"after logic synthesis: {', '.join(after)}")
@@ -288,7 +288,7 @@ class ModelEstimate:
             lines.append(f"{self.label(name)}: {compared[name]} of {limit:,.0f}: {verdicts[name]}")
         lines += [str(each) for each in self.timings if each.deadline_ns is not None]
         lines += [f"note: {note}" for note in (*self.resources.notes, *self.remarks)]
-        return "\n".join(lines)
+        return Document([TextTable(*self.rows(), names=frozenset((0, 1)), closing=1), *lines])
 
 
 def _range_to_dict(estimate: Estimate) -> dict[str, Any]:

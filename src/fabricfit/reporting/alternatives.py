@@ -90,8 +90,8 @@ def largest_share(used: Iterable[float], limits: Iterable[float]) -> float:
 
 def tabulate_alternatives(
     alternatives: Sequence[Alternative], units: Sequence[str], metric: str
-) -> list[str]:
-    """Return the lines of the table of designs, those that were trained longest first.
+) -> TextTable:
+    """Return the table of designs, those that were trained longest first.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ def tabulate_alternatives(
         ]
         for each in alternatives
     ]
-    return TextTable(header, rows, names=frozenset((0, len(header) - 1))).lines()
+    return TextTable(header, rows, names=frozenset((0, len(header) - 1)))
 
 
 def _spell_time(value: float) -> str:

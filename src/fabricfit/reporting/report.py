@@ -20,7 +20,7 @@ from fabricfit.reporting.plain import (
     to_plain,
 )
 from fabricfit.reporting.report_parts import LayerReport, Level, Trial, read_part, read_timing
-from fabricfit.tables import TextTable
+from fabricfit.tables import Document, Printable, TextTable
 
 __all__ = [
     "LayerReport",
@@ -33,7 +33,7 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class OptimizationReport:
+class OptimizationReport(Printable):
     """Outcome of a whole run.
 
     Parameters
@@ -253,9 +253,10 @@ class OptimizationReport:
         """Return the report as text."""
         return str(self)
 
-    def __str__(self) -> str:
+    def _make_document(self) -> Document:
         header, rows = self.rows()
-        lines = TextTable(header, rows, frozenset((0, len(header) - 1)), closing=1).lines()
+        table = TextTable(header, rows, frozenset((0, len(header) - 1)), closing=1)
+        lines: list[str | TextTable] = [table]
         if self.budget is not None:
             limits = zip(self.units, self.resources_after, self.budget, strict=True)
             shares = ", ".join(
@@ -281,8 +282,8 @@ class OptimizationReport:
             lines.append(f"ranked by second derivatives: {self.derivatives}")
         if len(self.alternatives) > 1:
             lines += ["", "designs that were tried:"]
-            lines += tabulate_alternatives(self.alternatives, self.units, self.metric_name)
-        return "\n".join(lines)
+            lines.append(tabulate_alternatives(self.alternatives, self.units, self.metric_name))
+        return Document(lines)
 
 
 def is_better(one: tuple[float, ...], other: tuple[float, ...]) -> bool:

@@ -15,6 +15,7 @@ from fabricfit.network.graph import Graph
 from fabricfit.network.reader import Network, as_network
 from fabricfit.surgery.planning import Decision, decide
 from fabricfit.surgery.rebuild import rebuild
+from fabricfit.tables import Document, Printable
 
 __all__ = ["ReductionPlan", "plan_reduction", "reduce_model"]
 
@@ -22,7 +23,7 @@ _logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class ReductionPlan:
+class ReductionPlan(Printable):
     """The units of a model that can be removed, and the reasons why others stay.
 
     Parameters
@@ -45,14 +46,14 @@ class ReductionPlan:
         """Number of units that are removed, over all layers."""
         return sum(len(indices) for indices in self.removed.values())
 
-    def __str__(self) -> str:
+    def _make_document(self) -> Document:
         lines = [f"{self.n_removed} of {sum(self.units.values())} units can be removed"]
         for name, before in self.units.items():
             after = before - len(self.removed.get(name, ()))
             remark = f"  ({self.kept[name]})" if name in self.kept else ""
             if after != before or remark:
                 lines.append(f"  {name}: {before} -> {after}{remark}")
-        return "\n".join(lines)
+        return Document(lines)
 
 
 def plan_reduction(model: keras.Model | Network) -> ReductionPlan:

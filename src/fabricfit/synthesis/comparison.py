@@ -10,7 +10,7 @@ from fabricfit.hardware.estimates import Estimate
 from fabricfit.hardware.resource_records import find_resource, resource_names
 from fabricfit.hls4ml.estimation import ModelEstimate
 from fabricfit.synthesis.reports import SynthesisReport
-from fabricfit.tables import TextTable
+from fabricfit.tables import Document, Printable, TextTable
 
 __all__ = ["Compared", "Comparison", "compare"]
 
@@ -61,7 +61,7 @@ class Compared:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(Printable):
     """Comparison of a report with an estimate.
 
     Parameters
@@ -104,13 +104,13 @@ class Comparison:
             "inside": self.inside,
         }
 
-    def __str__(self) -> str:
+    def _make_document(self) -> Document:
         rows = [_make_row(each) for each in self._all if each.reported or each.estimate.high]
         header = ("", "reported", "estimated", "ratio", "")
-        table = TextTable(header, rows, names=frozenset((0, 4))).lines()
+        table = TextTable(header, rows, names=frozenset((0, 4)))
         notes = dict.fromkeys(each.estimate.note for each in self._all if each.estimate.note)
         heading = ", ".join(text for text in (self.tool, self.stage, self.part) if text)
-        return "\n".join([heading, *table, *(f"note: {note}" for note in notes)])
+        return Document([heading, table, *(f"note: {note}" for note in notes)])
 
 
 def compare(report: SynthesisReport, estimate: ModelEstimate) -> Comparison:

@@ -11,7 +11,7 @@ from typing import Any
 
 from fabricfit.errors import require
 from fabricfit.synthesis.reports import ModuleReport, SynthesisReport, read_project
-from fabricfit.tables import TextTable
+from fabricfit.tables import Document, Printable, TextTable
 
 __all__ = ["ReportTable", "TableRow", "read_table", "tabulate"]
 
@@ -78,7 +78,7 @@ class TableRow:
 
 
 @dataclass(frozen=True)
-class ReportTable:
+class ReportTable(Printable):
     """The reports on a design as one table; printed, it has no rows of loops.
 
     Parameters
@@ -109,7 +109,7 @@ class ReportTable:
         names = [each.name for each in fields(TableRow)]
         return pandas.DataFrame([row.to_dict() for row in self.rows], columns=names)
 
-    def __str__(self) -> str:
+    def _make_document(self) -> Document:
         resources = ("DSP", "BRAM18", "URAM", "LUT", "FF")
         header = ("stage", "", *resources, "II", "latency", "clock ns", "slack ns", "")
         shown = [row for row in self.rows if row.kind != "loop"]
@@ -121,7 +121,7 @@ class ReportTable:
             for row in self.rows
             if row.kind == "design"
         )
-        return "\n".join([*filter(None, heads), *TextTable(header, cells, names=names).lines()])
+        return Document([*filter(None, heads), TextTable(header, cells, names=names)])
 
 
 def read_table(folder: str | Path) -> ReportTable:
