@@ -11,33 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.docs.blocks import blocks_of, run_blocks
 from tests.marks import ON_ONE_BACKEND
 
 pytestmark = ON_ONE_BACKEND
 
 ROOT = Path(__file__).parents[2]
 SITE = ROOT / "docs"
-BLOCK = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
-
-RUNNER = """
-import sys
-import test_code_blocks
-test_code_blocks.run_blocks(test_code_blocks.Path(sys.argv[1]))
-"""
-
-
-def blocks_of(page):
-    """Return the line and the code of each block; one with a title is not run."""
-    text = page.read_text(encoding="utf-8")
-    return [(text[: found.start()].count("\n") + 1, found[1]) for found in BLOCK.finditer(text)]
-
-
-def run_blocks(page):
-    names: dict[str, object] = {"__name__": "__page__"}
-    for line, block in blocks_of(page):
-        exec(compile("\n" * line + block, str(page), "exec"), names)
-
-
 EVERYWHERE = [page for page in [*ROOT.glob("*.md"), SITE / "hardware.md"] if blocks_of(page)]
 """Pages that are run with each backend."""
 
@@ -66,11 +46,9 @@ def test_blocks_run(page, tmp_path, monkeypatch):
 @pytest.mark.parametrize("page", PAGES, ids=relative)
 def test_a_page_of_the_site_runs(page, tmp_path):
     environment = {**os.environ, "KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    here = Path(__file__)
-    paths = os.pathsep.join((str(here.parent), str(here.parents[2]), str(here.parents[2] / "src")))
-    environment |= {"PYTHONPATH": paths, "XDG_CACHE_HOME": str(tmp_path)}
+    environment |= {"XDG_CACHE_HOME": str(tmp_path)}
     done = subprocess.run(
-        [sys.executable, "-c", RUNNER, str(page)],
+        [sys.executable, str(Path(__file__).with_name("blocks.py")), str(page)],
         cwd=tmp_path,
         env=environment,
         capture_output=True,
