@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
 
+import pytest
 import rich.console
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.cells import cell_len
 from rich.console import Console
 
 from fabricfit import tables
-from fabricfit.tables import WIDTH, TextTable, output_width
+from fabricfit.tables import WIDTH, Document, Facts, Printable, TextTable, output_width
 
 HEADER = ["layer", "built with", "weights", "DSP", "LUT", "FF", "latency", "remark"]
 ROWS = [
@@ -109,3 +112,51 @@ def test_a_notebook_gets_the_text_of_a_table_too(monkeypatch):
     monkeypatch.setattr(rich.console, "_is_jupyter", lambda: True)
     monkeypatch.setenv("FORCE_COLOR", "1")
     assert TABLE.lines(90) == expected
+
+
+SENTENCE = "a sentence of many words that goes on and on, with a path /a/b/" + "c" * 60
+DOCUMENT = Document(
+    [TABLE, SENTENCE, "  set in: " + "word " * 30, Facts([("metric", "0.62 → 0.63 " * 12)])]
+)
+
+
+@pytest.mark.parametrize("width", [24, 60, 80, 132])
+def test_nothing_is_wider_than_the_terminal_and_nothing_is_lost(width):
+    lines = DOCUMENT.lines(width)
+    assert max(map(cell_len, lines)) <= width
+    letters = "".join("".join(lines).split())
+    assert "".join(SENTENCE.split()) in letters
+    assert letters.count("0.62→0.63") == 12 or width == 24
+    console = Console(width=width, file=io.StringIO(), record=True)
+    console.print(DOCUMENT)
+    assert [line.rstrip() for line in console.export_text().splitlines()] == lines
+
+
+def test_sentences_of_a_file_are_whole_lines():
+    assert SENTENCE in str(DOCUMENT).splitlines()
+
+
+def test_a_notebook_shows_tables_in_which_names_are_text():
+    told = TextTable(["<b>", "DSP"], [["a\x1b[31m&\n", "4"], ["total", "4"]], closing=1)
+    shown = Document([told, "x < y\nz", Facts([("<i>", "&")])]).to_html()
+    tags = set(re.findall(r"<(\w+)", shown))
+    assert tags == {"div", "table", "thead", "tbody", "tr", "th", "td", "p", "br"}
+    for part in ("&lt;b&gt;", r"a\x1b[31m&amp;\n", "x &lt; y<br>z", "&lt;i&gt;"):
+        assert part in shown
+    assert "font-weight: bold" in shown.split("<tbody>")[1].split("<tr>")[2]
+
+
+def test_control_characters_do_not_reach_the_terminal():
+    told = TextTable(["layer", "DSP"], [["a\x1b[2J\r\nb", "4"]])
+    assert r"a\x1b[2J\r\nb  " in "\n".join(told.lines())
+
+
+def test_what_prints_tables_does_so_everywhere():
+    class Printed(Printable):
+        def _make_document(self):
+            return DOCUMENT
+
+    assert str(Printed()) == str(DOCUMENT) and Printed()._repr_html_() == DOCUMENT.to_html()
+    console = Console(width=70, file=io.StringIO(), record=True)
+    console.print(Printed())
+    assert console.export_text().rstrip().splitlines()[0] == DOCUMENT.lines(70)[0]

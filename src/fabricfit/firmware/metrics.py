@@ -16,7 +16,14 @@ from fabricfit.network.reader import Network
 from fabricfit.network.replay import replay
 from fabricfit.samples import Dataset, tensors, to_numpy
 
-__all__ = ["compare_metric", "default_metric", "evaluate_loss", "evaluate_outputs", "measure"]
+__all__ = [
+    "compare_metric",
+    "compute_outputs",
+    "default_metric",
+    "evaluate_loss",
+    "evaluate_outputs",
+    "measure",
+]
 
 _BATCH = 4096
 
@@ -128,12 +135,28 @@ def evaluate_outputs(
     metric, loss
         As for :func:`measure`.
     """
+    targets, outputs = compute_outputs(predict, data)
+    return measure(metric, targets, outputs, loss)
+
+
+def compute_outputs(
+    predict: Callable[[list[np.ndarray]], list[np.ndarray]], data: Dataset
+) -> tuple[Targets, list[np.ndarray]]:
+    """Return the targets of all samples, and an array for each output.
+
+    Parameters
+    ----------
+    predict
+        From an array for each input to one for each output.
+    data
+        Inputs and targets.
+    """
     parts, targets = [], []
     for X, y in data.batches(_BATCH):
         parts.append(predict([to_numpy(each) for each in keras.tree.flatten(X)]))
         targets.append(y)
     outputs = [np.concatenate(each) for each in zip(*parts, strict=True)]
-    return measure(metric, keras.tree.map_structure(_join, *targets), outputs, loss)
+    return keras.tree.map_structure(_join, *targets), outputs
 
 
 def _join(*arrays: Any) -> np.ndarray:

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from fabricfit.errors import FabricFitError
-from fabricfit.firmware.metrics import measure
+from fabricfit.firmware.metric_errors import measure_parts
 from fabricfit.firmware.quantized_network import QuantizedNetwork
 from fabricfit.losses import ModelLoss, ModelMetric
 from fabricfit.network.configuration import open_configuration
@@ -22,9 +22,6 @@ from fabricfit.optimization.setup import open_both
 __all__ = ["Comparison"]
 
 logger = logging.getLogger(__name__)
-
-_FOLDS = 20
-"""Parts of the validation samples, from whose metrics a standard error is taken."""
 
 
 class Comparison:
@@ -67,10 +64,4 @@ class Comparison:
         built = QuantizedNetwork(network, open_configuration(result.hls_config or {}, network))
         outputs = built.predict([np.asarray(each) for each in keras.tree.flatten(samples.X)])
         metric = metric.suited(samples.y, outputs)
-        parts = np.array_split(np.arange(len(samples)), min(_FOLDS, len(samples)))
-        values = []
-        for part in parts:
-            own = samples.take(part)
-            found = measure(metric, own.y, [each[part] for each in outputs], loss)
-            values.append(np.mean([*found.values()]))
-        return np.array(values)
+        return measure_parts(metric, samples.y, outputs, loss)

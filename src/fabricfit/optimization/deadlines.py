@@ -1,14 +1,11 @@
-"""Deadlines of a run: refused before it where no pruning keeps them, and reported after it."""
+"""Deadlines of a run: refused before it where no pruning keeps them."""
 
 from __future__ import annotations
 
 import logging
-import warnings
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
-import keras
 import numpy as np
 
 from fabricfit.description.attributes import LayerAttributes
@@ -17,11 +14,8 @@ from fabricfit.description.timing import Timing, spell_ns
 from fabricfit.errors import InfeasibleError
 from fabricfit.hardware.budget import Budget
 from fabricfit.hls4ml.estimation import LayerEstimate, ModelEstimate, estimate_layers
-from fabricfit.network.configuration import open_configuration
-from fabricfit.network.estimation import describe_as_built
-from fabricfit.network.reader import Network, as_network
 
-__all__ = ["refuse_late", "report_timing"]
+__all__ = ["refuse_late"]
 
 logger = logging.getLogger(__name__)
 
@@ -64,36 +58,6 @@ def refuse_late(
                 "sums shorter, which training does not aim at",
                 each,
             )
-
-
-def report_timing(
-    before: ModelEstimate,
-    model: keras.Model | Network,
-    hls_config: Mapping[str, Any],
-    budget: Budget,
-) -> tuple[Timing, ...]:
-    """Return latency and interval before and after a run, as :func:`fabricfit.estimate` says of both designs.
-
-    Parameters
-    ----------
-    before
-        The estimate of the model as it was given.
-    model, hls_config
-        What the run hands out.
-    budget
-        With the target that the design is built for, and the deadlines if there are any.
-    """
-    network = as_network(model)
-    with warnings.catch_warnings():  # of what was said before the run
-        warnings.simplefilter("ignore")
-        config = open_configuration(hls_config, network, lenient=True)
-        built, attributes = describe_as_built(network, config)
-    kernels = built.kernel_arrays()
-    after = estimate_layers(attributes, kernels, target=budget.target, budget=budget)
-    return tuple(
-        replace(each, before=given.cycles)
-        for each, given in zip(after.timings, before.timings, strict=True)
-    )
 
 
 def _without_reuse(layer: LayerAttributes) -> LayerAttributes:

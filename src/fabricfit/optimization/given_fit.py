@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import Any
 
 from fabricfit.description.attributes import LayerAttributes
-from fabricfit.description.timing import Timing
 from fabricfit.errors import InvalidTypeError
 from fabricfit.firmware.quantization import quantize_in_place
 from fabricfit.hardware.budget import Budget
@@ -26,7 +25,8 @@ from fabricfit.network.unknown_layers import describe_matrices
 from fabricfit.network.whole_pooling import replace_whole_pooling
 from fabricfit.objectives.fpga import FPGAResources
 from fabricfit.objectives.stream_memory import fit_fifos
-from fabricfit.optimization.deadlines import refuse_late, report_timing
+from fabricfit.optimization.built_design import BuiltDesign, describe_built
+from fabricfit.optimization.deadlines import refuse_late
 from fabricfit.optimization.eligible_layers import Decisions
 from fabricfit.optimization.optimize import OptimizationResult, run
 from fabricfit.optimization.savings import GivenDesign
@@ -117,15 +117,20 @@ def fit_given(
     result = run(setup)
     realized = _realize_result(setup, attributes, config, counted)
     model = result.model if counted.removes_units else setup.engine.network  # as it was handed out
-    timing = report_timing(given.estimate, model, realized.config, budget)
-    return _complete(result, realized.config, timing)
+    built = describe_built(model, realized.config, budget)
+    return _complete(result, realized.config, built, given)
 
 
 def _complete(
-    result: OptimizationResult, config: dict[str, Any], timing: tuple[Timing, ...]
+    result: OptimizationResult, config: dict[str, Any], built: BuiltDesign, given: GivenDesign
 ) -> OptimizationResult:
-    """Return a result with the configuration that builds it and the time that it needs, and write both."""
-    report = replace(result.report, timing=timing)
+    """Return a result with the configuration that builds it and what that means, and write both."""
+    report = replace(
+        result.report,
+        timing=built.timing(given.estimate),
+        built=built.layers,
+        built_for=built.built_for,
+    )
     folder, text = RunDirectory.existing(result.directory), _to_text(config)
     folder.write(HLS_CONFIG, lambda path: path.write_text(text))
     folder.write_json(REPORT, report.to_dict())

@@ -10,9 +10,12 @@ import numpy as np
 
 from fabricfit.description.attributes import LayerAttributes
 from fabricfit.errors import FabricFitError, MissingExtraError
+from fabricfit.firmware.metric_errors import standard_error
+from fabricfit.firmware.metrics import compute_outputs, measure
 from fabricfit.firmware.quantized_network import QuantizedNetwork
 from fabricfit.layers.family import count_positions, family_of
 from fabricfit.losses import ModelLoss, ModelMetric
+from fabricfit.network.ends import Targets
 from fabricfit.network.reader import Network
 from fabricfit.samples import Data, Dataset
 from fabricfit.training import Engine
@@ -61,8 +64,11 @@ class HardwareMetric:
         self.config, self.metric, self.loss = config, metric, loss
         self.samples = select_samples(validation, network)
         self.reason = ""
+        self._latest: tuple[Targets, list[np.ndarray]] | None = None
+        self._values: list[float] = []
         self.first = self._evaluate(network)
         """The value for the network that it was made with; None where it is not emulated."""
+        self._first = self._latest
 
     @property
     def is_exact(self) -> bool:
@@ -111,16 +117,34 @@ class HardwareMetric:
         found = self._evaluate(network) if self.is_exact else None
         return otherwise if found is None else found
 
+    def errors(self, after: float) -> tuple[float, float]:
+        """Return the standard errors of the first value and of the one that was computed last.
+
+        Parameters
+        ----------
+        after
+            The last value; the error of any other one is not known, and NaN.
+        """
+        known = (self._first, self._latest if self._values[-1:] == [after] else None)
+        before, latest = (
+            float("nan") if each is None else standard_error(self.metric, *each, self.loss)
+            for each in known
+        )
+        return before, latest
+
     def _evaluate(self, network: Network) -> float | None:
+        self._latest = None
         try:
             built = QuantizedNetwork(network, self.config)
-            values = built.evaluate(self.samples, self.metric, self.loss)
+            self._latest = compute_outputs(built.predict, self.samples)
+            values = measure(self.metric, *self._latest, self.loss)
         except MissingExtraError:
             self.reason = "hls4ml is not installed"
         except FabricFitError as error:
             self.reason = f"it cannot be emulated: {error}"
         else:
-            return float(np.mean([*values.values()]))
+            self._values.append(float(np.mean([*values.values()])))
+            return self._values[-1]
         logger.debug("the metric is of the model in floats, since %s", self.reason)
         return None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -49,7 +50,10 @@ def make_result(setup: RunSetup, recorder: Recorder, state: RunState) -> Optimiz
     _warn_of_remaining_units(setup, account, state.best_sparsity)
     account = finish_training(setup, recorder, model, account)
     _compile(model, setup)
-    report = _make_report(setup, state, account, setup.evaluate_model(model))
+    metric = setup.evaluate_model(model)
+    report = _make_report(setup, state, account, metric)
+    if setup.hardware is not None and setup.hardware.is_exact:
+        report = replace(report, metric_errors=setup.hardware.errors(metric))
     recorder.write_json(REPORT, report.to_dict())
     save_model(recorder, model)
     used = list(report.resources_after)

@@ -14,8 +14,10 @@ from fabricfit.errors import InvalidInputError, RunDirectoryError, unknown_name
 from fabricfit.optimization.reuse import Start
 from fabricfit.optimization.trained_design import ParetoPoint
 from fabricfit.reporting.report import Level, OptimizationReport, is_better
+from fabricfit.reporting.summary import summarize
 from fabricfit.run import MANIFEST, RunDirectory
 from fabricfit.run.files import HLS_CONFIG, MODEL, REPORT, REPORT_TEXT, VERIFICATION
+from fabricfit.tables import Document, Printable
 
 if TYPE_CHECKING:
     from fabricfit.firmware import RtlDesign, Verification
@@ -24,7 +26,7 @@ __all__ = ["OptimizationResult"]
 
 
 @dataclass(frozen=True)
-class OptimizationResult:
+class OptimizationResult(Printable):
     """Result of a run.
 
     Parameters
@@ -90,6 +92,13 @@ class OptimizationResult:
         """The run's manifest: settings, goal, versions, seeds, and checksums of model and data."""
         found: dict[str, Any] = json.loads((self.directory / MANIFEST).read_text(encoding="utf-8"))
         return found
+
+    def _make_document(self) -> Document:
+        return Document([summarize(self.report, self.model.name, self.directory)])
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the summary, and the table of layers."""
+        return Document([self._make_document(), self.report._make_document()]).to_html()
 
     def evaluate(
         self, X: Any, y: Any, weights: Any = None, *, metric: Any = None

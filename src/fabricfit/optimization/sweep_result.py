@@ -14,7 +14,9 @@ import numpy as np
 from fabricfit.errors import InvalidInputError
 from fabricfit.hardware.budget import Budget
 from fabricfit.reporting.report import OptimizationReport, frame, is_better
+from fabricfit.reporting.summary import spell_metric
 from fabricfit.run.files import MODEL
+from fabricfit.tables import Document, Printable, TextTable
 
 __all__ = ["SweepPoint", "SweepResult"]
 
@@ -62,7 +64,7 @@ class SweepPoint:
 
 
 @dataclass(frozen=True)
-class SweepResult:
+class SweepResult(Printable):
     """Results of all budgets.
 
     Parameters
@@ -100,6 +102,29 @@ class SweepResult:
         x = _scale([point.share for point in front])
         y = _scale([sign * _read_metric(point) for point in front])
         return front[int(np.argmax(y - x))]
+
+    def _make_document(self) -> Document:
+        reports = [point.report for point in self.points if point.report is not None]
+        units = list(dict.fromkeys(unit for report in reports for unit in report.units))
+        metric, front, knee = reports[0].metric_name if reports else "metric", self.front, self.knee
+        rows = []
+        for point in self.points:
+            place = "knee" if point is knee else "on the front" if point in front else "beaten"
+            if point.report is None:
+                rows.append([repr(point.budget), "", *([""] * len(units)), point.error])
+                continue
+            used = _read_usage(point)
+            rows.append(
+                [
+                    repr(point.budget),
+                    spell_metric(_read_metric(point), *point.report.metric_errors[1:]),
+                    *(f"{used[unit]:,.0f}" if unit in used else "" for unit in units),
+                    f"{place}; {point.report.verdict}",
+                ]
+            )
+        header = ["budget", metric, *units, "outcome"]
+        table = TextTable(header, rows, frozenset((0, len(header) - 1)))
+        return Document([table, f"files: {self.directory}"])
 
     def to_frame(self) -> Any:
         """Return the points as a pandas DataFrame (extra ``frames``): a row each."""

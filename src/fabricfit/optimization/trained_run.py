@@ -15,7 +15,7 @@ from fabricfit.errors import InfeasibleError
 from fabricfit.hardware.adder_graphs import enclosed_bits
 from fabricfit.hardware.budget import Budget
 from fabricfit.network.configuration import open_configuration
-from fabricfit.optimization.deadlines import report_timing
+from fabricfit.optimization.built_design import describe_built
 from fabricfit.optimization.hardware_metric import HardwareMetric
 from fabricfit.optimization.outcome import save_model
 from fabricfit.optimization.result import OptimizationResult
@@ -221,7 +221,11 @@ def _conclude(
     loss = setup.engine.hard_loss
     hardware = HardwareMetric(network, config, setup.validation, setup.metric, loss)
     metric = point.metric if hardware.first is None else hardware.first
-    report = replace(_make_report(front, place, design, metric), evaluated=hardware.text)
+    report = replace(
+        _make_report(front, place, design, metric),
+        evaluated=hardware.text,
+        metric_errors=(float("nan"), hardware.errors(metric)[1]),
+    )
     recorder.write_json(HLS_CONFIG, design.hls_config)
     recorder.write_json(REPORT, report.to_dict())
     save_model(recorder, design.model)
@@ -244,6 +248,7 @@ def _make_report(
     before, after = setup.given.total, design.total
     limits = setup.limits(setup.budgets[place])
     levels = [_make_level(setup, point, before, limits) for point in front.points]
+    built = describe_built(design.network, design.hls_config, setup.budgets[place])
     return OptimizationReport(
         units=design.units,
         layers=_report_layers(setup, design),
@@ -260,9 +265,9 @@ def _make_report(
         highest=tuple(design.highest.tolist()),
         counted=design.counted,
         remarks=design.remarks,
-        timing=report_timing(
-            setup.given.estimate, design.network, design.hls_config, setup.budgets[place]
-        ),
+        timing=built.timing(setup.given.estimate),
+        built=built.layers,
+        built_for=built.built_for,
     )
 
 

@@ -19,7 +19,14 @@ from fabricfit.reporting.plain import (
     read_texts,
     to_plain,
 )
-from fabricfit.reporting.report_parts import LayerReport, Level, Trial, read_part, read_timing
+from fabricfit.reporting.report_parts import (
+    BuiltLayer,
+    LayerReport,
+    Level,
+    Trial,
+    read_part,
+    read_timing,
+)
 from fabricfit.tables import Document, Printable, TextTable
 
 __all__ = [
@@ -77,6 +84,13 @@ class OptimizationReport(Printable):
         they are not known.
     alternatives
         The designs that the run chose from, the chosen one first; empty where the design was given.
+    metric_errors
+        Standard errors of the metric before and after, from the number of samples; NaN where one is not
+        known, empty where neither is.
+    built
+        Number formats, strategy and reuse factor of each layer; empty without a configuration of hls4ml.
+    built_for
+        Names and values of what the design is built for and with: part, clock, backend, tool.
     """
 
     units: tuple[str, ...]
@@ -99,6 +113,9 @@ class OptimizationReport(Printable):
     remarks: tuple[str, ...] = ()
     timing: tuple[Timing, ...] = ()
     alternatives: tuple[Alternative, ...] = ()
+    metric_errors: tuple[float, ...] = ()
+    built: tuple[BuiltLayer, ...] = ()
+    built_for: tuple[tuple[str, str], ...] = ()
 
     @property
     def skipped(self) -> dict[str, str]:
@@ -186,6 +203,11 @@ class OptimizationReport(Printable):
             remarks=read_texts(values.get("remarks", ())),
             timing=tuple(read_timing(each) for each in values.get("timing", ())),
             alternatives=tuple(map(Alternative.from_dict, values.get("alternatives", ()))),
+            metric_errors=read_amounts(list(values.get("metric_errors", ()))),
+            built=tuple(map(BuiltLayer.from_dict, values.get("built", ()))),
+            built_for=tuple(
+                (read_text(name), read_text(each)) for name, each in values.get("built_for", ())
+            ),
         )._check_units()
 
     def _check_units(self) -> OptimizationReport:
@@ -272,8 +294,10 @@ class OptimizationReport(Printable):
             if self.threshold is None
             else f" (at least as good as {self.threshold:.4f} was required)"
         )
+        error = self.metric_errors[-1] if self.metric_errors else math.nan
         lines.append(
             f"{self.metric_name}: {self.metric_before:.4f} before, {self.metric_after:.4f} after"
+            + (f" (± {error:.2g})" if math.isfinite(error) else "")
             + demand
         )
         if self.evaluated:

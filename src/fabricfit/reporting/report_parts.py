@@ -18,7 +18,7 @@ from fabricfit.reporting.plain import (
 
 _Part = TypeVar("_Part")
 
-__all__ = ["LayerReport", "Level", "Trial", "read_part", "read_timing"]
+__all__ = ["BuiltLayer", "LayerReport", "Level", "Trial", "read_part", "read_timing"]
 
 
 @dataclass(frozen=True)
@@ -134,6 +134,47 @@ class LayerReport:
         if self.built_before != self.built_after and self.built_before:
             parts.append(f"{self.built_after} instead of {self.built_before}")
         return "; ".join(parts)
+
+
+@dataclass(frozen=True)
+class BuiltLayer:
+    """A layer of the returned model, as hls4ml builds it for one call of it.
+
+    Parameters
+    ----------
+    name, kind
+        The layer's name, as hls4ml calls it, and its class.
+    strategy
+        The strategy; ``''`` without a kernel.
+    reuse_factor
+        The reuse factor; 0 without a kernel.
+    weights, received, results
+        Number formats of its weights, of what it receives and of its results; ``''`` where they are not
+        known.
+    latency, interval
+        Cycles from its input to its output, and between two samples.
+    """
+
+    name: str
+    kind: str
+    strategy: str
+    reuse_factor: int
+    weights: str
+    received: str
+    results: str
+    latency: float
+    interval: float
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> BuiltLayer:
+        """Return the layer that plain data describe, each of its values checked."""
+        given, numbers = dict(values), ("reuse_factor", "latency", "interval")
+        return cls(
+            **{
+                name: (read_number if name in numbers else read_text)(each)
+                for name, each in given.items()
+            }
+        )
 
 
 _READERS: dict[str, Callable[[Any], Any]] = {
