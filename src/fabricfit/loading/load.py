@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,18 +10,23 @@ from typing import Any
 import keras
 
 from fabricfit.errors import FabricFitError, InvalidInputError
-from fabricfit.loading import archive, hdf5, project, saved_model, written
+from fabricfit.loading import archive, hdf5, saved_model, written
 from fabricfit.loading.compiled import compile_as_stored
-from fabricfit.loading.foreign import refuse_foreign
 from fabricfit.loading.keras2 import translate
 from fabricfit.loading.packages import find_objects
+from fabricfit.loading.recognition import Recognized, recognize
 from fabricfit.loading.safety import refuse_code, refuse_unknown
 from fabricfit.loading.stored import StoredModel
 from fabricfit.network.translation import is_translated, translated
 
 __all__ = ["load_model"]
 
-_MAGIC = {"hdf5": b"\x89HDF\r\n\x1a\n", "zip": b"PK\x03\x04"}
+_READERS = {
+    "archive": archive.read_archive,
+    "hdf5": hdf5.read_model,
+    "saved_model": saved_model.read_saved_model,
+    "unpacked": archive.read_unpacked,
+}
 
 
 def load_model(
@@ -67,7 +71,8 @@ def load_model(
     """
     place = Path(path).expanduser()
     try:
-        stored = _read(place, None if weights is None else Path(weights).expanduser())
+        given = None if weights is None else Path(weights).expanduser()
+        stored = _read(recognize(place, given))
         refuse_code(stored)
         objects = {**find_objects(stored), **(custom_objects or {})}
     except FabricFitError:
@@ -94,41 +99,11 @@ def load_model(
     return model
 
 
-def _read(path: Path, weights: Path | None) -> StoredModel:
-    """Read what is to be loaded, by what it holds rather than by its name."""
-    if not path.exists():
-        raise InvalidInputError(
-            f"there is no model at {path}. Save one with model.save('….keras')."
-        )
-    ending = path.suffix.lower()
-    if weights is not None and ending != ".json":
-        raise InvalidInputError(
-            f"weights are given for an architecture in a .json file. Received: {path} and {weights}"
-        )
-    if path.is_dir():
-        if (path / "saved_model.pb").is_file():
-            return saved_model.read_saved_model(path)
-        if (path / "config.json").is_file():
-            return archive.read_unpacked(path)
-        return _read(project.find_model(path), None)
-    with path.open("rb") as file:
-        start = file.read(8)
-    if start == _MAGIC["hdf5"]:
-        return hdf5.read_model(path)
-    refuse_foreign(path, start)
-    if start.startswith(_MAGIC["zip"]) and zipfile.is_zipfile(path):
-        return archive.read_archive(path)
-    if ending == ".json":
-        return written.read_json(path, weights)
-    if ending in (".yml", ".yaml"):
-        found, of_weights = project.find_parts(path)
-        return _read(found, of_weights)
-    if path.name == "saved_model.pb":
-        return saved_model.read_saved_model(path.parent)
-    raise InvalidInputError(
-        "a model must be a .keras or .h5 file, a .json file with weights beside it, a SavedModel "
-        f"folder or a project of hls4ml. Received: {path}, which holds none of them"
-    )
+def _read(found: Recognized) -> StoredModel:
+    """Read what is to be loaded."""
+    if found.kind == "json":
+        return written.read_json(found.path, found.weights)
+    return _READERS[found.kind](found.path)
 
 
 def _build(stored: StoredModel, objects: Mapping[str, Any]) -> keras.Model:

@@ -7,12 +7,11 @@ from pathlib import Path
 from fabricfit.errors import InvalidInputError
 from fabricfit.loading.archive import assign_stored_weights
 from fabricfit.loading.hdf5 import read_weight_file
+from fabricfit.loading.recognition import find_weights
 from fabricfit.loading.stored import StoredModel, read_architecture
 from fabricfit.loading.weights import assign_weights
 
 __all__ = ["read_json"]
-
-_BESIDE = ("{}_weights.h5", "{}.weights.h5", "{}.h5")
 
 
 def read_json(path: Path, weights: Path | None = None) -> StoredModel:
@@ -37,7 +36,7 @@ def read_json(path: Path, weights: Path | None = None) -> StoredModel:
     config, training = read_architecture(text, "the architecture", path)
     version = str(config.pop("keras_version", "3" if "module" in config else "2"))
     config.pop("backend", None)
-    held = _find_weights(path, weights)
+    held = find_weights(path, weights)
     stored = read_weight_file(held)
     if stored is not None:
         given = stored
@@ -45,19 +44,9 @@ def read_json(path: Path, weights: Path | None = None) -> StoredModel:
             path, config, version, training, lambda model: assign_weights(model, given, held)
         )
     return StoredModel(
-        path, config, version, training, lambda model: assign_stored_weights(model, held, held)
-    )
-
-
-def _find_weights(path: Path, weights: Path | None) -> Path:
-    beside = [path.with_name(name.format(path.stem)) for name in _BESIDE]
-    for each in beside if weights is None else [weights]:
-        if each.is_file():
-            return each
-    if weights is not None:
-        raise InvalidInputError(f"there are no weights at {weights}.")
-    raise InvalidInputError(
-        f"{path} is an architecture without weights. Put them beside it, as {beside[0].name}, "
-        f"{beside[1].name} or {beside[2].name}; or name both in an hls4ml configuration, as "
-        "KerasJson and KerasH5; or name them: weights=… in Python, --weights on the command line."
+        path,
+        config,
+        version,
+        training,
+        lambda model: assign_stored_weights(model, held, held),
     )

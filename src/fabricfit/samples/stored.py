@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,10 +13,11 @@ import numpy as np
 
 from fabricfit.errors import InvalidInputError
 from fabricfit.network.ends import Targets
+from fabricfit.samples.columns import Column
 from fabricfit.samples.data import Data, Dataset, check_numbers, plain_dtype, samples_in
 from fabricfit.samples.door import Door
 
-__all__ = ["Column", "Joined", "Stored"]
+__all__ = ["Joined", "Stored"]
 
 _BLOCK_BYTES = 2**20
 """Bytes of a block: consecutive samples, which are read in one go."""
@@ -35,50 +35,6 @@ _PLACES = 64
 """Blocks at equal distances from which a few samples are taken."""
 
 _Pair = tuple[Any, Targets]
-
-
-class Column(ABC):
-    """An array in a file, with the samples along its first axis, of which parts can be read.
-
-    Parameters
-    ----------
-    name
-        The file and what it is in it, for messages.
-    shape, dtype
-        Of the whole array.
-    edges
-        Samples at which reading can begin without reading others, ascending from 0, such as those at which
-        the chunks of a file begin.
-    """
-
-    def __init__(
-        self, name: str, shape: Sequence[int], dtype: Any, edges: Sequence[int] | None = None
-    ) -> None:
-        self.name = name
-        self.shape = tuple(shape)
-        self.dtype = np.dtype(dtype)
-        self.edges = range(len(self)) if edges is None else edges
-
-    def __len__(self) -> int:
-        return self.shape[0] if self.shape else 0
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the whole array."""
-        return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
-
-    @property
-    def obstacle(self) -> str:
-        """Why parts cannot be read, and the way out; '' where they can."""
-        return ""
-
-    @abstractmethod
-    def read(self, start: int, stop: int) -> np.ndarray:
-        """Return the samples from ``start`` to before ``stop``."""
-
-    def whole(self) -> np.ndarray:
-        """Return the whole array."""
-        return self.read(0, len(self))
 
 
 @dataclass(frozen=True)
