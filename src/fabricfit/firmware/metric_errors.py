@@ -12,7 +12,7 @@ from fabricfit.firmware.metrics import measure
 from fabricfit.losses import ModelLoss, ModelMetric, fresh_metric
 from fabricfit.network.ends import Targets
 
-__all__ = ["measure_parts", "standard_error"]
+__all__ = ["difference_error", "measure_parts", "standard_error"]
 
 _PARTS = 20
 """Parts of the samples, from whose metrics a standard error is taken."""
@@ -46,15 +46,52 @@ def standard_error(
     float
         NaN where it is not known, as of a single sample.
     """
+    return _combine(_list_contributions(metric, y, outputs, loss))
+
+
+def difference_error(
+    metric: ModelMetric,
+    y: Targets,
+    outputs: Sequence[np.ndarray],
+    others: Sequence[np.ndarray],
+    loss: ModelLoss | None = None,
+) -> float:
+    """Return the standard error of the difference of two networks' metrics on the same samples.
+
+    Parameters
+    ----------
+    metric, y, loss
+        As for :func:`standard_error`.
+    outputs, others
+        An array for each output, of the one network and of the other.
+    """
+    one, other = (_list_contributions(metric, y, each, loss) for each in (outputs, others))
+    return _combine(one - other)
+
+
+def _combine(contributions: np.ndarray) -> float:
+    if len(contributions) < 2:
+        return float("nan")
+    return float(np.sqrt(np.sum(contributions**2)))
+
+
+def _list_contributions(
+    metric: ModelMetric,
+    y: Targets,
+    outputs: Sequence[np.ndarray],
+    loss: ModelLoss | None,
+) -> np.ndarray:
+    """Return how far samples, or parts of them, pull the metric away from its value."""
     means = None if metric.is_loss else _list_means(metric, y, outputs)
     if means is None:
         parts = measure_parts(metric, y, outputs, loss)
-        return float(np.std(parts, ddof=1) / np.sqrt(len(parts))) if len(parts) > 1 else np.nan
+        count = len(parts)
+        return (parts - parts.mean()) / np.sqrt(max(count * (count - 1), 1))
     total = np.zeros(len(outputs[0]))
     for values, weights in means:
         share = weights / weights.sum()
         total += share * (values - share @ values) / len(means)
-    return float(np.sqrt(np.sum(total**2)))
+    return total
 
 
 def measure_parts(

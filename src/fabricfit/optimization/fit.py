@@ -29,6 +29,7 @@ from fabricfit.optimization.older_call import accept_older_order
 from fabricfit.optimization.open_fit import OpenDesign, fit_open
 from fabricfit.optimization.optimize import OptimizationResult
 from fabricfit.optimization.settings import OptimizationSettings
+from fabricfit.optimization.simple_alternatives import Origin
 from fabricfit.optimization.trained_fit import choose_precision, fit_one, refuse_given_only
 from fabricfit.optimization.trained_setup import TrainedFormats
 from fabricfit.samples.held_back import hold_back
@@ -198,11 +199,15 @@ def fit(
         own = read_settings(model, train_data, settings, options, trained=False)
         return replace(own, epochs=TRAINED_EPOCHS * own.epochs) if trains else own
 
+    def remember(result: OptimizationResult, own: OptimizationSettings) -> OptimizationResult:
+        return replace(result, simple=Origin(whole, config, limits, data, own).compare)
+
     data, given_only = (train_data, validation_data), {"scheduler": scheduler, "reuse": reuse}
     formats = TrainedFormats(granularity, saturating, overflow)
     if trained and not is_open:
         refuse_given_only(given_only)
-        return fit_one(whole, config, limits, data, read(True), formats, documents)
+        own = read(True)
+        return remember(fit_one(whole, config, limits, data, own, formats, documents), own)
     if is_open:
         why = why_not_unrolled(whole, config, limits) if trained else ""
         if why:
@@ -212,7 +217,7 @@ def fit(
             refuse_given_only(given_only)
         # A relative budget is relative to a design, and only trained precision has one to begin with.
         given = not trained or (designs > 1 and not limits.is_relative)
-        return fit_open(
+        result = fit_open(
             model,
             whole,
             config,
@@ -225,14 +230,17 @@ def fit(
             reuse=reuse,
             documents=documents,
         )
-    return fit_given(
+        return remember(result, read(bool(result.report.formats)))
+    own = read(False)
+    result = fit_given(
         whole,
         config,
         limits,
         data,
-        read(False),
+        own,
         scheduler=scheduler,
         objective=objective,
         reuse=reuse,
         documents=documents,
     )
+    return remember(result, own)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,10 +14,20 @@ import keras
 from fabricfit.errors import InvalidInputError, RunDirectoryError, unknown_name
 from fabricfit.optimization.reuse import Start
 from fabricfit.optimization.trained_design import ParetoPoint
+from fabricfit.reporting.alternatives import SimpleAlternatives
+from fabricfit.reporting.performance import Performance
 from fabricfit.reporting.report import Level, OptimizationReport, is_better
 from fabricfit.reporting.summary import summarize
 from fabricfit.run import MANIFEST, RunDirectory
-from fabricfit.run.files import HLS_CONFIG, MODEL, REPORT, REPORT_TEXT, VERIFICATION
+from fabricfit.run.files import (
+    HLS_CONFIG,
+    MODEL,
+    PERFORMANCE,
+    REPORT,
+    REPORT_TEXT,
+    SIMPLE_ALTERNATIVES,
+    VERIFICATION,
+)
 from fabricfit.tables import Document, Printable
 
 if TYPE_CHECKING:
@@ -58,6 +69,11 @@ class OptimizationResult(Printable):
 
     networks: tuple[ParetoPoint, ...] = field(default=(), repr=False, compare=False)
     """Networks of the Pareto front of a training of precision, the cheapest first."""
+
+    simple: Callable[..., SimpleAlternatives] | None = field(
+        default=None, repr=False, compare=False
+    )
+    """Sets the result beside simple alternatives; it holds the model and the data of the run."""
 
     @property
     def history(self) -> tuple[Level, ...]:
@@ -130,6 +146,66 @@ class OptimizationResult(Printable):
         config = self._require_config("fabricfit.firmware.evaluate")
         chosen = self.metric if metric is None else metric
         return evaluate(self.model, config, X, y, chosen, weights=weights)
+
+    def test(
+        self,
+        X: Any,
+        y: Any,
+        weights: Any = None,
+        *,
+        metric: Any = None,
+        classes: Sequence[str] | Mapping[str, Sequence[str]] = (),
+    ) -> Performance:
+        """Measure the model in floats and quantized on test data, and keep the outcome for the report.
+
+        With standard errors: the metric, and of classifiers each class, ROC curves and the matrix of
+        confusion, of others the residuals.
+
+        Parameters
+        ----------
+        X, y, weights
+            Samples that neither training nor validation saw, targets, and weights of samples, in any
+            structure that Keras accepts. The quantized network computes all of them bit for bit.
+        metric
+            As for :class:`fabricfit.OptimizationSettings`; the run's validation metric by default.
+        classes
+            Names of the classes, or of the numbers that are predicted; of several outputs, those of each by
+            the output's name. Their numbers by default.
+
+        Raises
+        ------
+        InvalidInputError
+            X and y do not fit the model.
+        """
+        from fabricfit.firmware.performance import measure_performance
+
+        chosen = self.metric if metric is None else metric
+        found = measure_performance(
+            self.model, self.hls_config, X, y, chosen, weights=weights, classes=classes
+        )
+        RunDirectory.existing(self.directory).write_json(PERFORMANCE, found.to_dict())
+        return found
+
+    def compare(self) -> SimpleAlternatives:
+        """Set the result beside what is simpler to do for the same budget, and keep that for the report.
+
+        Uniform magnitude pruning, trained for as many epochs as the run, and a larger reuse factor without
+        pruning; both by the quantized network's metric on the validation samples. It takes about as long as
+        the training of the run.
+
+        Raises
+        ------
+        InvalidInputError
+            The run was not for a budget, or the result does not come from :func:`fabricfit.fit` itself.
+        """
+        if self.simple is None:
+            raise InvalidInputError(
+                "only what fabricfit.fit returned can be compared, since a comparison trains the model that "
+                "came in, with the run's data, for the run's budget."
+            )
+        found = self.simple(self.model, self.hls_config, self.report)
+        RunDirectory.existing(self.directory).write_json(SIMPLE_ALTERNATIVES, found.to_dict())
+        return found
 
     def verify(self, X: Any = None, **options: Any) -> Verification:
         """Verify the model with hls4ml, and keep the outcome for the report.
@@ -235,16 +311,44 @@ class OptimizationResult(Printable):
             )
         return self.hls_config
 
-    def write_report(self, path: str | os.PathLike[str] | None = None) -> Path:
+    def write_report(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        test: Any = None,
+        classes: Sequence[str] | Mapping[str, Sequence[str]] = (),
+        compare: bool = False,
+    ) -> Path:
         """Write the run's page: one HTML file that needs no network (extra ``report``).
 
         Parameters
         ----------
         path
             The file; ``report.html`` in the run's folder by default.
+        test
+            ``(X, y)`` or ``(X, y, weights)``: test data, which :meth:`test` measures first. Without it the
+            page shows what was measured last, if anything.
+        classes
+            As for :meth:`test`.
+        compare
+            Whether :meth:`compare` sets the result beside simple alternatives first. Without it the page
+            shows what was compared last, if anything.
+
+        Raises
+        ------
+        InvalidInputError
+            ``test`` is no pair or triple, or there is nothing to compare.
         """
         from fabricfit.reporting import read_run, write_page
 
+        if test is not None:
+            if not isinstance(test, tuple | list) or len(test) not in (2, 3):
+                raise InvalidInputError(
+                    f"test must be (X, y) or (X, y, weights). Received: {type(test).__name__}"
+                )
+            self.test(*test, classes=classes)
+        if compare:
+            self.compare()
         return write_page(read_run(self.directory), None if path is None else Path(path))
 
     def plot(self, path: str | os.PathLike[str], figure: str = "front") -> Path:

@@ -8,10 +8,17 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from fabricfit.description.timing import spell_ns
-from fabricfit.reporting.plain import read_amounts, read_number, read_text, to_plain
-from fabricfit.tables import TextTable
+from fabricfit.reporting.plain import (
+    read_amounts,
+    read_number,
+    read_text,
+    read_texts,
+    require_list,
+    to_plain,
+)
+from fabricfit.tables import Document, Printable, TextTable
 
-__all__ = ["Alternative", "largest_share", "tabulate_alternatives"]
+__all__ = ["Alternative", "SimpleAlternatives", "largest_share", "tabulate_alternatives"]
 
 
 @dataclass(frozen=True)
@@ -86,6 +93,59 @@ def largest_share(used: Iterable[float], limits: Iterable[float]) -> float:
     pairs = zip(used, limits, strict=True)
     shares = (amount / limit if limit else math.inf if amount else 0.0 for amount, limit in pairs)
     return max(shares, default=0.0)
+
+
+@dataclass(frozen=True)
+class SimpleAlternatives(Printable):
+    """A result beside what is simpler to do for the same budget.
+
+    Parameters
+    ----------
+    designs
+        The result first, then the alternatives; ``outcome`` says whether each fits, ``error`` is that of the
+        difference of its metric to the result's.
+    units
+        Names of the resources.
+    metric_name
+        The validation metric, which is of the quantized networks.
+    budget
+        Limits of the resources.
+    samples
+        Validation samples that it is of.
+    """
+
+    designs: tuple[Alternative, ...]
+    units: tuple[str, ...]
+    metric_name: str
+    budget: tuple[float, ...]
+    samples: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain numbers, strings, lists and dictionaries; NaN becomes None."""
+        found: dict[str, Any] = to_plain(asdict(self))
+        return found
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> SimpleAlternatives:
+        """Return what plain data describe, each value checked.
+
+        Raises
+        ------
+        KeyError, TypeError, ValueError
+            The values are not those of a comparison.
+        """
+        designs = tuple(map(Alternative.from_dict, require_list(values["designs"])))
+        units, budget = read_texts(values["units"]), read_amounts(values["budget"])
+        if any(each.resources and len(each.resources) != len(units) for each in designs):
+            raise ValueError(f"there must be a number for each of {units}")
+        name = read_text(values["metric_name"])
+        return cls(designs, units, name, budget, int(read_number(values["samples"])))
+
+    def _make_document(self) -> Document:
+        table = tabulate_alternatives(self.designs, self.units, self.metric_name)
+        built = [f"{each.name}: {each.built}" for each in self.designs if each.built]
+        said = f"{self.metric_name} is of the quantized networks, on {self.samples:,} validation samples"
+        return Document([table, *built, said])
 
 
 def tabulate_alternatives(

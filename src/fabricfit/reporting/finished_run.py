@@ -11,9 +11,19 @@ from typing import Any
 import numpy as np
 
 from fabricfit.errors import RunDirectoryError
+from fabricfit.reporting.alternatives import SimpleAlternatives
+from fabricfit.reporting.performance import Performance
 from fabricfit.reporting.report import OptimizationReport
 from fabricfit.run import JOURNAL, MANIFEST, Status, load_state, read_journal
-from fabricfit.run.files import CONFIGURATION, GROUPS, HLS_CONFIG, REPORT, VERIFICATION
+from fabricfit.run.files import (
+    CONFIGURATION,
+    GROUPS,
+    HLS_CONFIG,
+    PERFORMANCE,
+    REPORT,
+    SIMPLE_ALTERNATIVES,
+    VERIFICATION,
+)
 
 __all__ = ["FinishedRun"]
 
@@ -40,6 +50,10 @@ class FinishedRun:
         Outcome of the verification; None if the result was not verified.
     repeat
         Command that repeats the run; ``''`` without one.
+    performance
+        What the result is worth on test data; None where it was not measured.
+    simple
+        The result beside simple alternatives; None where it was not compared.
     """
 
     report: OptimizationReport
@@ -50,6 +64,8 @@ class FinishedRun:
     hls_config: Mapping[str, Any] | None = None
     verification: Mapping[str, Any] | None = None
     repeat: str = ""
+    performance: Performance | None = None
+    simple: SimpleAlternatives | None = None
 
     @classmethod
     def read(cls, directory: Path) -> FinishedRun:
@@ -77,7 +93,7 @@ class FinishedRun:
         if wrong:
             raise RunDirectoryError(f"{directory / MANIFEST} lacks {', '.join(wrong)}.")
         return cls(
-            report=_read_report(_read_json(directory / REPORT), directory),
+            report=_read_as(OptimizationReport, _read_json(directory / REPORT), directory / REPORT),
             manifest=manifest,
             status=Status.of(records),
             directory=directory,
@@ -87,6 +103,8 @@ class FinishedRun:
             repeat=f"fabricfit optimize {directory / CONFIGURATION}"
             if (directory / CONFIGURATION).is_file()
             else "",
+            performance=_read_optional(Performance, directory / PERFORMANCE),
+            simple=_read_optional(SimpleAlternatives, directory / SIMPLE_ALTERNATIVES),
         )
 
 
@@ -111,10 +129,20 @@ def _read_json(path: Path, needed: bool = True) -> Any:
     return found
 
 
-def _read_report(values: Mapping[str, Any], directory: Path) -> OptimizationReport:
+def _read_optional(kind: Any, path: Path) -> Any:
+    values = _read_json(path, needed=False)
+    return None if values is None else _read_as(kind, values, path)
+
+
+_KINDS = {
+    OptimizationReport: "the report of a run",
+    Performance: "what a result is worth on test data",
+    SimpleAlternatives: "a comparison with simple alternatives",
+}
+
+
+def _read_as(kind: Any, values: Mapping[str, Any], path: Path) -> Any:
     try:
-        return OptimizationReport.from_dict(values)
-    except (KeyError, TypeError, ValueError) as error:
-        raise RunDirectoryError(
-            f"{directory / REPORT} is not the report of a run: {error!r}"
-        ) from error
+        return kind.from_dict(values)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise RunDirectoryError(f"{path} is not {_KINDS[kind]}: {error!r}") from error

@@ -168,13 +168,12 @@ class BuiltLayer:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> BuiltLayer:
         """Return the layer that plain data describe, each of its values checked."""
-        given, numbers = dict(values), ("reuse_factor", "latency", "interval")
-        return cls(
-            **{
-                name: (read_number if name in numbers else read_text)(each)
-                for name, each in given.items()
-            }
-        )
+        numbers = ("reuse_factor", "latency", "interval")
+        read: dict[str, Any] = {
+            name: (read_number if name in numbers else read_text)(each)
+            for name, each in dict(values).items()
+        }
+        return cls(**read)
 
 
 _READERS: dict[str, Callable[[Any], Any]] = {

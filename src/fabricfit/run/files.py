@@ -48,6 +48,12 @@ GROUPS = "groups.npz"
 VERIFICATION = "verification.json"
 """What verifying the result said."""
 
+PERFORMANCE = "test.json"
+"""What the result is worth on test data."""
+
+SIMPLE_ALTERNATIVES = "alternatives.json"
+"""The result beside what is simpler to do."""
+
 CONFIGURATION = "config.yaml"
 """The configuration of the command line, if the run was started there."""
 
