@@ -26,6 +26,7 @@ def job(tmp_path_factory):
         ],
         name="tagger",
     )
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
     model.save(folder / "model.keras")
     rng = np.random.default_rng(0)
     X = rng.normal(size=(240, 8)).astype("float32")

@@ -106,7 +106,8 @@ def test_the_older_order_is_checked_as_before(model, data):
 def test_options_are_the_settings():
     fields = {field.name for field in dataclasses.fields(OptimizationSettings)}
     renamed = {"loss": "loss_fn", "metric": "validation_metric"}
-    assert {renamed.get(name, name) for name in RunOptions.__annotations__} == fields
+    known = {renamed.get(name, name) for name in RunOptions.__annotations__}
+    assert known == {*fields, "search"}  # which becomes tuner and trials
 
 
 def test_options_go_before_settings(model):
@@ -115,6 +116,24 @@ def test_options_go_before_settings(model):
     assert (changed.epochs, changed.batch_size) == (7, 64)
     assert (changed.validation_metric, changed.increasing) == ("loss", False)
     assert settings.epochs == 5
+
+
+def test_what_settings_leave_open_is_that_of_the_model(model, data):
+    assert read(model, data[0], OptimizationSettings()) == read(model, data[0])
+    found = read(model, settings=OptimizationSettings(tuner=None, loss_fn="mse", epochs=1))
+    assert (found.loss_fn, found.epochs, found.rewinding_epochs) == ("mse", 1, 0)
+    assert found.optimizer is model.optimizer and found.validation_metric == "accuracy"
+
+
+def test_strengths_are_searched_for_when_asked_to(model):
+    assert read(model).tuner is None
+    found = read(model, search=6)
+    assert (found.tuner, found.trials) == ("halving", 6)
+    assert dataclasses.replace(found, tuner=None).tuner is None
+    assert read(model, search=6, tuner="Bayesian").tuner == "Bayesian"
+    assert OptimizationSettings(search=3).trials == 3
+    with pytest.raises(InvalidInputError, match="search must be"):
+        read(model, search=0)
 
 
 @pytest.mark.parametrize(

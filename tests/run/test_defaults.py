@@ -21,7 +21,16 @@ def test_the_command_line_has_the_defaults_of_the_settings():
     theirs = {name: field.default for name, field in TrainingConfig.model_fields.items()}
     has_default = {name for name, value in ours.items() if value is not dataclasses.MISSING}
     shared = has_default & set(theirs) - {"rtol"}
-    assert {"trials", "patience", "temperature", "tuner", "seed", "rewinding_epochs"} <= shared
+    assert {
+        "trials",
+        "patience",
+        "temperature",
+        "tuner",
+        "seed",
+        "rewinding_epochs",
+        "epochs",
+        "increasing",
+    } <= shared
     assert {name: ours[name] for name in shared} == {name: theirs[name] for name in shared}
     assert LevelsConfig().steps == defaults.LEVELS
 

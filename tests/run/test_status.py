@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import io
 import logging
+import sys
+import types
 
 import pytest
 from hypothesis import given
@@ -37,7 +39,8 @@ def settled(sparsity, accepted=True, note="", metric=0.79):
 EVENTS = [
     ("begun", {}),
     BASELINE,
-    ("searching", {"tuner": "halving"}),
+    ("searching", {"tuner": "halving", "epochs": 8}),
+    ("trial", {"epochs": 2}),
     ("rung", {"epochs": 1, "scores": [0.7]}),
     ("level", {"sparsity": 0.5, "epochs": 4}),
     ("frozen", {"sparsity": 0.5, "resources": [310.0, 20.0]}),
@@ -59,7 +62,7 @@ def text_of(status, now=200.0, width=100):
 
 
 def test_events_tell_where_a_run_stands():
-    status = Status.of(records(*EVENTS[:8]))
+    status = Status.of(records(*EVENTS[:9]))
     assert status.stage == "level 1" and status.epoch == 2 and status.metric == 0.79
     assert status.used == (310.0, 20.0) and status.trials == 1
     assert status.share_done == pytest.approx(0.25)
@@ -115,7 +118,7 @@ def test_any_state_can_be_shown(count, now, width):
 
 
 def test_a_resumed_run_does_not_count_levels_twice():
-    status = Status.of(records(*EVENTS[:9], ("resumed", {}), BASELINE, settled(0.5)))
+    status = Status.of(records(*EVENTS[:10], ("resumed", {}), BASELINE, settled(0.5)))
     assert len(status.levels) == 1
 
 
@@ -130,6 +133,36 @@ def test_a_run_is_shown_live_on_a_terminal_and_its_warnings_above():
     shown = console.file.getvalue()
     assert "Finished" in shown and "look here" in shown and "not this" not in shown
     assert not logger.handlers
+
+
+def test_a_search_tells_its_price_and_the_time_left():
+    status = Status.of(records(*EVENTS[:4]))
+    assert (status.trials, status.epoch, status.epochs) == (1, 2, 8)
+    assert status.seconds_left(104.0) == pytest.approx((104.0 - 103.0) * 6 / 2)
+    assert "Searching regularization strengths · epoch 2 of 8" in text_of(status, 104.0)
+    first_level = Status.of(records(*EVENTS[:6]))
+    assert first_level.seconds_left(110.0) is None  # levels are timed by themselves
+
+
+def test_a_notebook_without_widgets_shows_a_run_in_one_place(monkeypatch):
+    class Handle:
+        def __init__(self):
+            self.pages = []
+
+        def update(self, page):
+            self.pages.append(page)
+
+    handle = Handle()
+    module = types.ModuleType("IPython.display")
+    module.HTML, module.display = str, lambda page, display_id: handle
+    monkeypatch.setitem(sys.modules, "IPython", types.ModuleType("IPython"))
+    monkeypatch.setitem(sys.modules, "IPython.display", module)
+    logger = logging.getLogger("fabricfit.test_notebook")
+    with show_progress(logger, Console(file=io.StringIO(), force_jupyter=True)) as observer:
+        for record in records(*EVENTS):
+            observer(record)
+    assert handle.pages[-1].startswith("<pre") and "Finished" in handle.pages[-1]
+    assert len(handle.pages) < len(EVENTS) and not logger.handlers
 
 
 def test_elsewhere_there_are_plain_lines(capfd):

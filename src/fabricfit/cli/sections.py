@@ -134,9 +134,13 @@ class BudgetConfig(_Amounts):
 
     @model_validator(mode="after")
     def _require_one_form(self) -> BudgetConfig:
+        limits = (
+            *amount_names(),
+            *(() if self.device or self.relative else ("latency", "interval")),
+        )
         ways = {
             "device": self.device is not None,
-            "amounts": any(getattr(self, name, None) is not None for name in amount_names()),
+            "amounts": any(getattr(self, name, None) is not None for name in limits),
             "relative": bool(self.relative),
         }
         if sum(ways.values()) != 1:
@@ -153,24 +157,28 @@ _ByOutput = Annotated[dict[str, str], Field(min_length=1)]
 
 
 class TrainingConfig(Section):
-    """Settings of the training, named as in fabricfit.OptimizationSettings."""
+    """Settings of the training, as in fabricfit.OptimizationSettings; by default those of the model."""
 
-    batch_size: Count = 256
-    epochs: Count = 10
-    optimizer: str = "adam"
+    batch_size: Count | None = None
+    epochs: Count | None = None
+    optimizer: str | None = None
     learning_rate: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
-    loss: str | list[str | None] | _ByOutput = "sparse_categorical_crossentropy"
+    loss: str | list[str | None] | _ByOutput | None = None
     loss_weights: float | list[float] | dict[str, float] | None = None
     class_weight: dict[int, float] | None = None
-    metric: str | list[str | list[str] | None] | dict[str, str | list[str]] = "accuracy"
-    increasing: bool = True
+    metric: str | list[str | list[str] | None] | dict[str, str | list[str]] | None = None
+    increasing: bool | None = None
     rtol: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     max_drop: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     ranking_metric: str | None = None
-    rewinding_epochs: Whole = defaults.REWINDING_EPOCHS
+    rewinding_epochs: Whole | None = None
     cutoff_bad_trials: Whole = defaults.CUTOFF_BAD_TRIALS
     tuner: Literal["halving", "Bayesian", "Hyperband", "Manual"] | None = defaults.TUNER
     trials: Count = defaults.TRIALS
+    search: Count | None = Field(
+        default=None,
+        description="Choices of regularization strengths to try: trials and tuner in one.",
+    )
     regularization_range: list[Amount] | None = None
     patience: Count | None = defaults.PATIENCE
     seed: Whole = defaults.SEED

@@ -53,6 +53,7 @@ class RunOptions(TypedDict, total=False):
     checkpoint_seconds: float
     loss_weights: Any
     class_weight: Mapping[int, float] | None
+    search: int | None
 
 
 _FIELDS = {"loss": "loss_fn", "metric": "validation_metric"}
@@ -62,6 +63,11 @@ TRAINED_EPOCHS = 12
 """Epochs of a training of precision for each epoch of a level."""
 
 _LEVEL_EPOCHS = 20
+
+_OPEN = (
+    "batch_size", "epochs", "rewinding_epochs", "optimizer", "loss_fn", "validation_metric", "increasing",
+)  # fmt: skip
+"""Settings that follow the model and its data where they are not given."""
 
 _LEAST_STEPS, _BATCH_SIZES = 32, (16, 1024)
 _STREAMED_BATCH = 256
@@ -79,10 +85,8 @@ def read_settings(
 
     What is not given is what the model was compiled with: its loss with the weights of outputs, the first
     metric of each output, or without a metric the loss, and its optimizer (Adam, if it has none).
-    ``increasing`` is what Keras says of the metric. ``epochs`` is 20 for a level of given number formats, and
-    240 in all where they are trained; ``batch_size`` the largest power of two, from 16 to 1,024, that leaves
-    32 steps an epoch (256, where it cannot be seen how many samples there are); ``rtol`` is None; a single
-    epoch leaves none to ``rewinding_epochs``.
+    ``increasing`` is what Keras says of the metric; the others are as
+    :class:`fabricfit.OptimizationSettings` says.
 
     Parameters
     ----------
@@ -113,32 +117,44 @@ def read_settings(
     for name in options:
         if name not in known:
             raise InvalidTypeError(
-                f"fit has no argument {name!r}{ask_for_nearest(name, known) or '.'}"
+                f"there is no argument {name!r}{ask_for_nearest(name, known) or '.'}"
             )
     given = {_FIELDS.get(name, name): value for name, value in options.items()}
-    if settings is not None:
-        return replace(settings, **given)
+    own = replace(settings or OptimizationSettings(), **given)
+    return _complete(own, model, train_data, trained=trained)
+
+
+def _complete(
+    settings: OptimizationSettings, model: keras.Model, train_data: Any, *, trained: bool
+) -> OptimizationSettings:
+    """Return settings with what is not given filled in."""
+    left = {name for name in _OPEN if getattr(settings, name) is None}
+    if not left:
+        return settings
+    found: dict[str, Any] = {name: getattr(settings, name) for name in _OPEN}
     compiled = _read_compiled(model)
-    if "loss_fn" in given:
-        compiled.pop("loss_weights", None)
-    defaults = {
-        "batch_size": _choose_batch_size(train_data),
-        "epochs": _LEVEL_EPOCHS * (TRAINED_EPOCHS if trained else 1),
-        "optimizer": "adam",
-        "rtol": None,
-        **compiled,
-    }
-    found = {**defaults, **given}
-    if found.get("loss_fn") is None:
+    if "loss_fn" in left:
+        found["loss_fn"] = compiled.get("loss_fn")
+        if settings.loss_weights is None:
+            found["loss_weights"] = compiled.get("loss_weights")
+    if found["loss_fn"] is None:
         raise InvalidInputError(
             "loss must be given where the model was not compiled with one, for example "
             "loss='sparse_categorical_crossentropy'. Received: loss=None"
         )
-    if "rewinding_epochs" not in found and isinstance(found["epochs"], int):
-        found["rewinding_epochs"] = max(min(REWINDING_EPOCHS, found["epochs"] - 1), 0)
-    if "increasing" not in found:
+    if "validation_metric" in left:
+        found["validation_metric"] = compiled["validation_metric"]
+    if "optimizer" in left:
+        found["optimizer"] = compiled.get("optimizer", "adam")
+    if "batch_size" in left:
+        found["batch_size"] = _choose_batch_size(train_data)
+    if "epochs" in left:
+        found["epochs"] = _LEVEL_EPOCHS * (TRAINED_EPOCHS if trained else 1)
+    if "rewinding_epochs" in left:
+        found["rewinding_epochs"] = min(REWINDING_EPOCHS, found["epochs"] - 1)
+    if "increasing" in left:
         found["increasing"] = _is_increasing(found["validation_metric"])
-    return OptimizationSettings(**found)
+    return replace(settings, **found)
 
 
 def _read_compiled(model: keras.Model) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Unpack
 
 import keras
 
@@ -11,6 +11,7 @@ from fabricfit.description.attributes import LayerAttributes
 from fabricfit.network.buildable import list_limits, warn_of_limits
 from fabricfit.network.reader import Arrays, as_network
 from fabricfit.objectives import ObjectiveLike, as_objective
+from fabricfit.optimization.compiled_settings import RunOptions, read_settings
 from fabricfit.optimization.eligible_layers import Decisions
 from fabricfit.optimization.outcome import make_result
 from fabricfit.optimization.result import OptimizationResult
@@ -31,10 +32,11 @@ def optimize(
     scheduler: OptimizationScheduler,
     train_data: Any,
     validation_data: Any,
-    settings: OptimizationSettings,
+    settings: OptimizationSettings | None = None,
     *,
     reuse: OptimizationResult | None = None,
     documents: Mapping[str, str] | None = None,
+    **options: Unpack[RunOptions],
 ) -> OptimizationResult:
     """Prune and share the weights of a model until its metric says stop.
 
@@ -54,13 +56,17 @@ def optimize(
         ``(X, y)`` or ``(X, y, weights)``, each part in any structure that Keras accepts, or anything that
         yields such batch by batch: see :func:`fabricfit.samples.open_data`.
     settings
-        How it is done.
+        How it is done, all of it in one object; or leave it out, and name what is to differ from the defaults
+        in ``options``.
     reuse
         The result of an earlier run of the same model, data and settings (the tolerance, the criterion
         and such may differ). Its regularization strengths are not searched for again, and where it has
         already reached a part of the way, this run starts from there.
     documents
         File name -> text: further files for the run's folder.
+    options
+        What :class:`fabricfit.OptimizationSettings` has by these names, and ``loss`` and ``metric`` for its
+        ``loss_fn`` and ``validation_metric``; by default as for :func:`fabricfit.fit`.
 
     Raises
     ------
@@ -77,6 +83,7 @@ def optimize(
     # Magnitudes do not compare groups that cost different amounts; losses do. Those of single weights
     # do not add up to that of a unit.
     usual = "removal" if objective.removes_units else "l1"
+    settings = read_settings(model, train_data, settings, options, trained=False)
     settings = settings.ranked_by("saliency" if objective.offers_choices else usual)
     data = (train_data, validation_data)
     make_target = sparsity_target(settings)

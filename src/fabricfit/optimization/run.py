@@ -30,7 +30,7 @@ from fabricfit.run.files import BEST_WEIGHTS, LEVELS
 from fabricfit.scheduler import PolynomialScheduler
 from fabricfit.training import StretchOutcome, TrainingDivergedError, better, train
 from fabricfit.training.strengths import TunedStrengths
-from fabricfit.tuning.search import tune
+from fabricfit.tuning.search import count_epochs, tune
 
 __all__ = ["Run", "open_recorder", "recorded"]
 
@@ -173,7 +173,14 @@ class Run:
 
     def _search_strengths(self) -> TunedStrengths:
         setup, settings = self.setup, self.setup.settings
-        self.recorder.mark("searching", tuner=settings.tuner)
+        epochs = max(settings.epochs // 2, 1)
+        price = count_epochs(settings.tuner, epochs, settings.trials)
+        self.recorder.mark("searching", tuner=settings.tuner, epochs=price)
+        if price:
+            logger.info(
+                "searching regularization strengths: %d epochs of training before the levels, of %d each",
+                price, settings.epochs,
+            )  # fmt: skip
         return tune(
             setup.engine,
             setup.decisions.attributes,
@@ -184,7 +191,7 @@ class Run:
             regularization_range=settings.regularization_range,
             increasing=settings.increasing,
             batch_size=settings.batch_size,
-            epochs=max(settings.epochs // 2, 1),
+            epochs=epochs,
             directory=str(self.recorder.folder.path),
             seed=settings.seed,
             trials=settings.trials,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import InitVar, dataclass, field, replace
 from typing import Any
 
 import keras
@@ -22,26 +22,34 @@ from fabricfit.tuning.search import check_range, check_tuner
 
 __all__ = ["OptimizationSettings", "list_by_output"]
 
+_OF_THE_MODEL: Any = None
+"""What a run fills in, from the model and the data that it is given."""
+
+_SEARCH = "halving"
+
 
 @dataclass(frozen=True)
 class OptimizationSettings:
-    """Settings of a run.
+    """Settings of a run. All of them have defaults; those of the model are what it was compiled with.
 
     Parameters
     ----------
     batch_size
-        Samples in a training step.
+        Samples in a training step. By default the largest power of two, from 16 to 1,024, that leaves 32
+        steps an epoch; 256, where it cannot be seen how many samples there are.
     epochs
-        At most how many epochs a sparsity level is trained, ``rewinding_epochs`` of them unmasked.
+        At most how many epochs a sparsity level is trained, ``rewinding_epochs`` of them unmasked. By default
+        20 for a level, and 240 in all where number formats are trained.
     optimizer, loss_fn, validation_metric
-        Keras objects, their names, or what Keras' ``serialize`` returns (losses and metrics also as
-        functions), as ``model.compile`` accepts them. They are never changed. Of a model with several
-        outputs, a loss or metric serves each by itself, or there is one for each, in a dict by output
-        name or a list: see :class:`fabricfit.losses.ModelLoss` and
-        :class:`fabricfit.losses.ModelMetric`. Several metrics count by their mean; ``'loss'`` is the
-        loss, as Keras' ``evaluate`` returns it.
+        By default what the model was compiled with: its optimizer (Adam, if it has none), its loss, and the
+        first metric of each output, or without a metric the loss. Else Keras objects, their names, or what
+        Keras' ``serialize`` returns (losses and metrics also as functions), as ``model.compile`` accepts
+        them. They are never changed. Of a model with several outputs, a loss or metric serves each by itself,
+        or there is one for each, in a dict by output name or a list: see
+        :class:`fabricfit.losses.ModelLoss` and :class:`fabricfit.losses.ModelMetric`. Several metrics count
+        by their mean; ``'loss'`` is the loss, as Keras' ``evaluate`` returns it.
     increasing
-        Whether a larger metric is better.
+        Whether a larger metric is better. By default what Keras says of the metric.
     rtol
         A level is good if its metric is at least as good as ``rtol`` times the baseline's: below 1
         for a metric that increases, above 1 for one that decreases. With None every level is good
@@ -60,17 +68,18 @@ class OptimizationSettings:
     verbose
         Show the run's progress on the standard error stream.
     rewinding_epochs
-        Epochs of training without masks between two levels, in which pruned weights may grow back.
+        Epochs of training without masks between two levels, in which pruned weights may grow back. By default
+        1; none where there is a single epoch.
     cutoff_bad_trials
         The run ends after more than this many bad levels in a row.
     directory
         Folder in which the run makes a new one for its files. The default name stands for the
         platform's cache folder.
     tuner
-        ``'halving'`` tries ``trials`` choices of regularization strengths, evaluated by the validation
-        metric after pruning to the target (:mod:`fabricfit.tuning.successive_halving`). ``'Bayesian'`` and
-        ``'Hyperband'`` are KerasTuner's (extra ``tuner``), evaluated likewise. ``'Manual'`` and ``None`` do
-        not search.
+        The method of a search for regularization strengths before the run, None for no search.
+        ``'halving'`` tries ``trials`` choices, evaluated by the validation metric after pruning to the target
+        (:mod:`fabricfit.tuning.successive_halving`). ``'Bayesian'`` and ``'Hyperband'`` are KerasTuner's
+        (extra ``tuner``), evaluated likewise. ``'Manual'`` does not search either.
     knapsack_solver
         See :func:`fabricfit.selection.groups.select_groups`.
     regularization_range
@@ -119,20 +128,24 @@ class OptimizationSettings:
     class_weight
         Class -> weight of the training samples that belong to it, for a model of one output; it
         multiplies weights of samples. None for 1.
+    search
+        How many choices of regularization strengths are tried before the run: ``trials`` and ``tuner``
+        (``'halving'``, if no other is named) in one; None leaves them as they are. Ten choices are some 27
+        epochs for levels of 10 epochs, about as much as three levels.
     """
 
-    batch_size: int
-    epochs: int
-    optimizer: Any
-    loss_fn: Any
-    validation_metric: Any
-    increasing: bool
-    rtol: float | None
+    batch_size: int = _OF_THE_MODEL
+    epochs: int = _OF_THE_MODEL
+    optimizer: Any = None
+    loss_fn: Any = None
+    validation_metric: Any = None
+    increasing: bool = _OF_THE_MODEL
+    rtol: float | None = None
     callbacks: Sequence[Any] | None = None
     ranking_metric: str | None = None
     local: bool = False
     verbose: bool = False
-    rewinding_epochs: int = defaults.REWINDING_EPOCHS
+    rewinding_epochs: int = _OF_THE_MODEL
     cutoff_bad_trials: int = defaults.CUTOFF_BAD_TRIALS
     directory: str | os.PathLike[str] = DEFAULT_DIRECTORY
     tuner: str | None = defaults.TUNER
@@ -156,12 +169,14 @@ class OptimizationSettings:
     checkpoint_seconds: float = defaults.CHECKPOINT_SECONDS
     loss_weights: Any = None
     class_weight: Mapping[int, float] | None = None
+    search: InitVar[int | None] = None
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, search: int | None) -> None:
+        if search is not None:
+            self._search(search)
+        for name, least in (("batch_size", 1), ("epochs", 1), ("rewinding_epochs", 0)):
+            optional_whole_number(name, getattr(self, name), least)
         for name, least in (
-            ("batch_size", 1),
-            ("epochs", 1),
-            ("rewinding_epochs", 0),
             ("cutoff_bad_trials", 0),
             ("seed", 0),
             ("minimum_groups", 0),
@@ -173,7 +188,10 @@ class OptimizationSettings:
         optional_whole_number("patience", self.patience)
         optional_whole_number("curvature_samples", self.curvature_samples)
         optional_whole_number("finishing_epochs", self.finishing_epochs, 0)
-        if self.epochs <= self.rewinding_epochs:
+        if (
+            None not in (self.epochs, self.rewinding_epochs)
+            and self.epochs <= self.rewinding_epochs
+        ):
             raise InvalidInputError(
                 "epochs must be more than rewinding_epochs, so that the masked model is trained too. "
                 f"Received: epochs={self.epochs}, rewinding_epochs={self.rewinding_epochs}"
@@ -203,14 +221,21 @@ class OptimizationSettings:
         check_range(self.regularization_range)
         if check_tuner(self.tuner) in ("Bayesian", "Hyperband"):
             require("keras_tuner", "tuner", f"tuner={self.tuner!r}")
-        check_losses(self.loss_fn, self.loss_weights)
+        if self.loss_fn is not None:
+            check_losses(self.loss_fn, self.loss_weights)
         check_class_weight(self.class_weight)
-        fresh_optimizer(self.optimizer)
+        if self.optimizer is not None:
+            fresh_optimizer(self.optimizer)
         for callback in self.callbacks or ():
             if not isinstance(callback, keras.callbacks.Callback):
                 raise InvalidTypeError(
                     f"callbacks must hold keras.callbacks.Callback objects. Received: {callback!r}"
                 )
+
+    def _search(self, choices: int) -> None:
+        object.__setattr__(self, "trials", whole_number("search", choices))
+        if self.tuner in (None, "Manual"):
+            object.__setattr__(self, "tuner", _SEARCH)
 
     def _check_drop(self) -> None:
         drop = self.max_drop

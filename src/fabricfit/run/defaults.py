@@ -18,8 +18,8 @@ CUTOFF_BAD_TRIALS = 1
 PATIENCE = 2
 """Epochs without a gain after which the training of a level ends."""
 
-TUNER: Final = "halving"
-"""The search for regularization strengths."""
+TUNER: Final = None
+"""The search for regularization strengths: none that is not asked for."""
 
 TRIALS = 10
 """Choices of regularization strengths that a search tries."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -21,12 +22,14 @@ from fabricfit.run.journal import Record
 from fabricfit.run.status import Status
 from fabricfit.tables import TextTable
 
-__all__ = ["draw_status", "entitle_runs", "show_messages", "show_progress"]
+__all__ = ["draw_status", "entitle_runs", "render_html", "show_messages", "show_progress"]
 
 Observer = Callable[[Record], None]
 
 _TITLE: ContextVar[str] = ContextVar("title", default="fabricfit")
 """What stands above the view of a run."""
+
+_REFRESH_SECONDS = 0.5
 
 
 @contextmanager
@@ -55,7 +58,11 @@ def show_progress(logger: logging.Logger | None, console: Any = None) -> Iterato
         yield lambda record: None
         return
     console = console or Console(stderr=True)
-    if console.is_terminal or console.is_jupyter:
+    if console.is_jupyter:
+        with _show_in_notebook(logger) as observer:
+            yield observer
+        return
+    if console.is_terminal:
         with _show_live(logger, console) as observer:
             yield observer
         return
@@ -93,6 +100,50 @@ def _show_live(logger: logging.Logger, console: Any) -> Iterator[Observer]:
         # The view shows what INFO would say: only warnings are printed.
         with _show_messages(logger, handler, logging.WARNING):
             yield observe
+
+
+@contextmanager
+def _show_in_notebook(logger: logging.Logger) -> Iterator[Observer]:
+    """Show a run below a notebook's cell, without widgets: one display, written anew by events."""
+    from IPython.display import HTML, display
+
+    status, title = Status(), _TITLE.get()
+    shown = display(HTML(""), display_id=True)
+    said = 0.0
+
+    def show() -> None:
+        shown.update(HTML(render_html(draw_status(status, time.time(), title))))
+
+    def observe(record: Record) -> None:
+        nonlocal said
+        status.apply(record)
+        if record.event in ("settled", "finished") or time.monotonic() - said > _REFRESH_SECONDS:
+            said = time.monotonic()
+            show()
+
+    try:
+        with _show_messages(logger, logging.StreamHandler(), logging.WARNING):
+            yield observe
+    finally:
+        show()
+
+
+def render_html(renderable: Any, width: int = 100) -> str:
+    """Return anything that Rich renders as preformatted HTML.
+
+    Parameters
+    ----------
+    renderable
+        What is to be shown.
+    width
+        In characters.
+    """
+    console = Console(file=io.StringIO(), record=True, width=width, force_jupyter=False)
+    console.print(renderable)
+    style = "white-space:pre;overflow-x:auto;line-height:normal;font-family:monospace"
+    return console.export_html(
+        inline_styles=True, code_format=f'<pre style="{style}"><code>{{code}}</code></pre>'
+    )
 
 
 @contextmanager

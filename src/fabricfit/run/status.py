@@ -10,7 +10,9 @@ from fabricfit.run.journal import Record
 
 __all__ = ["Status"]
 
+_SEARCHING = "searching regularization strengths"
 _COUNTED = {
+    _SEARCHING: "epoch",
     "training precision": "epoch",
     "choosing networks": "step",
     "training the smaller model": "epoch",
@@ -42,7 +44,7 @@ class Status:
     levels
         The levels that are done, as plain data.
     trials
-        Rungs of the search for regularization strengths that are done.
+        Trainings of the search for regularization strengths that are done.
     begun, now
         Seconds since 1970: of the first event, and of the last one.
     """
@@ -85,9 +87,10 @@ class Status:
         if record.event == "baseline":
             self._apply_baseline(data)
         elif record.event == "searching":
-            self.stage = "searching regularization strengths"
-        elif record.event == "rung":
-            self.trials += 1
+            self.stage, self.epoch, self.epochs = _SEARCHING, 0, data.get("epochs", 0)
+            self._levels_since = record.time
+        elif record.event == "trial":
+            self.epoch, self.trials = data["epochs"], self.trials + 1
         elif record.event == "training":
             self.stage, self.epoch, self.epochs = "training precision", 0, data["epochs"]
             self.others, self._levels_since = tuple(data["resources"]), record.time
@@ -97,7 +100,8 @@ class Status:
             self.stage = "choosing networks"
             self.epoch, self.epochs = data["step"], data["steps"]
         elif record.event == "level":
-            self._levels_since = self._levels_since or record.time
+            if not self._levels_since or self.stage == _SEARCHING:
+                self._levels_since = record.time
             self.level, self.epoch, self.metric, self.loss = data["sparsity"], 0, None, None
             self.epochs = data.get("epochs", 0)
             self.stage = f"level {len(self.levels) + 1}"
@@ -136,7 +140,7 @@ class Status:
     @property
     def counted(self) -> str:
         """What :attr:`epoch` and :attr:`epochs` count in stages other than levels; ``''`` in levels."""
-        return _COUNTED.get(self.stage, "")
+        return _COUNTED.get(self.stage, "") if self.epochs else ""
 
     @property
     def share_done(self) -> float:

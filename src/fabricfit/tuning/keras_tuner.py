@@ -16,7 +16,7 @@ from fabricfit.errors import InvalidInputError, require
 from fabricfit.losses import ModelLoss, ModelMetric
 from fabricfit.network.cloning import copy_model
 from fabricfit.network.ends import read_ends
-from fabricfit.run import defaults
+from fabricfit.run import Checkpointer, defaults
 from fabricfit.samples import Dataset
 from fabricfit.training import Engine, better, fresh_optimizer
 from fabricfit.training.strengths import Strengths, Trial, TunedStrengths, regularized_layers
@@ -101,6 +101,8 @@ def search(
     verbose: bool,
     directory: Path,
     seed: int,
+    count: int = defaults.TRIALS,
+    checkpointer: Checkpointer | None = None,
 ) -> TunedStrengths:
     """Search for strengths with a tuner of KerasTuner.
 
@@ -118,8 +120,13 @@ def search(
         Returns the metric of the engine's present weights.
     data, increasing, batch_size, epochs, verbose, directory, seed
         As for :func:`fabricfit.keras.builder.build_optimizable_model`.
+    count
+        Trials of ``'Bayesian'``; ``'Hyperband'`` has as many as its rule gives for ``epochs``.
+    checkpointer
+        Is told of each trial that is done.
     """
     trials = _Trials(engine, hypermodel, metric, evaluate, increasing, data, batch_size, seed)
+    trials.checkpointer = checkpointer
     objective = keras_tuner.Objective(f"val_{metric.name}", "max" if increasing else "min")
     kinds: dict[str, Callable[..., Any]] = {
         "Bayesian": _make_bayesian,
@@ -128,6 +135,7 @@ def search(
     found = kinds[tuner](
         trials,
         epochs,
+        count,
         hypermodel=hypermodel,
         objective=objective,
         seed=seed + 1,  # for KerasTuner, 0 is no seed
@@ -166,6 +174,8 @@ class _Trials:
         self.seed = seed
         self.best: list[np.ndarray] | None = None
         self.trials: list[Trial] = []
+        self.checkpointer: Checkpointer | None = None
+        self._trained = 0
         self._start = engine.get_weights()
         self._weights: dict[str, list[np.ndarray]] = {}
 
@@ -180,8 +190,12 @@ class _Trials:
         rng = np.random.default_rng(self.seed)  # trials differ by their strengths alone
         total = values.get("tuner/epochs", epochs)
         loss = metric = 0.0
-        for _ in range(total - values.get("tuner/initial_epoch", 0)):
+        count = total - values.get("tuner/initial_epoch", 0)
+        for _ in range(count):
             loss = engine.train_epoch(self.data, self.data.order(rng), self.batch_size)
+        self._trained += count
+        if self.checkpointer is not None:
+            self.checkpointer.mark("trial", epochs=self._trained)
         metric = self.evaluate(engine) if np.isfinite(loss) else np.nan
         if not np.isfinite(metric):
             self.trials.append(Trial(strengths, total, np.nan))
@@ -208,17 +222,17 @@ class _Trials:
         return TunedStrengths(chosen.strengths, self.best, tuple(self.trials))
 
 
-def _make_bayesian(trials: _Trials, epochs: int, **options: Any) -> Any:
+def _make_bayesian(trials: _Trials, epochs: int, count: int, **options: Any) -> Any:
     require("sklearn", "tuner", "The Bayesian tuner")
 
     class Bayesian(keras_tuner.BayesianOptimization):  # type: ignore[name-defined]
         def run_trial(self, trial: Any, **_: Any) -> dict[str, float]:
             return trials.run(trial, epochs)
 
-    return Bayesian(max_trials=defaults.TRIALS, **options)
+    return Bayesian(max_trials=count, **options)
 
 
-def _make_hyperband(trials: _Trials, epochs: int, **options: Any) -> Any:
+def _make_hyperband(trials: _Trials, epochs: int, count: int, **options: Any) -> Any:
     class Hyperband(keras_tuner.Hyperband):  # type: ignore[name-defined]
         def run_trial(self, trial: Any, **_: Any) -> dict[str, float]:
             return trials.run(trial, epochs)

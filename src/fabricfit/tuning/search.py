@@ -13,9 +13,9 @@ from fabricfit.run import Checkpointer, RunDirectory, defaults, resolve_director
 from fabricfit.samples import Dataset
 from fabricfit.training import Engine
 from fabricfit.training.strengths import TunedStrengths, uniform_strengths
-from fabricfit.tuning.successive_halving import candidates, halve
+from fabricfit.tuning.successive_halving import candidates, halve, halving_epochs
 
-__all__ = ["TUNERS", "check_range", "check_tuner", "tune"]
+__all__ = ["TUNERS", "check_range", "check_tuner", "count_epochs", "tune"]
 
 
 TUNERS = ("halving", "Bayesian", "Hyperband", "Manual", None)
@@ -54,9 +54,10 @@ def tune(
     data
         Samples to train on.
     trials
-        Choices of strengths that ``'halving'`` tries.
+        Choices of strengths that ``'halving'`` and ``'Bayesian'`` try.
     checkpointer
-        Saves a search by ``'halving'`` after each rung, and holds the state to resume from.
+        Saves a search by ``'halving'`` after each rung, and holds the state to resume from; is told of each
+        trial that is done.
     tuner, regularization_range, increasing, batch_size, epochs, directory, verbose, seed
         As for :func:`build_optimizable_model`.
     """
@@ -90,11 +91,30 @@ def tune(
             data,
             verbose=verbose,
             directory=RunDirectory(place, "tuning").path,
+            count=trials,
+            checkpointer=checkpointer,
             **common,
         )
     return TunedStrengths(
         uniform_strengths(attributes, regularization_range[0]), engine.get_weights()
     )
+
+
+def count_epochs(tuner: str | None, epochs: int, trials: int) -> int:
+    """Return how many epochs a search trains at most; 0 where that is not known, or nothing is searched for.
+
+    Parameters
+    ----------
+    tuner
+        One of :data:`TUNERS`.
+    epochs
+        Of a trial that is trained to its end.
+    trials
+        Choices of strengths.
+    """
+    if tuner == "halving":
+        return halving_epochs(epochs, trials)
+    return epochs * trials if tuner == "Bayesian" else 0
 
 
 def check_tuner(tuner: str | None) -> str | None:

@@ -27,7 +27,7 @@ from fabricfit.samples import Dataset
 from fabricfit.training import Engine, EngineState, TrainingDivergedError, better
 from fabricfit.training.strengths import Strengths, Trial, TunedStrengths, regularized_layers
 
-__all__ = ["candidates", "halve", "rungs"]
+__all__ = ["candidates", "halve", "halving_epochs", "rungs"]
 
 logger = logging.getLogger(__name__)
 
@@ -78,6 +78,23 @@ def rungs(epochs: int, count: int) -> list[int]:
     return sorted({math.ceil(epochs / _REDUCTION**step) for step in range(steps + 1)})
 
 
+def halving_epochs(epochs: int, count: int) -> int:
+    """Return how many epochs all candidates are trained together, if none diverges.
+
+    Parameters
+    ----------
+    epochs
+        Of the candidates that go all the way.
+    count
+        Candidates.
+    """
+    total, done = 0, 0
+    for rung in rungs(epochs, count):
+        total += (rung - done) * count
+        done, count = rung, math.ceil(count / _REDUCTION)
+    return total
+
+
 def halve(
     engine: Engine,
     choices: Sequence[Strengths],
@@ -122,12 +139,13 @@ def halve(
     states = dict.fromkeys(range(len(choices)), engine.get_state())
     scores: dict[int, float] = {}
     epochs_of = dict.fromkeys(states, 0)
-    ahead, done, first = list(states), 0, 0
+    ahead, done, first, trained_epochs = list(states), 0, 0, 0
     if checkpointer is not None and checkpointer.state is not None:
         states, scores, epochs_of, ahead, done, first = _restore_state(checkpointer.state)
         engine.set_random(checkpointer.state["random"])
     for number, rung in enumerate(rungs(epochs, len(choices))):
         if number < first:
+            trained_epochs = sum(epochs_of.values())
             continue
         rng = np.random.default_rng([seed, number])
         orders = [data.order(rng) for _ in range(rung - done)]
@@ -136,6 +154,9 @@ def halve(
         for index, (state, loss) in zip(ahead, trained, strict=True):
             scores[index] = _evaluate_candidate(engine, evaluate) if np.isfinite(loss) else math.nan
             states[index], epochs_of[index] = state, rung
+            trained_epochs += rung - done
+            if checkpointer is not None:
+                checkpointer.mark("trial", epochs=trained_epochs)
             logger.debug(
                 "regularization strengths %d after %d epochs: %.5g", index, rung, scores[index]
             )
