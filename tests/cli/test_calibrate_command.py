@@ -26,5 +26,5 @@ def test_a_configuration_is_found_and_written(job, command, tmp_path):
 def test_what_cannot_be_done_is_refused(refused):
     words = ("calibrate", "model.keras", "--data", "data.npz")
     assert "--data" in refused("calibrate", "model.keras")
-    assert "must be one of 'saturate', 'wrap'" in refused(*words, "--overflow", "no")
-    assert "metric are for data with targets" in refused(*words, "--metric", "accuracy")
+    assert "--overflow must be one of 'saturate', 'wrap'" in refused(*words, "--overflow", "no")
+    assert "--metric needs --loss" in refused(*words, "--metric", "accuracy")

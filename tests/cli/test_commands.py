@@ -88,7 +88,7 @@ def test_deadlines_and_a_clock_are_given_with_their_units(job, command):
     code, out, _ = command(*words[:2], "--device", "pynq-z2", "--clock", 4, "--latency", 1)
     assert code == 4 and "ns of 1 ns: does not fit" in out and ", 4 ns, " in out
     code, _, err = command(*words, "--latency", "soon")
-    assert code == 2 and "latency must be a time above 0" in err
+    assert code == 2 and "--latency must be a time above 0" in err
 
 
 def test_what_does_not_fit_has_its_own_code(job, command):
@@ -146,9 +146,9 @@ def test_designs_are_explored_for_amounts(job, command):
     assert code == 0 and told["clock_ns"] == 4
     assert all(each["resources"]["dsp"] <= 20 for each in told["designs"])
     code, _, err = command(*amounts, "--device", "pynq-z2")
-    assert code == 2 and "budget: exactly one of a device, amounts" in err
+    assert code == 2 and "must be a --device or amounts" in err
     code, _, err = command(*amounts, "--margin", 2)
-    assert code == 2 and "budget.margin: Input should be less than or equal to 1" in err
+    assert code == 2 and "--margin: Input should be less than or equal to 1" in err
     code, _, err = command(*amounts, "--fraction", 0.5)
     assert code == 2 and "--fraction needs a --device" in err
 
@@ -283,7 +283,7 @@ def test_samples_are_read_from_every_kind_of_source(job, tmp_path, monkeypatch, 
     "form", [{"dsp": 20}, {"relative": {"dsp": 0.5}}, {"device": "pynq-z2", "fraction": 0.5}]
 )
 def test_a_budget_of_any_form_has_deadlines(job, form):
-    from fabricfit.cli.jobs import budget_of
+    from fabricfit.cli.budgets import budget_of
 
     timing = {"latency": "1us", "interval": 25, "clock": "200MHz"}
     config = parse({**job.values, "budget": {**form, **timing}})
@@ -324,7 +324,7 @@ def test_the_program_is_installed():
 
 
 def test_help_waits_for_no_library():
-    script = "import sys, fabricfit.cli.app; print(sorted({'keras', 'pydantic', 'scipy'} & set(sys.modules)))"
+    script = "import sys, fabricfit.cli.app; print(sorted({'numpy', 'pydantic', 'scipy'} & set(sys.modules)))"
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )

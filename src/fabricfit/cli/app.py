@@ -49,12 +49,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        ended = app(words, standalone_mode=False)
+        ended = app(words, prog_name="fabricfit", standalone_mode=False)
         return int(ended) if isinstance(ended, int) else 0
     except InfeasibleError as error:
         return _print_error(str(error), 3, words)
     except FabricFitError as error:
-        return _print_error(str(error), 2, words)
+        return _print_error(_name_option(str(error), words), 2, words)
     except KeyboardInterrupt:
         return _print_error(_INTERRUPTED, 130, words)
     except Exception as error:
@@ -69,6 +69,14 @@ def run(arguments: Sequence[str] | None = None) -> int:
             raise
         message = " ".join(str(error).split())[:500]
         return _print_error(f"{kind}: {message} (--debug shows where)", 1, words)
+
+
+def _name_option(message: str, words: Sequence[str]) -> str:
+    """Return a message about an argument as one about the option that gave it."""
+    name, _, rest = message.partition(" ")
+    option = f"--{name.replace('_', '-')}"
+    given = any(word == option or word.startswith(f"{option}=") for word in words)
+    return f"{option} {rest.replace(f'Received: {name}=', 'Received: ')}" if given else message
 
 
 def _print_error(message: str, code: int, words: Sequence[str]) -> int:

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from fabricfit.cli.completion import complete_devices
 from fabricfit.cli.options import AsJson
 from fabricfit.cli.output import print_json, print_text
 from fabricfit.errors import InvalidInputError
@@ -18,7 +19,10 @@ __all__ = ["demo", "devices", "schema"]
 
 def devices(
     name: Annotated[
-        str | None, typer.Argument(help="Only those whose board or part contains this.")
+        str | None,
+        typer.Argument(
+            help="Only those whose board or part contains this.", autocompletion=complete_devices
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> int:

@@ -35,6 +35,15 @@ __all__ = [
 
 _Kind = TypeVar("_Kind", bound=Section)
 
+_COMMAND = "the command"
+_OPTIONS = {
+    ("data", "source"): "data",
+    ("hls4ml",): "hls-config",
+    ("directory",): "output",
+    ("plugins",): "plugin",
+}
+"""Settings whose options have other names."""
+
 
 class RunConfig(Section):
     """A run of ``fabricfit optimize``."""
@@ -140,28 +149,25 @@ def parse(
     return config if folder is None else _resolve_paths(config, folder)
 
 
-def parse_budget(values: Mapping[str, Any], name: str = "the command") -> BudgetConfig:
-    """Check the values of a section ``budget`` against the schema.
+def parse_budget(values: Mapping[str, Any]) -> BudgetConfig:
+    """Check what options say of a budget against the schema.
 
     Parameters
     ----------
     values
-        What it holds.
-    name
-        Where it stands, for messages.
+        What the section ``budget`` holds.
 
     Raises
     ------
     InvalidInputError
         Names every error.
     """
-    return _validate(BudgetConfig, dict(values), {}, name, ("budget",))
+    return _validate(BudgetConfig, dict(values), {}, _COMMAND, ("budget",))
 
 
-def parse_data(source: str, memory_gib: float | None) -> DataConfig:
-    """Return the section ``data`` of a command's options; errors as for :func:`parse_budget`."""
-    values = {"source": source} | ({} if memory_gib is None else {"memory_gib": memory_gib})
-    return _validate(DataConfig, values, {}, "the command", ("data",))
+def parse_data(values: Mapping[str, Any]) -> DataConfig | None:
+    """Check what options say of samples, as :func:`parse_budget` does; None where they say nothing."""
+    return _validate(DataConfig, dict(values), {}, _COMMAND, ("data",)) if values else None
 
 
 def _validate(
@@ -185,17 +191,31 @@ def _format_error(
     named = (part for part in error["loc"] if not str(part).startswith("function-"))
     place = (*inside, *named)
     line = next((lines[place[:n]] for n in range(len(place), -1, -1) if place[:n] in lines), None)
-    where = f"{name}, line {line}" if line else name
+    where = f"{name}, line {line}: " if line else f"{name}: "
     what = ".".join(map(str, place)) or "the file"
+    if name == _COMMAND:
+        where, what = "", _name_option(place)
     message = error["msg"].removeprefix("Value error, ")
+    if place and message.startswith(f"{place[-1]} "):  # a sentence about the value
+        rest = message.removeprefix(f"{place[-1]} ")
+        return f"{where}{what} {rest.replace(f'Received: {place[-1]}=', 'Received: ')}"
     if error["type"] == "extra_forbidden":
         message = "there is no such setting"
     if error["type"] == "missing":
-        return f"{where}: {what} is missing"
+        return f"{where}{what} is missing"
     received = repr(error["input"])
     if error["type"] == "value_error" or len(received) > 120:
-        return f"{where}: {what}: {message}"
-    return f"{where}: {what}: {message}. Received: {received}"
+        return f"{where}{what}: {message}"
+    return f"{where}{what}: {message}. Received: {received}"
+
+
+def _name_option(place: tuple[Any, ...]) -> str:
+    """Return the option of a setting; the setting's own name where none says it."""
+    texts = [str(part) for part in place if not isinstance(part, int)]
+    if len(texts) > 2 or tuple(texts) in (("budget",), ()):
+        return ".".join(texts) or _COMMAND
+    name = _OPTIONS.get(tuple(texts), texts[-1])
+    return f"--{name.replace('_', '-')}"
 
 
 def _resolve_paths(config: RunConfig, folder: Path) -> RunConfig:

@@ -11,23 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fabricfit.cli.options import (
-    AsJson,
-    Bram36,
-    Clock,
-    Dsp,
-    Ff,
-    HlsConfig,
-    Interval,
-    Latency,
-    Lut,
-    Margin,
-    MemoryGib,
-    ModelFile,
-    Plugins,
-    WeightsFile,
-    collect_budget,
-)
+from fabricfit.cli.groups import BudgetOptions, SampleOptions, with_groups
+from fabricfit.cli.options import AsJson, HlsConfig, ModelFile, Plugins, WeightsFile
 from fabricfit.cli.output import check_new_file, print_json, print_text, write_new_json
 from fabricfit.errors import InfeasibleError, InvalidInputError
 
@@ -39,29 +24,13 @@ if TYPE_CHECKING:
 __all__ = ["explore"]
 
 
+@with_groups
 def explore(
+    *,
     model: ModelFile,
     weights: WeightsFile = None,
-    device: Annotated[
-        list[str] | None,
-        typer.Option(help="The board or part to build it for; several, each with an option."),
-    ] = None,
-    fraction: Annotated[
-        float | None, typer.Option(help="Fraction of the device that may be used.")
-    ] = None,
-    dsp: Dsp = None,
-    bram36: Bram36 = None,
-    lut: Lut = None,
-    ff: Ff = None,
-    margin: Margin = None,
-    latency: Latency = None,
-    interval: Interval = None,
-    clock: Clock = None,
-    data: Annotated[
-        str | None,
-        typer.Option(help="Samples that tell which weights matter: .npz, .h5, .parquet."),
-    ] = None,
-    memory_gib: MemoryGib = None,
+    budget: BudgetOptions,
+    source: SampleOptions,
     loss: Annotated[
         str | None, typer.Option(help="Name of a Keras loss; as the model was compiled by default.")
     ] = None,
@@ -70,37 +39,42 @@ def explore(
         Path | None, typer.Option(help="The .json file to write a design's configuration to.")
     ] = None,
     design: Annotated[
-        int | None, typer.Option(help="Number of the design that is written; 0 by default.")
+        int | None,
+        typer.Option(help="Number of the design that is written; 0 by default.", min=0),
     ] = None,
     plugin: Plugins = None,
     as_json: AsJson = False,
 ) -> int:
-    """Choose strategy, reuse factor, bits and pruning of each layer for boards or amounts, untrained."""
-    from fabricfit.cli.configuration import parse_budget, parse_data
-    from fabricfit.cli.inputs import import_plugins
-    from fabricfit.cli.jobs import budget_of
+    """Choose strategy, reuse factor, bits and pruning of each layer for a budget, untrained.
+
+    Several boards, each with a --device, are explored one after the other. With --data, samples tell which
+    weights matter.
+    """
+    from fabricfit.cli.budgets import read_budgets
+    from fabricfit.cli.checks import check_data, check_model, read_configuration
+    from fabricfit.cli.configuration import parse_data
+    from fabricfit.cli.sources import import_plugins
 
     if output is not None:
         check_new_file(output, (".json",))
-    boards: list[str | None] = [*dict.fromkeys(device or ())] or [None]
+    boards = budget.devices
     if len(boards) > 1 and (output is not None or design is not None):
         raise InvalidInputError(
-            f"--output and --design are for a single --device. Received: {', '.join(map(str, boards))}"
+            f"--output and --design are for a single --device. Received: {', '.join(boards)}"
         )
     import_plugins(plugin or ())
-    limits: dict[str, float | str | None] = {"dsp": dsp, "bram36": bram36, "lut": lut, "ff": ff}
-    limits |= {"margin": margin, "latency": latency, "interval": interval, "clock": clock}
-    sections = {str(board): collect_budget(board, fraction, **limits) for board in boards}
-    budgets = {board: budget_of(parse_budget(each)) for board, each in sections.items()}
-    given = None if data is None else parse_data(data, memory_gib)
-    found = _explore_all((str(model), weights), budgets, hls_config, given, loss)
+    budgets = read_budgets(budget)
+    config = read_configuration(hls_config)
+    check_model(model, weights)
+    check_data(data := parse_data(source.section()))
+    found = _explore_all((str(model), weights), budgets, config, data, loss)
     if len(boards) > 1:
         return _print_boards(found, as_json)
     (only,) = found.values()
     if isinstance(only, InfeasibleError):
         raise only
     number = design or 0
-    if not 0 <= number < len(only.designs):
+    if number >= len(only.designs):
         raise InvalidInputError(
             f"--design must be a number from 0 to {len(only.designs) - 1}. Received: {number}"
         )
@@ -116,18 +90,16 @@ def explore(
 def _explore_all(
     model: tuple[str, Path | None],
     budgets: Mapping[str, Budget],
-    hls_config: Path | None,
+    config: Mapping[str, Any] | None,
     data: DataConfig | None,
     loss: str | None,
 ) -> dict[str, Exploration | InfeasibleError]:
     """Return the designs of a model, in a file and perhaps one of weights, or why there are none."""
     import fabricfit
-    from fabricfit.cli.configuration import read_hls4ml
     from fabricfit.cli.inputs import load_data, load_model
     from fabricfit.design.loss_curvature import measure_curvature
 
     whole = load_model(*model)
-    config = None if hls_config is None else read_hls4ml(str(hls_config))
     curvature = {}
     if data is not None:
         curvature = measure_curvature(whole, load_data(data)[0], loss)

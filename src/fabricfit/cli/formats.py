@@ -7,20 +7,20 @@ from typing import Annotated
 
 import typer
 
-from fabricfit.cli.options import AsJson, HlsConfig, MemoryGib, ModelFile, Plugins, WeightsFile
+from fabricfit.cli.completion import complete_setting
+from fabricfit.cli.groups import SampleOptions, with_groups
+from fabricfit.cli.options import AsJson, HlsConfig, ModelFile, Plugins, WeightsFile
 from fabricfit.cli.output import check_new_file, print_json, print_text, write_new_json
+from fabricfit.errors import InvalidInputError
 
 __all__ = ["calibrate"]
 
 
+@with_groups
 def calibrate(
+    *,
     model: ModelFile,
-    data: Annotated[
-        str,
-        typer.Option(
-            help="Samples: an .npz, .h5 or .parquet file, a folder of .npy files, or module:function."
-        ),
-    ],
+    source: SampleOptions,
     weights: WeightsFile = None,
     hls_config: HlsConfig = None,
     output: Annotated[
@@ -31,28 +31,40 @@ def calibrate(
         typer.Option(help="Keras' name of the loss. Without it, outputs must stay as they are."),
     ] = None,
     metric: Annotated[str | None, typer.Option(help="Keras' name of the metric.")] = None,
-    samples: Annotated[int, typer.Option(help="Number of samples to measure on.")] = 2048,
+    samples: Annotated[int, typer.Option(help="Number of samples to measure on.", min=1)] = 2048,
     tolerance: Annotated[
         float, typer.Option(help="Part of its standard error by which the loss may rise.")
     ] = 0.1,
     margin: Annotated[int, typer.Option(help="Integer bits more than the data need.")] = 0,
     overflow: Annotated[
-        str, typer.Option(help="What larger numbers than those of the data do: saturate or wrap.")
+        str,
+        typer.Option(
+            help="What larger numbers than those of the data do: saturate or wrap.",
+            autocompletion=complete_setting("overflow"),
+        ),
     ] = "saturate",
-    memory_gib: MemoryGib = None,
     plugin: Plugins = None,
     as_json: AsJson = False,
 ) -> int:
     """Find number formats, from data, in which a model loses nothing."""
-    import fabricfit
-    from fabricfit.cli.configuration import parse_data, read_hls4ml
-    from fabricfit.cli.inputs import import_plugins, join_samples, load_data, load_model
+    from fabricfit.cli.checks import check_data, check_model, read_configuration
+    from fabricfit.cli.configuration import parse_data
+    from fabricfit.cli.sources import import_plugins
 
     if output is not None:
         check_new_file(output, (".json",))
+    if metric is not None and loss is None:
+        raise InvalidInputError("--metric needs --loss, which says that there are targets.")
     import_plugins(plugin or ())
-    config = None if hls_config is None else read_hls4ml(str(hls_config))
-    training, validation = load_data(parse_data(data, memory_gib))
+    config = read_configuration(hls_config)
+    check_model(model, weights)
+    check_data(data := parse_data(source.section()))
+    if data is None:
+        raise InvalidInputError("--data is missing: the samples to measure on.")
+    import fabricfit
+    from fabricfit.cli.inputs import join_samples, load_data, load_model
+
+    training, validation = load_data(data)
     found = fabricfit.calibrate(
         load_model(str(model), weights),
         join_samples(validation, training, targets=loss is not None),

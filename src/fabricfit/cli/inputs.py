@@ -2,38 +2,21 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
-from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
-from fabricfit.cli.files import Table, as_column, hold_column, open_arrays
+from fabricfit.cli.files import as_column, hold_column
 from fabricfit.cli.sections import DataConfig
+from fabricfit.cli.sources import Parts, find_parts
 from fabricfit.errors import InvalidInputError
 from fabricfit.samples import Column, Joined, Stored
 
-__all__ = ["Parts", "import_plugins", "join_samples", "load_data", "load_model", "take_samples"]
-
-Parts = tuple[Any, ...]
-"""Inputs, targets, and weights of samples, if there are any: arrays, or columns of files."""
+__all__ = ["join_samples", "load_data", "load_model", "take_samples"]
 
 _GIB = 2**30
-
-
-def import_plugins(names: Iterable[str]) -> None:
-    """Import modules whose layers a model needs.
-
-    Raises
-    ------
-    InvalidInputError
-        A module cannot be imported.
-    """
-    for name in names:
-        _import_module(name, "a plugin")
 
 
 def load_model(name: str, weights: str | Path | None = None) -> Any:
@@ -69,7 +52,7 @@ def load_data(config: DataConfig) -> tuple[Any, Any]:
     InvalidInputError
         A source is missing, or does not hold the arrays that the configuration names.
     """
-    training, validation = _find_parts(config)
+    training, validation = find_parts(config)
     training, validation = keras.tree.map_structure(as_column, (training, validation))
     columns = [each for each in keras.tree.flatten((training, validation)) if _is_column(each)]
     if sum(each.nbytes for each in columns) <= config.memory_gib * _GIB:
@@ -114,22 +97,6 @@ def take_samples(data: Any, most: int) -> Any:
     return parts
 
 
-def _find_parts(config: DataConfig) -> tuple[Parts, Parts | None]:
-    """Return what the sources hold for training and, if there is any, for validation."""
-    found = _read_source(config.source, config)
-    if config.validation is not None:
-        return _select_training(found, config.source), _select_training(
-            _read_source(config.validation, config), config.validation
-        )
-    if _are_both(found):
-        return found
-    if isinstance(found, Mapping) and "validation" in found:
-        return _select_training(found, config.source), _read_named(
-            found["validation"], config.source
-        )
-    return _select_training(found, config.source), None
-
-
 def _is_column(array: Any) -> bool:
     return isinstance(array, Column)
 
@@ -149,142 +116,6 @@ def _store(parts: Parts) -> Stored:
     return Stored(keras.tree.map_structure(hold_column, parts))
 
 
-def _select_training(found: Any, source: str) -> Parts:
-    if isinstance(found, Mapping) and "train" in found:
-        return _read_named(found["train"], source)
-    return _read_named(found[0] if _are_both(found) else found, source)
-
-
-def _read_named(found: Any, source: str) -> Parts:
-    """Return inputs, targets and weights, which may come by name: ``{'X': …, 'y': …, 'w': …}``."""
-    if isinstance(found, Mapping) and {"X", "y"} <= set(found) <= {"X", "y", "w"}:
-        found = tuple(found[key] for key in ("X", "y", "w") if key in found)
-    if not _is_data_set(found):
-        raise InvalidInputError(
-            f"{source} must give inputs and targets, (X, y), or (X, y, weights). Received: {type(found)!r}"
-        )
-    return tuple(part for part in found if part is not None)
-
-
-def _is_data_set(value: Any) -> bool:
-    return isinstance(value, tuple) and len(value) in (2, 3)
-
-
-def _are_both(value: Any) -> bool:
-    """Whether a value is data to train with and data to validate with."""
-    return isinstance(value, tuple) and len(value) == 2 and all(map(_is_data_set, value))
-
-
-def _read_source(source: str, config: DataConfig) -> Any:
-    """Return one data set, or two, or these by name."""
-    module, colon, function = source.partition(":")
-    if colon and "/" not in module and "\\" not in module and len(module) > 1:
-        found = getattr(_import_module(module, "the data's module"), function, None)
-        if not callable(found):
-            raise InvalidInputError(
-                f"module {module!r} has no function {function!r} that gives data."
-            )
-        return found()
-    path = Path(source).expanduser()
-    if not path.exists():
-        raise InvalidInputError(f"there are no data at {path}.")
-    if path.suffix == ".parquet" and path.is_file():
-        return _pick_columns(Table(path), path, config)
-    arrays = open_arrays(path)
-    if arrays is None:
-        raise InvalidInputError(
-            "data must be an .npz, .h5 or .parquet file, a folder of .npy files, or 'module:function'. "
-            f"Received: {source!r}"
-        )
-    return _pair_arrays(arrays, path, config)
-
-
-def _pick_columns(table: Table, path: Path, config: DataConfig) -> Parts:
-    """Return inputs, targets and weights in a table."""
-    inputs, targets = _as_names(config.inputs), _as_names(config.targets)
-    weights = [config.weights or "w"] if config.weights or "w" in table.names else []
-    others = {*_every_name(targets), *weights}
-    inputs = inputs or [name for name in table.names if name not in others]
-    for name in (*_every_name(targets), *_every_name(inputs), *weights):
-        if name not in table.names:
-            raise InvalidInputError(
-                f"{path} has no column {name!r}. It has: {', '.join(table.names)}."
-            )
-        if table.kind(name).kind not in "biuf":
-            raise InvalidInputError(f"column {name!r} of {path} must hold numbers.")
-    if not inputs:
-        raise InvalidInputError(f"{path} has no columns beside the targets.")
-    X, y = (_stack(table, names, kind) for names, kind in ((inputs, "float32"), (targets, None)))
-    return X, y, *(table.column([name]) for name in weights)
-
-
-def _as_names(names: Any) -> Any:
-    return [names] if isinstance(names, str) else names
-
-
-def _every_name(names: Any) -> list[str]:
-    """Return the names of all arrays or columns, of whatever inputs or targets."""
-    parts = names.values() if isinstance(names, Mapping) else names
-    return [each for part in parts for each in _as_names(part)]
-
-
-def _stack(table: Table, names: Any, kind: str | None) -> Any:
-    """Return columns side by side; one column of targets as it is."""
-    if isinstance(names, Mapping):
-        return {key: _stack(table, _as_names(each), kind) for key, each in names.items()}
-    return table.column(names, kind)
-
-
-def _pair_arrays(arrays: Mapping[str, Column], path: Path, config: DataConfig) -> Any:
-    """Return what a file of arrays holds, for training and, if it is there, for validation."""
-    names = (config.inputs or "X", config.targets, config.weights or "w")
-    found = {}
-    for part, suffixes in (("train", ("", "_train")), ("validation", ("_val",))):
-        for suffix in suffixes:
-            X, y, w = (_pick(arrays, each, suffix) for each in names)
-            if X is not None and y is not None:
-                if w is None and config.weights is not None:
-                    raise InvalidInputError(
-                        f"{path} must hold the weights {config.weights + suffix!r}. It has: "
-                        f"{', '.join(arrays)}."
-                    )
-                found[part] = (X, y) if w is None else (X, y, w)
-                break
-    if "train" not in found:
-        X, y = (_every_name(_as_names(each)) for each in names[:2])
-        wanted = " and ".join(map(repr, (*X, *y)))
-        with_suffix = " and ".join(f"'{name}_train'" for name in (*X, *y))
-        raise InvalidInputError(
-            f"{path} must hold {wanted}, or {with_suffix}. It has: {', '.join(arrays) or 'nothing'}."
-        )
-    for parts in found.values():
-        _check_parts(parts, path)
-    return found if len(found) > 1 else found["train"]
-
-
-def _pick(arrays: Mapping[str, Column], names: Any, suffix: str) -> Any:
-    """Return an array, or several by the names of inputs or outputs; None if one is missing."""
-    if isinstance(names, list):
-        names = names[0] if len(names) == 1 else dict(zip(names, names, strict=True))
-    if isinstance(names, str):
-        return arrays.get(f"{names}{suffix}")
-    picked = {key: _pick(arrays, name, suffix) for key, name in names.items()}
-    return None if any(each is None for each in picked.values()) else picked
-
-
-def _check_parts(parts: Parts, path: Path) -> None:
-    leaves = keras.tree.flatten(parts)
-    for array in leaves:
-        if array.dtype.kind not in "biuf" or not array.shape:
-            raise InvalidInputError(
-                f"{path} must hold arrays of numbers. Received: {array.dtype} of shape {array.shape}"
-            )
-    if len({len(array) for array in leaves}) > 1:
-        raise InvalidInputError(
-            f"{path} must hold as many inputs as targets. Received: {[len(array) for array in leaves]}"
-        )
-
-
 def _split_samples(parts: Any, fraction: float) -> tuple[Any, Any]:
     """Set a fraction of the samples aside for validation, the same ones for the same data."""
     count = len(parts) if isinstance(parts, Stored) else len(keras.tree.flatten(parts)[0])
@@ -302,17 +133,3 @@ def _split_samples(parts: Any, fraction: float) -> tuple[Any, Any]:
         for index in (np.sort(order[held:]), np.sort(order[:held]))
     )
     return training, validation
-
-
-def _import_module(name: str, what: str) -> Any:
-    present = str(Path.cwd())
-    added = present not in sys.path
-    if added:
-        sys.path.insert(0, present)
-    try:
-        return importlib.import_module(name)
-    except Exception as error:  # a module may do anything
-        raise InvalidInputError(f"{what} {name!r} cannot be imported: {error}") from error
-    finally:
-        if added:
-            sys.path.remove(present)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from fabricfit.cli.configuration import RunConfig, dump, read_config, read_hls4ml
-from fabricfit.cli.inputs import import_plugins, load_data, load_model
-from fabricfit.cli.sections import BudgetConfig, LevelsConfig, TrainingConfig
+from fabricfit.cli.budgets import budget_of
+from fabricfit.cli.configuration import RunConfig, dump, read_hls4ml
+from fabricfit.cli.inputs import load_data, load_model
+from fabricfit.cli.sections import LevelsConfig, TrainingConfig
+from fabricfit.cli.sources import import_plugins
 from fabricfit.errors import InvalidInputError
-from fabricfit.hardware.budget import Budget
-from fabricfit.hardware.families import DEFAULT_FAMILY
-from fabricfit.hardware.resource_records import amount_names
 from fabricfit.objectives import ParameterEstimator
 from fabricfit.objectives.fpga_luts import BitOperations
 from fabricfit.objectives.fpga_units import UnitResources
@@ -22,7 +19,7 @@ from fabricfit.objectives.vivado_objectives import VivadoDSPEstimator
 from fabricfit.run.files import CONFIGURATION
 from fabricfit.scheduler import BinaryScheduler, ConstantScheduler, PolynomialScheduler
 
-__all__ = ["CONFIGURATION", "budget_of", "optimize", "resume_directory"]
+__all__ = ["optimize"]
 
 _OBJECTIVES: dict[str | None, Any] = {
     "parameters": ParameterEstimator,
@@ -31,26 +28,6 @@ _OBJECTIVES: dict[str | None, Any] = {
     "dsp": VivadoDSPEstimator,
     "unit_dsp": UnitResources(("dsp",)),
 }
-
-_TIMING = ("clock", "clock_ns", "latency", "interval")
-_BUILT = ("tool", "binding", "stage")
-
-
-def budget_of(config: BudgetConfig) -> Budget:
-    """Return the budget that a section describes."""
-    timing, built = (
-        {name: value for name in names if (value := getattr(config, name)) is not None}
-        for names in (_TIMING, _BUILT)
-    )
-    if config.device is not None:
-        found = Budget.device(config.device, config.fraction, **timing, **built)
-    elif config.relative:
-        limits = {**timing, **config.relative}
-        found = Budget.relative(family=config.family or DEFAULT_FAMILY, **limits)
-    else:
-        amounts: dict[str, Any] = {name: getattr(config, name, None) for name in amount_names()}
-        found = Budget(family=config.family or DEFAULT_FAMILY, **timing, **built, **amounts)
-    return found.with_margin(config.margin)
 
 
 def optimize(
@@ -76,7 +53,9 @@ def optimize(
     import_plugins(config.plugins)
     model = load_model(config.model, config.weights)
     train, validation = load_data(config.data)
-    settings = _make_settings(config.training, directory or config.directory, resume, verbose)
+    settings = _make_settings(
+        model, config.training, directory or config.directory, resume, verbose
+    )
     text = dump(config)
     is_given = config.precision == "given" or config.hls4ml is not None
     hls_config = read_hls4ml(config.hls4ml) if is_given else {}
@@ -127,10 +106,8 @@ def _optimize_objective(
 
 
 def _make_settings(
-    training: TrainingConfig, directory: str | None, resume: bool, verbose: bool
+    model: Any, training: TrainingConfig, directory: str | None, resume: bool, verbose: bool
 ) -> Any:
-    import keras
-
     from fabricfit.optimization.settings import OptimizationSettings
 
     values = training.model_dump(exclude={"optimizer", "learning_rate", "loss", "metric"})
@@ -138,23 +115,32 @@ def _make_settings(
         del values["regularization_range"]
     if directory is not None:
         values["directory"] = directory
-    try:
-        optimizer = keras.optimizers.get(training.optimizer)
-    except (TypeError, ValueError) as error:
-        raise InvalidInputError(
-            f"training.optimizer must be the name of a Keras optimizer. Received: {training.optimizer!r}"
-        ) from error
-    if training.learning_rate is not None:
-        changed = {**optimizer.get_config(), "learning_rate": training.learning_rate}
-        optimizer = type(optimizer).from_config(changed)
     return OptimizationSettings(
         **values,
-        optimizer=optimizer,
+        optimizer=_make_optimizer(model, training),
         loss_fn=training.loss,
         validation_metric=training.metric,
         resume=resume,
         verbose=verbose,
     )
+
+
+def _make_optimizer(model: Any, training: TrainingConfig) -> Any:
+    """Return the optimizer that is named or that the model has; None for that of the model as it is."""
+    import keras
+
+    name, rate = training.optimizer, training.learning_rate
+    if name is None and rate is None:
+        return None
+    try:
+        optimizer = keras.optimizers.get(name or getattr(model, "optimizer", None) or "adam")
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(
+            f"training.optimizer must be the name of a Keras optimizer. Received: {name!r}"
+        ) from error
+    if rate is None:
+        return optimizer
+    return type(optimizer).from_config({**optimizer.get_config(), "learning_rate": rate})
 
 
 def _make_scheduler(config: RunConfig) -> Any:
@@ -166,20 +152,3 @@ def _make_scheduler(config: RunConfig) -> Any:
         step = (levels.final - levels.initial) / levels.steps
         return ConstantScheduler(*ends, step or 1.0)
     return PolynomialScheduler(levels.steps, *ends)
-
-
-def resume_directory(directory: Path, *, verbose: bool = True) -> Any:
-    """Resume the run in a folder, with the configuration in it.
-
-    Raises
-    ------
-    InvalidInputError
-        The folder is not that of a run of the command line.
-    """
-    path = directory / CONFIGURATION
-    if not path.is_file():
-        raise InvalidInputError(
-            f"{os.fspath(directory)} holds no {CONFIGURATION}, so it is not the folder of a run of "
-            "'fabricfit optimize'. A run that Python began is resumed there, with resume=True."
-        )
-    return optimize(read_config(path), resume=True, directory=str(directory), verbose=verbose)

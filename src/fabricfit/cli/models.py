@@ -12,13 +12,12 @@ from typing import Annotated
 
 import typer
 
+from fabricfit.cli.completion import complete_backends, complete_parts
+from fabricfit.cli.groups import BudgetOptions, SampleOptions, with_groups
 from fabricfit.cli.options import (
     AsJson,
-    Clock,
     HlsConfig,
-    Interval,
-    Latency,
-    MemoryGib,
+    HlsConfigs,
     ModelFile,
     Plugins,
     Quiet,
@@ -26,6 +25,7 @@ from fabricfit.cli.options import (
     drop_missing,
 )
 from fabricfit.cli.output import VERIFICATION_CODES, check_new_file, print_json, print_text
+from fabricfit.errors import InvalidInputError
 
 __all__ = ["estimate", "reduce", "rtl", "verify"]
 
@@ -33,66 +33,62 @@ _METRIC_SAMPLES = 2**14
 """Samples that the metric is taken of in files which are read block by block."""
 
 
+@with_groups
 def estimate(
+    *,
     model: ModelFile,
     weights: WeightsFile = None,
-    hls_config: HlsConfig = None,
-    device: Annotated[
-        str | None, typer.Option(help="Compare with the resources of this board or part.")
-    ] = None,
-    fraction: Annotated[float, typer.Option(help="Fraction of the device that may be used.")] = 1.0,
-    part: Annotated[str | None, typer.Option(help="The part, instead of the device's.")] = None,
-    clock: Clock = None,
-    latency: Latency = None,
-    interval: Interval = None,
-    tool: Annotated[
-        str | None, typer.Option(help="HLS compiler, such as 'Vitis HLS 2024.1'.")
-    ] = None,
-    binding: Annotated[
-        str | None, typer.Option(help="What products are built from: auto, dsp or fabric.")
+    hls_config: HlsConfigs = None,
+    budget: BudgetOptions,
+    part: Annotated[
+        str | None,
+        typer.Option(help="The part, instead of the device's.", autocompletion=complete_parts),
     ] = None,
     plugin: Plugins = None,
     as_json: AsJson = False,
 ) -> int:
-    """Estimate the resources and the timing of a model on an FPGA, without training or synthesis."""
-    import fabricfit
-    from fabricfit.cli.configuration import read_hls4ml
-    from fabricfit.cli.inputs import import_plugins, load_model
-    from fabricfit.description.quantities import parse_clock
-    from fabricfit.hardware.budget import Budget
+    """Estimate the resources and the timing of a model on an FPGA, without training or synthesis.
+
+    With several configurations, their estimates stand side by side.
+    """
+    from fabricfit.cli.budgets import count_exceeded, read_comparison
+    from fabricfit.cli.checks import check_model, read_configuration
+    from fabricfit.cli.sources import import_plugins
 
     import_plugins(plugin or ())
-    config = read_hls4ml(None if hls_config is None else str(hls_config))
-    budget = None
-    if device is not None:
-        budget = Budget.device(device, fraction, latency=latency, interval=interval)
-    elif latency is not None or interval is not None:
-        budget = Budget(latency=latency, interval=interval)
-    found = fabricfit.estimate(
-        load_model(str(model), weights),
-        config,
-        budget=budget,
-        part=part,
-        clock_ns=None if clock is None else parse_clock(clock),
-        tool=tool,
-        binding=binding,
-    )
+    limits, built = read_comparison(budget)
+    configs = {path: read_configuration(path) for path in hls_config or ()}
+    check_model(model, weights)
+    import fabricfit
+    from fabricfit.cli.inputs import load_model
+    from fabricfit.hls4ml.compared_estimates import ComparedEstimates
+
+    whole = load_model(str(model), weights)
+    short = len({path.name for path in configs}) == len(configs)
+    found = {
+        path.name if short else str(path): fabricfit.estimate(
+            whole, config, budget=limits, part=part, **built
+        )
+        for path, config in (configs or {Path(): None}).items()
+    }
+    shown = next(iter(found.values())) if len(found) == 1 else ComparedEstimates(found)
     if as_json:
-        print_json(found.to_dict())
+        print_json(shown.to_dict())
     else:
-        print_text(str(found))
-    return 0 if found.fits else 4
+        print_text(str(shown))
+    return 4 if all(count_exceeded(each) for each in found.values()) else 0
 
 
+@with_groups
 def verify(
+    *,
     model: ModelFile,
     weights: WeightsFile = None,
     hls_config: HlsConfig = None,
-    data: Annotated[
-        str | None, typer.Option(help="Samples to compute; random numbers by default.")
-    ] = None,
-    memory_gib: MemoryGib = None,
-    samples: Annotated[int, typer.Option(help="Number of samples.")] = 100,
+    source: SampleOptions,
+    samples: Annotated[
+        int, typer.Option(help="Number of samples; without --data, they are random.", min=1)
+    ] = 100,
     metric: Annotated[
         str | None,
         typer.Option(
@@ -100,7 +96,11 @@ def verify(
         ),
     ] = None,
     backend: Annotated[
-        str | None, typer.Option(help="hls4ml's backend; the configuration's by default.")
+        str | None,
+        typer.Option(
+            help="hls4ml's backend; the configuration's by default.",
+            autocompletion=complete_backends,
+        ),
     ] = None,
     counts_only: Annotated[
         bool, typer.Option("--counts-only", help="Count multipliers, but do not compile and run.")
@@ -123,16 +123,23 @@ def verify(
     as_json: AsJson = False,
 ) -> int:
     """Verify in the C++ that hls4ml generates how many multipliers a model needs and what it computes."""
-    import fabricfit
-    from fabricfit.cli.configuration import parse_data, read_hls4ml
-    from fabricfit.cli.inputs import import_plugins, load_data, load_model, take_samples
+    from fabricfit.cli.checks import check_data, check_model, read_configuration
+    from fabricfit.cli.configuration import parse_data
+    from fabricfit.cli.sources import import_plugins
+    from fabricfit.hls4ml.config import default_configuration
 
     import_plugins(plugin or ())
-    config = read_hls4ml(None if hls_config is None else str(hls_config))
+    config = read_configuration(hls_config) or default_configuration()
+    check_model(model, weights)
+    check_data(data := parse_data(source.section()))
+    if metric is not None and data is None:
+        raise InvalidInputError("--metric needs --data, samples with targets.")
+    import fabricfit
+    from fabricfit.cli.inputs import load_data, load_model, take_samples
+
     X, y = None, None
     if data is not None:
-        validation = load_data(parse_data(data, memory_gib))[1]
-        X, y = take_samples(validation, max(samples, _METRIC_SAMPLES))[:2]
+        X, y = take_samples(load_data(data)[1], max(samples, _METRIC_SAMPLES))[:2]
     with _tell_of_steps(not (quiet or as_json)):
         found = fabricfit.verify(
             load_model(str(model), weights),
@@ -161,18 +168,25 @@ def rtl(
     hls_config: HlsConfig = None,
     name: Annotated[str, typer.Option(help="Name of the module.")] = "network",
     register_every: Annotated[
-        int, typer.Option(help="Additions in a row between registers; 0 for none but at the ends.")
+        int,
+        typer.Option(
+            help="Additions in a row between registers; 0 for none but at the ends.", min=0
+        ),
     ] = 5,
     plugin: Plugins = None,
     as_json: AsJson = False,
 ) -> int:
     """Write a whole network as synthesizable Verilog, where its products are constants."""
-    import fabricfit
-    from fabricfit.cli.configuration import read_hls4ml
-    from fabricfit.cli.inputs import import_plugins, load_model
+    from fabricfit.cli.checks import check_model, read_configuration
+    from fabricfit.cli.sources import import_plugins
+    from fabricfit.hls4ml.config import default_configuration
 
     import_plugins(plugin or ())
-    config = read_hls4ml(None if hls_config is None else str(hls_config))
+    config = read_configuration(hls_config) or default_configuration()
+    check_model(model, weights)
+    import fabricfit
+    from fabricfit.cli.inputs import load_model
+
     with _tell_of_steps(True):
         found = fabricfit.to_rtl(
             load_model(str(model), weights),
@@ -196,12 +210,16 @@ def reduce(
     as_json: AsJson = False,
 ) -> int:
     """Remove all-zero units from a model without changing what it computes."""
-    from fabricfit.cli.inputs import import_plugins, load_model
-    from fabricfit.run.files import RunDirectory
-    from fabricfit.surgery.reduction import plan_reduction, reduce_model
+    from fabricfit.cli.checks import check_model
+    from fabricfit.cli.sources import import_plugins
 
     check_new_file(output, (".keras",))
     import_plugins(plugin or ())
+    check_model(model, weights)
+    from fabricfit.cli.inputs import load_model
+    from fabricfit.run.files import RunDirectory
+    from fabricfit.surgery.reduction import plan_reduction, reduce_model
+
     whole = load_model(str(model), weights)
     plan = plan_reduction(whole)
     smaller = reduce_model(whole)

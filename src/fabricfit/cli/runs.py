@@ -6,59 +6,38 @@ Each imports its parts when it runs, so that ``--help`` answers at once.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fabricfit.cli.completion import complete_setting
+from fabricfit.cli.groups import NO_BUDGET, BudgetOptions, SampleOptions, with_groups
 from fabricfit.cli.options import (
     AsJson,
-    Bram36,
-    Clock,
-    Dsp,
-    Ff,
     HlsConfig,
-    Interval,
-    Latency,
-    Lut,
-    Margin,
-    MemoryGib,
     Plugins,
     Quiet,
     WeightsFile,
-    collect_budget,
     drop_missing,
 )
 from fabricfit.cli.output import VERIFICATION_CODES, check_new_file, print_json, print_text
+from fabricfit.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from fabricfit.cli.configuration import RunConfig
 
 __all__ = ["optimize", "report", "resume"]
 
 
+@with_groups
 def optimize(
+    *,
     source: Annotated[
         Path, typer.Argument(help="A .yaml or .toml file that describes the run, or a .keras file.")
     ],
     weights: WeightsFile = None,
-    data: Annotated[
-        str | None,
-        typer.Option(
-            help="An .npz, .h5 or .parquet file, a folder of .npy files, or 'module:function'."
-        ),
-    ] = None,
-    memory_gib: MemoryGib = None,
-    device: Annotated[
-        str | None, typer.Option(help="The board or part to fit the model to.")
-    ] = None,
-    fraction: Annotated[
-        float | None, typer.Option(help="Fraction of the device that may be used.")
-    ] = None,
-    dsp: Dsp = None,
-    bram36: Bram36 = None,
-    lut: Lut = None,
-    ff: Ff = None,
-    margin: Margin = None,
-    latency: Latency = None,
-    interval: Interval = None,
-    clock: Clock = None,
+    samples: SampleOptions,
+    budget: BudgetOptions,
     hls_config: HlsConfig = None,
     epochs: Annotated[
         int | None,
@@ -73,14 +52,19 @@ def optimize(
         str | None,
         typer.Option(
             help="given: number formats of hls4ml's configuration; trained: trained ones; chosen: "
-            "strategies, reuse factors and formats are chosen for the board."
+            "strategies, reuse factors and formats are chosen for the board.",
+            autocompletion=complete_setting("precision"),
         ),
     ] = None,
     designs: Annotated[
         int | None, typer.Option(help="How many designs compete, with --precision chosen.")
     ] = None,
     granularity: Annotated[
-        str | None, typer.Option(help="tensor or channel: what has a trained format of its own.")
+        str | None,
+        typer.Option(
+            help="tensor or channel: what has a trained format of its own.",
+            autocompletion=complete_setting("granularity"),
+        ),
     ] = None,
     rtol: Annotated[
         float | None,
@@ -93,6 +77,12 @@ def optimize(
         float | None,
         typer.Option(
             help="What the metric may lose at most, such as 0.01 for a point of accuracy."
+        ),
+    ] = None,
+    search: Annotated[
+        int | None,
+        typer.Option(
+            help="Choices of regularization strengths to try before; each costs some epochs."
         ),
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of all random numbers.")] = None,
@@ -111,22 +101,9 @@ def optimize(
     as_json: AsJson = False,
 ) -> int:
     """Prune, share and round a model's weights until it fits. Options override the file's settings."""
-    from fabricfit.cli import jobs
-
     given = {
-        "data": drop_missing(source=data, memory_gib=memory_gib),
-        "budget": collect_budget(
-            device,
-            fraction,
-            dsp=dsp,
-            bram36=bram36,
-            lut=lut,
-            ff=ff,
-            margin=margin,
-            latency=latency,
-            interval=interval,
-            clock=clock,
-        ),
+        "data": samples.section(),
+        "budget": budget.section(),
         "weights": None if weights is None else str(weights.absolute()),
         "hls4ml": None if hls_config is None else str(hls_config.absolute()),
         "training": drop_missing(
@@ -136,6 +113,7 @@ def optimize(
             metric=metric,
             rtol=rtol,
             max_drop=max_drop,
+            search=search,
             seed=seed,
         ),
         "precision": precision,
@@ -145,11 +123,14 @@ def optimize(
         "plugins": plugin,
     }
     config = _override_settings(source, {name: value for name, value in given.items() if value})
+    _check_run(config, "--data" if samples.data is not None else "")
+    from fabricfit.cli import jobs
+
     result = jobs.optimize(config, resume=resume, verbose=not (quiet or as_json))
     return _report_result(result, verify, as_json)
 
 
-def _override_settings(source: Path, changes: dict[str, Any]) -> Any:
+def _override_settings(source: Path, changes: dict[str, Any]) -> RunConfig:
     """Return the run that a file describes, or a model's, with the settings that options change."""
     from fabricfit.cli.configuration import parse, read_config
 
@@ -165,7 +146,24 @@ def _override_settings(source: Path, changes: dict[str, Any]) -> Any:
             values[name] = {**held, **dict(value)}
         else:
             values[name] = value
+    if not {"budget", "objective"} & values.keys():
+        raise InvalidInputError(NO_BUDGET)
     return parse(values, name="the command", folder=Path.cwd())
+
+
+def _check_run(config: RunConfig, option: str = "") -> None:
+    """Check the files and the budget of a run, whose samples an option may have named."""
+    from fabricfit.cli.budgets import budget_of
+    from fabricfit.cli.checks import check_data, check_model
+    from fabricfit.cli.configuration import read_hls4ml
+    from fabricfit.cli.sources import import_plugins
+
+    import_plugins(config.plugins)
+    if config.budget is not None:
+        budget_of(config.budget)
+    read_hls4ml(config.hls4ml)
+    check_model(config.model, config.weights)
+    check_data(config.data, option)
 
 
 def _report_result(result: Any, verify: bool, as_json: bool) -> int:
@@ -198,9 +196,21 @@ def resume(
     as_json: AsJson = False,
 ) -> int:
     """Resume an interrupted run; it ends as an uninterrupted one would have."""
+    from fabricfit.cli.configuration import read_config
+    from fabricfit.run.files import CONFIGURATION
+
+    path = directory / CONFIGURATION
+    if not path.is_file():
+        raise InvalidInputError(
+            f"{directory} holds no {CONFIGURATION}, so it is not the folder of a run of "
+            "'fabricfit optimize'. A run that Python began is resumed there, with resume=True."
+        )
+    config = read_config(path)
+    _check_run(config)
     from fabricfit.cli import jobs
 
-    result = jobs.resume_directory(directory, verbose=not (quiet or as_json))
+    verbose = not (quiet or as_json)
+    result = jobs.optimize(config, resume=True, directory=str(directory), verbose=verbose)
     return _report_result(result, False, as_json)
 
 

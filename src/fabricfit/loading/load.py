@@ -88,6 +88,8 @@ def load_model(
         raise InvalidInputError(
             f"{stored.source}{written_by} cannot be loaded as a Keras model. Keras says: {_shorten(error)}"
         ) from error
+    if not model.layers:
+        raise InvalidInputError(f"{stored.source} must hold a model with layers. It has none.")
     if not model.built:
         raise InvalidInputError(
             f"{stored.source}: the shape of the model's input is not in the file. Build the model with a "
