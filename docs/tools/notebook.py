@@ -1,6 +1,7 @@
-"""The tutorial as a notebook that has been run: ``python docs/tools/notebook.py``.
+"""Notebooks run from top to bottom: ``python docs/tools/notebook.py [NOTEBOOK …]``.
 
-It needs ``nbclient`` and ``ipykernel`` beside what the tutorial itself needs.
+Without a name it is the tutorial's, made from its page; others are run as they are, and keep what they print.
+It needs ``nbclient`` and ``ipykernel`` beside what the notebooks themselves need.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import base64
 import re
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,47 @@ def cells_of(text: str) -> list[Any]:
     return found + _prose(text[position:])
 
 
+def run(notebook: Any, timeout: int = 300) -> Any:
+    """Run a notebook in an empty folder; leave out warnings, times and the names of this machine's folders.
+
+    Parameters
+    ----------
+    notebook
+        The notebook; changed.
+    timeout
+        Seconds that a cell may take.
+    """
+    notebook.metadata = nbformat.from_dict(
+        {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    )
+    for number, cell in enumerate(notebook.cells):
+        cell["id"] = f"cell-{number}"
+    with tempfile.TemporaryDirectory() as folder:
+        NotebookClient(
+            notebook, timeout=timeout, record_timing=False, resources={"metadata": {"path": folder}}
+        ).execute()
+        for cell in notebook.cells:
+            if cell.cell_type == "code":
+                cell.outputs = [
+                    _without_folder(out, folder)
+                    for out in cell.outputs
+                    if out.get("name") != "stderr"
+                ]
+    return notebook
+
+
+def _without_folder(output: Any, folder: str) -> Any:
+    """Return an output in which paths are relative to the folder that the notebook was run in."""
+    resolved = str(Path(folder).resolve())
+    for place in (resolved, folder):
+        if "text" in output:
+            output["text"] = output["text"].replace(f"{place}/", "").replace(place, ".")
+        for kind, data in output.get("data", {}).items():
+            if isinstance(data, str) and not kind.startswith("image/"):
+                output["data"][kind] = data.replace(f"{place}/", "").replace(place, ".")
+    return output
+
+
 def _prose(text: str) -> list[Any]:
     """Return a cell of text, with its images inside and its links to the pages beside it."""
     images = {Path(path).name: DOCS / path for _, path in _IMAGE.findall(text)}
@@ -51,27 +94,15 @@ def _prose(text: str) -> list[Any]:
     return [cell]
 
 
-def main() -> int:
-    """Write the notebook and run it in an empty folder."""
-    notebook = v4.new_notebook(cells=cells_of(PAGE.read_text(encoding="utf-8")))
-    notebook.metadata["kernelspec"] = {
-        "name": "python3",
-        "display_name": "Python 3",
-        "language": "python",
-    }
-    for number, cell in enumerate(notebook.cells):
-        cell["id"] = f"cell-{number}"
-    with tempfile.TemporaryDirectory() as folder:
-        NotebookClient(
-            notebook, timeout=300, record_timing=False, resources={"metadata": {"path": folder}}
-        ).execute()
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
-    NOTEBOOK.parent.mkdir(exist_ok=True)
-    nbformat.write(notebook, NOTEBOOK)
+def main(names: Sequence[str]) -> int:
+    """Run the notebooks named, or the tutorial."""
+    if not names:
+        made = v4.new_notebook(cells=cells_of(PAGE.read_text(encoding="utf-8")))
+        nbformat.write(run(made), NOTEBOOK)
+    for name in names:
+        nbformat.write(run(nbformat.read(name, as_version=4)), name)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -66,6 +66,7 @@ def test_there_are_pages():
         "backends.md",
         "board.md",
         "calibrate.md",
+        "callbacks.md",
         "explore.md",
         "layer.md",
         "load.md",
