@@ -12,9 +12,12 @@ import numpy as np
 import pytest
 
 import fabricfit
+from fabricfit.errors import InvalidInputError, RunDirectoryError
 from fabricfit.keras import OptimizationSettings
 from fabricfit.reporting import read_run, render_page, write_page
+from fabricfit.run.files import PERFORMANCE
 from tests.marks import ON_ONE_BACKEND
+from tests.reporting.large_runs import NAMES, make_large_run
 
 pytestmark = ON_ONE_BACKEND
 
@@ -61,7 +64,8 @@ def test_a_page_holds_all_that_there_is_to_know(result):
     for part in (
         "tagger-&gt;co for", "may fit the budget", "How it was counted", "fc-&gt;1", "before → after",
         "hls4ml configuration", "LayerName", "How to repeat the run", str(result.directory), "All settings",
-        f"{result.report.resources_after[0]:,.0f}", f"{result.report.metric_after:.4g}", "latency, ns",
+        f"{result.report.resources_after[0]:,.0f}", "latency, ns", "Latency, RF 1", "fixed&lt;16,6&gt;",
+        "Vivado HLS 2020.1", "5 ns (200 MHz)", "io_parallel", "by the error bar",
     ):  # fmt: skip
         assert part in page, part
     assert page.count('<img src="data:image/png') == 3
@@ -78,6 +82,53 @@ def test_a_deadline_is_in_the_title_and_beside_the_resources(result):
     page = render_page(dataclasses.replace(finished, report=report))
     for part in (", latency 0.001ns", "does not fit", "latency, ns (", "<td>interval, ns</td>"):
         assert part in page, part
+
+
+@pytest.mark.parametrize(
+    ("highest", "limit", "state", "badge"),
+    [
+        (90, 100, "yes", "fits the budget"),
+        (110, 100, "maybe", "may fit the budget"),
+        (110, 70, "no", "does not fit"),
+    ],
+)  # fmt: skip
+def test_the_verdict_has_three_states_and_whiskers(result, highest, limit, state, badge):
+    finished = read_run(result.directory)
+    many = len(finished.report.units)
+    report = dataclasses.replace(
+        finished.report, timing=(), resources_after=(80.0,) * many, highest=(float(highest),) * many,
+        budget=(float(limit),) * many,
+    )  # fmt: skip
+    page = render_page(dataclasses.replace(finished, report=report))
+    assert f'<span class="verdict {state}">{badge}</span>' in page
+    whole = 1.12 * max(highest, limit)
+    reach = 100 * (highest - 80) / whole
+    assert page.count(f'<s style="left: {8000 / whole:.2f}%; width: {reach:.2f}%"></s>') == many
+    assert page.count(f'<div class="gauge {state}"') == many
+
+
+def test_test_data_are_measured_for_the_page(result, tmp_path):
+    pytest.importorskip("hls4ml")
+    rng = np.random.default_rng(8)
+    X = rng.normal(size=(300, 8)).astype("float32")
+    y = X[:, :3].argmax(axis=1)
+    path = result.write_report(tmp_path / "page.html", test=(X, y), classes=("<u>", "d", "s"))
+    page, value = path.read_text(), result.evaluate(X, y)["accuracy"]
+    error = np.sqrt(value * (1 - value) / len(X))
+    for part in (
+        "On test data",
+        "accuracy on 300 test samples",
+        f"{value:.3f} ± {error:.3f}",
+        "&lt;u&gt;",
+    ):
+        assert part in page, part
+    with pytest.raises(InvalidInputError, match=r"test must be \(X, y\)"):
+        result.write_report(test=X)
+    kept = result.directory / PERFORMANCE
+    kept.write_text("{}")
+    with pytest.raises(RunDirectoryError, match="is not what a result is worth on test data"):
+        read_run(result.directory)
+    kept.unlink()
 
 
 def test_the_same_run_gives_the_same_page(result):
@@ -195,6 +246,66 @@ def test_the_page_is_shown_without_an_error_and_without_a_network(
     assert abs(brightness(paper) - brightness(ink)) > 150
     drawn = page.evaluate("getComputedStyle(document.querySelector('figure svg text')).fill")
     assert abs(brightness(paper) - brightness(drawn)) > 150
+    context.close()
+
+
+@pytest.fixture(scope="module")
+def large_file(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("large")
+    return write_page(make_large_run(folder), folder / "report.html")
+
+
+CUT = """[...document.querySelectorAll('table, pre, svg, img, dl, p, h1, h3')].filter(
+    each => each.getBoundingClientRect().right > document.documentElement.clientWidth + 1
+        || each.closest('.scroll, pre')?.scrollWidth > each.closest('.scroll, pre')?.clientWidth + 1
+).map(each => each.outerHTML.slice(0, 200))"""
+
+
+def test_the_page_of_a_large_run_is_small_and_cuts_nothing(browser, large_file):
+    assert large_file.stat().st_size < 5e6
+    for width, media in ((1280, "screen"), (703, "print")):  # 703: A4 between its margins
+        context = browser.new_context(viewport={"width": width, "height": 800})
+        page = context.new_page()
+        page.emulate_media(media=media)
+        page.goto(large_file.as_uri())
+        assert page.evaluate(CUT) == []
+        context.close()
+
+
+def test_names_are_shown_as_text(browser, large_file):
+    context = browser.new_context(viewport={"width": 360, "height": 800})
+    page = context.new_page()
+    told = []
+    page.on("console", lambda message: told.append(message.text))
+    page.goto(large_file.as_uri())
+    assert not told and page.evaluate("document.documentElement.scrollWidth") <= 360
+    text = page.evaluate("document.body.textContent")
+    drawn = page.evaluate("[...document.querySelectorAll('svg')].map(e => e.textContent).join()")
+    for name in (NAMES[0], r"<b>&\n\x07", NAMES[2]):
+        assert name in text and name in drawn
+    assert "$c_0$" in drawn and page.locator("td b").count() == 0
+    context.close()
+
+
+def test_marks_tell_their_numbers(browser, large_file):
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    page = context.new_page()
+    page.goto(large_file.as_uri())
+    tip = page.locator("#tip")
+
+    def point_at(mark):
+        mark.scroll_into_view_if_needed()
+        page.wait_for_timeout(100)  # scrolling hides the tip
+        mark.hover()
+        assert tip.is_visible()
+        return tip.text_content()
+
+    said = point_at(page.locator(".mark[aria-label^='50.0% saved, 600,000 DSP']"))
+    assert said == "50.0% saved, 600,000 DSP, accuracy 0.65; accepted level"
+    page.keyboard.press("Escape")
+    assert not tip.is_visible()
+    assert "are taken for" in point_at(page.locator(".confusion td").first)
+    assert page.locator("title").count() == 1  # marks have no titles beside their labels
     context.close()
 
 

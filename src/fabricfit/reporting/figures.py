@@ -11,9 +11,20 @@ from typing import Any
 import numpy as np
 
 from fabricfit.errors import require
+from fabricfit.reporting.alternatives import Alternative
+from fabricfit.reporting.panels import (
+    ACCENTS,
+    INK,
+    draw_designs,
+    draw_levels,
+    draw_widths,
+    plain,
+    show_titles,
+)
 from fabricfit.reporting.report import OptimizationReport
 
 __all__ = [
+    "DESIGN_AXES",
     "FIGURES",
     "draw_alternatives",
     "draw_formats",
@@ -21,16 +32,17 @@ __all__ = [
     "draw_groups",
     "draw_layers",
     "draw_map",
+    "draw_panel",
     "draw_sweep_front",
+    "list_tried",
     "write_themed_svg",
 ]
 
-_INK = "#0b0c0d"
-"""Color of text and axes, replaced by the page's text color in figures that follow its theme."""
-_ACCENTS = ("#2f7ed8", "#c2571a", "#2a9d6f", "#8a5cc2")
+_WIDTH, _HEIGHT = 4.6, 3.1
+"""Inches of a panel."""
 _WEIGHTS = {-1: "#c9ccd1", 0: "#2f7ed8", 1: "#f1f3f5", 2: "#e8a33d"}
 _MAX_PIXELS = 256
-"""Largest number of rows or columns of a map; larger maps are thinned."""
+"""Largest number of rows or columns of a map; pixels of larger ones have mean colors."""
 
 
 def _make_figure(width: float, height: float) -> Any:
@@ -45,45 +57,14 @@ def draw_front(report: OptimizationReport) -> Any:
     -------
     matplotlib.figure.Figure
     """
-    ticker = require("matplotlib.ticker", "report", "drawing figures")
     units = report.units
     across = min(len(units), 2)
     down = -(-len(units) // across)
-    figure = _make_figure(4.6 * across, 3.1 * down)
-    for index, unit in enumerate(units):
+    figure = _make_figure(_WIDTH * across, _HEIGHT * down)
+    for index in range(len(units)):
         axes = figure.add_subplot(down, across, index + 1)
-        axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-        axes.xaxis.set_major_locator(ticker.MaxNLocator(5))
-        whole = report.resources_before[index]
-        axes.scatter(
-            [whole], [report.metric_before], marker="s", color=_INK, label="before", zorder=3
-        )
-        for accepted, label in ((True, "accepted level"), (False, "rejected level")):
-            chosen = [
-                x
-                for x in report.levels
-                if x.accepted == accepted and x.utilization and x.metric == x.metric
-            ]
-            if chosen:
-                axes.plot(
-                    [x.utilization[index] for x in chosen],
-                    [x.metric for x in chosen],
-                    "o-" if accepted else "x",
-                    color=_ACCENTS[0] if accepted else _ACCENTS[1],
-                    label=label,
-                )
-        axes.scatter(
-            [report.resources_after[index]], [report.metric_after],
-            marker="*", s=110, color=_ACCENTS[2], label="result", zorder=4,
-        )  # fmt: skip
-        if report.threshold is not None:
-            axes.axhline(report.threshold, color=_ACCENTS[1], linewidth=1, linestyle=":")
-        if report.budget is not None:
-            axes.axvline(report.budget[index], color=_ACCENTS[2], linewidth=1, linestyle=":")
-        axes.set_xlabel(unit)
-        axes.set_ylabel(report.metric_name)
-        axes.set_xlim(left=0)
-        axes.grid(alpha=0.25)
+        draw_levels(axes, report, index)
+        _format_axis(axes)
         if index == 0:
             axes.legend(frameon=False, fontsize="small")
     return figure
@@ -96,36 +77,61 @@ def draw_alternatives(report: OptimizationReport) -> Any:
     -------
     matplotlib.figure.Figure
     """
+    figure = _make_figure(2 * _WIDTH, _HEIGHT)
+    designs, shares, latencies = list_tried(report.alternatives, report)
+    for place, (label, values) in enumerate(zip(DESIGN_AXES, (shares, latencies), strict=True), 1):
+        axes = figure.add_subplot(1, 2, place)
+        draw_designs(axes, designs, values, (label, report.metric_name))
+        _format_axis(axes)
+    return figure
+
+
+DESIGN_AXES = ("largest share of the budget, %", "latency, ns")
+"""What the metric of designs is drawn against."""
+
+
+def list_tried(
+    alternatives: Sequence[Alternative], report: OptimizationReport
+) -> tuple[list[Alternative], list[float], list[float]]:
+    """Return the designs that have a metric, the largest share of the budget of each, and its latency."""
     limits = report.budget or report.resources_before
     tried = [
         each
-        for each in report.alternatives
+        for each in alternatives
         if each.resources and each.metric == each.metric and each.largest_share(limits) < math.inf
     ]
-    figure = _make_figure(9.2, 3.3)
-    panels = {
-        "largest share of the budget, %": [100 * each.largest_share(limits) for each in tried],
-        "latency, ns": [each.latency_ns for each in tried],
-    }
-    for place, (label, values) in enumerate(panels.items(), 1):
-        axes = figure.add_subplot(1, 2, place)
-        for number, (each, value) in enumerate(zip(tried, values, strict=True)):
-            color = _ACCENTS[2] if each.is_chosen else _ACCENTS[number % 2]
-            axes.scatter(
-                [value], [each.metric],
-                marker="*" if each.is_chosen else "o", s=110 if each.is_chosen else 40,
-                facecolors=color if each.epochs == 1 else "none", edgecolors=color, zorder=3,
-            )  # fmt: skip
-            axes.annotate(
-                str(number + 1), (value, each.metric), (6, 4), textcoords="offset points",
-                color=_INK, fontsize="small",
-            )  # fmt: skip
+    shares = [100 * each.largest_share(limits) for each in tried]
+    return tried, shares, [each.latency_ns for each in tried]
+
+
+def draw_panel(draw: Callable[[Any], None], width: float = _WIDTH, legend: bool = False) -> str:
+    """Return a figure of one panel as SVG in the colors of the page around it.
+
+    Parameters
+    ----------
+    draw
+        Draws into Matplotlib's axes.
+    width
+        Inches.
+    legend
+        Whether a legend is added.
+    """
+    figure = _make_figure(width, _HEIGHT if width == _WIDTH else 2.1)
+    axes = figure.add_subplot()
+    draw(axes)
+    _format_axis(axes)
+    if legend:
+        axes.legend(frameon=False, fontsize="small")
+    return write_themed_svg(figure)
+
+
+def _format_axis(axes: Any) -> None:
+    """Write thousands with commas where numbers of resources are across."""
+    ticker = require("matplotlib.ticker", "report", "drawing figures")
+    low, high = axes.get_xlim()
+    if axes.get_xscale() == "linear" and high - low > 20:
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-        axes.set_xlim(left=0)
-        axes.set_xlabel(label)
-        axes.set_ylabel(report.metric_name)
-        axes.grid(alpha=0.25)
-    return figure
+        axes.xaxis.set_major_locator(ticker.MaxNLocator(5))
 
 
 def draw_layers(report: OptimizationReport) -> Any:
@@ -151,10 +157,10 @@ def draw_layers(report: OptimizationReport) -> Any:
             places - 0.19,
             [x.resources_after[index] for x in using],
             0.36,
-            color=_ACCENTS[0],
+            color=ACCENTS[0],
             label="after",
         )
-        axes.set_yticks(places, [x.name for x in using] if index == 0 else [""] * len(using))
+        axes.set_yticks(places, [plain(x.name) for x in using] if index == 0 else [""] * len(using))
         axes.set_xlabel(unit)
         axes.grid(alpha=0.25, axis="x")
         if index == 0:
@@ -181,7 +187,7 @@ def draw_groups(maps: Mapping[str, np.ndarray]) -> Any:
     for number, (name, codes) in enumerate(maps.items(), 1):
         axes = figure.add_subplot(down, across, number)
         axes.imshow(_color_map(codes), aspect="auto", interpolation="nearest")
-        axes.set_title(name, fontsize="small")
+        axes.set_title(plain(name), fontsize="small")
         axes.set_xlabel("output")
         axes.set_ylabel("input")
     return figure
@@ -199,13 +205,7 @@ def draw_formats(report: OptimizationReport) -> Any:
     down = max(-(-len(layers) // across), 1)
     figure = _make_figure(2.6 * across, 2.1 * down)
     for number, layer in enumerate(layers, 1):
-        axes = figure.add_subplot(down, across, number)
-        bits, counts = zip(*layer.weights, strict=True)
-        axes.bar(bits, counts, color=[_ACCENTS[0] if each else "#b5bac1" for each in bits])
-        axes.set_xticks(range(max(bits) + 1))
-        axes.set_title(layer.name, fontsize="small")
-        axes.set_xlabel("bits of a weight", fontsize="small")
-        axes.grid(alpha=0.25, axis="y")
+        draw_widths(figure.add_subplot(down, across, number), layer)
     return figure
 
 
@@ -227,17 +227,17 @@ def draw_sweep_front(points: Sequence[tuple[float, float, bool, bool]], metric: 
     figure = _make_figure(5.2, 3.6)
     axes = figure.add_subplot()
     best = sorted(point[:2] for point in points if point[2])
-    axes.plot(*zip(*best, strict=True) if best else ([], []), "-", color=_ACCENTS[0], linewidth=1)
+    axes.plot(*zip(*best, strict=True) if best else ([], []), "-", color=ACCENTS[0], linewidth=1)
     for on_front, is_knee, color, label in (
-        (True, False, _ACCENTS[0], "Pareto front"),
-        (True, True, _ACCENTS[2], "knee"),
+        (True, False, ACCENTS[0], "Pareto front"),
+        (True, True, ACCENTS[2], "knee"),
         (False, False, "#9aa1ab", "others"),
     ):
         chosen = [point[:2] for point in points if point[2:] == (on_front, is_knee)]
         if chosen:
             axes.scatter(*zip(*chosen, strict=True), color=color, label=label, zorder=3)
     axes.set_xlabel("fraction of the resources that is still used")
-    axes.set_ylabel(metric)
+    axes.set_ylabel(plain(metric))
     axes.grid(alpha=0.25)
     axes.legend(frameon=False, fontsize="small")
     return figure
@@ -252,21 +252,34 @@ FIGURES: dict[str, Callable[[OptimizationReport, Mapping[str, np.ndarray]], Any]
 """Name of a figure -> function that draws it from a run's report and maps."""
 
 
-def _color_map(codes: np.ndarray) -> np.ndarray:
-    """Return a map as an RGB image, thinned where it is large."""
-    rows, columns = (np.linspace(0, n - 1, min(n, _MAX_PIXELS)).astype(int) for n in codes.shape)
-    small = codes[np.ix_(rows, columns)]
-    image = np.zeros((*small.shape, 3), np.uint8)
+def _color_map(codes: np.ndarray, most: int = _MAX_PIXELS) -> np.ndarray:
+    """Return a map as an RGB image, of mean colors where it is large."""
+    image = np.zeros((*codes.shape, 3), np.uint8)
     for code, color in _WEIGHTS.items():
-        image[small == code] = [int(color[i : i + 2], 16) for i in (1, 3, 5)]
-    return image
+        image[codes == code] = [int(color[i : i + 2], 16) for i in (1, 3, 5)]
+    for axis, size in enumerate(codes.shape):
+        if size > most:
+            starts = np.linspace(0, size, most, endpoint=False).astype(int)
+            counts = np.diff(np.append(starts, size))
+            summed = np.add.reduceat(image.astype(np.float32), starts, axis=axis)
+            image = summed / counts.reshape([-1 if i == axis else 1 for i in range(3)])
+    return np.rint(image).astype(np.uint8)
 
 
-def draw_map(codes: np.ndarray) -> str:
-    """Return a kernel's map as a data URL of a PNG, one pixel a weight."""
-    image = require("matplotlib.image", "report", "drawing figures")
+def draw_map(codes: np.ndarray, most: int = _MAX_PIXELS) -> str:
+    """Return a kernel's map as a data URL of a PNG, one pixel a weight.
+
+    Parameters
+    ----------
+    codes
+        The treatment of each weight.
+    most
+        Rows and columns of pixels at most: where there are more weights, pixels have their mean color.
+    """
+    images = require("PIL.Image", "report", "drawing figures")
+    picture = images.fromarray(_color_map(codes, most)).quantize(64)
     held = io.BytesIO()
-    image.imsave(held, _color_map(codes), format="png")
+    picture.save(held, "png", optimize=True)
     return "data:image/png;base64," + base64.b64encode(held.getvalue()).decode()
 
 
@@ -275,17 +288,17 @@ def write_themed_svg(figure: Any) -> str:
     matplotlib = require("matplotlib", "report", "drawing figures")
     for axes in figure.axes:
         for part in (axes.xaxis.label, axes.yaxis.label, axes.title):
-            part.set_color(_INK)
-        axes.tick_params(colors=_INK)
+            part.set_color(INK)
+        axes.tick_params(colors=INK)
         for spine in axes.spines.values():
-            spine.set_color(_INK)
+            spine.set_color(INK)
         axes.set_facecolor("none")
         legend = axes.get_legend()
         for text in legend.get_texts() if legend else ():
-            text.set_color(_INK)
+            text.set_color(INK)
     figure.patch.set_alpha(0)
     held = io.StringIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "fabricfit"}):
         figure.savefig(held, format="svg", metadata={"Date": None})
     svg = held.getvalue()
-    return svg[svg.index("<svg") :].replace(_INK, "currentColor")
+    return show_titles(svg[svg.index("<svg") :]).replace(INK, "currentColor")

@@ -4,24 +4,48 @@ from __future__ import annotations
 
 import datetime
 import json
+from collections.abc import Sequence
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from fabricfit._version import __version__
 from fabricfit.description.quantities import spell_time
-from fabricfit.description.verdicts import Verdict
 from fabricfit.errors import require
-from fabricfit.reporting.figures import (
-    draw_alternatives,
-    draw_formats,
-    draw_front,
-    draw_map,
-    write_themed_svg,
-)
+from fabricfit.reporting.alternatives import Alternative
+from fabricfit.reporting.figures import DESIGN_AXES, draw_map, draw_panel, list_tried
 from fabricfit.reporting.finished_run import FinishedRun
-from fabricfit.reporting.report import LayerReport, OptimizationReport
+from fabricfit.reporting.page_parts import (
+    format_number,
+    list_facts,
+    make_confusion,
+    make_gauges,
+    make_layers,
+    make_verdict,
+    tabulate_output,
+)
+from fabricfit.reporting.panels import (
+    draw_curves,
+    draw_designs,
+    draw_levels,
+    draw_residuals,
+    draw_widths,
+)
+from fabricfit.reporting.performance import Performance
+from fabricfit.reporting.report import OptimizationReport
+from fabricfit.reporting.summary import spell_metric
 from fabricfit.run.files import PAGE, RunDirectory
+from fabricfit.tables import show_controls
+
+_PIXELS = 600_000
+"""Pixels of all maps of weights together, at most."""
+_LARGEST_MAP = 256
+"""Rows and columns of pixels of a map, at most."""
+_MOST_RESIDUALS = 8
+"""Numbers whose residuals are drawn."""
+_MOST_LAYERS = 24
+"""Layers whose bit widths are drawn."""
 
 __all__ = ["read_run", "render_page", "write_page"]
 
@@ -57,21 +81,33 @@ def render_page(run: FinishedRun) -> str:
     """
     jinja2 = require("jinja2", "report", "writing a report")
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["number"] = _format_number
+    environment.finalize = _show_text
+    environment.filters["number"] = format_number
     environment.filters["percent"] = lambda value: f"{value:.1%}"
-    source = resources.files("fabricfit.reporting") / "page.html.j2"
+    environment.filters["measured"] = lambda each: spell_metric(each.value, each.error)
+    environment.globals["spell_metric"] = spell_metric
     report = run.report
-    text: str = environment.from_string(source.read_text(encoding="utf-8")).render(
+    text: str = environment.from_string(_read_part("page.html.j2")).render(
+        style=_read_part("page.css"),
+        script=_read_part("page.js"),
         report=report,
         title=_title_page(run),
         run=run,
         manifest=run.manifest,
-        gauges=_make_gauges(run),
-        layers=[_make_layer(each, report.units) for each in report.layers],
-        front=write_themed_svg(draw_front(report)),
-        alternatives=_draw_alternatives(report),
-        formats=write_themed_svg(draw_formats(report)) if report.formats else "",
-        maps=[_make_map(name, codes) for name, codes in run.maps.items()],
+        verdict=make_verdict(report),
+        facts=list_facts(report),
+        gauges=make_gauges(run),
+        errors=report.metric_errors or (float("nan"), float("nan")),
+        layers=make_layers(report),
+        front=_draw_front(report),
+        alternatives=_draw_designs(report.alternatives, report),
+        simple=() if run.simple is None else _draw_designs(run.simple.designs, report, 0),
+        formats=[
+            draw_panel(partial(draw_widths, layer=layer), width=2.6)
+            for layer in report.formats[:_MOST_LAYERS]
+        ],
+        performance=_draw_performance(run.performance),
+        maps=_make_maps(run),
         hls_config=None if run.hls_config is None else json.dumps(run.hls_config, indent=2),
         settings=_list_settings(run),
         when=_format_time(run.manifest.get("begun")),
@@ -81,9 +117,77 @@ def render_page(run: FinishedRun) -> str:
     return text
 
 
-def _draw_alternatives(report: OptimizationReport) -> str:
-    """Return the figure of the designs that were tried; '' where there was no choice."""
-    return write_themed_svg(draw_alternatives(report)) if len(report.alternatives) > 1 else ""
+def _show_text(value: Any) -> Any:
+    """Return a text with its control characters written out, ends of lines apart; anything else as it is."""
+    if not isinstance(value, str) or hasattr(value, "__html__"):
+        return value
+    return "\n".join(map(show_controls, value.split("\n")))
+
+
+def _read_part(name: str) -> str:
+    return (resources.files("fabricfit.reporting") / name).read_text(encoding="utf-8")
+
+
+def _draw_front(report: OptimizationReport) -> list[str]:
+    """Return a figure for each resource."""
+    return [
+        draw_panel(partial(draw_levels, report=report, index=index), legend=index == 0)
+        for index in range(len(report.units))
+    ]
+
+
+def _draw_designs(
+    designs: Sequence[Alternative], report: OptimizationReport, chosen: int | None = None
+) -> list[str]:
+    """Return the figures of designs; none where there was no choice."""
+    if len(designs) < 2:
+        return []
+    tried, *columns = list_tried(designs, report)
+    if not tried:
+        return []
+    panels = []
+    for label, values in zip(DESIGN_AXES, columns, strict=True):
+        names = (label, report.metric_name)
+        draw = partial(draw_designs, designs=tried, values=values, names=names, chosen=chosen)
+        panels.append(draw_panel(draw))
+    return panels
+
+
+def _draw_performance(found: Performance | None) -> dict[str, Any] | None:
+    """Return what the page shows of the test data."""
+    if found is None:
+        return None
+    outputs = []
+    for output in found.outputs:
+        if output.counts:
+            draws = [partial(draw_curves, output=output)]
+        else:
+            places = range(min(len(output.labels), _MOST_RESIDUALS))
+            draws = [partial(draw_residuals, output=output, place=place) for place in places]
+        figures = [draw_panel(draw) for draw in draws]
+        tables = {"table": tabulate_output(output), "confusion": make_confusion(output)}
+        outputs.append({"output": output, "figures": figures, **tables})
+    return {"found": found, "outputs": outputs}
+
+
+def _make_maps(run: FinishedRun) -> list[dict[str, Any]]:
+    """Return the maps of weights, the coarser the more there are."""
+    most = int(min(_LARGEST_MAP, max((_PIXELS / max(len(run.maps), 1)) ** 0.5, 16)))
+    return [_make_map(name, codes, most) for name, codes in run.maps.items()]
+
+
+def _make_map(name: str, codes: Any, most: int) -> dict[str, Any]:
+    size = codes.size or 1
+    return {
+        "name": name,
+        "rows": codes.shape[0],
+        "columns": codes.shape[1],
+        "image": draw_map(codes, most),
+        "zero": float((codes == 1).sum()) / size,
+        "shared": float((codes == 2).sum()) / size,
+        "fixed": bool((codes == -1).all()),
+        "coarse": max(codes.shape) > most,
+    }
 
 
 def _title_page(run: FinishedRun) -> str:
@@ -99,73 +203,10 @@ def _title_page(run: FinishedRun) -> str:
     return f"{run.manifest.get('model', 'A model')} for {goal}"
 
 
-def _format_number(value: Any) -> str:
-    return f"{value:,.0f}" if float(value) == int(value) or abs(value) >= 100 else f"{value:,.3g}"
-
-
 def _format_time(seconds: Any) -> str:
     if not isinstance(seconds, (int, float)):
         return ""
     return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
-
-
-def _make_gauges(run: FinishedRun) -> list[dict[str, Any]]:
-    report = run.report
-    limits = report.budget or (None,) * len(report.units)
-    amounts = [report.resources_before, report.resources_after, limits]
-    found = [_make_gauge(*each) for each in zip(report.units, *amounts, strict=True)]
-    for each in report.timing:
-        if each.before_ns is not None:
-            name = f"{each.name}, ns ({each.before:,.0f} → {each.cycles:,.0f} cycles)"
-            kept = each.verdict is not Verdict.DOES_NOT_FIT
-            found.append(_make_gauge(name, each.before_ns, each.ns, each.deadline_ns, kept))
-    return found
-
-
-def _make_gauge(
-    unit: str, before: float, after: float, limit: float | None, fits: bool | None = None
-) -> dict[str, Any]:
-    top = max(before, after, limit or 0) or 1
-    return {
-        "unit": unit,
-        "before": before,
-        "after": after,
-        "limit": limit,
-        "share": after / top,
-        "mark": None if limit is None else limit / top,
-        "saved": 1 - after / before if before else 0.0,
-        "fits": (limit is None or after <= limit) if fits is None else fits,
-    }
-
-
-def _make_layer(layer: LayerReport, units: tuple[str, ...]) -> dict[str, Any]:
-    bars = []
-    for unit, before, after in zip(
-        units, layer.resources_before, layer.resources_after, strict=True
-    ):
-        top = max(before, after) or 1
-        bars.append(
-            {
-                "unit": unit,
-                "before": before,
-                "after": after,
-                "share": after / top,
-            }
-        )
-    return {"layer": layer, "bars": bars}
-
-
-def _make_map(name: str, codes: Any) -> dict[str, Any]:
-    size = codes.size or 1
-    return {
-        "name": name,
-        "rows": codes.shape[0],
-        "columns": codes.shape[1],
-        "image": draw_map(codes),
-        "zero": float((codes == 1).sum()) / size,
-        "shared": float((codes == 2).sum()) / size,
-        "fixed": bool((codes == -1).all()),
-    }
 
 
 def _list_settings(run: FinishedRun) -> list[tuple[str, str]]:
