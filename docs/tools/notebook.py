@@ -59,15 +59,15 @@ def run(notebook: Any, timeout: int = 300) -> Any:
         for cell in notebook.cells:
             if cell.cell_type == "code":
                 cell.outputs = [
-                    _without_folder(out, folder)
-                    for out in cell.outputs
-                    if out.get("name") != "stderr"
+                    _tidy(out, folder) for out in cell.outputs if out.get("name") != "stderr"
                 ]
     return notebook
 
 
-def _without_folder(output: Any, folder: str) -> Any:
-    """Return an output in which paths are relative to the folder that the notebook was run in."""
+def _tidy(output: Any, folder: str) -> Any:
+    """Return an output with paths from the notebook's folder on, without the text behind what is shown."""
+    if len(output.get("data", {})) > 1:
+        output["data"].pop("text/plain", None)
     resolved = str(Path(folder).resolve())
     for place in (resolved, folder):
         if "text" in output:
