@@ -119,14 +119,14 @@ def _compare_with_simple(
     report: OptimizationReport,
     directory: Path,
 ) -> SimpleAlternatives:
-    judge = _Judge(origin, report)
-    own = judge.evaluate(model, hls_config)
+    evaluator = _Evaluator(origin, report)
+    own = evaluator.evaluate(model, hls_config)
     found = [
         Alternative(
             "fabricfit",
             "",
             1.0,
-            report.metric_after if own is None else judge.value(own),
+            report.metric_after if own is None else evaluator.value(own),
             report.resources_after,
             *_list_times(report),
             str(report.verdict),
@@ -140,18 +140,18 @@ def _compare_with_simple(
     )
     for name, make in makers:
         try:
-            design = make(origin, network, judge, directory)
+            design = make(origin, network, evaluator, directory)
         except FabricFitError as error:
             logger.info("%s cannot be compared: %s", name, error)
             found.append(_fail(name, str(error)))
             continue
-        found.append(judge.describe(name, design, own))
+        found.append(evaluator.describe(name, design, own))
     return SimpleAlternatives(
-        tuple(found), report.units, report.metric_name, report.budget or (), len(judge.samples)
+        tuple(found), report.units, report.metric_name, report.budget or (), len(evaluator.samples)
     )
 
 
-class _Judge:
+class _Evaluator:
     """Evaluates designs on the run's validation samples, and by the run's limits."""
 
     def __init__(self, origin: Origin, report: OptimizationReport) -> None:
@@ -242,12 +242,12 @@ def _list_times(report: OptimizationReport) -> tuple[float, float]:
     return times.get("latency", math.nan), times.get("interval", math.nan)
 
 
-def _prune(origin: Origin, network: Network, judge: _Judge, directory: Path) -> _Design:
+def _prune(origin: Origin, network: Network, evaluator: _Evaluator, directory: Path) -> _Design:
     """Return the network with the smallest weights of each layer pruned, and the others trained."""
     config = _base_configuration(origin.config)
     settings = replace(
         origin.settings,
-        epochs=max(_count_epochs(judge.report, origin.settings), 1),
+        epochs=max(_count_epochs(evaluator.report, origin.settings), 1),
         rtol=None,
         max_drop=None,
         ranking_metric="l1",
@@ -264,7 +264,7 @@ def _prune(origin: Origin, network: Network, judge: _Judge, directory: Path) -> 
     )
     model, trained, least = copy_model(network.model), 0, 0
     for _ in range(_ROUNDS):
-        least = _find_steps(model, config, judge, origin.budget, least)
+        least = _find_steps(model, config, evaluator, origin.budget, least)
         if least:
             scheduler = PolynomialScheduler(1, final_sparsity=least / _STEPS)
             attributes = describe_network(read(model))
@@ -274,14 +274,14 @@ def _prune(origin: Origin, network: Network, judge: _Judge, directory: Path) -> 
             model = result.model
             trained += sum(level.epochs for level in result.history)
         estimate = describe_built(model, config, origin.budget).estimate
-        if judge.verdict(estimate) is not Verdict.DOES_NOT_FIT:
+        if evaluator.verdict(estimate) is not Verdict.DOES_NOT_FIT:
             break
         least += 1
     return _Design(model, config, estimate, trained)
 
 
 def _find_steps(
-    model: keras.Model, config: Mapping[str, Any], judge: _Judge, budget: Budget, least: int
+    model: keras.Model, config: Mapping[str, Any], evaluator: _Evaluator, budget: Budget, least: int
 ) -> int:
     """Return the least part of the weights, in 256ths, whose pruning makes a design fit.
 
@@ -303,15 +303,15 @@ def _find_steps(
 
     low, high = least, _STEPS - 1
     most = estimate(high)
-    if judge.verdict(most) is Verdict.DOES_NOT_FIT:
-        used = judge.usage(most)
-        named = ", ".join(f"{used[unit].value:,.0f} {unit}" for unit in judge.report.units)
+    if evaluator.verdict(most) is Verdict.DOES_NOT_FIT:
+        used = evaluator.usage(most)
+        named = ", ".join(f"{used[unit].value:,.0f} {unit}" for unit in evaluator.report.units)
         raise InfeasibleError(
             f"does not fit, however many weights are pruned: {named} with {high / _STEPS:.1%} of them"
         )
     while low < high:
         middle = (low + high) // 2
-        fits = judge.verdict(estimate(middle)) is not Verdict.DOES_NOT_FIT
+        fits = evaluator.verdict(estimate(middle)) is not Verdict.DOES_NOT_FIT
         low, high = (low, middle) if fits else (middle + 1, high)
     return low
 
@@ -329,7 +329,7 @@ def _count_epochs(report: OptimizationReport, settings: OptimizationSettings) ->
     return settings.epochs if report.formats or not any(epochs) else sum(epochs)
 
 
-def _reuse(origin: Origin, network: Network, judge: _Judge, directory: Path) -> _Design:
+def _reuse(origin: Origin, network: Network, evaluator: _Evaluator, directory: Path) -> _Design:
     """Return the network as it is, with the smallest reuse factor that is within the budget."""
     tried = None
     for factor in _list_factors(network):
@@ -344,7 +344,7 @@ def _reuse(origin: Origin, network: Network, judge: _Judge, directory: Path) -> 
         tried = _Design(
             network.model, config, describe_built(network, config, origin.budget).estimate
         )
-        if judge.verdict(tried.estimate) is not Verdict.DOES_NOT_FIT:
+        if evaluator.verdict(tried.estimate) is not Verdict.DOES_NOT_FIT:
             return tried
     raise InfeasibleError(
         "does not fit, whatever the reuse factor" + ("" if tried else ": there is none")
