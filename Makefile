@@ -85,7 +85,7 @@ docs: $(DOCS)/.ready
 
 # The wheel in an empty environment, as the README says, and what all pages show; minutes, and a gigabyte.
 test-install: $(DEV)/.ready
-	$(DEV)/bin/python -m pytest -rA -m slow tests/install
+	INSTALL_WITH=$(PYTHON) $(DEV)/bin/python -m pytest -rA -m slow tests/install
 
 docs-check: $(DEV)/.ready
 	KERAS_BACKEND=tensorflow $(DEV)/bin/python $(PYTEST) tests/docs

@@ -274,7 +274,7 @@ def test_what_distributed_arithmetic_needs_is_named_with_its_extra(monkeypatch):
     for name in [n for n in sys.modules if n.partition(".")[0] == "da4ml"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "da4ml", None)
-    with pytest.raises(MissingExtraError, match=r"'da4ml'.*pip install 'fabricfit\[hls4ml\]'"):
+    with pytest.raises(MissingExtraError, match=r"'da4ml'.*pip install 'fabricfit\[adders\]'"):
         verify(model, {"Model": section}, compile=False)
 
 

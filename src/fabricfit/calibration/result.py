@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from fabricfit.calibration.figures import Figures
-from fabricfit.errors import require
 from fabricfit.tables import Document, Printable, TextTable
 
 __all__ = ["Calibration", "NumberFormat"]
@@ -141,14 +140,9 @@ class Calibration(Printable):
         return {**found, "mean_bits": self.mean_bits, "measured": self.measured}
 
     def to_frame(self) -> Any:
-        """Return the formats as a pandas data frame, a row each.
+        """Return the formats as a pandas data frame, a row each."""
+        import pandas
 
-        Raises
-        ------
-        MissingExtraError
-            pandas is not installed.
-        """
-        pandas = require("pandas", "frames", "to_frame")
         return pandas.DataFrame([asdict(each) for each in self.formats])
 
     def _list_sentences(self) -> Iterator[str]:

@@ -171,7 +171,8 @@ class _Hdf5(Column):
 
 
 def _open_hdf5(path: Path) -> dict[str, Column]:
-    h5py = require("h5py", "cli", "reading HDF5")
+    import h5py
+
     with _reading(path):
         file = h5py.File(path, "r")
         return {name: _Hdf5(path, held) for name, held in file.items() if hasattr(held, "shape")}

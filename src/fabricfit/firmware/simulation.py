@@ -162,7 +162,7 @@ def convert(
             raise MissingExtraError(
                 f"hls4ml needs {error.name or error!r} to convert the model "
                 f"{getattr(model, 'name', model)!r} ('distributed_arithmetic' needs 'da4ml'), which is not "
-                "installed. Install it with: pip install 'fabricfit[hls4ml]'"
+                "installed. Install it with: pip install 'fabricfit[adders]'"
             ) from error
         except Exception as error:
             raise FabricFitError(

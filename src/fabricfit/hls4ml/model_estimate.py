@@ -7,7 +7,6 @@ from typing import Any
 
 from fabricfit.description.timing import Timing, spell_ns
 from fabricfit.description.verdicts import Verdict, compare_with_limit, worst_verdict
-from fabricfit.errors import require
 from fabricfit.hardware.budget import Budget
 from fabricfit.hardware.estimates import Estimate, joined_notes, total
 from fabricfit.hardware.families import find_family
@@ -221,13 +220,9 @@ class ModelEstimate(Printable):
 
         Columns are the layer's description and, for each resource, the most likely value and the ends
         of its error bar (``dsp``, ``dsp_low``, ``dsp_high``…).
-
-        Raises
-        ------
-        MissingExtraError
-            pandas is not installed.
         """
-        pandas = require("pandas", "frames", "to_frame")
+        import pandas
+
         rows = []
         for layer in self.layers:
             row: dict[str, Any] = {

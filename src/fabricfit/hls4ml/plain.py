@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fabricfit.description.precision import Precision, write_precision
-from fabricfit.errors import InvalidInputError, InvalidTypeError, require
+from fabricfit.errors import InvalidInputError, InvalidTypeError
 from fabricfit.hls4ml.vocabulary import MODELS
 
 __all__ = ["PROJECT_FILE", "ConfigurationLike", "plain_configuration"]
@@ -133,9 +133,9 @@ def _read_file(path: Path) -> Any:
 
 def _read_yaml(text: str, path: Path) -> Any:
     """Return what YAML holds, with hls4ml's own objects in it, none of which is made."""
-    yaml = require("yaml", "cli", f"Reading {path.name}")
+    import yaml
 
-    class Loader(yaml.SafeLoader):  # type: ignore[name-defined]
+    class Loader(yaml.SafeLoader):
         """Reads plain YAML, and the tags that hls4ml writes."""
 
     def read_type(loader: Any, kind: str, node: Any) -> Any:

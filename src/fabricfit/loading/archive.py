@@ -8,7 +8,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from fabricfit.errors import InvalidInputError, require
+from fabricfit.errors import InvalidInputError
 from fabricfit.loading.stored import StoredModel, read_architecture, read_json
 
 __all__ = ["assign_stored_weights", "read_archive", "read_unpacked"]
@@ -86,7 +86,8 @@ def _read(archive: zipfile.ZipFile, name: str, path: Path) -> bytes:
 
 def _assign_archived(model: Any, weights: bytes, path: Path) -> None:
     """Give a model the weights of an archive of Keras 2, in the layout of Keras 3."""
-    h5py = require("h5py", "cli", "reading HDF5")
+    import h5py
+
     held = io.BytesIO(weights)
     try:
         with h5py.File(held, "r+") as file:

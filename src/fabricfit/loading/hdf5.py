@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from fabricfit.errors import InvalidInputError, require
+from fabricfit.errors import InvalidInputError
 from fabricfit.loading.stored import StoredModel, parse_architecture, read_json
 from fabricfit.loading.weights import Weights, assign_weights, read_weights
 
@@ -25,7 +25,8 @@ def read_model(path: Path) -> StoredModel:
     InvalidInputError
         It holds no model, or one of Keras 1 or of another backend's layout.
     """
-    h5py = require("h5py", "cli", "reading HDF5")
+    import h5py
+
     with _open(h5py, path) as file:
         config = _read_json(file, "model_config")
         if config is None:
@@ -68,7 +69,8 @@ def read_weight_file(path: Path) -> Weights | None:
     InvalidInputError
         It is no HDF5 file.
     """
-    h5py = require("h5py", "cli", "reading HDF5")
+    import h5py
+
     with _open(h5py, path) as file:
         group = file.get("model_weights", file)
         named = "layer_names" in group.attrs or "layer_names0" in group.attrs

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from fabricfit.errors import InvalidInputError, require
+from fabricfit.errors import InvalidInputError
 
 __all__ = ["find_model", "find_parts"]
 
@@ -91,9 +91,9 @@ def _find(path: Path, named: Any) -> Path | None:
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
-    yaml = require("yaml", "cli", "reading hls4ml's configuration")
+    import yaml
 
-    class Loader(yaml.SafeLoader):  # type: ignore[name-defined]
+    class Loader(yaml.SafeLoader):
         """Reads what hls4ml tags as a model by its name alone."""
 
     def read_name(loader: Any, suffix: str, node: Any) -> Any:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from fabricfit.errors import require
 from fabricfit.synthesis.reports import ModuleReport, SynthesisReport, read_project
 from fabricfit.tables import Document, Printable, TextTable
 
@@ -98,14 +97,9 @@ class ReportTable(Printable):
         return {"rows": [row.to_dict() for row in self.rows]}
 
     def to_frame(self) -> Any:
-        """Return the table as a pandas data frame, a row for each.
+        """Return the table as a pandas data frame, a row for each."""
+        import pandas
 
-        Raises
-        ------
-        MissingExtraError
-            pandas is not installed.
-        """
-        pandas = require("pandas", "frames", "A data frame of reports")
         names = [each.name for each in fields(TableRow)]
         return pandas.DataFrame([row.to_dict() for row in self.rows], columns=names)
 

@@ -54,7 +54,7 @@ def _multiply_row(row: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 @lru_cache(maxsize=512)
 def _solve(data: bytes, shape: tuple[int, int], ranges: Any, depths: Any) -> Any:
     """Find the adders; a convolution has the same at nearly every position."""
-    solver = require("alkaid.cmvm", "rtl", "A network as Verilog")
+    solver = require("alkaid.cmvm", "adders", "A network as Verilog")
     matrix = np.frombuffer(data, np.float32).reshape(shape).copy()  # the solver writes
     intervals = [solver.QInterval(*bounds) for bounds in ranges]
     return solver.cmvm_solve(matrix, qintervals=intervals, latencies=list(depths))

@@ -49,7 +49,7 @@ class Wires(np.ndarray):
         MissingExtraError
             ``alkaid`` is not installed.
         """
-        trace = require("alkaid.trace", "rtl", "A network as Verilog")
+        trace = require("alkaid.trace", "adders", "A network as Verilog")
         bounds = (np.full(shape, float(low)), np.full(shape, float(high)), np.ones(shape))
         return cls.of(trace.FVArray.from_lhs(*bounds))
 

@@ -79,7 +79,7 @@ def trace_circuit(network: QuantizedNetwork) -> Circuit:
     MissingExtraError
         ``alkaid`` is not installed.
     """
-    trace = require("alkaid.trace", "rtl", "A network as Verilog")
+    trace = require("alkaid.trace", "adders", "A network as Verilog")
     graph = network.graph
     nodes = {node.name: node for node in graph.get_layers()}
     last, left_out = _find_outputs(graph, nodes)
