@@ -48,3 +48,24 @@ def test_every_limit_is_on_its_page():
 
 def test_other_pages_are_left_alone():
     assert load("limits").on_page_markdown("# A page") == "# A page"
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        '<script src="https://cdn.example.org/x.js"></script>',
+        '<link rel="stylesheet" href="//fonts.example.org/css">',
+        "<img alt='x' src='http://example.org/badge.svg'>",
+        '<a class="md-source" href="https://example.org" data-md-component="source">',
+    ],
+)
+def test_a_page_that_asks_another_host_is_found(page):
+    found = load("no_requests").find_request(f"<p>text</p>{page}<p>")
+    assert found and page.startswith(found)
+
+
+def test_a_page_may_link_to_other_hosts():
+    page = (
+        '<a href="https://arxiv.org">x</a> <link rel="canonical" href="https://x/"> <img src="x">'
+    )
+    assert load("no_requests").find_request(page) == ""
