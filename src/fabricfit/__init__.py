@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     )
     from fabricfit.network.estimation import estimate
     from fabricfit.optimization.fit import fit
+    from fabricfit.optimization.masked import masked
     from fabricfit.optimization.optimize import optimize
     from fabricfit.optimization.result import OptimizationResult
     from fabricfit.optimization.settings import OptimizationSettings
@@ -51,6 +52,7 @@ _HOMES = {
     "get_attributes_from_keras_model_and_hls4ml_config": "fabricfit.network.describe",
     "install_as_hls4ml_optimization": "fabricfit.aliases",
     "load_model": "fabricfit.loading.load",
+    "masked": "fabricfit.optimization.masked",
     "optimize": "fabricfit.optimization.optimize",
     "optimize_keras_model_for_hls4ml": "fabricfit.keras",
     "optimize_model": "fabricfit.keras",
@@ -78,6 +80,7 @@ __all__ = [
     "get_attributes_from_keras_model_and_hls4ml_config",
     "install_as_hls4ml_optimization",
     "load_model",
+    "masked",
     "optimize",
     "optimize_keras_model_for_hls4ml",
     "optimize_model",

@@ -21,6 +21,7 @@ def settings(tmp_path, **changes):
         "validation_metric": "accuracy",
         "increasing": True,
         "rtol": 0.7,
+        "rewinding_epochs": 1,
         "directory": tmp_path,
         "tuner": None,
         "regularization_range": [1e-4],

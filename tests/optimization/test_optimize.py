@@ -17,7 +17,8 @@ from fabricfit.objectives import ParameterEstimator
 from fabricfit.objectives.gpu_objectives import GPUFLOPEstimator
 from fabricfit.optimization.optimize import sparsity_target
 from fabricfit.optimization.outcome import make_result
-from fabricfit.optimization.run import Run, open_recorder
+from fabricfit.optimization.recording import open_recorder
+from fabricfit.optimization.run import Run
 from fabricfit.optimization.setup import set_up
 from fabricfit.scheduler import ConstantScheduler, PolynomialScheduler
 from tests.common import L, estimator, kernel_of, mlp, outputs_of, weights_of

@@ -13,7 +13,8 @@ from fabricfit.network.reader import read
 from fabricfit.objectives import ParameterEstimator
 from fabricfit.optimization.optimize import sparsity_target
 from fabricfit.optimization.outcome import make_result
-from fabricfit.optimization.run import Run, open_recorder
+from fabricfit.optimization.recording import open_recorder
+from fabricfit.optimization.run import Run
 from fabricfit.optimization.setup import set_up
 from fabricfit.scheduler import ConstantScheduler
 from tests.common import kernel_of, weights_of
@@ -34,7 +35,7 @@ class Watched(Run):
     def _try_level(self, sparsity):
         engine = self.setup.engine
         self.starts.append(engine.get_weights())
-        level = super()._try_level(sparsity)
+        level = yield from super()._try_level(sparsity)
         if len(self.starts) in self.spoil:  # as if it had gone wrong
             engine.set_weights([np.full_like(w, 7) for w in engine.get_weights()])
             level = type(level)(sparsity, False, 0.0, level.utilization, level.epochs, 0.0)

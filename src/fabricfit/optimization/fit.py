@@ -32,7 +32,7 @@ from fabricfit.optimization.settings import OptimizationSettings
 from fabricfit.optimization.simple_alternatives import Origin
 from fabricfit.optimization.trained_fit import choose_precision, fit_one, refuse_given_only
 from fabricfit.optimization.trained_setup import TrainedFormats
-from fabricfit.samples.held_back import hold_back
+from fabricfit.samples.held_back import divide_samples
 from fabricfit.scheduler import OptimizationScheduler
 
 __all__ = ["fit"]
@@ -179,9 +179,8 @@ def fit(
     if isinstance(model, str | os.PathLike):
         model = load_model(model)
     asked_for = as_budget(budget)
-    if isinstance(validation_data, int | float):
-        seed = options.get("seed", 0 if settings is None else settings.seed)
-        train_data, validation_data = hold_back(train_data, validation_data, seed)
+    seed = options.get("seed", 0 if settings is None else settings.seed)
+    train_data, validation_data = divide_samples(train_data, validation_data, seed)
     designs = whole_number("designs", designs)
     whole = as_network(model)
     config = open_configuration({} if hls_config is None else hls_config, whole)

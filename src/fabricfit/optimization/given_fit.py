@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fabricfit.description.attributes import LayerAttributes
@@ -37,10 +37,59 @@ from fabricfit.run.files import HLS_CONFIG, REPORT
 from fabricfit.scheduler import OptimizationScheduler, PolynomialScheduler
 from fabricfit.selection.choice_targets import BudgetTarget, objective_for, objective_of
 
-__all__ = ["fit_given"]
+__all__ = ["GivenFit", "fit_given", "prepare_given"]
+
+
+@dataclass(frozen=True)
+class GivenFit:
+    """A fit with given number formats that is ready to run.
+
+    Parameters
+    ----------
+    setup
+        What its run works with.
+    attributes
+        Layer -> attributes of the network that is fitted.
+    config
+        The configuration, as it was opened.
+    budget
+        The limits.
+    objective
+        What counts the resources.
+    given
+        What the model uses as it was given.
+    """
+
+    setup: RunSetup
+    attributes: Mapping[str, LayerAttributes]
+    config: Mapping[str, Any]
+    budget: Budget
+    objective: FPGAResources
+    given: GivenDesign
+
+    def deliver(self, result: OptimizationResult) -> OptimizationResult:
+        """Return the result of the run with the configuration that builds it, and write that."""
+        realized = _realize_result(self.setup, self.attributes, self.config, self.objective)
+        removes = self.objective.removes_units
+        model = result.model if removes else self.setup.engine.network  # as it was handed out
+        built = describe_built(model, realized.config, self.budget)
+        return _complete(result, realized.config, built, self.given)
 
 
 def fit_given(
+    whole: Network,
+    config: dict[str, Any],
+    budget: Budget,
+    data: tuple[Any, Any],
+    settings: OptimizationSettings,
+    **options: Any,
+) -> OptimizationResult:
+    """Fit a network to a budget; the arguments are those of :func:`prepare_given`."""
+    prepared = prepare_given(whole, config, budget, data, settings, **options)
+    return prepared.deliver(run(prepared.setup))
+
+
+def prepare_given(
     whole: Network,
     config: dict[str, Any],
     budget: Budget,
@@ -52,8 +101,8 @@ def fit_given(
     reuse: OptimizationResult | None = None,
     documents: Mapping[str, str] | None = None,
     always_trains: bool = False,
-) -> OptimizationResult:
-    """Fit a network to a budget; the other arguments are those of :func:`fabricfit.fit`, opened.
+) -> GivenFit:
+    """Prepare a fit to a budget; the other arguments are those of :func:`fabricfit.fit`, opened.
 
     Parameters
     ----------
@@ -114,11 +163,7 @@ def fit_given(
         hls_config=realized.config,
         always_trains=always_trains,
     )
-    result = run(setup)
-    realized = _realize_result(setup, attributes, config, counted)
-    model = result.model if counted.removes_units else setup.engine.network  # as it was handed out
-    built = describe_built(model, realized.config, budget)
-    return _complete(result, realized.config, built, given)
+    return GivenFit(setup, attributes, config, budget, counted, given)
 
 
 def _complete(

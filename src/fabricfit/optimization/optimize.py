@@ -14,8 +14,9 @@ from fabricfit.objectives import ObjectiveLike, as_objective
 from fabricfit.optimization.compiled_settings import RunOptions, read_settings
 from fabricfit.optimization.eligible_layers import Decisions
 from fabricfit.optimization.outcome import make_result
+from fabricfit.optimization.recording import recorded
 from fabricfit.optimization.result import OptimizationResult
-from fabricfit.optimization.run import Run, recorded
+from fabricfit.optimization.run import Run
 from fabricfit.optimization.settings import OptimizationSettings
 from fabricfit.optimization.setup import MakeTarget, RunSetup, set_up
 from fabricfit.scheduler import OptimizationScheduler

@@ -5,34 +5,24 @@ from __future__ import annotations
 import copy
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Generator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from fabricfit.errors import InfeasibleError
-from fabricfit.optimization.settings import OptimizationSettings
 from fabricfit.optimization.setup import RunSetup
 from fabricfit.optimization.state import RunState
 from fabricfit.reporting.report import Level
-from fabricfit.run import (
-    Record,
-    Recorder,
-    RunDirectory,
-    defaults,
-    find_run,
-    resolve_directory,
-    show_progress,
-)
+from fabricfit.run import Recorder, defaults
 from fabricfit.run.files import BEST_WEIGHTS, LEVELS
 from fabricfit.scheduler import PolynomialScheduler
 from fabricfit.training import StretchOutcome, TrainingDivergedError, better, train
 from fabricfit.training.strengths import TunedStrengths
 from fabricfit.tuning.search import count_epochs, tune
 
-__all__ = ["Run", "open_recorder", "recorded"]
+__all__ = ["Run", "Stretch"]
 
 logger = logging.getLogger(__name__)
 
@@ -43,54 +33,30 @@ _MARGIN = 1.25
 """What is spared in addition each time, in parts of what is used too much."""
 
 
-def open_recorder(
-    settings: OptimizationSettings,
-    manifest: Mapping[str, Any],
-    documents: Mapping[str, str],
-    observer: Callable[[Record], None] | None = None,
-) -> Recorder:
-    """Return the recorder of a run: of a new folder, or of the one that is resumed.
+@dataclass(frozen=True)
+class Stretch:
+    """Training that a run asks for.
 
     Parameters
     ----------
-    settings
-        Where the folder is, and whether a run is resumed.
-    manifest
-        What the run is.
-    documents
-        File name -> text: further files for the folder.
-    observer
-        Called with everything that is written into the run's journal.
+    sparsity
+        The level that it belongs to.
+    epochs
+        At most how many.
+    free
+        Whether all weights train, without masks.
+    enough
+        A metric that ends it early, where one does.
     """
-    place = resolve_directory(settings.directory)
-    found = find_run(place, manifest["fingerprint"]) if settings.resume else None
-    folder = RunDirectory(place) if found is None else RunDirectory.existing(found)
-    recorder = Recorder(folder, manifest, settings.checkpoint_seconds, observer)
-    try:
-        for name, text in documents.items():
-            if not (folder.path / name).exists():
-                recorder.write_text(name, text)
-    except BaseException:
-        recorder.close()
-        raise
-    return recorder
+
+    sparsity: float
+    epochs: int
+    free: bool = False
+    enough: float | None = None
 
 
-@contextmanager
-def recorded(
-    settings: OptimizationSettings, manifest: Mapping[str, Any], documents: Mapping[str, str]
-) -> Iterator[Recorder]:
-    """Record a run in its folder and show its progress; the arguments are as for :func:`open_recorder`."""
-    shown = logging.getLogger("fabricfit") if settings.verbose else None
-    with (
-        show_progress(shown) as observer,
-        open_recorder(settings, manifest, documents, observer) as recorder,
-    ):
-        try:
-            yield recorder
-        except KeyboardInterrupt:
-            logger.warning("interrupted; resume=True resumes the run in %s", recorder.folder.path)
-            raise
+Stretches = Generator[Stretch, StretchOutcome, Any]
+"""What a run asks for, one after the other; what came of it is sent back, or thrown as an error."""
 
 
 @dataclass(frozen=True)
@@ -125,14 +91,28 @@ class Run:
 
     def go(self) -> RunState:
         """Try all levels, from where the run was left if it is resumed; return the state at the end."""
+        stretches = self.stretches()
+        try:
+            stretch = next(stretches)
+            while True:
+                try:
+                    outcome = self._train(stretch)
+                except TrainingDivergedError as error:
+                    stretch = stretches.throw(error)
+                else:
+                    stretch = stretches.send(outcome)
+        except StopIteration:
+            return self.state
+
+    def stretches(self) -> Stretches:
+        """Yield all training that the levels need, and go on with what came of it."""
         self._record_baseline()
         if not self.setup.target.is_met or self.fine_tunes:
             if self.recorder.state is None:
                 self._tune_strengths()
             else:
                 self._restore(RunState.unpack(self.recorder.state))
-            self._try_levels()
-        return self.state
+            yield from self._try_levels()
 
     def _record_baseline(self) -> None:
         setup, recorder = self.setup, self.recorder
@@ -211,7 +191,7 @@ class Run:
         self.setup.engine.set_weights(saved.weights)
         self.rng.bit_generator.state = dict(saved.random)
 
-    def _try_levels(self) -> None:
+    def _try_levels(self) -> Stretches:
         """Try level after level, as the scheduler says; those of a resumed run are not trained again."""
         state, scheduler = self.state, self.scheduler
         tried_before, state.levels = state.levels, []
@@ -220,7 +200,10 @@ class Run:
         goes_on, sparsity = (True, sparsity) if sparsity > 0 else scheduler.update_step()
         while goes_on:
             is_new = len(state.levels) >= len(tried_before)
-            level = self._reach_level(sparsity) if is_new else tried_before[len(state.levels)]
+            if is_new:
+                level = yield from self._reach_level(sparsity)
+            else:
+                level = tried_before[len(state.levels)]
             state.levels.append(level)
             self._record_level(level)
             if level.accepted:
@@ -232,7 +215,7 @@ class Run:
                 if goes_on:
                     goes_on, sparsity = scheduler.repair_step()
             if is_new:
-                self._conclude_level(level, goes_on)
+                yield from self._conclude_level(level, goes_on)
 
     def _record_level(self, level: Level) -> None:
         self.recorder.mark("settled", **level.to_dict())
@@ -242,14 +225,14 @@ class Run:
             f" ({level.note})" if level.note else "",
         )  # fmt: skip
 
-    def _reach_level(self, sparsity: float) -> Level:
+    def _reach_level(self, sparsity: float) -> Generator[Stretch, StretchOutcome, Level]:
         """Return a new level: as an earlier run met it, or as it is trained now."""
         self.recorder.mark("level", sparsity=sparsity, epochs=self._epochs)
         if self.state.reuses:
             level = self._reuse_level(sparsity)
             if level is not None:
                 return level
-        return self._try_level(sparsity)
+        return (yield from self._try_level(sparsity))
 
     def _reuse_level(self, sparsity: float) -> Level | None:
         """Return a level as already met, where the run that is reused went that far.
@@ -274,13 +257,13 @@ class Run:
         setup.engine.set_weights(self.state.best or present)
         return None
 
-    def _conclude_level(self, level: Level, goes_on: bool) -> None:
+    def _conclude_level(self, level: Level, goes_on: bool) -> Stretches:
         """Keep what a level brought, or go back to the last good weights; save the state."""
         engine, state = self.setup.engine, self.state
         if level.accepted:
             self._keep_best(level)
             if goes_on and not state.reuses:
-                self._rewind()
+                yield from self._rewind(level.sparsity)
                 state.last_good = engine.get_weights()
         else:
             engine.set_weights(state.last_good)
@@ -294,7 +277,7 @@ class Run:
             state.best_metric = level.metric
             self.recorder.write(BEST_WEIGHTS, engine.model.save_weights)
 
-    def _try_level(self, sparsity: float) -> Level:
+    def _try_level(self, sparsity: float) -> Generator[Stretch, StretchOutcome, Level]:
         """Choose and freeze weights for a sparsity, and fine-tune the others."""
         setup, epochs, started = self.setup, self._epochs, time.perf_counter()
 
@@ -311,7 +294,7 @@ class Run:
         # On the way to the target, what is as good as before the run is good enough.
         enough = setup.float_baseline if sparsity < self.scheduler.upper_bound else None
         try:
-            trained = self._train(epochs, enough=enough)
+            trained = yield Stretch(sparsity, epochs, enough=enough)
         except TrainingDivergedError as error:
             logger.warning(
                 "sparsity %.4g: %s; going back to the last good weights", sparsity, error
@@ -360,9 +343,7 @@ class Run:
         named = ", ".join(f"{amount:,.0f} {unit}" for amount, unit in amounts if amount > 0)
         return _Attempt(finished, used, f"trained weights use {named} more than the level allows")
 
-    def _train(
-        self, epochs: int, free: bool = False, enough: float | None = None
-    ) -> StretchOutcome:
+    def _train(self, stretch: Stretch) -> StretchOutcome:
         """Fine-tune; group penalties act only while all weights are free to follow them.
 
         Where masks have decided, they would do nothing but hold back the weights that are kept.
@@ -371,26 +352,26 @@ class Run:
         assert state.tuned is not None
         state.stretches += 1
         setup.engine.reset_optimizer()
-        setup.engine.penalty.assign(state.tuned.strengths if free else {})
+        setup.engine.penalty.assign(state.tuned.strengths if stretch.free else {})
         return train(
             setup.engine,
             setup.training,
             setup.validation,
             setup.metric,
             increasing=settings.increasing,
-            epochs=epochs,
+            epochs=stretch.epochs,
             batch_size=settings.batch_size,
             rng=self.rng,
             callbacks=settings.callbacks or (),
-            keep_best=not free,
+            keep_best=not stretch.free,
             patience=settings.patience,
             needed=setup.threshold,
-            enough=enough,
+            enough=stretch.enough,
             after_epoch=setup.ranges,
             checkpointer=self.recorder.checkpointer(f"stretch{state.stretches}"),
         )
 
-    def _rewind(self) -> None:
+    def _rewind(self, sparsity: float) -> Stretches:
         """Train a little without masks, so that weights pruned too early can grow back."""
         engine, epochs = self.setup.engine, self.setup.settings.rewinding_epochs
         if not epochs:
@@ -399,7 +380,7 @@ class Run:
         self.recorder.mark("rewinding", epochs=epochs)
         engine.projection.release()
         try:
-            self._train(epochs, free=True)
+            yield Stretch(sparsity, epochs, free=True)
         except TrainingDivergedError as error:
             logger.warning("while rewinding, %s; going on with the last good weights", error)
             engine.set_weights(good)

@@ -18,8 +18,8 @@ from fabricfit.network.configuration import open_configuration
 from fabricfit.optimization.built_design import describe_built
 from fabricfit.optimization.hardware_metric import HardwareMetric
 from fabricfit.optimization.outcome import save_model
+from fabricfit.optimization.recording import recorded
 from fabricfit.optimization.result import OptimizationResult
-from fabricfit.optimization.run import recorded
 from fabricfit.optimization.trained_design import ParetoPoint, TrainedDesign
 from fabricfit.optimization.trained_polish import Polisher
 from fabricfit.optimization.trained_setup import TrainedSetup

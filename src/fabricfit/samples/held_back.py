@@ -9,7 +9,14 @@ import numpy as np
 
 from fabricfit.errors import InvalidInputError, InvalidTypeError
 
-__all__ = ["hold_back"]
+__all__ = ["divide_samples", "hold_back"]
+
+
+def divide_samples(train: Any, validation: Any, seed: int = 0) -> tuple[Any, Any]:
+    """Return both sets of samples; a number in the second place is the part to :func:`hold_back`."""
+    if isinstance(validation, int | float):
+        return hold_back(train, validation, seed)
+    return train, validation
 
 
 def hold_back(data: Any, part: float, seed: int = 0) -> tuple[Any, Any]:

@@ -1,0 +1,72 @@
+"""Recording of a run: its folder, its journal, and the view of its progress."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from fabricfit.optimization.settings import OptimizationSettings
+from fabricfit.run import (
+    Record,
+    Recorder,
+    RunDirectory,
+    find_run,
+    resolve_directory,
+    show_progress,
+)
+
+__all__ = ["open_recorder", "recorded"]
+
+logger = logging.getLogger(__name__)
+
+
+def open_recorder(
+    settings: OptimizationSettings,
+    manifest: Mapping[str, Any],
+    documents: Mapping[str, str],
+    observer: Callable[[Record], None] | None = None,
+) -> Recorder:
+    """Return the recorder of a run: of a new folder, or of the one that is resumed.
+
+    Parameters
+    ----------
+    settings
+        Where the folder is, and whether a run is resumed.
+    manifest
+        What the run is.
+    documents
+        File name -> text: further files for the folder.
+    observer
+        Called with everything that is written into the run's journal.
+    """
+    place = resolve_directory(settings.directory)
+    found = find_run(place, manifest["fingerprint"]) if settings.resume else None
+    folder = RunDirectory(place) if found is None else RunDirectory.existing(found)
+    recorder = Recorder(folder, manifest, settings.checkpoint_seconds, observer)
+    try:
+        for name, text in documents.items():
+            if not (folder.path / name).exists():
+                recorder.write_text(name, text)
+    except BaseException:
+        recorder.close()
+        raise
+    return recorder
+
+
+@contextmanager
+def recorded(
+    settings: OptimizationSettings, manifest: Mapping[str, Any], documents: Mapping[str, str]
+) -> Iterator[Recorder]:
+    """Record a run in its folder and show its progress; the arguments are as for :func:`open_recorder`."""
+    shown = logging.getLogger("fabricfit") if settings.verbose else None
+    with (
+        show_progress(shown) as observer,
+        open_recorder(settings, manifest, documents, observer) as recorder,
+    ):
+        try:
+            yield recorder
+        except KeyboardInterrupt:
+            logger.warning("interrupted; resume=True resumes the run in %s", recorder.folder.path)
+            raise
