@@ -32,7 +32,7 @@ def spell_metric(value: float, error: float = math.nan) -> str:
         return "not known"
     if not math.isfinite(error) or error <= 0:
         return f"{value:.4g}"
-    digits = max(1 - math.floor(math.log10(error)), 0)
+    digits = max(1 - int(f"{error:.1e}".partition("e")[2]), 0)
     return f"{value:.{digits}f} ± {error:.{digits}f}"
 
 
