@@ -34,7 +34,10 @@ REFUSED = [
     (("estimate", "model.keras", *BOARD, "--device", "zcu102"), "--device must be given once"),
     (("estimate", "model.keras", "--fraction", "0.5"), "--fraction needs a --device"),
     (("estimate", "model.keras", "--hls-config", "missing.yml"), "--hls-config: .* 'missing.yml'"),
-    (("explore", "model.keras"), "a budget is needed: a --device, amounts"),
+    (("explore", "model.keras"), "a budget is needed: a --device, or amounts"),
+    (("explore", "model.keras", "--latency", "1us"), "a budget is needed"),
+    ((*RUN, "--latency", "1us"), "a budget is needed"),
+    (("estimate", "model.keras", "--latency", "1us", "--margin", "2"), "--margin must be"),
     (("explore", "model.keras", *BOARD, "--dsp", "5"), "a --device or amounts .*not both"),
     (("explore", "model.keras", "--dsp", "nan"), "--dsp: .*finite"),
     (

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from fabricfit.cli.configuration import parse_budget
-from fabricfit.cli.groups import NO_BUDGET, BudgetOptions
+from fabricfit.cli.groups import NO_BUDGET, BudgetOptions, has_limits
 from fabricfit.cli.sections import BudgetConfig
 from fabricfit.description.quantities import parse_clock
+from fabricfit.description.timing import DEADLINES
 from fabricfit.errors import InvalidInputError
 from fabricfit.hardware.budget import Budget
 from fabricfit.hardware.families import DEFAULT_FAMILY
@@ -48,7 +49,7 @@ def read_budgets(options: BudgetOptions) -> dict[str, Budget]:
     """
     boards = options.devices
     sections = {board: options.section(board) for board in boards} or {"": options.section()}
-    if not boards and not sections[""]:
+    if not all(map(has_limits, sections.values())):
         raise InvalidInputError(NO_BUDGET)
     return {board: budget_of(parse_budget(each)) for board, each in sections.items()}
 
@@ -69,7 +70,11 @@ def read_comparison(options: BudgetOptions) -> tuple[Budget | None, dict[str, An
         "binding": section.pop("binding", None),
     }
     Target(**{name: value for name, value in built.items() if value is not None})
-    return (budget_of(parse_budget(section)) if section else None), built
+    if not section:
+        return None, built
+    if section.keys() & {*DEADLINES} and section.keys() <= {*DEADLINES, "margin"}:
+        return Budget(**section), built
+    return budget_of(parse_budget(section)), built
 
 
 def count_exceeded(found: ModelEstimate) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, get_type_hints
 
@@ -14,7 +14,7 @@ import typer
 from fabricfit.cli.completion import complete_bindings, complete_devices, complete_tools
 from fabricfit.errors import InvalidInputError
 
-__all__ = ["AMOUNTS", "NO_BUDGET", "BudgetOptions", "SampleOptions", "with_groups"]
+__all__ = ["AMOUNTS", "NO_BUDGET", "BudgetOptions", "SampleOptions", "has_limits", "with_groups"]
 
 
 AMOUNTS = ("dsp", "bram18", "bram36", "uram", "lut", "ff")
@@ -22,7 +22,7 @@ AMOUNTS = ("dsp", "bram18", "bram36", "uram", "lut", "ff")
 
 _AMOUNT_OPTIONS = ", ".join(f"--{name}" for name in AMOUNTS)
 
-NO_BUDGET = f"a budget is needed: a --device, amounts ({_AMOUNT_OPTIONS}), --latency or --interval."
+NO_BUDGET = f"a budget is needed: a --device, or amounts ({_AMOUNT_OPTIONS})."
 """What is said where a command has none."""
 
 
@@ -171,6 +171,11 @@ class SampleOptions:
             "memory_gib": self.memory_gib,
         }
         return {name: value for name, value in found.items() if value is not None}
+
+
+def has_limits(section: Mapping[str, Any]) -> bool:
+    """Whether a section ``budget`` limits resources, which deadlines alone do not."""
+    return bool(section.keys() & {"device", "relative", *AMOUNTS})
 
 
 def _read_names(given: list[str] | None, option: str) -> str | list[str] | dict[str, str] | None:

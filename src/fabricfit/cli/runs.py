@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fabricfit.cli.completion import complete_setting
-from fabricfit.cli.groups import NO_BUDGET, BudgetOptions, SampleOptions, with_groups
+from fabricfit.cli.groups import NO_BUDGET, BudgetOptions, SampleOptions, has_limits, with_groups
 from fabricfit.cli.options import (
     AsJson,
     HlsConfig,
@@ -146,7 +146,8 @@ def _override_settings(source: Path, changes: dict[str, Any]) -> RunConfig:
             values[name] = {**held, **dict(value)}
         else:
             values[name] = value
-    if not {"budget", "objective"} & values.keys():
+    stated = bool({"budget", "objective"} & values.keys())
+    if not (has_limits(changes["budget"]) if "budget" in changes else stated):
         raise InvalidInputError(NO_BUDGET)
     return parse(values, name="the command", folder=Path.cwd())
 

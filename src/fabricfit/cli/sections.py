@@ -134,13 +134,9 @@ class BudgetConfig(_Amounts):
 
     @model_validator(mode="after")
     def _require_one_form(self) -> BudgetConfig:
-        limits = (
-            *amount_names(),
-            *(() if self.device or self.relative else ("latency", "interval")),
-        )
         ways = {
             "device": self.device is not None,
-            "amounts": any(getattr(self, name, None) is not None for name in limits),
+            "amounts": any(getattr(self, name, None) is not None for name in amount_names()),
             "relative": bool(self.relative),
         }
         if sum(ways.values()) != 1:
