@@ -62,7 +62,8 @@ def open_configuration(
     check_values(opened, layers)
     spell_sections(opened, layers)
     for sentence in find_unused_sections(opened, layers):
-        message = f"{sentence}. hls4ml passes over such a section without a word."
+        end = "" if sentence.endswith("?") else "."
+        message = f"{sentence}{end} hls4ml passes over such a section without a word."
         if not lenient:
             raise InvalidInputError(message)
         warn_caller(message, ConfigurationWarning)
