@@ -133,7 +133,8 @@ def _make_optimizer(model: Any, training: TrainingConfig) -> Any:
     if name is None and rate is None:
         return None
     try:
-        optimizer = keras.optimizers.get(name or getattr(model, "optimizer", None) or "adam")
+        held = getattr(model, "optimizer", None) or "adam"
+        optimizer = keras.optimizers.get(held if name is None else name)
     except (TypeError, ValueError) as error:
         raise InvalidInputError(
             f"training.optimizer must be the name of a Keras optimizer. Received: {name!r}"
