@@ -98,7 +98,9 @@ def test_what_fits_nothing_is_an_error_that_suggests_the_nearest(change, message
 def test_an_estimate_warns_of_a_section_and_all_else_refuses(tmp_path):
     model = mlp()
     given = config(LayerName={"dense_fc1": {"ReuseFactor": 6, "Strategy": "Resource"}})
-    with pytest.warns(ConfigurationWarning, match="'dense_fc1'.*Did you mean 'fc1'[?] hls4ml") as caught:
+    with pytest.warns(
+        ConfigurationWarning, match="'dense_fc1'.*Did you mean 'fc1'[?] hls4ml"
+    ) as caught:
         fabricfit.estimate(model, given)
     assert caught[0].filename == __file__
     for refuse in (
