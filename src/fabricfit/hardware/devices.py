@@ -116,8 +116,8 @@ def find_device(name: str) -> Device:
     alike = [_DEVICES[key].name if key in _DEVICES else parts[key].part for key in near]
     hint = f" Did you mean {', '.join(map(repr, alike))}?" if alike else ""
     raise InvalidInputError(
-        f"device must be one that fabricfit.hardware.devices() lists, or be added with "
-        f"register_device(). Received: {name!r}.{hint}"
+        "device must be one that 'fabricfit devices' or fabricfit.hardware.devices() lists, or be "
+        f"added with register_device(). Received: {name!r}.{hint}"
     )
 
 

@@ -233,7 +233,7 @@ class OptimizationResult(Printable):
         return found
 
     def to_rtl(self, folder: str | os.PathLike[str], **options: Any) -> RtlDesign:
-        """Write the whole network as synthesizable Verilog (extra ``rtl``).
+        """Write the whole network as synthesizable Verilog (extra ``adders``).
 
         Parameters
         ----------
@@ -319,7 +319,7 @@ class OptimizationResult(Printable):
         classes: Sequence[str] | Mapping[str, Sequence[str]] = (),
         compare: bool = False,
     ) -> Path:
-        """Write the run's page: one HTML file that needs no network (extra ``report``).
+        """Write the run's page: one HTML file that needs no network.
 
         Parameters
         ----------
@@ -352,7 +352,7 @@ class OptimizationResult(Printable):
         return write_page(read_run(self.directory), None if path is None else Path(path))
 
     def plot(self, path: str | os.PathLike[str], figure: str = "front") -> Path:
-        """Draw a figure of the run (extra ``report``).
+        """Draw a figure of the run.
 
         Parameters
         ----------

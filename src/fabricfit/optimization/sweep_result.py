@@ -127,7 +127,7 @@ class SweepResult(Printable):
         return Document([table, f"files: {self.directory}"])
 
     def to_frame(self) -> Any:
-        """Return the points as a pandas DataFrame (extra ``frames``): a row each."""
+        """Return the points as a pandas DataFrame: a row each."""
         rows = []
         for point in self.points:
             row: dict[str, Any] = {"budget": repr(point.budget), "error": point.error}
@@ -138,7 +138,7 @@ class SweepResult(Printable):
         return frame(rows)
 
     def plot(self, path: str | os.PathLike[str]) -> Path:
-        """Draw the Pareto front into a ``.png``, ``.svg`` or ``.pdf`` file (extra ``report``)."""
+        """Draw the Pareto front into a ``.png``, ``.svg`` or ``.pdf`` file."""
         from fabricfit.reporting.figures import draw_sweep_front
 
         reported = [point for point in self.points if point.report is not None]
