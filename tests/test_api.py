@@ -277,7 +277,35 @@ def test_every_exported_name_exists_and_is_documented():
     assert set(fabricfit.__all__) <= set(dir(fabricfit))
     with pytest.raises(AttributeError):
         fabricfit.nonsense  # noqa: B018
-    assert "firmware" in dir(fabricfit)
+    shown = {name for name in dir(fabricfit) if not name.startswith("__")}
+    assert {"firmware", "hardware", "fit"} <= shown
+    assert shown.isdisjoint({"importlib", "pkgutil", "Any", "TYPE_CHECKING", "annotations"})
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "optimization.result:OptimizationResult",
+        "optimization.sweep_result:SweepResult",
+        "reporting.report:OptimizationReport",
+        "reporting.performance:Performance",
+        "reporting.alternatives:SimpleAlternatives",
+        "hls4ml.model_estimate:ModelEstimate",
+        "design.designs:Exploration",
+        "calibration.result:Calibration",
+        "firmware.verification_result:Verification",
+        "firmware.rtl_result:RtlVerification",
+        "synthesis.table:ReportTable",
+        "synthesis.comparison:Comparison",
+        "surgery.reduction:ReductionPlan",
+    ],
+)
+def test_what_is_handed_out_prints_at_the_terminals_width_and_in_notebooks(name):
+    from fabricfit.tables import Printable
+
+    module, _, kind = name.partition(":")
+    found = getattr(importlib.import_module(f"fabricfit.{module}"), kind)
+    assert issubclass(found, Printable) and found.__str__ is Printable.__str__
 
 
 def test_packages_are_there_after_one_import_and_wait_until_they_are_used():

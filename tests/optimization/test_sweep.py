@@ -255,3 +255,22 @@ def workers():
                 yield int(folder.name)
         except OSError:
             continue
+
+
+def test_a_sweep_prints_a_row_for_each_budget():
+    from tests.reporting.test_report import REPORT
+
+    point = SweepPoint(Budget(dsp=150), Path("run"), REPORT)
+    unmet = SweepPoint(Budget(dsp=1), None, None, "at least 4 DSP are needed")
+    found = SweepResult((point, unmet), True, Path("runs"))
+    lines = found._make_document().lines(80)
+    assert max(map(len, lines)) <= 80 and "<table>" in found._repr_html_()
+    text = " ".join(" ".join(lines).split())
+    for part in (
+        "Budget(dsp=150)",
+        "0.64",
+        "knee; fits",
+        "at least 4 DSP are needed",
+        "files: runs",
+    ):
+        assert part in text

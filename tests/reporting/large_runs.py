@@ -59,7 +59,6 @@ def make_large_run(folder: Path) -> FinishedRun:
                 "ResourceUnrolled",
                 16,
                 "fixed<16,6,RND_CONV,SAT>",
-                "",
                 "fixed<24,9>",
                 9,
                 1,

@@ -23,7 +23,7 @@ FITTED = dataclasses.replace(
     timing=(Timing("latency", 4, 5, 5.0, 21.0, 4), Timing("interval", 1, 1, 5.0, None, 1)),
     metric_errors=(0.00766, 0.0162),
     evaluated="the quantized network, bit for bit, on 4,000 validation samples",
-    built=(BuiltLayer("fc1", "Dense", "Latency", 1, "fixed<8,2>", "", "fixed<16,6>", 2.0, 1.0),),
+    built=(BuiltLayer("fc1", "Dense", "Latency", 1, "fixed<8,2>", "fixed<16,6>", 2.0, 1.0),),
     built_for=(("part", "xc7z020"), ("clock", "5 ns (200 MHz)")),
 )
 

@@ -15,7 +15,7 @@ from fabricfit.description.strategies import spell_strategy
 from fabricfit.description.timing import Timing
 from fabricfit.hardware.budget import Budget
 from fabricfit.hls4ml.backends import DEFAULT_BACKEND
-from fabricfit.hls4ml.config import read_io_type
+from fabricfit.hls4ml.config import leaves_result_open, read_io_type
 from fabricfit.hls4ml.estimation import LayerEstimate, ModelEstimate, estimate_layers
 from fabricfit.network.configuration import open_configuration
 from fabricfit.network.estimation import describe_as_built
@@ -75,28 +75,30 @@ def describe_built(
     kernels = built.kernel_arrays()
     estimate = estimate_layers(attributes, kernels, target=budget.target, budget=budget)
     calls = {call.name: call for layer in attributes.values() for call in layer.calls}
-    layers = tuple(_describe_layer(each, calls.get(each.name)) for each in estimate.layers)
+    layers = tuple(_describe_layer(each, calls.get(each.name), config) for each in estimate.layers)
     return BuiltDesign(estimate, layers, _describe_target(budget, config))
 
 
-def _describe_layer(layer: LayerEstimate, call: LayerAttributes | None) -> BuiltLayer:
+def _describe_layer(
+    layer: LayerEstimate, call: LayerAttributes | None, config: Mapping[str, Any]
+) -> BuiltLayer:
     stated = None if call is None else call.hls4ml
-    received = None if call is None else call.received_precision
-    result = None if call is None else call.result_precision
-    if stated is not None:
-        received = received or stated.input_precision
-        result = result or stated.output_precision
     return BuiltLayer(
         layer.name,
         layer.kind,
         spell_strategy(layer.strategy) if layer.strategy else "",
         layer.reuse_factor if layer.strategy else 0,
         _write(stated.weight_precision) if stated is not None and layer.strategy else "",
-        _write(received),
-        _write(result),
+        _write_result(call, config),
         layer.latency.value,
         layer.interval.value,
     )
+
+
+def _write_result(call: LayerAttributes | None, config: Mapping[str, Any]) -> str:
+    if call is None:
+        return ""
+    return "auto" if leaves_result_open(config, call) else _write(call.result_precision)
 
 
 def _write(precision: Any) -> str:

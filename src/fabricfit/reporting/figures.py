@@ -254,16 +254,18 @@ FIGURES: dict[str, Callable[[OptimizationReport, Mapping[str, np.ndarray]], Any]
 
 def _color_map(codes: np.ndarray, most: int = _MAX_PIXELS) -> np.ndarray:
     """Return a map as an RGB image, of mean colors where it is large."""
-    image = np.zeros((*codes.shape, 3), np.uint8)
+    image: Any = 0
     for code, color in _WEIGHTS.items():
-        image[codes == code] = [int(color[i : i + 2], 16) for i in (1, 3, 5)]
-    for axis, size in enumerate(codes.shape):
-        if size > most:
-            starts = np.linspace(0, size, most, endpoint=False).astype(int)
-            counts = np.diff(np.append(starts, size))
-            summed = np.add.reduceat(image.astype(np.float32), starts, axis=axis)
-            image = summed / counts.reshape([-1 if i == axis else 1 for i in range(3)])
-    return np.rint(image).astype(np.uint8)
+        share: np.ndarray = codes == code
+        for axis, size in enumerate(codes.shape):
+            if size > most:
+                starts = np.linspace(0, size, most, endpoint=False).astype(int)
+                counts = np.diff(np.append(starts, size)).astype(np.float32)
+                summed = np.add.reduceat(share, starts, axis=axis, dtype=np.float32)
+                share = summed / (counts[:, None] if axis == 0 else counts)
+        image = image + share[..., None] * [int(color[i : i + 2], 16) for i in (1, 3, 5)]
+    found: np.ndarray = np.rint(image).astype(np.uint8)
+    return found
 
 
 def draw_map(codes: np.ndarray, most: int = _MAX_PIXELS) -> str:

@@ -148,9 +148,9 @@ class BuiltLayer:
         The strategy; ``''`` without a kernel.
     reuse_factor
         The reuse factor; 0 without a kernel.
-    weights, received, results
-        Number formats of its weights, of what it receives and of its results; ``''`` where they are not
-        known.
+    weights, results
+        Number formats of its weights and of its results, ``'auto'`` where hls4ml chooses; ``''`` where they
+        are not known.
     latency, interval
         Cycles from its input to its output, and between two samples.
     """
@@ -160,7 +160,6 @@ class BuiltLayer:
     strategy: str
     reuse_factor: int
     weights: str
-    received: str
     results: str
     latency: float
     interval: float
