@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import textwrap
 import zipfile
 
 import numpy as np
@@ -147,6 +148,25 @@ def test_shells_are_offered_what_there_is(words, offered, capfd, monkeypatch):
     assert not ended.value.code
     found = set(capfd.readouterr().out.splitlines())
     assert offered <= found if words.startswith("devices") else found == offered
+
+
+def test_without_a_backend_a_command_says_what_to_install(folder):
+    script = f"""
+        import sys
+        class Nowhere:
+            def find_spec(self, name, path=None, target=None):
+                if name.split(".")[0] in {SLOW!r}:
+                    raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+        sys.meta_path.insert(0, Nowhere())
+        from fabricfit.cli import main
+        sys.exit(main(["estimate", "model.keras"]))
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        cwd=folder, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert "'keras' is not installed" in done.stderr and "'fabricfit[tensorflow]'" in done.stderr
 
 
 def test_amounts_of_every_resource_are_options():

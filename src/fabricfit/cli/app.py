@@ -30,6 +30,11 @@ EXIT_CODES = {
 }
 
 _INTERRUPTED = "interrupted; 'fabricfit resume DIRECTORY' resumes a run"
+_BACKENDS = ("keras", "tensorflow", "jax", "torch")
+_NO_BACKEND = (
+    "this command needs Keras and a backend, and {!r} is not installed. Install both with: "
+    "pip install 'fabricfit[tensorflow]' (or jax, or torch)"
+)
 _EPILOG = "Exit codes: " + "; ".join(f"{code} {text}" for code, text in EXIT_CODES.items()) + "."
 
 app = typer.Typer(
@@ -67,6 +72,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
             return _print_error(error.format_message(), 2, words)
         if "--debug" in words:
             raise
+        if isinstance(error, ModuleNotFoundError) and error.name in _BACKENDS:
+            return _print_error(_NO_BACKEND.format(error.name), 2, words)
         message = " ".join(str(error).split())[:500]
         return _print_error(f"{kind}: {message} (--debug shows where)", 1, words)
 
