@@ -27,6 +27,7 @@ PARTS = (
     "knapsack",
     "masks",
     "growth",
+    "large",
     "frontier",
     "image_frontier",
     "designs",
