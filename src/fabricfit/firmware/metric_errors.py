@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -71,7 +72,7 @@ def difference_error(
 
 def _combine(contributions: np.ndarray) -> float:
     if len(contributions) < 2:
-        return float("nan")
+        return math.nan
     return float(np.sqrt(np.sum(contributions**2)))
 
 

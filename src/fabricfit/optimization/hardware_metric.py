@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -127,7 +128,7 @@ class HardwareMetric:
         """
         known = (self._first, self._latest if self._values[-1:] == [after] else None)
         before, latest = (
-            float("nan") if each is None else standard_error(self.metric, *each, self.loss)
+            math.nan if each is None else standard_error(self.metric, *each, self.loss)
             for each in known
         )
         return before, latest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -224,7 +225,7 @@ def _conclude(
     report = replace(
         _make_report(front, place, design, metric),
         evaluated=hardware.text,
-        metric_errors=(float("nan"), hardware.errors(metric)[1]),
+        metric_errors=(math.nan, hardware.errors(metric)[1]),
     )
     recorder.write_json(HLS_CONFIG, design.hls_config)
     recorder.write_json(REPORT, report.to_dict())
