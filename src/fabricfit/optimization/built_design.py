@@ -13,6 +13,7 @@ from fabricfit.description.attributes import LayerAttributes
 from fabricfit.description.precision import write_precision
 from fabricfit.description.strategies import spell_strategy
 from fabricfit.description.timing import Timing
+from fabricfit.errors import InvalidInputError
 from fabricfit.hardware.budget import Budget
 from fabricfit.hls4ml.backends import DEFAULT_BACKEND
 from fabricfit.hls4ml.config import leaves_result_open, read_io_type
@@ -102,7 +103,12 @@ def _write_result(call: LayerAttributes | None, config: Mapping[str, Any]) -> st
 
 
 def _write(precision: Any) -> str:
-    return "" if precision is None else write_precision(precision)
+    if precision is None:
+        return ""
+    try:
+        return write_precision(precision)
+    except InvalidInputError:  # a format of a quantizer's own, such as one with an exponent
+        return str(precision)
 
 
 def _describe_target(budget: Budget, config: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
