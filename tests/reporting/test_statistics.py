@@ -67,6 +67,8 @@ def test_the_error_of_a_share_is_binomial():
     found = measure_mean(right)
     assert found.error == pytest.approx(np.sqrt(found.value * (1 - found.value) / COUNT))
     assert np.isnan(measure_mean(np.zeros(0)).value)
+    assert measure_mean(np.ones(75, bool)) == Measured(1.0, 0.0)
+    assert area_under_roc(np.full(COUNT, 0.3), right) == Measured(0.5, 0.0)  # it tells nothing
 
 
 def test_the_error_of_a_root_is_the_spread_of_samples_drawn_again():

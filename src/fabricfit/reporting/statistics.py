@@ -52,6 +52,8 @@ def measure_mean(values: np.ndarray, weights: np.ndarray | None = None) -> Measu
     share = _share(values, weights)
     if share is None:
         return Measured(math.nan, math.nan)
+    if (values == values[0]).all():  # sums would be off by a rounding error
+        return Measured(float(values[0]), 0.0)
     mean = float(share @ values)
     return Measured(mean, float(np.sqrt(np.sum((share * (values - mean)) ** 2))))
 
@@ -92,7 +94,7 @@ def area_under_roc(
             return Measured(math.nan, math.nan)
         effective = 1 / np.sum(share**2)
         unbiased = effective / (effective - 1) if effective > 1 else math.nan
-        mean = float(share @ found)
+        mean = float(share @ found) if np.ptp(found) else float(found[0])
         kinds.append((mean, np.sum((share * (found - mean)) ** 2) * unbiased))
     (area, first), (_, second) = kinds
     return Measured(area, float(np.sqrt(first + second)))

@@ -19,6 +19,10 @@ _SENTENCES = {
 }
 
 
+_ROUNDING = 1e-9
+"""An error is none that is a smaller part of its value."""
+
+
 def say_verdict(report: OptimizationReport) -> str:
     """Return the verdict as a part of a sentence."""
     if report.budget is None:
@@ -30,7 +34,7 @@ def spell_metric(value: float, error: float = math.nan) -> str:
     """Return a metric with its standard error, to two digits of that; without one to four digits."""
     if not math.isfinite(value):
         return "not known"
-    if not math.isfinite(error) or error <= 0:
+    if not math.isfinite(error) or error <= _ROUNDING * abs(value):
         return f"{value:.4g}"
     digits = max(1 - int(f"{error:.1e}".partition("e")[2]), 0)
     return f"{value:.{digits}f} ± {error:.{digits}f}"
