@@ -45,7 +45,9 @@ def test_damaged_runs_are_not_reported(refused, finished, name, damage):
 
 
 @pytest.mark.parametrize("damage", ["empty", "torn", "a list", "bytes"])
-@pytest.mark.parametrize("name", ["groups.npz", "hls_config.json", "verification.json"])
+@pytest.mark.parametrize(
+    "name", ["groups.npz", "hls_config.json", "verification.json", "test.json", "alternatives.json"]
+)
 def test_runs_with_other_damaged_files_are_not_reported(refused, finished, name, damage):
     shutil.copytree(finished, "run")
     path = Path("run") / name

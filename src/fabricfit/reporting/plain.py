@@ -6,7 +6,15 @@ import math
 from enum import Enum
 from typing import Any
 
-__all__ = ["read_amounts", "read_number", "read_strengths", "read_text", "read_texts", "to_plain"]
+__all__ = [
+    "read_amounts",
+    "read_errors",
+    "read_number",
+    "read_strengths",
+    "read_text",
+    "read_texts",
+    "to_plain",
+]
 
 
 def read_number(value: Any) -> float:
@@ -31,6 +39,14 @@ def read_texts(values: Any) -> tuple[str, ...]:
 def read_amounts(values: Any) -> tuple[float, ...]:
     """Return several numbers."""
     return tuple(read_number(each) for each in require_list(values))
+
+
+def read_errors(values: Any) -> tuple[float, ...]:
+    """Return the standard errors of a metric before and after, or none."""
+    found = read_amounts(values)
+    if len(found) not in (0, 2):
+        raise TypeError(f"two numbers were expected, or none. Received: {values!r}")
+    return found
 
 
 def require_list(values: Any) -> list[Any]:

@@ -14,6 +14,7 @@ from fabricfit.reporting.alternatives import Alternative, tabulate_alternatives
 from fabricfit.reporting.layer_formats import LayerFormats
 from fabricfit.reporting.plain import (
     read_amounts,
+    read_errors,
     read_number,
     read_text,
     read_texts,
@@ -203,7 +204,7 @@ class OptimizationReport(Printable):
             remarks=read_texts(values.get("remarks", ())),
             timing=tuple(read_timing(each) for each in values.get("timing", ())),
             alternatives=tuple(map(Alternative.from_dict, values.get("alternatives", ()))),
-            metric_errors=read_amounts(list(values.get("metric_errors", ()))),
+            metric_errors=read_errors(values.get("metric_errors", [])),
             built=tuple(map(BuiltLayer.from_dict, values.get("built", ()))),
             built_for=tuple(
                 (read_text(name), read_text(each)) for name, each in values.get("built_for", ())
@@ -222,6 +223,8 @@ class OptimizationReport(Printable):
         several += [level.utilization for level in self.levels if level.utilization]
         if any(len(each) != len(self.units) for each in several):
             raise ValueError(f"there must be a number for each of {self.units}")
+        if len(self.metric_errors) not in (0, 2):
+            raise ValueError("there must be an error of the metric before and one after, or none")
         return self
 
     def _say_verdict(self) -> str:
