@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -181,17 +182,23 @@ def _draw(model: Any, formats: Any, rng: np.random.Generator) -> dict[str, Any]:
     """Return a configuration with a random strategy, reuse factor and width of each layer."""
     from fabricfit.description.precision import fixed_point, parse_precision
     from fabricfit.description.strategies import STRATEGIES
+    from fabricfit.design import DesignSpace
     from fabricfit.hls4ml.reuse_factor import valid_reuse_factors
     from fabricfit.network.describe import describe_for_hls4ml
     from fabricfit.network.reader import as_network
 
-    network = as_network(model)
+    network, most_constants = as_network(model), DesignSpace().constants_up_to
     named: dict[str, Any] = {}
     for layer in describe_for_hls4ml(network, formats).values():
         if not layer.multiplies:
             continue
-        strategy = str(rng.choice(sorted(layer.strategies or STRATEGIES)))
+        allowed = sorted(layer.strategies or STRATEGIES)
+        if math.prod(layer.matrix_shape) > most_constants:
+            allowed = [each for each in allowed if each.startswith("resource")]
+        strategy = str(rng.choice(allowed))
         legal = valid_reuse_factors(*layer.matrix_shape)
+        if strategy == "resource_unrolled":  # hls4ml builds Resource at a reuse factor of 1
+            legal = [each for each in legal if each > 1] or legal
         reuse = int(legal[int(len(legal) ** rng.random()) - 1])
         known = formats["LayerName"][layer.hls4ml_name]["Precision"].get(layer.weight_name)
         calibrated = fixed_point(parse_precision(known or "fixed<16,6>"))

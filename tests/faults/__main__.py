@@ -51,7 +51,7 @@ def run(folder: Path, resume: bool) -> str:
     y = (X[:, :3] + 0.3 * rng.normal(size=(800, 3))).argmax(axis=1)
     settings = fabricfit.OptimizationSettings(
         batch_size=64, epochs=3, optimizer="adam", loss_fn="sparse_categorical_crossentropy",
-        validation_metric="accuracy", increasing=True, rtol=0.9, directory=folder, trials=4,
+        validation_metric="accuracy", increasing=True, rtol=0.9, directory=folder, search=4,
         ranking_metric="oracle", patience=None, resume=resume, checkpoint_seconds=0.0, cutoff_bad_trials=2,
     )  # fmt: skip
     result = fabricfit.optimize(

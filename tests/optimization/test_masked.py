@@ -17,7 +17,9 @@ pytestmark = pytest.mark.keras
 
 @pytest.fixture
 def masked(trained, data, tmp_path):
-    trained.compile(keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    trained.compile(
+        keras.optimizers.Adam(0.01), "sparse_categorical_crossentropy", metrics=["accuracy"]
+    )
 
     def make(**options):
         given = {"hls_config": CONFIG, "scheduler": LEVELS, "directory": tmp_path, **options}

@@ -78,7 +78,7 @@ def settings(directory, **changes):
             "rtol": 0.5,
             "directory": directory,
             "patience": None,
-            "trials": 4,
+            "search": 4,
             "checkpoint_seconds": 0.0,
             **changes,
         }

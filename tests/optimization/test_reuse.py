@@ -39,7 +39,7 @@ def settings(tmp_path, **changes):
         "validation_metric": "accuracy",
         "directory": tmp_path,
         "regularization_range": [1e-4, 1e-2],
-        "trials": 3,
+        "search": 3,
         **changes,
     }
     return OptimizationSettings(64, 4, increasing=True, rtol=None, **options)

@@ -44,7 +44,7 @@ def sweep(directory, budgets, **options):
     changes = options.pop("changes", {})
     settings = OptimizationSettings(
         **{
-            "batch_size": 64, "epochs": 2, "optimizer": keras.optimizers.Adam(1e-3), "trials": 3,
+            "batch_size": 64, "epochs": 2, "optimizer": keras.optimizers.Adam(1e-3), "search": 3,
             "loss_fn": "sparse_categorical_crossentropy", "validation_metric": "accuracy", "increasing": True,
             "rtol": None, "directory": directory, **changes,
         }

@@ -10,11 +10,12 @@ from typing import Any, TypedDict
 
 import keras
 
+from fabricfit.checks import whole_number
 from fabricfit.errors import InvalidInputError, InvalidTypeError, ask_for_nearest
 from fabricfit.optimization.settings import OptimizationSettings, list_by_output
 from fabricfit.run.defaults import REWINDING_EPOCHS
 
-__all__ = ["TRAINED_EPOCHS", "RunOptions", "read_settings"]
+__all__ = ["TRAINED_EPOCHS", "RunOptions", "read_seed", "read_settings"]
 
 
 class RunOptions(TypedDict, total=False):
@@ -109,10 +110,7 @@ def read_settings(
     InvalidTypeError
         There is no such option.
     """
-    if settings is not None and not isinstance(settings, OptimizationSettings):
-        raise InvalidTypeError(
-            f"settings must be a fabricfit.OptimizationSettings. Received: {settings!r}"
-        )
+    _check_type(settings)
     known = RunOptions.__annotations__
     for name in options:
         if name not in known:
@@ -122,6 +120,20 @@ def read_settings(
     given = {_FIELDS.get(name, name): value for name, value in options.items()}
     own = replace(settings or OptimizationSettings(), **given)
     return _complete(own, model, train_data, trained=trained)
+
+
+def read_seed(settings: OptimizationSettings | None, options: Mapping[str, Any]) -> int:
+    """Return the seed of a run whose settings are not read yet."""
+    _check_type(settings)
+    default = OptimizationSettings().seed if settings is None else settings.seed
+    return whole_number("seed", options.get("seed", default), 0)
+
+
+def _check_type(settings: Any) -> None:
+    if settings is not None and not isinstance(settings, OptimizationSettings):
+        raise InvalidTypeError(
+            f"settings must be a fabricfit.OptimizationSettings. Received: {settings!r}"
+        )
 
 
 def _complete(

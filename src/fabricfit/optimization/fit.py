@@ -22,6 +22,7 @@ from fabricfit.optimization.chosen_design import leaves_design_open, why_not_unr
 from fabricfit.optimization.compiled_settings import (
     TRAINED_EPOCHS,
     RunOptions,
+    read_seed,
     read_settings,
 )
 from fabricfit.optimization.given_fit import fit_given
@@ -179,7 +180,7 @@ def fit(
     if isinstance(model, str | os.PathLike):
         model = load_model(model)
     asked_for = as_budget(budget)
-    seed = options.get("seed", 0 if settings is None else settings.seed)
+    seed = read_seed(settings, options)
     train_data, validation_data = divide_samples(train_data, validation_data, seed)
     designs = whole_number("designs", designs)
     whole = as_network(model)

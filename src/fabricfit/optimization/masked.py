@@ -21,7 +21,7 @@ from fabricfit.network.configuration import open_configuration
 from fabricfit.network.reader import as_network
 from fabricfit.objectives.fpga import FPGAResources
 from fabricfit.optimization.chosen_design import leaves_design_open
-from fabricfit.optimization.compiled_settings import RunOptions, read_settings
+from fabricfit.optimization.compiled_settings import RunOptions, read_seed, read_settings
 from fabricfit.optimization.given_fit import GivenFit, prepare_given
 from fabricfit.optimization.outcome import make_result
 from fabricfit.optimization.recording import recorded
@@ -282,7 +282,7 @@ def masked(
             )
     if isinstance(model, str | os.PathLike):
         model = load_model(model)
-    seed = options.get("seed", 0 if settings is None else settings.seed)
+    seed = read_seed(settings, options)
     data = divide_samples(train_data, validation_data, seed)
     whole = as_network(model)
     config = open_configuration({} if hls_config is None else hls_config, whole)
