@@ -29,6 +29,7 @@ from fabricfit.network.estimation import describe_as_built
 from fabricfit.network.plain_layers import make_plain
 from fabricfit.network.reader import Network, read
 from fabricfit.network.rewiring import rewire
+from fabricfit.network.rectifiers import fuse_rectifiers
 from fabricfit.network.scalings import replace_scalings
 from fabricfit.optimization.deadlines import refuse_late
 from fabricfit.optimization.reuse import fingerprint
@@ -213,7 +214,7 @@ def set_up_trained(
     objective = objective_of(first)
     built, asked = describe_as_built(whole, with_defaults(config, "Latency"))
     given = GivenDesign.of(asked, built.kernel_arrays(), objective)
-    network = _flatten(replace_scalings(fold_normalizations(plain.network)))
+    network = fuse_rectifiers(_flatten(replace_scalings(fold_normalizations(plain.network))))
     config = copy.deepcopy(config)
     carry_sections(config, whole, network, plain.parts)
     state_every_call(config, network)
