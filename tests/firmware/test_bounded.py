@@ -169,8 +169,8 @@ def test_long_code_is_compiled_with_less_optimization(tmp_path):
         get_config_value=lambda name: "1",
     )
     script = '#!/bin/bash\nCFLAGS="-O3 -fPIC"\necho "$CFLAGS" > firmware/lib-1.so\n'
-    for size, expected in ((10, "-O3 -fPIC"), (2_000_000, "-O1 -fno-inline -fPIC")):
-        (code / "nnet_code_gen.h").write_text("x" * size)
+    for lines, expected in ((10, "-O3 -fPIC"), (200_000, "-O1 -fno-inline -fPIC")):
+        (code / "nnet_code_gen.h").write_text("x;\n" * lines)
         (tmp_path / "build_lib.sh").write_text(script)
         library = simulation.compile_project(SimpleNamespace(config=config))
         assert library.read_text().strip() == expected

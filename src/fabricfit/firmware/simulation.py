@@ -54,8 +54,8 @@ _LONG_GRAPH = 2**13
 _WRITTEN_OUT = 10**5
 """Bytes of generated code from which on products that are written out are compiled as loops."""
 
-_LONG_CODE, _BRIEF = 10**6, "-O1 -fno-inline"
-"""Bytes of generated code from which on a compiler would optimize it for minutes to hours, and how it is
+_LONG_CODE, _BRIEF = 10_000, "-O1 -fno-inline"
+"""Lines of generated code from which on a compiler would optimize it for minutes to hours, and how it is
 told not to."""
 
 _COMPILES = re.compile(r"^\$\{CC\}.* -c \S+ -o \S+\s*$")
@@ -236,7 +236,7 @@ def compile_project(hls_model: Any, limits: Limits = _UNLIMITED) -> Path:
             text = text.replace(
                 'INCFLAGS="', f'INCFLAGS="-Ifirmware/nnet_utils/ -include {folded.name} '
             )
-            if len(code) > _LONG_CODE:
+            if code.count("\n") > _LONG_CODE:
                 logger.info("the generated code is long: compiled with %s", _BRIEF)
                 text = text.replace("-O3", _BRIEF)
         script.write_text(text)

@@ -19,9 +19,9 @@ __all__ = ["fuse_rectifiers"]
 def fuse_rectifiers(network: Network) -> Network:
     """Return a network with the same function whose layers rectify their own results.
 
-    ``Dense(32)`` and ``ReLU()`` behind it are ``Dense(32, "relu")``, where nothing else receives the results in
-    between; hls4ml builds the same of both. Behind a batch normalization that is folded, all rectifiers are
-    layers of their own.
+    ``Dense(32)`` and ``ReLU()`` behind it are ``Dense(32, "relu")``, where nothing else receives the results
+    in between; hls4ml builds the same of both. Behind a batch normalization that is folded, all rectifiers
+    are layers of their own.
 
     Parameters
     ----------

@@ -28,8 +28,8 @@ from fabricfit.network.describe import describe_for_hls4ml
 from fabricfit.network.estimation import describe_as_built
 from fabricfit.network.plain_layers import make_plain
 from fabricfit.network.reader import Network, read
-from fabricfit.network.rewiring import rewire
 from fabricfit.network.rectifiers import fuse_rectifiers
+from fabricfit.network.rewiring import rewire
 from fabricfit.network.scalings import replace_scalings
 from fabricfit.optimization.deadlines import refuse_late
 from fabricfit.optimization.reuse import fingerprint
