@@ -4,6 +4,8 @@
 #   make docs   the documentation as a site, in site/
 PYTHON  ?= python3
 TORCH   ?= torch==2.13.0
+# To work on fabricfit it is installed from its sources; with EDITABLE= it is the wheel that users have.
+EDITABLE ?= --editable
 OUTPUT  ?= demo-output
 BACKENDS ?= tensorflow jax torch
 WORKERS ?= 2
@@ -98,19 +100,19 @@ endef
 
 $(DEMO)/.ready: pyproject.toml
 	$(new_venv)
-	$(DEMO)/bin/python $(PIP) -e '.[tensorflow]'
+	$(DEMO)/bin/python $(PIP) $(EDITABLE) '.[tensorflow]'
 	touch $@
 
 $(DEV)/.ready: pyproject.toml
 	$(new_venv)
 	$(DEV)/bin/python $(PIP) $(TORCH)
-	$(DEV)/bin/python $(PIP) -e '.[tensorflow,jax,torch,all,test,lint]'
+	$(DEV)/bin/python $(PIP) $(EDITABLE) '.[tensorflow,jax,torch,all,test,lint]'
 	touch $@
 
 # Docstrings are read, not imported, so that the site needs no backend.
 $(DOCS)/.ready: pyproject.toml
 	$(new_venv)
-	$(DOCS)/bin/python $(PIP) -e '.[docs]'
+	$(DOCS)/bin/python $(PIP) $(EDITABLE) '.[docs]'
 	touch $@
 
 # QKeras and HGQ2 cannot live beside each other, so each has an environment of its own, laid over the first one.

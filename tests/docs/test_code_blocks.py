@@ -72,6 +72,7 @@ def test_there_are_pages():
         "load.md",
         "migrate.md",
         "objective.md",
+        "own-loop.md",
         "reports.md",
         "resume.md",
         "rtl.md",
