@@ -119,3 +119,12 @@ def test_the_readme_runs_with_nothing_else(installed, record_property):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_a_page_of_the_site_runs(installed, page, tmp_path):
     run([installed.python, BLOCKS, page], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("form", "data"),
+    [("keras", "arrays"), ("h5", "arrays"), ("object", "tf.data"), ("object", "arrays")],
+)
+def test_the_five_lines_run_as_they_stand(installed, form, data, tmp_path):
+    front, script = ROOT / "docs" / "index.md", Path(__file__).with_name("five_lines.py")
+    run([installed.python, script, front, form, data], tmp_path)
