@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from functools import partial
 
 import keras
 import numpy as np
@@ -21,8 +22,9 @@ from fabricfit.optimization.optimize import sparsity_target
 from fabricfit.optimization.settings import OptimizationSettings
 from fabricfit.samples import Data
 from fabricfit.training import make_engine
+from fabricfit.training.callbacks import show_trial
 from fabricfit.training.strengths import uniform_strengths
-from fabricfit.tuning.successive_halving import candidates, halve, rungs
+from fabricfit.tuning.successive_halving import candidates, halve, halving_epochs, rungs
 from tests.common import blobs, described, engine_for, kernel_of, mlp, weights_of
 
 pytestmark = pytest.mark.keras
@@ -65,6 +67,26 @@ def test_candidates_of_what_is_only_pruned_or_only_shared():
         ):
             assert (alpha if sharing else beta) == 0
     assert candidates(attributes, [0.5], 8, 0) == [uniform_strengths(attributes, 0.5)]
+
+
+def test_the_price_is_what_candidates_are_trained_and_callbacks_see_each():
+    seen = []
+
+    class Diary(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            seen.append((int(logs["trial"]), epoch, logs["val_accuracy"]))
+
+    X, y = blobs(128)
+    attributes = described(mlp())
+    engine = engine_for(mlp(), attributes)
+    choices, metrics = candidates(attributes, VALUES, 5, 0), iter(range(100))
+    options = {"increasing": True, "epochs": 4, "batch_size": 64, "seed": 0}
+    watch = partial(show_trial, [Diary()], engine, "accuracy")
+    found = halve(engine, choices, Data(X, y), lambda _: next(metrics), watch=watch, **options)
+    last = {number: epoch + 1 for number, epoch, _ in seen}
+    assert last == {i: trial.epochs for i, trial in enumerate(found.trials)}
+    assert [value for *_, value in seen] == list(range(len(seen)))
+    assert halving_epochs(4, 5) == sum(last.values())
 
 
 @pytest.mark.parametrize("increasing", [True, False])

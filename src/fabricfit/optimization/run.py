@@ -176,6 +176,7 @@ class Run:
             seed=settings.seed,
             trials=settings.trials,
             checkpointer=self.recorder.checkpointer("tuning"),
+            callbacks=settings.callbacks or (),
         )
 
     def _save(self) -> None:

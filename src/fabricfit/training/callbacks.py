@@ -14,7 +14,7 @@ from fabricfit.losses import ModelMetric
 from fabricfit.samples import Dataset, samples_in
 from fabricfit.training.engine import Engine
 
-__all__ = ["Watchers"]
+__all__ = ["Watchers", "show_trial"]
 
 _TRAIN_BATCH = ("on_batch_begin", "on_batch_end", "on_train_batch_begin", "on_train_batch_end")
 
@@ -146,6 +146,45 @@ class Watchers:
             if not all(map(np.array_equal, before, after)):
                 self._engine.project_weights()
                 changed.append(True)
+
+
+def show_trial(
+    callbacks: Sequence[keras.callbacks.Callback],
+    engine: Engine,
+    metric_name: str,
+    *,
+    number: int,
+    epochs: int,
+    loss: float,
+    metric: float,
+) -> None:
+    """Let callbacks see a trial of a search as a training with one epoch, its last.
+
+    Parameters
+    ----------
+    callbacks
+        The caller's.
+    engine
+        What trained.
+    metric_name
+        Name of the metric.
+    number
+        Counts trials from 0: ``trial`` in the logs.
+    epochs
+        Epochs that the trial has had.
+    loss, metric
+        Its last loss, and its validation metric after pruning to the target.
+    """
+    if not callbacks:
+        return
+    listed = keras.callbacks.CallbackList(
+        list(callbacks), model=engine.model, verbose=0, epochs=epochs
+    )
+    logs = {"loss": float(loss), f"val_{metric_name}": float(metric), "trial": number}
+    listed.on_train_begin()
+    listed.on_epoch_begin(epochs - 1)
+    listed.on_epoch_end(epochs - 1, logs)
+    listed.on_train_end(logs)
 
 
 def _watches_batches(callback: Any) -> bool:

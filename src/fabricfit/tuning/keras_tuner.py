@@ -21,6 +21,7 @@ from fabricfit.samples import Dataset
 from fabricfit.training import Engine, better, fresh_optimizer
 from fabricfit.training.strengths import Strengths, Trial, TunedStrengths, regularized_layers
 from fabricfit.tuning.attach import attach_regularizers
+from fabricfit.tuning.successive_halving import WatchTrial
 
 keras_tuner = require("keras_tuner", "tuner", "Tuning the regularization strengths")
 require("six", "tuner", "KerasTuner")
@@ -103,6 +104,7 @@ def search(
     seed: int,
     count: int = defaults.TRIALS,
     checkpointer: Checkpointer | None = None,
+    watch: WatchTrial | None = None,
 ) -> TunedStrengths:
     """Search for strengths with a tuner of KerasTuner.
 
@@ -124,9 +126,11 @@ def search(
         Trials of ``'Bayesian'``; ``'Hyperband'`` has as many as its rule gives for ``epochs``.
     checkpointer
         Is told of each trial that is done.
+    watch
+        Called with each trial that is done.
     """
     trials = _Trials(engine, hypermodel, metric, evaluate, increasing, data, batch_size, seed)
-    trials.checkpointer = checkpointer
+    trials.checkpointer, trials.watch = checkpointer, watch
     objective = keras_tuner.Objective(f"val_{metric.name}", "max" if increasing else "min")
     kinds: dict[str, Callable[..., Any]] = {
         "Bayesian": _make_bayesian,
@@ -175,6 +179,7 @@ class _Trials:
         self.best: list[np.ndarray] | None = None
         self.trials: list[Trial] = []
         self.checkpointer: Checkpointer | None = None
+        self.watch: WatchTrial | None = None
         self._trained = 0
         self._start = engine.get_weights()
         self._weights: dict[str, list[np.ndarray]] = {}
@@ -197,6 +202,8 @@ class _Trials:
         if self.checkpointer is not None:
             self.checkpointer.mark("trial", epochs=self._trained)
         metric = self.evaluate(engine) if np.isfinite(loss) else np.nan
+        if self.watch is not None:
+            self.watch(number=len(self.trials), epochs=total, loss=loss, metric=metric)
         if not np.isfinite(metric):
             self.trials.append(Trial(strengths, total, np.nan))
             raise keras_tuner.errors.FailedTrialError("the loss or the metric is not finite")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from fabricfit.losses import ModelMetric
 from fabricfit.run import Checkpointer, RunDirectory, defaults, resolve_directory
 from fabricfit.samples import Dataset
 from fabricfit.training import Engine
+from fabricfit.training.callbacks import show_trial
 from fabricfit.training.strengths import TunedStrengths, uniform_strengths
 from fabricfit.tuning.successive_halving import candidates, halve, halving_epochs
 
@@ -38,6 +40,7 @@ def tune(
     seed: int = defaults.SEED,
     trials: int = defaults.TRIALS,
     checkpointer: Checkpointer | None = None,
+    callbacks: Sequence[Any] = (),
 ) -> TunedStrengths:
     """Choose the regularization strengths of an engine's penalty.
 
@@ -58,6 +61,8 @@ def tune(
     checkpointer
         Saves a search by ``'halving'`` after each rung, and holds the state to resume from; is told of each
         trial that is done.
+    callbacks
+        Keras callbacks, which see each trial as a training with one epoch.
     tuner, regularization_range, increasing, batch_size, epochs, directory, verbose, seed
         As for :func:`build_optimizable_model`.
     """
@@ -66,10 +71,12 @@ def tune(
         "batch_size": batch_size,
         "epochs": epochs,
         "seed": seed,
+        "checkpointer": checkpointer,
+        "watch": partial(show_trial, callbacks, engine, metric.name) if callbacks else None,
     }
     if tuner == "halving":
         choices = candidates(attributes, regularization_range, trials, seed)
-        return halve(engine, choices, data, evaluate, checkpointer=checkpointer, **common)
+        return halve(engine, choices, data, evaluate, **common)
     if tuner in ("Bayesian", "Hyperband"):
         from fabricfit.tuning.keras_tuner import HyperOptimizationModel, search
 
@@ -92,7 +99,6 @@ def tune(
             verbose=verbose,
             directory=RunDirectory(place, "tuning").path,
             count=trials,
-            checkpointer=checkpointer,
             **common,
         )
     return TunedStrengths(

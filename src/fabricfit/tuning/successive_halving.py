@@ -27,9 +27,12 @@ from fabricfit.samples import Dataset
 from fabricfit.training import Engine, EngineState, TrainingDivergedError, better
 from fabricfit.training.strengths import Strengths, Trial, TunedStrengths, regularized_layers
 
-__all__ = ["candidates", "halve", "halving_epochs", "rungs"]
+__all__ = ["WatchTrial", "candidates", "halve", "halving_epochs", "rungs"]
 
 logger = logging.getLogger(__name__)
+
+WatchTrial = Callable[..., None]
+"""Is called with ``number``, ``epochs``, ``loss`` and ``metric`` of a trial."""
 
 _REDUCTION = 2
 """One of so many candidates is trained on to the next rung."""
@@ -106,6 +109,7 @@ def halve(
     batch_size: int,
     seed: int,
     checkpointer: Checkpointer | None = None,
+    watch: WatchTrial | None = None,
 ) -> TunedStrengths:
     """Train candidates with one engine, rung by rung; return the best one.
 
@@ -128,6 +132,8 @@ def halve(
         Samples in a step; seeds the samples' order, which is the same for all.
     checkpointer
         Saves the search between two rungs, and holds the state to resume from.
+    watch
+        Called with each candidate that has been trained further.
 
     Raises
     ------
@@ -154,6 +160,8 @@ def halve(
         for index, (state, loss) in zip(ahead, trained, strict=True):
             scores[index] = _evaluate_candidate(engine, evaluate) if np.isfinite(loss) else math.nan
             states[index], epochs_of[index] = state, rung
+            if watch is not None:
+                watch(number=index, epochs=rung, loss=loss, metric=scores[index])
             trained_epochs += rung - done
             if checkpointer is not None:
                 checkpointer.mark("trial", epochs=trained_epochs)
