@@ -143,6 +143,11 @@ def test_formats_are_reported(tight):
     read = fabricfit.reporting.read_run(tight.directory).report
     assert read.formats == tight.report.formats
     assert "Number formats" in tight.write_report().read_text()
+    maps = fabricfit.reporting.read_run(tight.directory).maps
+    zeros = sum(int((codes == 1).sum()) for codes in maps.values())
+    weights = [layer for layer in read.layers if layer.weights]
+    assert sum(codes.size for codes in maps.values()) == sum(each.weights for each in weights)
+    assert 0 < zeros == sum(each.weights - each.nonzeros_after for each in weights)
 
 
 def test_a_network_of_trained_precision_is_written_as_verilog(tight, data, tmp_path):

@@ -186,6 +186,17 @@ def deliver(
     return result, account
 
 
+def zero_maps(
+    attributes: Mapping[str, LayerAttributes], kernels: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Return where the weights of each kernel are zero: 1 there, 0 elsewhere, as :func:`weight_maps` does."""
+    return {
+        name: (layer.axes.matrix(kernels[name]) == 0).astype(np.int8)
+        for name, layer in attributes.items()
+        if name in kernels and layer.multiplies
+    }
+
+
 def weight_maps(after: Network, decisions: Decisions) -> dict[str, np.ndarray]:
     """Return the treatment of the weights of every kernel, in the order of the hardware.
 
@@ -201,16 +212,16 @@ def weight_maps(after: Network, decisions: Decisions) -> dict[str, np.ndarray]:
         it is zero, 2 where it shares its value with others on the same input, -1 throughout a kernel that
         was not optimized.
     """
-    maps = {}
     new = after.counted_kernels(decisions.attributes)
-    for name, layer in decisions.attributes.items():
-        if name not in new or not layer.multiplies:
-            continue
-        matrix = layer.axes.matrix(new[name])
-        found = np.where(matrix == 0, 1, 0).astype(np.int8)
+    maps = zero_maps(decisions.attributes, new)
+    for name, found in maps.items():
+        layer, matrix = (
+            decisions.attributes[name],
+            decisions.attributes[name].axes.matrix(new[name]),
+        )
         settings = layer.optimization_attributes
         if not layer.optimizable or settings is None:
-            found = np.full(matrix.shape, -1, np.int8)
+            found[:] = -1
         elif settings.weight_sharing or settings.constants:
             order = np.sort(matrix, axis=1)
             repeated = [set(row[1:][row[1:] == row[:-1]].tolist()) for row in order]
@@ -218,7 +229,6 @@ def weight_maps(after: Network, decisions: Decisions) -> dict[str, np.ndarray]:
                 [np.isin(row, list(v)) for row, v in zip(matrix, repeated, strict=True)]
             )
             found[shared & (matrix != 0)] = 2
-        maps[name] = found
     return maps
 
 

@@ -21,6 +21,7 @@ from fabricfit.optimization.hardware_metric import HardwareMetric
 from fabricfit.optimization.outcome import save_model
 from fabricfit.optimization.recording import recorded
 from fabricfit.optimization.result import OptimizationResult
+from fabricfit.optimization.savings import zero_maps
 from fabricfit.optimization.trained_design import ParetoPoint, TrainedDesign
 from fabricfit.optimization.trained_polish import Polisher
 from fabricfit.optimization.trained_setup import TrainedSetup
@@ -34,7 +35,7 @@ from fabricfit.precision.training import train_precision
 from fabricfit.reporting.layer_formats import LayerFormats
 from fabricfit.reporting.report import LayerReport, Level, OptimizationReport
 from fabricfit.run import Recorder
-from fabricfit.run.files import HLS_CONFIG, REPORT
+from fabricfit.run.files import GROUPS, HLS_CONFIG, REPORT
 
 __all__ = ["TrainedFront", "fit_trained"]
 
@@ -227,6 +228,7 @@ def _conclude(
         evaluated=hardware.text,
         metric_errors=(math.nan, hardware.errors(metric)[1]),
     )
+    recorder.write_state(GROUPS, zero_maps(design.attributes, design.kernels))
     recorder.write_json(HLS_CONFIG, design.hls_config)
     recorder.write_json(REPORT, report.to_dict())
     save_model(recorder, design.model)
