@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -150,7 +151,7 @@ def random_task(name: str, directory: str, seed: int) -> Task:
 
     task, samples, model = load_task(name, directory)
     budget, rng = task.make_budget(), np.random.default_rng(seed)
-    formats = fabricfit.calibrate(model, samples.train).config
+    formats = _find_formats(model, samples, Path(directory) / f"formats-{name}.json")
     for _ in range(_DRAWS):
         stated = _draw(model, formats, rng)
         try:
@@ -176,6 +177,15 @@ def random_task(name: str, directory: str, seed: int) -> Task:
         return {**_inspect(result, task, samples), "config": config}
 
     return Task(work, inspect)
+
+
+def _find_formats(model: Any, samples: Any, file: Path) -> Any:
+    """Return number formats that lose nothing, found once for all draws."""
+    import fabricfit
+
+    if not file.exists():
+        file.write_text(json.dumps(fabricfit.calibrate(model, samples.train).config))
+    return json.loads(file.read_text())
 
 
 def _draw(model: Any, formats: Any, rng: np.random.Generator) -> dict[str, Any]:
