@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import keras
 import numpy as np
 import pytest
@@ -32,15 +34,20 @@ def built(model, hls_config):
     return QuantizedNetwork(network, open_configuration(hls_config, network))
 
 
-@pytest.mark.parametrize("strategy", ["Latency", "Resource", "distributed_arithmetic"])
+@pytest.mark.parametrize(
+    ("strategy", "factor"),
+    [("Latency", 1), ("Resource", 1), ("distributed_arithmetic", 1), ("ResourceUnrolled", 4)],
+)
 @pytest.mark.parametrize("make", [mlp, lenet])
-def test_outputs_are_those_of_hls4mls_own_graph(make, strategy, tmp_path):
-    model, hls_config = make(), config(strategy)
+def test_outputs_are_those_of_hls4mls_own_graph(make, strategy, factor, tmp_path):
+    hls_config = config(strategy, "fixed<9,4,TRN,SAT>" if factor > 1 else "fixed<12,5>")
+    hls_config["Model"]["ReuseFactor"] = factor  # sums that saturate depend on their order
+    model = make()
     described = get_attributes_from_keras_model_and_hls4ml_config(model, hls_config)
     model, _ = quantize_to_grid(model, described)
     X = np.random.default_rng(0).normal(size=(40, *model.input_shape[1:]))
     converted = hls4ml.converters.convert_from_keras_model(
-        model, hls_config=config(strategy), output_dir=str(tmp_path), backend="Vitis"
+        model, hls_config=copy.deepcopy(hls_config), output_dir=str(tmp_path), backend="Vitis"
     )
     expected = emulate(model, converted, X)["out_softmax"]
     (found,) = built(model, hls_config).predict([X])

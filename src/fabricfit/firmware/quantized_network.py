@@ -7,7 +7,7 @@ then computed in integer arithmetic (:mod:`fabricfit.firmware.emulation`), a bat
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from fabricfit.samples import Dataset, Door, open_data
 
 __all__ = ["QuantizedNetwork", "evaluate"]
 
-_BY_GRAPH = "distributed_arithmetic"
+_BY_GRAPH, _WRITTEN_OUT = "distributed_arithmetic", "resource_unrolled"
 _NEVER_BY_GRAPH = ("DepthwiseConv1D", "DepthwiseConv2D")
 """Node classes that hls4ml builds with Latency where distributed arithmetic is asked for."""
 
@@ -60,20 +60,24 @@ class QuantizedNetwork:
         self, network: Network, hls_config: Mapping[str, Any], backend: str = "Vitis"
     ) -> None:
         self.network = network
+        strategies = _list_strategies(network, hls_config)
+        unrolled = {name for name, strategy in strategies.items() if strategy == _WRITTEN_OUT}
+        config = _without_graphs(hls_config.get("HLSConfig", hls_config))
         with tempfile.TemporaryDirectory(prefix="fabricfit-") as folder:
             self._converted = convert(
                 network.model,
-                _without_graphs(hls_config.get("HLSConfig", hls_config)),
+                _with_shared_multipliers(config, unrolled),
                 Path(folder),
                 CapturedOutput(),
                 backend=backend,
                 io_type=read_io_type(hls_config),
                 written=False,
             )
-        exact = _list_exact_sums(network, hls_config)
         for node in self._converted.get_layers():
-            if node.name in exact and node.class_name not in _NEVER_BY_GRAPH:
-                node.set_attr("strategy", _BY_GRAPH)
+            strategy = strategies.get(node.name)
+            by_graph = strategy == _BY_GRAPH and node.class_name not in _NEVER_BY_GRAPH
+            if by_graph or node.name in unrolled:
+                node.set_attr("strategy", strategy)
 
     @property
     def graph(self) -> Any:
@@ -226,12 +230,25 @@ def _without_graphs(config: Any) -> Any:
     return config
 
 
-def _list_exact_sums(network: Network, hls_config: Mapping[str, Any]) -> set[str]:
-    """Return the names of the layers that are built with distributed arithmetic."""
+def _with_shared_multipliers(config: Mapping[str, Any], unrolled: Collection[str]) -> Any:
+    """Return a configuration whose ResourceUnrolled layers are built with Resource.
+
+    Both compute the same; hls4ml writes out each product of the former, in a time that grows with the square
+    of their number.
+    """
+    if not unrolled:
+        return config
+    sections = dict(config.get("LayerName", {}))
+    sections |= {name: {**sections.get(name, {}), "Strategy": "Resource"} for name in unrolled}
+    return {**config, "LayerName": sections}
+
+
+def _list_strategies(network: Network, hls_config: Mapping[str, Any]) -> dict[str, str]:
+    """Return the strategy that each layer is built with, by hls4ml's names."""
     attributes = describe_for_hls4ml(network, hls_config)
     return {
-        call.hls4ml_name
+        call.hls4ml_name: canonical_strategy(call.hls4ml.strategy)
         for layer in attributes.values()
         for call in layer.calls
-        if call.hls4ml is not None and canonical_strategy(call.hls4ml.strategy) == _BY_GRAPH
+        if call.hls4ml is not None
     }
