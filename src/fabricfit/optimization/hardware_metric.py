@@ -34,7 +34,11 @@ _WORK = 2**30
 _MUCH = 0.05
 """Part of a metric that formats may lose before it is told what to do."""
 
-_LEAST_SAMPLES = 500
+_LEAST_SAMPLES, _FEWEST_SAMPLES = 500, 100
+_MOST_WORK = 2**34
+"""Products that an evaluation on 500 samples may compute, about: some minutes. Of larger networks there are
+fewer samples, at least 100."""
+
 _MOST_STREAMED = 2**16
 """Samples of a stream or a file that an evaluation holds in memory at most."""
 
@@ -182,8 +186,10 @@ def select_samples(validation: Dataset, network: Network) -> Data:
 
 
 def count_samples(network: Network) -> int:
-    """Return how many samples a network may be emulated on within some seconds, at least 500."""
-    return max(_WORK // _count_products(network), _LEAST_SAMPLES)
+    """Return how many samples a network may be emulated on: at least 500, or at least 100 of a large one."""
+    products = _count_products(network)
+    least = max(min(_MOST_WORK // products, _LEAST_SAMPLES), _FEWEST_SAMPLES)
+    return max(_WORK // products, least)
 
 
 def _count_products(network: Network) -> int:
