@@ -157,7 +157,9 @@ def large_task(name: str, directory: str) -> Task:
         levels = training.levels()
         next(levels)
         clock.stop("choice")
-        keep = keras.callbacks.LambdaCallback(on_train_batch_end=lambda *_: training.apply())
+        keep = keras.callbacks.LambdaCallback(
+            on_train_batch_end=lambda batch, logs=None: training.apply()
+        )
         training.model.fit(X, y, batch_size=_BATCH, epochs=1, verbose=0, callbacks=[keep])
         clock.stop("level")
         next(levels, None)

@@ -145,3 +145,16 @@ def test_warnings_point_at_the_caller(model):
         fabricfit.estimate(model, config)
     own = [warning for warning in caught if warning.category is ReuseFactorWarning]
     assert own and all(warning.filename == __file__ for warning in own)
+
+
+def test_a_converted_model_is_a_configuration(tmp_path):
+    from fabricfit.hls4ml.plain import plain_configuration
+
+    model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4, name="fc")])
+    config = {"Model": {"Precision": "fixed<12,4>", "ReuseFactor": 2, "Strategy": "Resource"}}
+    converted = hls4ml.converters.convert_from_keras_model(
+        model, hls_config=config, output_dir=str(tmp_path), backend="Vitis", io_type="io_stream"
+    )
+    read = plain_configuration(converted)
+    assert read["IOType"] == "io_stream" and "KerasModel" not in read
+    assert read["HLSConfig"]["Model"]["ReuseFactor"] == 2

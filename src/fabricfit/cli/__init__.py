@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 __all__ = ["main"]
@@ -15,6 +16,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments
         Words of the command; those of the process by default.
     """
-    from fabricfit.cli.app import run
-
+    try:
+        from fabricfit.cli.app import run
+    except KeyboardInterrupt:
+        sys.stderr.write("error: interrupted before a run began: there is nothing to resume\n")
+        return 130
     return run(arguments)

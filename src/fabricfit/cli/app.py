@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import Annotated
@@ -15,6 +16,13 @@ from rich.console import Console
 from fabricfit._version import __version__
 from fabricfit.cli import catalogue, designs, formats, models, runs
 from fabricfit.cli.output import print_text
+from fabricfit.cli.signals import (
+    causes_of,
+    exit_code_of,
+    find_interruption,
+    hand_on_interruptions,
+    interruptible,
+)
 from fabricfit.errors import FabricFitError, InfeasibleError
 
 __all__ = ["EXIT_CODES", "app", "run"]
@@ -26,10 +34,11 @@ EXIT_CODES = {
     3: "the budget cannot be met",
     4: "done, but the result is not within the budget, or the verification proves not all of it",
     5: "the verification failed: the design is not what the model says",
+    129: "ended by SIGHUP; a run can be resumed",
     130: "interrupted; a run can be resumed",
+    143: "ended by SIGTERM; a run can be resumed",
 }
 
-_INTERRUPTED = "interrupted; 'fabricfit resume DIRECTORY' resumes a run"
 _BACKENDS = ("keras", "tensorflow", "jax", "torch")
 _NO_BACKEND = (
     "this command needs Keras and a backend, and {!r} is not installed. Install both with: "
@@ -54,20 +63,22 @@ def run(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        ended = app(words, prog_name="fabricfit", standalone_mode=False)
+        with interruptible():
+            ended = app(words, prog_name="fabricfit", standalone_mode=False)
         return int(ended) if isinstance(ended, int) else 0
     except InfeasibleError as error:
         return _print_error(str(error), 3, words)
     except FabricFitError as error:
         return _print_error(_name_option(str(error), words), 2, words)
-    except KeyboardInterrupt:
-        return _print_error(_INTERRUPTED, 130, words)
+    except KeyboardInterrupt as error:
+        return _print_error(_tell_interruption(error), exit_code_of(error), words)
     except Exception as error:
+        # Extensions that call Python make errors of their own of an interruption.
+        if (interruption := find_interruption(error)) is not None:
+            return _print_error(_tell_interruption(error), exit_code_of(interruption), words)
         kind = type(error).__name__  # Typer brings classes of its own, like Click's
         if kind == "Exit":
             return int(getattr(error, "exit_code", 0))
-        if kind == "Abort":
-            return _print_error(_INTERRUPTED, 130, words)
         if hasattr(error, "format_message"):
             return _print_error(error.format_message(), 2, words)
         if "--debug" in words:
@@ -76,6 +87,15 @@ def run(arguments: Sequence[str] | None = None) -> int:
             return _print_error(_NO_BACKEND.format(error.name), 2, words)
         message = " ".join(str(error).split())[:500]
         return _print_error(f"{kind}: {message} (--debug shows where)", 1, words)
+
+
+def _tell_interruption(error: BaseException) -> str:
+    """Return how what was interrupted is resumed."""
+    chain = [error, *causes_of(error)]
+    folder = next((each.run_folder for each in chain if hasattr(each, "run_folder")), None)
+    if folder is None:
+        return "interrupted before a run began: there is nothing to resume"
+    return f"interrupted; resume the run with: fabricfit resume {shlex.quote(str(folder))}"
 
 
 def _name_option(message: str, words: Sequence[str]) -> str:
@@ -118,7 +138,7 @@ for _command in (
     models.estimate, formats.calibrate, designs.explore, runs.optimize, runs.resume, runs.report,
     models.verify, models.rtl, models.reduce, catalogue.devices, catalogue.schema,
 ):  # fmt: skip
-    app.command()(_command)
+    app.command()(hand_on_interruptions(_command))
 app.command(
     context_settings={
         "allow_extra_args": True,

@@ -17,8 +17,9 @@ from fabricfit.hls4ml.vocabulary import MODELS
 
 __all__ = ["PROJECT_FILE", "ConfigurationLike", "plain_configuration"]
 
-ConfigurationLike = Mapping[str, Any] | str | os.PathLike[str]
-"""What callers may pass as hls4ml's configuration: the data, a file of them, or the folder of a project."""
+ConfigurationLike = Mapping[str, Any] | str | os.PathLike[str] | Any
+"""What callers may pass as hls4ml's configuration: the data, a file of them, the folder of a project, or the
+``ModelGraph`` that hls4ml has converted a model to."""
 
 PROJECT_FILE = "hls4ml_config.yml"
 """What hls4ml calls the configuration in the folder of a project."""
@@ -40,7 +41,7 @@ def plain_configuration(config: ConfigurationLike) -> dict[str, Any]:
     ----------
     config
         A dictionary; or the name of a file, ``.json`` or YAML, ``hls4ml_config.yml`` of a project for
-        example; or the project's folder.
+        example; or the project's folder; or hls4ml's ``ModelGraph``.
 
     Raises
     ------
@@ -51,6 +52,8 @@ def plain_configuration(config: ConfigurationLike) -> dict[str, Any]:
     """
     if isinstance(config, (str, os.PathLike)):
         config = _read_file(Path(config))
+    elif type(config).__name__ == "ModelGraph" and type(config).__module__.startswith("hls4ml."):
+        config = config.config.config
     if not isinstance(config, Mapping):
         raise InvalidTypeError(
             "the hls4ml configuration must be a dictionary, as hls4ml.utils.config_from_keras_model "

@@ -67,6 +67,11 @@ def recorded(
     ):
         try:
             yield recorder
-        except KeyboardInterrupt:
-            logger.warning("interrupted; resume=True resumes the run in %s", recorder.folder.path)
+        except BaseException as error:
+            if not hasattr(error, "run_folder"):
+                error.run_folder = recorder.folder.path  # type: ignore[attr-defined]
+            if isinstance(error, KeyboardInterrupt):
+                logger.warning(
+                    "interrupted; resume=True resumes the run in %s", recorder.folder.path
+                )
             raise
