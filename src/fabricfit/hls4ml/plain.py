@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -17,7 +17,14 @@ from fabricfit.hls4ml.vocabulary import MODELS
 
 __all__ = ["PROJECT_FILE", "ConfigurationLike", "plain_configuration"]
 
-ConfigurationLike = Mapping[str, Any] | str | os.PathLike[str] | Any
+
+class ConvertedModel(Protocol):
+    """What hls4ml has converted a model to: its ``ModelGraph``."""
+
+    config: Any
+
+
+ConfigurationLike = Mapping[str, Any] | str | os.PathLike[str] | ConvertedModel
 """What callers may pass as hls4ml's configuration: the data, a file of them, the folder of a project, or the
 ``ModelGraph`` that hls4ml has converted a model to."""
 
@@ -53,7 +60,7 @@ def plain_configuration(config: ConfigurationLike) -> dict[str, Any]:
     if isinstance(config, (str, os.PathLike)):
         config = _read_file(Path(config))
     elif type(config).__name__ == "ModelGraph" and type(config).__module__.startswith("hls4ml."):
-        config = config.config.config
+        config = getattr(config, "config").config  # noqa: B009 - of a class that is not imported here
     if not isinstance(config, Mapping):
         raise InvalidTypeError(
             "the hls4ml configuration must be a dictionary, as hls4ml.utils.config_from_keras_model "
