@@ -6,10 +6,11 @@ It needs the standard library only, so that it runs in whatever environment fabr
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 from pathlib import Path
 
-__all__ = ["blocks_of", "run_blocks"]
+__all__ = ["blocks_of", "commands_of", "run_blocks"]
 
 
 def blocks_of(page: Path, language: str = "python") -> list[tuple[int, str]]:
@@ -24,6 +25,22 @@ def run_blocks(page: Path) -> None:
     names: dict[str, object] = {"__name__": "__page__"}
     for line, block in blocks_of(page):
         exec(compile("\n" * line + block, str(page), "exec"), names)
+
+
+def commands_of(page: Path, folder: Path) -> list[tuple[list[str], tuple[int, ...]]]:
+    """Return the words of each command of a page, without the program's name, and its good exit codes.
+
+    The file ``run.yaml`` that the page shows is written into a folder.
+    """
+    for _, text in blocks_of(page, "yaml"):
+        if text.startswith("# run.yaml"):
+            (folder / "run.yaml").write_text(text, encoding="utf-8")
+    lines = [line for _, text in blocks_of(page, "sh") for line in text.splitlines()]
+    words = [
+        shlex.split(line, comments=True)[1:] for line in lines if line.startswith("fabricfit ")
+    ]
+    # 4 says that a model does not fit as it is
+    return [(each, (0, 4) if each[0] == "estimate" else (0,)) for each in words]
 
 
 if __name__ == "__main__":

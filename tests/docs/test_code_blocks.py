@@ -11,13 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.blocks import blocks_of, run_blocks
+from tests.docs.blocks import blocks_of, commands_of, run_blocks
 from tests.marks import ON_ONE_BACKEND
 
 pytestmark = ON_ONE_BACKEND
 
 ROOT = Path(__file__).parents[2]
 SITE = ROOT / "docs"
+ON_TENSORFLOW = os.environ.get("KERAS_BACKEND", "tensorflow") == "tensorflow"
 EVERYWHERE = [page for page in [*ROOT.glob("*.md"), SITE / "hardware.md"] if blocks_of(page)]
 """Pages that are run with each backend."""
 
@@ -37,12 +38,16 @@ def relative(page):
 def test_blocks_run(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run_blocks(page)
+    if page.name == "README.md" and ON_TENSORFLOW:
+        for words, codes in commands_of(page, tmp_path):
+            done = subprocess.run(
+                [sys.executable, "-m", "fabricfit", *words],
+                cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False,
+            )  # fmt: skip
+            assert done.returncode in codes, f"{words}\n{done.stderr[-4000:]}"
 
 
-@pytest.mark.skipif(
-    os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow",
-    reason="the site's pages are run on one backend",
-)
+@pytest.mark.skipif(not ON_TENSORFLOW, reason="the site's pages are run on one backend")
 @pytest.mark.parametrize("page", PAGES, ids=relative)
 def test_a_page_of_the_site_runs(page, tmp_path):
     environment = {**os.environ, "KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import subprocess
 import sys
 import time
@@ -16,7 +15,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.docs.blocks import blocks_of
+from tests.docs.blocks import blocks_of, commands_of
 
 pytestmark = pytest.mark.slow
 
@@ -97,22 +96,13 @@ def test_the_readme_runs_with_nothing_else(installed, record_property):
     sys.stdout.write(f"seconds: installed {installed.seconds:.0f}, then {times}\n")
     record_property("seconds", {"install": round(installed.seconds), **times})
 
-    runs = [text for _, text in blocks_of(README, "yaml") if text.startswith("# run.yaml")]
-    (installed.work / "run.yaml").write_text(*runs, encoding="utf-8")
-    commands = [
-        line
-        for _, text in blocks_of(README, "sh")
-        for line in text.splitlines()
-        if line.startswith("fabricfit ")
-    ]
+    commands = commands_of(README, installed.work)
     assert len(commands) >= 6
     here = {"PATH": f"{installed.programs}{os.pathsep}{os.environ['PATH']}"}
-    for command in commands:
-        words = shlex.split(command, comments=True)
+    for words, codes in commands:
         began = time.monotonic()
-        codes = (0, 4) if words[1] == "estimate" else (0,)  # 4 says that it does not fit as it is
-        run([installed.programs / words[0], *words[1:]], installed.work, codes, environment=here)
-        sys.stdout.write(f"{time.monotonic() - began:.0f} s: {command}\n")
+        run([installed.programs / "fabricfit", *words], installed.work, codes, environment=here)
+        sys.stdout.write(f"{time.monotonic() - began:.0f} s: {' '.join(words)}\n")
     assert (installed.work / "fitted" / "run-0001" / "report.html").is_file()
 
 

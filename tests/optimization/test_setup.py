@@ -132,7 +132,6 @@ def test_a_serialized_loss_serves_throughout_a_run(trained, data, tmp_path, tune
         {"class_name": "Nonsense", "config": {}},
         {"out": "nonsense"},
         "nonsense",
-        None,
         ["nonsense"],
         "Loss",
     ],
