@@ -104,7 +104,7 @@ def _build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--repeats", type=int, help="how often each pair is measured")
     parser.add_argument("--seeds", type=int, help="how many seeds whole runs are measured for")
     parser.add_argument("--backends", nargs="+", choices=BACKENDS, default=list(BACKENDS))
-    parser.add_argument("--tuner", help="search of fabricfit; its default if not given")
+    parser.add_argument("--tuner", default="halving", help="search of fabricfit")
     parser.add_argument(
         "--all-epochs",
         action="store_true",

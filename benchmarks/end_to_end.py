@@ -95,9 +95,7 @@ def _add_report(contest: Contest, bench: Bench, report: Report) -> None:
             report.headlines.append(Headline(PART, contest.workload, text, value))
 
 
-def fabricfit_task(
-    name: str, seed: int, directory: str, tuner: str | None, all_epochs: bool
-) -> Task:
+def fabricfit_task(name: str, seed: int, directory: str, tuner: str, all_epochs: bool) -> Task:
     """Prepare ``fabricfit.optimize``.
 
     Parameters
@@ -105,7 +103,7 @@ def fabricfit_task(
     name, seed, directory
         The workload, its seed and the run's directory.
     tuner
-        The search for regularization strengths; None for the default one.
+        The search for regularization strengths.
     all_epochs
         Whether levels are trained to their last epoch, as the older algorithm does it.
     """
@@ -116,7 +114,7 @@ def fabricfit_task(
     from fabricfit.scheduler import ConstantScheduler
 
     samples, model = load_samples(name, directory, seed), load_model(name, seed, directory)
-    own: dict[str, Any] = {} if tuner is None else {"tuner": tuner}
+    own: dict[str, Any] = {"tuner": tuner}
     if all_epochs:
         own["patience"] = None
     import_search(tuner)
@@ -158,7 +156,7 @@ def fabricfit_task(
     return Task(_time_search(work), lambda outcome: {**inspect(outcome[0]), **outcome[1]})
 
 
-def import_search(tuner: str | None) -> None:
+def import_search(tuner: str) -> None:
     """Import the modules that a run would import at its beginning, so that they are not measured.
 
     Keras imports TensorFlow on every backend, where it is installed, at the first ``get_config`` of a
@@ -167,10 +165,7 @@ def import_search(tuner: str | None) -> None:
     import keras
 
     keras.layers.Dense(1).get_config()
-    from fabricfit.keras import OptimizationSettings
-
-    name = tuner or OptimizationSettings.__dataclass_fields__["tuner"].default
-    if name in ("Bayesian", "Hyperband"):
+    if tuner in ("Bayesian", "Hyperband"):
         import fabricfit.tuning.keras_tuner  # noqa: F401 - loads KerasTuner
 
 

@@ -181,7 +181,7 @@ class Bench:
     repeats, seeds
         Number of repetitions; None for the default of each part.
     tuner
-        The search for strengths that fabricfit is measured with; None for its default.
+        The search for strengths that fabricfit is measured with; see fabricfit.OptimizationSettings.
     all_epochs
         Whether fabricfit trains every level to its last epoch.
     patience
@@ -198,7 +198,7 @@ class Bench:
         quick: bool = False,
         repeats: int | None = None,
         seeds: int | None = None,
-        tuner: str | None = None,
+        tuner: str = "halving",
         all_epochs: bool = False,
         patience: float = 0.0,
         log: Console | None = None,

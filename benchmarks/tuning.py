@@ -79,21 +79,19 @@ def run(bench: Bench) -> Report:
     return report
 
 
-def fabricfit_task(name: str, seed: int, directory: str, epochs: int, tuner: str | None) -> Task:
-    """Prepare fabricfit's search, with a run's default way of searching if none is named.
+def fabricfit_task(name: str, seed: int, directory: str, epochs: int, tuner: str) -> Task:
+    """Prepare a search of fabricfit.
 
     ``'Bayesian'`` is KerasTuner's choice of strengths, trained by fabricfit's engine: as many trials of
     as many epochs as KerasTuner by itself.
     """
     import keras
 
-    import fabricfit
     from fabricfit.keras.builder import build_optimizable_model
 
     import_search(tuner)
     samples, model = load_samples(name, directory, seed), load_model(name, seed, directory)
     attributes = describe_model(model)
-    default = fabricfit.OptimizationSettings.__dataclass_fields__["tuner"].default
 
     def work() -> Any:
         return build_optimizable_model(
@@ -109,7 +107,7 @@ def fabricfit_task(name: str, seed: int, directory: str, epochs: int, tuner: str
             epochs,
             directory=str(Path(directory) / "fabricfit-tuning"),
             regularization_range=STRENGTHS,
-            tuner=tuner or default,
+            tuner=tuner,
             seed=seed,
         )
 
