@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 from collections.abc import Iterator, Sequence
@@ -33,8 +32,6 @@ from fabricfit.scheduler import OptimizationScheduler
 from fabricfit.training import StretchOutcome, TrainingDivergedError, fresh_optimizer
 
 __all__ = ["LevelCallback", "MaskedLevel", "MaskedTraining", "masked"]
-
-logger = logging.getLogger(__name__)
 
 _OF_THE_LOOP = (
     "epochs", "callbacks", "patience", "rewinding_epochs", "tuner", "trials", "search",

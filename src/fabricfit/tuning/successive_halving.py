@@ -145,13 +145,12 @@ def halve(
     states = dict.fromkeys(range(len(choices)), engine.get_state())
     scores: dict[int, float] = {}
     epochs_of = dict.fromkeys(states, 0)
-    ahead, done, first, trained_epochs = list(states), 0, 0, 0
+    ahead, done, first = list(states), 0, 0
     if checkpointer is not None and checkpointer.state is not None:
         states, scores, epochs_of, ahead, done, first = _restore_state(checkpointer.state)
         engine.set_random(checkpointer.state["random"])
     for number, rung in enumerate(rungs(epochs, len(choices))):
         if number < first:
-            trained_epochs = sum(epochs_of.values())
             continue
         rng = np.random.default_rng([seed, number])
         orders = [data.order(rng) for _ in range(rung - done)]
@@ -162,9 +161,8 @@ def halve(
             states[index], epochs_of[index] = state, rung
             if watch is not None:
                 watch(number=index, epochs=rung, loss=loss, metric=scores[index])
-            trained_epochs += rung - done
             if checkpointer is not None:
-                checkpointer.mark("trial", epochs=trained_epochs)
+                checkpointer.mark("trial", epochs=sum(epochs_of.values()))
             logger.debug(
                 "regularization strengths %d after %d epochs: %.5g", index, rung, scores[index]
             )
