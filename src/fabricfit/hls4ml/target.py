@@ -91,9 +91,15 @@ def choose_target(
     return replace(found, **given)
 
 
-def choose_budget(config: Mapping[str, Any], budget: Budget, **asked: Any) -> Budget:
-    """Return a budget that says what the design is built for and with, see :func:`choose_target`."""
-    return budget.with_target(choose_target(config, budget, **asked))
+def choose_budget(
+    config: Mapping[str, Any], budget: Budget, *, margin: float | None = None, **asked: Any
+) -> Budget:
+    """Return a budget that says what the design is built for and with, see :func:`choose_target`.
+
+    With a margin, it is of so much of the error bars; else as the budget says.
+    """
+    chosen = budget.with_target(choose_target(config, budget, **asked))
+    return chosen if margin is None else chosen.with_margin(margin)
 
 
 def _find_family(part: str) -> str:

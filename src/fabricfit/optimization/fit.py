@@ -186,9 +186,7 @@ def fit(
     whole = as_network(model)
     config = open_configuration({} if hls_config is None else hls_config, whole)
     asked = {"part": part, "clock_ns": clock_ns, "tool": tool, "binding": binding}
-    limits = choose_budget(config, asked_for, **asked)
-    if margin is not None:
-        limits = limits.with_margin(margin)
+    limits = choose_budget(config, asked_for, margin=margin, **asked)
     trained = choose_precision(precision, config, whole) == "trained"
 
     is_open = leaves_design_open(config) and not (trained and precision is not None)

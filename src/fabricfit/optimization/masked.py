@@ -290,9 +290,7 @@ def masked(
             f"fabricfit.calibrate(model, data).config. Received: {hls_config!r}"
         )
     asked = {"part": part, "clock_ns": clock_ns, "tool": tool, "binding": binding}
-    limits = choose_budget(config, as_budget(budget), **asked)
-    if margin is not None:
-        limits = limits.with_margin(margin)
+    limits = choose_budget(config, as_budget(budget), margin=margin, **asked)
     of_the_loop = {"tuner": None, "rewinding_epochs": 0, "distillation": 0.0, "finishing_epochs": 0}
     own = read_settings(model, data[0], settings, {**options, **of_the_loop}, trained=False)
     prepared = prepare_given(
