@@ -1,18 +1,43 @@
-"""Checks of single values, each written once."""
+"""Checks of single values, each written once.
+
+Every public function checks with these what it is given, before it does anything. They are strict: a text is
+no number, a number is no flag, and an array is not its only element.
+"""
 
 from __future__ import annotations
 
+import math
+import os
+from collections.abc import Iterable, Mapping
+from numbers import Real
+from pathlib import Path
 from typing import Any
 
-from fabricfit.errors import InvalidInputError
+import numpy as np
+
+from fabricfit.errors import InvalidInputError, InvalidTypeError, spell, unknown_name
 
 __all__ = [
+    "file_path",
+    "flag",
     "fraction",
+    "mapping",
+    "number",
+    "numbers",
+    "one_of",
+    "optional_number",
     "optional_positive_number",
     "optional_whole_number",
+    "text",
     "whole_number",
     "whole_numbers",
 ]
+
+_MOST = 2**63 - 1
+"""The largest whole number that arrays hold."""
+
+_LONGEST_NAME, _LONGEST_PATH = 255, 4000
+"""Bytes of the name of a file, and of a whole path, that file systems take."""
 
 
 def whole_number(
@@ -27,7 +52,7 @@ def whole_number(
     value
         A number of any type; ``2.0`` is whole, ``True`` is no number.
     least, most
-        The smallest and the largest that are allowed.
+        The smallest and the largest that are allowed; by default what an array can hold.
     texts
         Whether a text of digits is a number too, as in files that people write.
 
@@ -36,37 +61,20 @@ def whole_number(
     InvalidInputError
         It is no whole number, too small, or too large.
     """
-    number = _as_integer(value, texts)
-    if number is None or number < least or (most is not None and number > most):
+    found = _as_integer(value, texts)
+    if found is None or not least <= found <= (_MOST if most is None else most):
         allowed = f"of at least {least}" if most is None else f"from {least} to {most}"
+        if found is not None and most is None and found > _MOST:
+            allowed += ", below 2**63"
         raise InvalidInputError(
-            f"{name} must be a whole number {allowed}. Received: {name}={value!r}"
+            f"{name} must be a whole number {allowed}. Received: {name}={spell(value)}"
         )
-    return number
+    return found
 
 
 def optional_whole_number(name: str, value: Any, least: int = 1) -> int | None:
     """Return a whole number as an int, and ``None`` as it is; otherwise as :func:`whole_number`."""
     return None if value is None else whole_number(name, value, least)
-
-
-def optional_positive_number(name: str, value: Any) -> float | None:
-    """Return a finite number above 0 as a float, and ``None`` as it is.
-
-    Raises
-    ------
-    InvalidInputError
-        It is neither.
-    """
-    if value is None:
-        return None
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = float("nan")
-    if isinstance(value, bool) or not 0 < number < float("inf"):
-        raise InvalidInputError(f"{name} must be a number above 0. Received: {name}={value!r}")
-    return number
 
 
 def whole_numbers(name: str, values: Any, least: int = 1) -> tuple[int, ...]:
@@ -77,16 +85,83 @@ def whole_numbers(name: str, values: Any, least: int = 1) -> tuple[int, ...]:
     InvalidInputError
         They are no sequence of whole numbers, there is none, or one is too small.
     """
-    try:
-        numbers = [_as_integer(value, texts=False) for value in values]
-    except TypeError:
-        numbers = []
-    found = tuple(number for number in numbers if number is not None and number >= least)
-    if not found or len(found) != len(numbers):
+    read = [_as_integer(value, texts=False) for value in _elements(values)]
+    found = tuple(each for each in read if each is not None and least <= each <= _MOST)
+    if not found or len(found) != len(read):
         raise InvalidInputError(
-            f"{name} must hold whole numbers of at least {least}. Received: {name}={values!r}"
+            f"{name} must hold whole numbers of at least {least}. Received: {name}={spell(values)}"
         )
     return found
+
+
+def number(
+    name: str,
+    value: Any,
+    *,
+    least: float | None = None,
+    above: float | None = None,
+    most: float | None = None,
+    below: float | None = None,
+    infinite: bool = False,
+) -> float:
+    """Return a number as a float.
+
+    Parameters
+    ----------
+    name
+        What the value is called, for the message.
+    value
+        A number of any type; neither a text nor ``True`` is one.
+    least, above, most, below
+        Its bounds, inclusive and exclusive.
+    infinite
+        Whether ``inf`` is a number.
+
+    Raises
+    ------
+    InvalidInputError
+        It is no number, or out of range.
+    """
+    found = _as_float(value)
+    infinite = infinite and isinstance(value, float | np.floating)
+    fits = (
+        (infinite or math.isfinite(found))
+        and (least is None or found >= least)
+        and (above is None or found > above)
+        and (most is None or found <= most)
+        and (below is None or found < below)
+    )
+    if math.isnan(found) or not fits:
+        kind = "a number" if infinite or not math.isinf(found) else "a finite number"
+        allowed = _spell_range(least, above, most, below)
+        raise InvalidInputError(f"{name} must be {kind}{allowed}. Received: {name}={spell(value)}")
+    return found
+
+
+def optional_number(name: str, value: Any, **bounds: Any) -> float | None:
+    """Return a number as a float, and ``None`` as it is; otherwise as :func:`number`."""
+    return None if value is None else number(name, value, **bounds)
+
+
+def optional_positive_number(name: str, value: Any) -> float | None:
+    """Return a finite number above 0 as a float, and ``None`` as it is; otherwise as :func:`number`."""
+    return optional_number(name, value, above=0)
+
+
+def numbers(name: str, values: Any, **bounds: Any) -> list[float]:
+    """Return several numbers, at least one, as floats; each of them is checked as by :func:`number`.
+
+    Raises
+    ------
+    InvalidInputError
+        They are no sequence, there is none, or one is no number or out of range.
+    """
+    elements = _elements(values)
+    if not elements:
+        raise InvalidInputError(
+            f"{name} must hold at least one number. Received: {name}={spell(values)}"
+        )
+    return [number(f"{name}[{place}]", each, **bounds) for place, each in enumerate(elements)]
 
 
 def fraction(name: str, value: Any) -> float:
@@ -97,18 +172,191 @@ def fraction(name: str, value: Any) -> float:
     InvalidInputError
         It is no number, or out of range.
     """
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not is_number or not 0 <= value < 1:
-        raise InvalidInputError(f"{name} must be from 0 to below 1. Received: {name}={value!r}")
-    return float(value)
+    found = _as_float(value)
+    if not 0 <= found < 1:
+        raise InvalidInputError(
+            f"{name} must be from 0 to below 1. Received: {name}={spell(value)}"
+        )
+    return found
+
+
+def flag(name: str, value: Any) -> bool:
+    """Return ``True`` or ``False``; ``'no'``, 0 and None are neither.
+
+    Raises
+    ------
+    InvalidTypeError
+        It is no truth value of Python or NumPy.
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise InvalidTypeError(f"{name} must be True or False. Received: {name}={spell(value)}")
+    return bool(value)
+
+
+def one_of(name: str, value: Any, known: Iterable[Any]) -> Any:
+    """Return one of several names, or None where that is among them.
+
+    Raises
+    ------
+    InvalidInputError
+        It is none of them; the message suggests the nearest.
+    """
+    known = tuple(known)
+    if value is None and None in known:
+        return None
+    if not isinstance(value, str) or value not in known:
+        raise unknown_name(name, value, known)
+    return str(value)
+
+
+def text(name: str, value: Any, *, empty: bool = False) -> str:
+    """Return a text that can be written to a file.
+
+    Parameters
+    ----------
+    name
+        What the value is called, for the message.
+    value
+        A text; a path is none.
+    empty
+        Whether ``''`` is allowed.
+
+    Raises
+    ------
+    InvalidTypeError
+        It is no text.
+    InvalidInputError
+        It is empty, or holds half of a pair of surrogates, or NUL.
+    """
+    if not isinstance(value, str):
+        raise InvalidTypeError(f"{name} must be a text. Received: {name}={spell(value)}")
+    if not value.strip() and not empty:
+        raise InvalidInputError(f"{name} must not be empty. Received: {name}={spell(value)}")
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError:
+        raise InvalidInputError(
+            f"{name} must be a text of whole Unicode characters. Received: {name}={spell(value)}"
+        ) from None
+    if "\0" in value:
+        raise InvalidInputError(f"{name} must not hold NUL. Received: {name}={spell(value)}")
+    return str(value)
+
+
+def file_path(name: str, value: Any) -> Path:
+    """Return the path of a file or folder, which need not exist.
+
+    Parameters
+    ----------
+    name
+        What the value is called, for the message.
+    value
+        A text or an object with a path.
+
+    Raises
+    ------
+    InvalidTypeError
+        It is neither.
+    InvalidInputError
+        No file can be called so: it is empty, too long, or has characters that no name has.
+    """
+    try:
+        given = os.fspath(value)
+        if not isinstance(given, str):
+            raise TypeError
+    except Exception:  # of an object with a path of the caller's own, whatever it raises
+        raise InvalidTypeError(
+            f"{name} must be the name of a file or folder, or a path. Received: {name}={spell(value)}"
+        ) from None
+    try:
+        encoded = os.fsencode(given)
+    except UnicodeEncodeError:
+        encoded = b"\0"
+    longest = max(map(len, encoded.split(os.fsencode(os.sep))))
+    if not given.strip() or b"\0" in encoded:
+        raise InvalidInputError(
+            f"{name} must be a name that a file or folder can have. Received: {name}={spell(given)}"
+        )
+    if longest > _LONGEST_NAME or len(encoded) > _LONGEST_PATH:
+        raise InvalidInputError(
+            f"{name} must be of names of at most {_LONGEST_NAME} bytes, and of {_LONGEST_PATH} in all. "
+            f"Received: {len(encoded)} bytes, {name}={spell(given)}"
+        )
+    return Path(given)
+
+
+def mapping(name: str, value: Any) -> Mapping[Any, Any]:
+    """Return a dictionary of any type.
+
+    Raises
+    ------
+    InvalidTypeError
+        It is none.
+    """
+    if not isinstance(value, Mapping):
+        raise InvalidTypeError(f"{name} must be a dictionary. Received: {name}={spell(value)}")
+    return value
+
+
+def _elements(values: Any) -> list[Any]:
+    """Return what a sequence holds; nothing for what is none, texts and bytes among them."""
+    if isinstance(values, str | bytes | bytearray | Mapping):
+        return []
+    try:
+        return list(values)
+    except Exception:  # of an iterable of the caller's own, whatever it raises
+        return []
+
+
+def _spell_range(
+    least: float | None, above: float | None, most: float | None, below: float | None
+) -> str:
+    """Return the bounds of a number as words behind it."""
+    start = f"above {above:g}" if above is not None else None
+    end = f"below {below:g}" if below is not None else None
+    if least is not None:
+        if end is None and most is None:
+            return f" of at least {least:g}"
+        return f" from {least:g} to {end or f'{most:g}'}"
+    if most is not None:
+        end = f"at most {most:g}"
+    found = " and ".join(part for part in (start, end) if part)
+    return f" {found}" if found else ""
+
+
+def _as_float(value: Any) -> float:
+    """Return a number as a float, inf for one beyond floats, and NaN for anything else."""
+    if isinstance(value, bool | np.bool_) or not isinstance(value, Real):
+        return math.nan
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+    except Exception:  # of a number of the caller's own class, whatever it raises
+        return math.nan
 
 
 def _as_integer(value: Any, texts: bool) -> int | None:
     """Return a whole number as an int, and None for anything else."""
-    if isinstance(value, bool) or (isinstance(value, str) and not texts):
+    if isinstance(value, str) and texts:
+        value = _read_digits(value)
+    if isinstance(value, bool | np.bool_) or not isinstance(value, Real):
         return None
     try:
-        number = int(value)
-        return number if number == (float(value) if isinstance(value, str) else value) else None
+        found = int(value)  # type: ignore[call-overload]  # every real number that is asked
+        return found if found == value else None
     except (OverflowError, TypeError, ValueError):
         return None
+
+
+def _read_digits(value: str) -> float | int | None:
+    """Return the number that a text of digits, as in ``'4'`` or ``'4.0'``, stands for."""
+    if not value.isascii() or len(value) > 30 or "_" in value:
+        return None
+    try:
+        return int(value)
+    except ValueError:
+        try:
+            return float(value)
+        except ValueError:
+            return None

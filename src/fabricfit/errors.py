@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import reprlib
 import sys
 import warnings
 from collections.abc import Iterable
@@ -25,6 +26,7 @@ __all__ = [
     "TimeLimitError",
     "ask_for_nearest",
     "require",
+    "spell",
     "unknown_name",
     "warn_caller",
 ]
@@ -58,6 +60,46 @@ class TimeLimitError(FabricFitError, TimeoutError):
     """A tool that took longer than it was allowed to."""
 
 
+class _Speller(reprlib.Repr):
+    """Shortens what is long, nested or numerous; the rest is spelled by ``repr``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel = 4
+        self.maxdict = self.maxlist = self.maxtuple = self.maxset = self.maxfrozenset = 8
+        self.maxstring = self.maxother = _LONGEST
+        self.maxlong = 60
+
+    def repr_int(self, x: int, level: int) -> str:
+        """Spell a number, of so many digits that Python itself may refuse to."""
+        if abs(x) < 10**self.maxlong:
+            return repr(int(x))
+        return f"{'-' if x < 0 else ''}2**{x.bit_length() - 1} or more"
+
+
+_LONGEST = 240
+"""Letters of a value in a message."""
+
+_SPELLER = _Speller()
+
+
+def spell(value: object) -> str:
+    """Return a value as a message shows it: on one line, never long, whatever its own ``repr`` does.
+
+    Examples
+    --------
+    >>> spell("x" * 10**6)[:12], spell(10**5000), spell([0.5, None])
+    ("'xxxxxxxxxxx", '2**16609 or more', '[0.5, None]')
+    """
+    try:
+        # Subclasses of plain types by their own repr, of which reprlib knows the name alone.
+        text = _SPELLER.repr(value)
+    except Exception:  # whatever a class of the caller's raises
+        text = f"an object of {type(value).__module__}.{type(value).__qualname__}"
+    text = " ".join(text.split()).encode("utf-8", "backslashreplace").decode("utf-8")
+    return text if len(text) <= 2 * _LONGEST else f"{text[:_LONGEST]}…{text[-20:]}"
+
+
 def unknown_name(argument: str, received: object, known: Iterable[str]) -> InvalidInputError:
     """Build the error for a name that is none of the known ones.
 
@@ -73,7 +115,7 @@ def unknown_name(argument: str, received: object, known: Iterable[str]) -> Inval
     known = list(known)
     names = ", ".join(repr(name) for name in known)
     return InvalidInputError(
-        f"{argument} must be one of {names}. Received: {argument}={received!r}"
+        f"{argument} must be one of {names}. Received: {argument}={spell(received)}"
         f"{ask_for_nearest(received, known)}"
     )
 
@@ -86,8 +128,10 @@ def ask_for_nearest(received: object, known: Iterable[str]) -> str:
     received, known
         As for :func:`unknown_name`; case does not count.
     """
+    if not isinstance(received, str) or len(received) > _LONGEST:
+        return ""
     spelled = {str(name).lower(): str(name) for name in known}
-    found = difflib.get_close_matches(str(received).lower(), spelled, n=1)
+    found = difflib.get_close_matches(received.lower(), spelled, n=1)
     return f". Did you mean {spelled[found[0]]!r}?" if found else ""
 
 

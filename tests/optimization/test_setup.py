@@ -24,7 +24,7 @@ NAN = np.full((20, 6), np.nan, "float32")
 @pytest.mark.parametrize(
     "change, message",
     [
-        ({"rtol": -1}, "rtol must be above 0"),
+        ({"rtol": -1}, "rtol must be a number above 0"),
         ({"epochs": 1}, "epochs must be more than rewinding_epochs"),
         ({"epochs": 2.5}, "epochs must be a whole number"),
         ({"batch_size": 0}, "batch_size must be a whole number of at least 1"),

@@ -40,9 +40,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from fabricfit.checks import one_of, text
 from fabricfit.description.attributes import OptimizationAttributes, grouping_of
 from fabricfit.description.layout import Layout
-from fabricfit.errors import InvalidInputError, unknown_name
+from fabricfit.errors import InvalidInputError, InvalidTypeError, spell, unknown_name
 
 __all__ = [
     "Criterion",
@@ -124,13 +125,19 @@ def register_criterion(
 
     Raises
     ------
-    InvalidInputError
-        It needs a statistic that does not exist.
+    InvalidInputError, InvalidTypeError
+        It needs a statistic that does not exist, or is no function.
     """
-    wanted = tuple(needs)
-    for statistic in wanted:
-        if statistic not in STATISTICS:
-            raise unknown_name("needs", statistic, STATISTICS)
+    name = text("name", name)
+    if isinstance(needs, str) or not isinstance(needs, Iterable):
+        raise InvalidTypeError(
+            f"needs must be a list of statistics, of {', '.join(STATISTICS)}. Received: needs={spell(needs)}"
+        )
+    wanted = tuple(one_of("needs", statistic, STATISTICS) for statistic in needs)
+    if loss is not None and not callable(loss):
+        raise InvalidTypeError(
+            f"loss must be a function of a change of weights. Received: loss={spell(loss)}"
+        )
     if loss is None:
         return lambda function: register_criterion(name, function, needs=wanted)
     _CRITERIA[name] = Criterion(name, loss, wanted)
@@ -152,7 +159,7 @@ def get_criterion(name: str | Criterion, argument: str = "metric") -> Criterion:
     """
     if isinstance(name, Criterion):
         return name
-    for known in (name, str(name).lower()):
+    for known in (name, name.lower()) if isinstance(name, str) else ():
         if known in _CRITERIA:
             return _CRITERIA[known]
     raise unknown_name(argument, name, criteria())

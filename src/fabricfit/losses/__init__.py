@@ -1,7 +1,7 @@
 """Losses and metrics of models: what Keras would make of their descriptions, one output at a time."""
 
-from fabricfit.losses.metric import ModelMetric, fresh_metric, is_builtin
-from fabricfit.losses.model_loss import ModelLoss, check_losses
+from fabricfit.losses.metric import ModelMetric, check_metrics, fresh_metric, is_builtin
+from fabricfit.losses.model_loss import ModelLoss, check_loss_weights, check_losses
 from fabricfit.losses.resolve import (
     function_of,
     is_sparse,
@@ -13,7 +13,9 @@ from fabricfit.losses.resolve import (
 __all__ = [
     "ModelLoss",
     "ModelMetric",
+    "check_loss_weights",
     "check_losses",
+    "check_metrics",
     "fresh_metric",
     "function_of",
     "is_builtin",

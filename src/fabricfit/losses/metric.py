@@ -11,12 +11,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from fabricfit.errors import InvalidInputError, InvalidTypeError
+from fabricfit.errors import InvalidInputError, InvalidTypeError, spell
 from fabricfit.losses.resolve import align_ranks, choose_crossentropy, is_sparse
 from fabricfit.network.copying import copy_object
 from fabricfit.network.ends import Side, Targets
 
-__all__ = ["ModelMetric", "fresh_metric", "is_builtin"]
+__all__ = ["ModelMetric", "check_metrics", "fresh_metric", "is_builtin"]
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class ModelMetric:
             fresh_metric(each, _argument(metric, names[place]), resolved=False)
         if not self.is_loss and not any(self.described):
             raise InvalidInputError(
-                f"validation_metric must measure at least one output. Received: {metric!r}"
+                f"validation_metric must measure at least one output. Received: {spell(metric)}"
             )
         self.name = self._make_name(metric, names)
 
@@ -125,6 +125,34 @@ class ModelMetric:
         return found[0] if len(found) == 1 else found
 
 
+def check_metrics(metric: Any) -> None:
+    """Refuse what is no metric, of whatever model.
+
+    Parameters
+    ----------
+    metric
+        As for :class:`ModelMetric`.
+    """
+    if isinstance(metric, str) and metric == "loss":
+        return
+    parts = {"validation_metric": metric}
+    if _is_by_output(metric):
+        pairs = metric.items() if isinstance(metric, Mapping) else enumerate(metric)
+        parts = {f"validation_metric[{key!r}]": each for key, each in pairs}
+    found = [
+        (argument, each)
+        for argument, part in parts.items()
+        for each in (part if isinstance(part, (list, tuple)) else [part])
+        if each is not None
+    ]
+    if not found:
+        raise InvalidInputError(
+            f"validation_metric must measure at least one output. Received: {spell(metric)}"
+        )
+    for argument, each in found:
+        fresh_metric(each, argument, resolved=False)
+
+
 def _is_serialized(metric: Any) -> bool:
     return isinstance(metric, Mapping) and "class_name" in metric
 
@@ -160,7 +188,7 @@ def _describe(metric: Any, outputs: Side | None) -> tuple[tuple[Any, ...], ...]:
         if outputs is None:
             raise InvalidInputError(
                 "validation_metric must be one metric, since the model's outputs have no names. "
-                f"Received: {metric!r}"
+                f"Received: {spell(metric)}"
             )
         parts = outputs.by_name(metric, "validation_metric", partial=True)
     elif isinstance(metric, (list, tuple)):
@@ -229,16 +257,16 @@ def fresh_metric(
     if not callable(metric) and not isinstance(metric, (str, Mapping)):
         raise InvalidTypeError(
             f"{argument} must be a keras.metrics.Metric, its name, or a function of "
-            f"(y_true, y_pred). Received: {type(metric)!r}"
+            f"(y_true, y_pred). Received: {argument}={spell(metric)}"
         )
     try:
         found = keras.metrics.get(metric)
     except Exception as error:  # of several kinds, for descriptions that lack something
         raise InvalidInputError(
-            f"{argument} must be one that Keras knows. Received: {metric!r}"
+            f"{argument} must be one that Keras knows. Received: {spell(metric)}"
         ) from error
     if type(found) is keras.metrics.Metric:  # the base of all of them, which measures nothing
-        raise InvalidInputError(f"{argument} must measure something. Received: {metric!r}")
+        raise InvalidInputError(f"{argument} must measure something. Received: {spell(metric)}")
     if isinstance(found, keras.metrics.Metric):
         return found
     return _wrap(found, metric if isinstance(metric, str) else None)

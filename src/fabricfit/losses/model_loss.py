@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import keras
 from keras import ops
 
-from fabricfit.errors import InvalidInputError, InvalidTypeError
+from fabricfit.checks import optional_number
+from fabricfit.errors import InvalidInputError, InvalidTypeError, spell
 from fabricfit.losses.resolve import align_ranks, broadcasts_labels, resolve_loss
 from fabricfit.network.ends import Side, Targets
 
-__all__ = ["ModelLoss", "check_losses"]
+__all__ = ["ModelLoss", "check_loss_weights", "check_losses"]
 
 
 class ModelLoss:
@@ -57,7 +57,7 @@ class ModelLoss:
         )
         if not any(loss is not None for loss in self.losses):
             raise InvalidInputError(
-                f"loss_fn must have a loss for at least one output. Received: loss_fn={loss_fn!r}"
+                f"loss_fn must have a loss for at least one output. Received: loss_fn={spell(loss_fn)}"
             )
 
     @property
@@ -143,28 +143,36 @@ def check_losses(loss_fn: Any, loss_weights: Any = None) -> None:
         found = {f"loss_fn[{place}]": each for place, each in enumerate(loss_fn)}
     else:
         found = {"loss_fn": loss_fn}
+    if loss_fn is not None and all(each is None for each in found.values()):
+        raise InvalidInputError(
+            f"loss_fn must have a loss for at least one output. Received: loss_fn={spell(loss_fn)}"
+        )
     for argument, each in found.items():
         if each is not None or argument == "loss_fn":
             resolve_loss(each, argument)
-    if loss_weights is None:
-        return
+    check_loss_weights(loss_weights)
+
+
+def check_loss_weights(loss_weights: Any) -> None:
+    """Refuse what is no weights of losses, of whatever model; None is 1 for each.
+
+    Parameters
+    ----------
+    loss_weights
+        As for :class:`ModelLoss`.
+    """
     if isinstance(loss_weights, Mapping):
-        numbers = list(loss_weights.values())
+        found = list(loss_weights.values())
     else:
-        numbers = list(loss_weights) if isinstance(loss_weights, (list, tuple)) else [loss_weights]
-    for number in numbers:
-        if number is not None and not _is_finite(number):
-            raise InvalidTypeError(
-                "loss_weights must hold finite numbers: a dict by output name, a list in the order of "
-                f"outputs, or a number for a single output. Received: loss_weights={loss_weights!r}"
-            )
-
-
-def _is_finite(number: Any) -> bool:
+        found = list(loss_weights) if isinstance(loss_weights, (list, tuple)) else [loss_weights]
     try:
-        return not isinstance(number, (str, bool)) and math.isfinite(float(number))
-    except (TypeError, ValueError):
-        return False
+        for each in found:
+            optional_number("loss_weights", each)
+    except InvalidInputError:
+        raise InvalidTypeError(
+            "loss_weights must hold finite numbers: a dict by output name, a list in the order of "
+            f"outputs, or a number for a single output. Received: loss_weights={spell(loss_weights)}"
+        ) from None
 
 
 def _is_by_name(loss_fn: Any) -> bool:
@@ -179,7 +187,7 @@ def _describe_losses(loss_fn: Any, outputs: Side | None) -> tuple[Any, ...]:
     if outputs is None:
         raise InvalidInputError(
             "loss_fn must be one loss for all outputs of a model whose graph cannot be read. "
-            f"Received: loss_fn={loss_fn!r}"
+            f"Received: loss_fn={spell(loss_fn)}"
         )
     if not several:
         return tuple(outputs.by_name(loss_fn, "loss_fn", partial=True))
@@ -203,6 +211,6 @@ def _read_weights(loss_weights: Any, outputs: Side | None) -> tuple[float, ...]:
         names = "" if outputs is None else f": {', '.join(map(repr, outputs.names))}"
         raise InvalidInputError(
             f"loss_weights must hold a number for each of the model's {count} output(s){names}. "
-            f"Received: loss_weights={loss_weights!r}"
+            f"Received: loss_weights={spell(loss_weights)}"
         )
     return tuple(1.0 if each is None else float(each) for each in found)

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from fabricfit.errors import InvalidInputError, InvalidTypeError
+from fabricfit.errors import InvalidInputError, InvalidTypeError, spell
 
 __all__ = [
     "align_ranks",
@@ -70,7 +70,7 @@ def resolve_loss(loss_fn: Any, argument: str = "loss_fn") -> keras.losses.Loss:
         raise InvalidTypeError(
             f"{argument} must be a loss, or one for each output in a dict by output name or in a list: a "
             "keras.losses.Loss, its name, what keras.losses.serialize returns, or a function of "
-            f"(y_true, y_pred). Received: {argument}={loss_fn!r}"
+            f"(y_true, y_pred). Received: {argument}={spell(loss_fn)}"
         )
     if isinstance(loss_fn, str) and loss_fn.lower() in ("crossentropy", "ce"):
         return Crossentropy(name=loss_fn)
@@ -80,17 +80,17 @@ def resolve_loss(loss_fn: Any, argument: str = "loss_fn") -> keras.losses.Loss:
         raise InvalidInputError(
             f"{argument} must be a loss that Keras knows, for example 'categorical_crossentropy' or what "
             "keras.losses.serialize returns; give a loss of your own as the object or function itself. "
-            f"Received: {argument}={loss_fn!r}"
+            f"Received: {argument}={spell(loss_fn)}"
         ) from error
     if type(loss) is keras.losses.Loss:  # the base of all of them, which computes nothing
         raise InvalidInputError(
             f"{argument} must compute something, for example keras.losses.MeanSquaredError(). "
-            f"Received: {argument}={loss_fn!r}, the base class of losses"
+            f"Received: {argument}={spell(loss_fn)}, the base class of losses"
         )
     if isinstance(loss, keras.losses.Loss):
         return loss
     if not callable(loss):
-        raise InvalidTypeError(f"{argument} must be a loss. Received: {argument}={loss_fn!r}")
+        raise InvalidTypeError(f"{argument} must be a loss. Received: {argument}={spell(loss_fn)}")
     name = loss_fn if isinstance(loss_fn, str) else getattr(loss, "__name__", type(loss).__name__)
     return LossFunction(
         loss, name=re.sub(r"\W", "", name) or "loss"

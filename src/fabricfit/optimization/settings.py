@@ -9,23 +9,53 @@ from typing import Any
 
 import keras
 
-from fabricfit.checks import optional_whole_number, whole_number
+from fabricfit.checks import (
+    file_path,
+    flag,
+    fraction,
+    mapping,
+    number,
+    one_of,
+    optional_number,
+    optional_whole_number,
+    whole_number,
+)
 from fabricfit.choices.ranking import get_criterion
-from fabricfit.errors import InvalidInputError, InvalidTypeError, require, unknown_name
+from fabricfit.errors import InvalidInputError, InvalidTypeError, require, spell
 from fabricfit.knapsack import Options, implementations
-from fabricfit.losses import check_losses
+from fabricfit.losses import check_loss_weights, check_losses, check_metrics
 from fabricfit.run import defaults
 from fabricfit.run.files import DEFAULT_DIRECTORY
 from fabricfit.samples import check_class_weight
 from fabricfit.training import fresh_optimizer
 from fabricfit.tuning.search import check_range, check_tuner
 
-__all__ = ["OptimizationSettings", "list_by_output"]
+__all__ = ["LARGEST_SEED", "OptimizationSettings", "list_by_output"]
 
 _OF_THE_MODEL: Any = None
 """What a run fills in, from the model and the data that it is given."""
 
 _SEARCH = "halving"
+
+LARGEST_SEED = 2**32 - 1
+"""The largest seed that NumPy's older generators, which Keras seeds too, take."""
+
+_OPTIONAL_WHOLE = {
+    "batch_size": 1,
+    "epochs": 1,
+    "rewinding_epochs": 0,
+    "patience": 1,
+    "curvature_samples": 1,
+    "finishing_epochs": 0,
+}
+_WHOLE = {
+    "cutoff_bad_trials": 0,
+    "minimum_groups": 0,
+    "trials": 1,
+    "recalibration": 0,
+    "compensation": 0,
+}
+"""Settings that are whole numbers -> the smallest that each may be."""
 
 
 @dataclass(frozen=True)
@@ -174,20 +204,17 @@ class OptimizationSettings:
     def __post_init__(self, search: int | None) -> None:
         if search is not None:
             self._search(search)
-        for name, least in (("batch_size", 1), ("epochs", 1), ("rewinding_epochs", 0)):
-            optional_whole_number(name, getattr(self, name), least)
-        for name, least in (
-            ("cutoff_bad_trials", 0),
-            ("seed", 0),
-            ("minimum_groups", 0),
-            ("trials", 1),
-            ("recalibration", 0),
-            ("compensation", 0),
-        ):
-            whole_number(name, getattr(self, name), least)
-        optional_whole_number("patience", self.patience)
-        optional_whole_number("curvature_samples", self.curvature_samples)
-        optional_whole_number("finishing_epochs", self.finishing_epochs, 0)
+        self._check_numbers()
+        self._check_names()
+        self._check_objects()
+
+    def _check_numbers(self) -> None:
+        """Check single numbers and truth values, and make them Python's own."""
+        for name, least in _OPTIONAL_WHOLE.items():
+            self._set(name, optional_whole_number(name, getattr(self, name), least))
+        for name, least in _WHOLE.items():
+            self._set(name, whole_number(name, getattr(self, name), least))
+        self._set("seed", whole_number("seed", self.seed, 0, most=LARGEST_SEED))
         if (
             None not in (self.epochs, self.rewinding_epochs)
             and self.epochs <= self.rewinding_epochs
@@ -196,59 +223,66 @@ class OptimizationSettings:
                 "epochs must be more than rewinding_epochs, so that the masked model is trained too. "
                 f"Received: epochs={self.epochs}, rewinding_epochs={self.rewinding_epochs}"
             )
-        if self.rtol is not None and not 0 < float(self.rtol) < float("inf"):
-            raise InvalidInputError(f"rtol must be above 0, or None. Received: rtol={self.rtol!r}")
-        if self.max_drop is not None:
-            self._check_drop()
-        if not 0 <= float(self.distillation) < 1:
+        self._set("rtol", optional_number("rtol", self.rtol, above=0))
+        self._set("max_drop", optional_number("max_drop", self.max_drop, least=0))
+        if None not in (self.rtol, self.max_drop):
             raise InvalidInputError(
-                f"distillation must be from 0 to below 1. Received: distillation={self.distillation!r}"
+                "what a level may lose is a part of the metric (rtol) or a difference (max_drop), not both. "
+                f"Received: rtol={self.rtol!r}, max_drop={self.max_drop!r}"
             )
-        if not 0 < float(self.temperature) < float("inf"):
-            raise InvalidInputError(
-                f"temperature must be above 0. Received: temperature={self.temperature!r}"
-            )
-        if not float(self.checkpoint_seconds) >= 0:
-            raise InvalidInputError(
-                "checkpoint_seconds must be at least 0. "
-                f"Received: checkpoint_seconds={self.checkpoint_seconds!r}"
-            )
+        self._set("distillation", fraction("distillation", self.distillation))
+        self._set("temperature", number("temperature", self.temperature, above=0))
+        seconds = number("checkpoint_seconds", self.checkpoint_seconds, least=0, infinite=True)
+        self._set("checkpoint_seconds", seconds)
+        if isinstance(self.verbose, int) and self.verbose in (0, 1):  # as Keras has it
+            self._set("verbose", bool(self.verbose))
+        for name in ("local", "resume", "verbose"):
+            self._set(name, flag(name, getattr(self, name)))
+        if self.increasing is not None:
+            self._set("increasing", flag("increasing", self.increasing))
+
+    def _check_names(self) -> None:
+        """Check what is one of several names, a path, or a table of options."""
+        file_path("directory", self.directory)
         if self.ranking_metric is not None:
             get_criterion(self.ranking_metric, "ranking_metric")
-        if self.knapsack_solver not in implementations():
-            raise unknown_name("knapsack_solver", self.knapsack_solver, implementations())
+        one_of("knapsack_solver", self.knapsack_solver, implementations())
+        if self.knapsack_options is not None:
+            mapping("knapsack_options", self.knapsack_options)
         Options.of(self.knapsack_options)
         check_range(self.regularization_range)
         if check_tuner(self.tuner) in ("Bayesian", "Hyperband"):
             require("keras_tuner", "tuner", f"tuner={self.tuner!r}")
+
+    def _check_objects(self) -> None:
+        """Check what Keras has a word on: losses, metrics, the optimizer, callbacks."""
         if self.loss_fn is not None:
-            check_losses(self.loss_fn, self.loss_weights)
+            check_losses(self.loss_fn)
+        check_loss_weights(self.loss_weights)
+        if self.validation_metric is not None:
+            check_metrics(self.validation_metric)
         check_class_weight(self.class_weight)
         if self.optimizer is not None:
             fresh_optimizer(self.optimizer)
+        if not isinstance(self.callbacks, list | tuple | None):
+            raise InvalidTypeError(
+                "callbacks must be a list of keras.callbacks.Callback objects. "
+                f"Received: callbacks={spell(self.callbacks)}"
+            )
         for callback in self.callbacks or ():
             if not isinstance(callback, keras.callbacks.Callback):
                 raise InvalidTypeError(
-                    f"callbacks must hold keras.callbacks.Callback objects. Received: {callback!r}"
+                    "callbacks must hold keras.callbacks.Callback objects. "
+                    f"Received: {spell(callback)}"
                 )
 
-    def _search(self, choices: int) -> None:
-        object.__setattr__(self, "trials", whole_number("search", choices))
-        if self.tuner in (None, "Manual"):
-            object.__setattr__(self, "tuner", _SEARCH)
+    def _set(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
 
-    def _check_drop(self) -> None:
-        drop = self.max_drop
-        number = isinstance(drop, int | float) and not isinstance(drop, bool)
-        if not number or not 0 <= float(drop or 0) < float("inf"):
-            raise InvalidInputError(
-                f"max_drop must be a number of at least 0, or None. Received: max_drop={drop!r}"
-            )
-        if self.rtol is not None:
-            raise InvalidInputError(
-                "what a level may lose is a part of the metric (rtol) or a difference (max_drop), not both. "
-                f"Received: rtol={self.rtol!r}, max_drop={drop!r}"
-            )
+    def _search(self, choices: int) -> None:
+        self._set("trials", whole_number("search", choices))
+        if check_tuner(self.tuner) in (None, "Manual"):
+            self._set("tuner", _SEARCH)
 
     @property
     def is_bounded(self) -> bool:

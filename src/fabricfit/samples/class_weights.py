@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from keras import ops
 
-from fabricfit.errors import InvalidInputError
+from fabricfit.checks import mapping, number, whole_number
+from fabricfit.errors import InvalidInputError, InvalidTypeError, spell
 
 __all__ = ["check_class_weight", "weigh_classes"]
 
@@ -25,14 +25,18 @@ def check_class_weight(class_weight: Any) -> dict[int, float] | None:
     if class_weight is None:
         return None
     try:
-        found = {int(key): float(value) for key, value in class_weight.items()}
-        whole = all(int(key) == key for key in class_weight)
-    except (AttributeError, TypeError, ValueError):
-        found, whole = {}, False
-    if not found or not whole or not all(0 <= each < math.inf for each in found.values()):
+        found = {
+            whole_number("class_weight", key, -(2**31), most=2**31 - 1): number(
+                "class_weight", value, least=0
+            )
+            for key, value in mapping("class_weight", class_weight).items()
+        }
+    except (InvalidInputError, InvalidTypeError):
+        found = {}
+    if not found:
         raise InvalidInputError(
             "class_weight must be a dict from the number of a class to its weight, a finite number of "
-            f"at least 0, for example {{0: 1.0, 1: 5.0}}. Received: class_weight={class_weight!r}"
+            f"at least 0, for example {{0: 1.0, 1: 5.0}}. Received: class_weight={spell(class_weight)}"
         )
     return dict(sorted(found.items()))
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from fabricfit.errors import InvalidInputError, InvalidTypeError
+from fabricfit.errors import InvalidInputError, InvalidTypeError, spell
 from fabricfit.network.copying import copy_object
 
 __all__ = ["copy_optimizer", "fresh_optimizer"]
@@ -28,13 +28,13 @@ def fresh_optimizer(optimizer: Any) -> keras.optimizers.Optimizer:
     if isinstance(optimizer, str | dict):
         try:
             return keras.optimizers.get(optimizer)
-        except (ValueError, TypeError) as error:
+        except Exception as error:  # of several kinds, for descriptions that lack something
             raise InvalidInputError(
-                f"optimizer must be one that Keras knows. Received: optimizer={optimizer!r}"
+                f"optimizer must be one that Keras knows. Received: optimizer={spell(optimizer)}"
             ) from error
     raise InvalidTypeError(
         "optimizer must be a keras.optimizers.Optimizer of Keras 3 or its name. "
-        f"Received: {type(optimizer)!r}"
+        f"Received: optimizer={spell(optimizer)}"
     )
 
 

@@ -7,8 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from fabricfit.checks import numbers, one_of
 from fabricfit.description.attributes import LayerAttributes
-from fabricfit.errors import InvalidInputError, unknown_name
 from fabricfit.losses import ModelMetric
 from fabricfit.run import Checkpointer, RunDirectory, defaults, resolve_directory
 from fabricfit.samples import Dataset
@@ -125,9 +125,8 @@ def count_epochs(tuner: str | None, epochs: int, trials: int) -> int:
 
 def check_tuner(tuner: str | None) -> str | None:
     """Return the tuner if it is one of :data:`TUNERS`."""
-    if tuner not in TUNERS:
-        raise unknown_name("tuner", tuner, map(str, TUNERS))
-    return tuner
+    found: str | None = one_of("tuner", tuner, TUNERS)
+    return found
 
 
 def check_range(regularization_range: Sequence[float]) -> list[float]:
@@ -138,10 +137,4 @@ def check_range(regularization_range: Sequence[float]) -> list[float]:
     InvalidInputError
         There is none, or one is negative or not finite.
     """
-    strengths = [float(value) for value in regularization_range]
-    if not strengths or not all(0 <= value < float("inf") for value in strengths):
-        raise InvalidInputError(
-            "regularization_range must hold at least one finite number, none of them negative. "
-            f"Received: {regularization_range!r}"
-        )
-    return strengths
+    return numbers("regularization_range", regularization_range, least=0)
