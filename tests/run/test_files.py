@@ -17,8 +17,8 @@ def test_a_file_is_whole_or_not_there(tmp_path):
     folder = RunDirectory(tmp_path)
     folder.write_json("a.json", {"x": 1})
 
-    def torn(path):
-        path.write_text("half")
+    def torn(file):
+        file.write(b"half")
         raise OSError("disk full")
 
     with pytest.raises(OSError, match="disk full"):

@@ -124,3 +124,99 @@ def test_what_a_dead_process_left_half_written_is_cleared_away(begun):
     recorder(begun.folder.path).close()
     assert not path.exists()
     assert not os.access(path, os.F_OK)
+
+
+def test_a_damaged_line_costs_that_line(begun):
+    for number in range(3):
+        begun.save("run", {"number": number})
+        begun.mark("epoch", epoch=number)
+    begun.close()
+    journal = begun.folder.path / "journal.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    lines[1] = lines[1].replace(b"checkpoint", b"checkpeint")
+    journal.write_bytes(b"".join(lines))
+    again = recorder(begun.folder.path)
+    assert again.state == {"number": 2}
+    again.close()
+
+
+def test_new_checkpoints_live_on_whatever_stale_files_there_are(begun):
+    begun.save("run", {"number": 0})
+    begun.close()
+    path = begun.folder.path
+    for name in ("run-000900.npz", "run-1000000.npz", "stretch7-000003.npz"):
+        (path / name).write_bytes(b"of a journal that was lost")
+    (path / "mine.npz").write_bytes(b"")
+    again = recorder(path)
+    assert again.state == {"number": 0}
+    for number in (1, 2, 3):
+        again.save("run", {"number": number})
+    again.close()
+    last = recorder(path)
+    assert last.state == {"number": 3}
+    last.close()
+    names = sorted(each.name for each in path.glob("*.npz"))
+    assert len(names) == 3 and "mine.npz" in names and "run-000900.npz" not in names
+
+
+def test_without_a_journal_a_run_begins_anew(begun):
+    begun.save("run", {"number": 0})
+    begun.close()
+    (begun.folder.path / "journal.jsonl").unlink()
+    again = recorder(begun.folder.path)
+    assert again.state is None and not list(begun.folder.path.glob("*.npz"))
+    again.close()
+
+
+@pytest.mark.parametrize("name", ["journal.jsonl", "manifest.json", "lock", "run-000002.npz", "more"])
+def test_links_in_a_folder_are_refused(begun, name, tmp_path):
+    begun.save("run", {"number": 0})
+    begun.close()
+    path, elsewhere = begun.folder.path / name, tmp_path / "elsewhere"
+    if path.exists():
+        path.replace(elsewhere)
+    else:
+        elsewhere.write_bytes(b"another's")
+    path.symlink_to(elsewhere)
+    before = elsewhere.read_bytes()
+    with pytest.raises(RunDirectoryError, match="must hold files and folders alone"):
+        recorder(begun.folder.path)
+    assert elsewhere.read_bytes() == before
+    assert find_run(tmp_path, MANIFEST["fingerprint"]) is None
+
+
+def test_a_pipe_in_a_folder_is_refused(begun):
+    begun.close()
+    (begun.folder.path / "manifest.json").unlink()
+    os.mkfifo(begun.folder.path / "manifest.json")
+    with pytest.raises(RunDirectoryError, match="Received a link, pipe or device"):
+        recorder(begun.folder.path)
+    assert find_run(begun.folder.path.parent, MANIFEST["fingerprint"]) is None
+
+
+def test_foreign_neighbours_do_not_hide_a_run(tmp_path):
+    recorder(tmp_path, new=True).close()
+    contents = {
+        "run-0002": b"\xff\xfe",
+        "run-0003": b"[" * 100_000,
+        "run-0004": b'{"fingerprint": {"a": [1]}}',
+        "run-0005": b"1" * 5000,
+        "zzz": b"",
+    }
+    for name, content in contents.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "manifest.json").write_bytes(content)
+    (tmp_path / "run-0006" / "manifest.json").mkdir(parents=True)
+    (tmp_path / "run-0007").mkdir()
+    (tmp_path / "run-0007" / "manifest.json").symlink_to(tmp_path / "run-0001" / "manifest.json")
+    (tmp_path / "run-0008").symlink_to(tmp_path / "run-0001")
+    (tmp_path / "run-0009").write_text("no folder")
+    assert find_run(tmp_path, MANIFEST["fingerprint"]).name == "run-0001"
+
+
+def test_numbers_of_runs_are_numbers(tmp_path):
+    for name in ("run-9999", "run-10000"):
+        (tmp_path / name).mkdir()
+        recorder(tmp_path / name).close()
+    assert find_run(tmp_path, MANIFEST["fingerprint"]).name == "run-10000"
+    assert RunDirectory(tmp_path).path.name == "run-10001"

@@ -217,13 +217,14 @@ def reduce(
     import_plugins(plugin or ())
     check_model(model, weights)
     from fabricfit.cli.inputs import load_model
-    from fabricfit.run.files import RunDirectory
+    from fabricfit.loading import serialize_model
+    from fabricfit.run.files import write_file
     from fabricfit.surgery.reduction import plan_reduction, reduce_model
 
     whole = load_model(str(model), weights)
     plan = plan_reduction(whole)
     smaller = reduce_model(whole)
-    RunDirectory.existing(output.absolute().parent).write(output.name, smaller.save)
+    write_file(output.absolute(), serialize_model(smaller))
     if as_json:
         sizes = {
             "parameters_before": whole.count_params(),

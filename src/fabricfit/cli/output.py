@@ -48,6 +48,6 @@ def check_new_file(path: Path, endings: tuple[str, ...]) -> None:
 
 def write_new_json(path: Path, value: Any) -> None:
     """Write plain data to a file that :func:`check_new_file` has checked, complete or not at all."""
-    from fabricfit.run.files import RunDirectory
+    from fabricfit.run.files import write_json
 
-    RunDirectory.existing(path.absolute().parent).write_json(path.name, value)
+    write_json(path.absolute(), value)

@@ -177,7 +177,7 @@ def _complete(
         built_for=built.built_for,
     )
     folder, text = RunDirectory.existing(result.directory), _to_text(config)
-    folder.write(HLS_CONFIG, lambda path: path.write_text(text))
+    folder.write(HLS_CONFIG, text)
     folder.write_json(REPORT, report.to_dict())
     return replace(result, hls_config=config, report=report)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import keras
 
 from fabricfit.errors import RunDirectoryError
+from fabricfit.loading import serialize_model
 from fabricfit.losses import is_builtin
 from fabricfit.network.copying import names_in, unregistered_names
 from fabricfit.optimization.finishing import finish_training
@@ -119,7 +120,7 @@ def save_model(recorder: Recorder, model: keras.Model) -> None:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*includes a `lambda`")
-            recorder.write(MODEL, model.save)
+            recorder.write(MODEL, serialize_model(model))
     except RunDirectoryError:
         raise
     except Exception as error:  # what the user's own layers do with it

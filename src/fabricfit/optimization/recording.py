@@ -48,7 +48,7 @@ def open_recorder(
     try:
         for name, text in documents.items():
             if not (folder.path / name).exists():
-                recorder.write_text(name, text)
+                recorder.write(name, text)
     except BaseException:
         recorder.close()
         raise

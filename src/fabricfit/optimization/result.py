@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from fabricfit.errors import InvalidInputError, RunDirectoryError, unknown_name
+from fabricfit.loading import serialize_model
 from fabricfit.optimization.reuse import Start
 from fabricfit.optimization.trained_design import ParetoPoint
 from fabricfit.reporting.alternatives import SimpleAlternatives
@@ -296,11 +297,11 @@ class OptimizationResult(Printable):
         except OSError as error:
             raise RunDirectoryError(f"cannot make the folder {path}: {error}") from error
         written = RunDirectory.existing(path)
-        written.write(MODEL, self.model.save)
+        written.write(MODEL, serialize_model(self.model))
         if self.hls_config is not None:
             written.write_json(HLS_CONFIG, self.hls_config)
         written.write_json(REPORT, self.report.to_dict())
-        written.write(REPORT_TEXT, lambda file: file.write_text(f"{self.report}\n", "utf-8"))
+        written.write(REPORT_TEXT, f"{self.report}\n")
         return path
 
     def _require_config(self, function: str) -> dict[str, Any]:
@@ -368,11 +369,10 @@ class OptimizationResult(Printable):
             There is no such figure.
         """
         from fabricfit.reporting import read_run
-        from fabricfit.reporting.figures import FIGURES
+        from fabricfit.reporting.figures import FIGURES, write_figure
 
         if figure not in FIGURES:
             raise unknown_name("figure", figure, FIGURES)
         finished = read_run(self.directory)
         drawn = FIGURES[figure](finished.report, finished.maps)
-        drawn.savefig(path, dpi=160)
-        return Path(path)
+        return write_figure(drawn, Path(path))

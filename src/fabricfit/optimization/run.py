@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from fabricfit.errors import InfeasibleError
+from fabricfit.loading import serialize_weights
 from fabricfit.optimization.setup import RunSetup
 from fabricfit.optimization.state import RunState
 from fabricfit.reporting.report import Level
@@ -276,7 +277,7 @@ class Run:
         if state.best is None or level.sparsity >= state.best_sparsity:
             state.best, state.best_sparsity = engine.get_weights(), level.sparsity
             state.best_metric = level.metric
-            self.recorder.write(BEST_WEIGHTS, engine.model.save_weights)
+            self.recorder.write(BEST_WEIGHTS, serialize_weights(engine.model))
 
     def _try_level(self, sparsity: float) -> Generator[Stretch, StretchOutcome, Level]:
         """Choose and freeze weights for a sparsity, and fine-tune the others."""

@@ -139,7 +139,7 @@ class SweepResult(Printable):
 
     def plot(self, path: str | os.PathLike[str]) -> Path:
         """Draw the Pareto front into a ``.png``, ``.svg`` or ``.pdf`` file."""
-        from fabricfit.reporting.figures import draw_sweep_front
+        from fabricfit.reporting.figures import draw_sweep_front, write_figure
 
         reported = [point for point in self.points if point.report is not None]
         knee = self.knee
@@ -150,8 +150,7 @@ class SweepResult(Printable):
             ],
             reported[0].report.metric_name if reported and reported[0].report else "",
         )
-        figure.savefig(path, dpi=160)
-        return Path(path)
+        return write_figure(figure, Path(path))
 
     def _dominates(self, one: SweepPoint, other: SweepPoint) -> bool:
         assert one.report is not None and other.report is not None

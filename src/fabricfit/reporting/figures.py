@@ -6,11 +6,12 @@ import base64
 import io
 import math
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from fabricfit.errors import require
+from fabricfit.errors import InvalidInputError, require
 from fabricfit.reporting.alternatives import Alternative
 from fabricfit.reporting.panels import (
     ACCENTS,
@@ -22,6 +23,7 @@ from fabricfit.reporting.panels import (
     show_titles,
 )
 from fabricfit.reporting.report import OptimizationReport
+from fabricfit.run.files import write_file
 
 __all__ = [
     "DESIGN_AXES",
@@ -35,6 +37,7 @@ __all__ = [
     "draw_panel",
     "draw_sweep_front",
     "list_tried",
+    "write_figure",
     "write_themed_svg",
 ]
 
@@ -283,6 +286,25 @@ def draw_map(codes: np.ndarray, most: int = _MAX_PIXELS) -> str:
     held = io.BytesIO()
     picture.save(held, "png", optimize=True)
     return "data:image/png;base64," + base64.b64encode(held.getvalue()).decode()
+
+
+def write_figure(figure: Any, path: Path) -> Path:
+    """Write a figure into a file of the kind that its name ends in, such as ``.png``, ``.svg`` or ``.pdf``.
+
+    Raises
+    ------
+    InvalidInputError
+        There are no figures of that kind.
+    RunDirectoryError
+        The file cannot be written.
+    """
+    known, kind = figure.canvas.get_supported_filetypes(), path.suffix[1:].lower()
+    if kind not in known:
+        raise InvalidInputError(
+            f"the name of a figure must end in one of {', '.join(f'.{each}' for each in known)}. "
+            f"Received: path={str(path)!r}"
+        )
+    return write_file(path, lambda file: figure.savefig(file, format=kind, dpi=160))
 
 
 def write_themed_svg(figure: Any) -> str:

@@ -35,7 +35,7 @@ from fabricfit.reporting.panels import (
 from fabricfit.reporting.performance import Performance
 from fabricfit.reporting.report import OptimizationReport
 from fabricfit.reporting.summary import spell_metric
-from fabricfit.run.files import PAGE, RunDirectory
+from fabricfit.run.files import PAGE, write_file
 from fabricfit.tables import show_controls
 
 _PIXELS = 600_000
@@ -67,8 +67,7 @@ def write_page(run: FinishedRun, path: Path | None = None) -> Path:
     """
     target = Path(path) if path is not None else run.directory / PAGE
     text = render_page(run)
-    folder = RunDirectory.existing(target.absolute().parent)
-    return folder.write(target.name, lambda part: part.write_text(text, encoding="utf-8"))
+    return write_file(target.absolute(), text)
 
 
 def render_page(run: FinishedRun) -> str:

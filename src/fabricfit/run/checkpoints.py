@@ -9,7 +9,7 @@ import hashlib
 import json
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -21,21 +21,20 @@ _STRUCTURE = "structure"
 _ARRAY, _PAIRS = "__array__", "__pairs__"
 
 
-def save_state(path: Path, state: Any) -> None:
+def save_state(file: Path | BinaryIO, state: Any) -> None:
     """Write nested dictionaries, lists, numbers, texts and arrays.
 
     Parameters
     ----------
-    path
-        The file, whose name ends in ``.npz``.
+    file
+        The file, whose name ends in ``.npz``, or one that is open for writing.
     state
         What to write. Keys may be texts or whole numbers; tuples come back as lists.
     """
     arrays: dict[str, np.ndarray] = {}
     structure = json.dumps(_pack(state, arrays)).encode()
-    with path.open("wb") as file:
-        arrays[_STRUCTURE] = np.frombuffer(structure, np.uint8)
-        np.savez(file, allow_pickle=False, **arrays)
+    arrays[_STRUCTURE] = np.frombuffer(structure, np.uint8)
+    np.savez(file, allow_pickle=False, **arrays)
 
 
 def load_state(path: Path, checksum: str | None = None) -> Any:

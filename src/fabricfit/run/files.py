@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import platformdirs
 
 from fabricfit.errors import RunDirectoryError
 
-__all__ = ["RunDirectory", "resolve_directory"]
+__all__ = [
+    "Contents",
+    "RunDirectory",
+    "refuse_links",
+    "resolve_directory",
+    "write_file",
+    "write_json",
+]
+
+Contents = bytes | str | Callable[[BinaryIO], Any]
+"""Contents of a file: bytes, a text, or a function that writes them into an open file."""
 
 MANIFEST = "manifest.json"
 """What the run is: settings, goal, versions, checksums."""
@@ -77,9 +88,9 @@ def checkpoint_file(kind: str, number: int) -> str:
     return f"{kind}-{number:06d}.npz"
 
 
-def checkpoint_pattern(kind: str) -> str:
-    """Return the pattern of the names of all checkpoints of a kind."""
-    return f"{kind}-??????.npz"
+def is_checkpoint(name: str) -> bool:
+    """Whether a file's name is that of a checkpoint."""
+    return re.fullmatch(r"[a-z]+\d*-\d{6,}\.npz", name) is not None
 
 
 def resolve_directory(directory: str | os.PathLike[str]) -> Path:
@@ -104,8 +115,29 @@ def resolve_directory(directory: str | os.PathLike[str]) -> Path:
     return path
 
 
+def refuse_links(folder: Path) -> None:
+    """Refuse a run's folder that holds links, pipes or devices, which would lead reads and writes elsewhere.
+
+    Raises
+    ------
+    RunDirectoryError
+        Names the first of them.
+    """
+    try:
+        for entry in os.scandir(folder):
+            if not (entry.is_file(follow_symlinks=False) or entry.is_dir(follow_symlinks=False)):
+                raise RunDirectoryError(
+                    f"{folder} must hold files and folders alone. Received a link, pipe or device: "
+                    f"{entry.name!r}. Put the file itself in its place."
+                )
+    except OSError as error:
+        if isinstance(error, RunDirectoryError):
+            raise
+        raise RunDirectoryError(f"{folder} cannot be read: {error}") from error
+
+
 class RunDirectory:
-    """A new, numbered folder for one run; files of earlier runs are kept.
+    """A new folder for one run, with the number after the highest; files of earlier runs are kept.
 
     Parameters
     ----------
@@ -139,36 +171,21 @@ class RunDirectory:
 
     @staticmethod
     def _make_next(parent: Path, prefix: str) -> Path:
-        number = 1
+        known = re.compile(rf"{re.escape(prefix)}-(\d+)")
+        found = (known.fullmatch(path.name) for path in parent.iterdir())
+        number = max((int(each[1]) for each in found if each), default=0)
         while True:
+            number += 1
             path = parent / f"{prefix}-{number:04d}"
             try:
                 path.mkdir()  # fails if it exists, also when another process is as fast
                 return path
             except FileExistsError:
-                number += 1
+                continue
 
-    def write(self, name: str, save: Callable[[Path], Any]) -> Path:
-        """Write a file so that it is complete or not there, whenever the process dies.
-
-        Parameters
-        ----------
-        name
-            Its name in this folder.
-        save
-            Called with a temporary path of the same suffixes in the same folder.
-        """
-        target = self.path / name
-        temporary = self.path / f"{_PARTIAL}{uuid.uuid4().hex}-{name}"
-        try:
-            save(temporary)
-            with temporary.open("rb") as file:
-                os.fsync(file.fileno())
-            temporary.replace(target)
-            _sync_folder(self.path)
-        finally:
-            temporary.unlink(missing_ok=True)
-        return target
+    def write(self, name: str, contents: Contents) -> Path:
+        """Write a file of this folder: see :func:`write_file`."""
+        return write_file(self.path / name, contents)
 
     def clean(self) -> None:
         """Delete what a process that died left half written; none other may be at work here."""
@@ -176,9 +193,50 @@ class RunDirectory:
             path.unlink(missing_ok=True)
 
     def write_json(self, name: str, value: Any) -> Path:
-        """Write a value as JSON, complete or not at all."""
-        text = json.dumps(value, indent=2, sort_keys=True) + "\n"
-        return self.write(name, lambda path: path.write_text(text, encoding="utf-8"))
+        """Write a value as JSON into a file of this folder: see :func:`write_file`."""
+        return write_json(self.path / name, value)
+
+
+def write_file(path: Path, contents: Contents) -> Path:
+    """Write a file so that it is complete or not there, whenever the process dies or the disk is full.
+
+    Parameters
+    ----------
+    path
+        The file. One of this name is replaced, once the new one is on the disk.
+    contents
+        What it holds. A function is given a file that is open for writing: a library that opens files by
+        itself, as HDF5 does, writes to memory first, since it may not survive a full disk.
+
+    Raises
+    ------
+    RunDirectoryError
+        It cannot be written; what was there before is kept.
+    """
+    temporary = path.with_name(f"{_PARTIAL}{uuid.uuid4().hex}")
+    try:
+        try:
+            with temporary.open("xb") as file:
+                if callable(contents):
+                    contents(file)
+                else:
+                    file.write(contents.encode() if isinstance(contents, str) else contents)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+            _sync_folder(path.parent)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise RunDirectoryError(
+            f"{path} cannot be written: {error.strerror or error}. Free some space, or name another folder."
+        ) from error
+    return path
+
+
+def write_json(path: Path, value: Any) -> Path:
+    """Write a value as JSON: see :func:`write_file`."""
+    return write_file(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
 
 
 def _sync_folder(path: Path) -> None:

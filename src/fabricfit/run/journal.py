@@ -1,7 +1,7 @@
 """Journal of a run: one event a line, each with a checksum.
 
-A process may die in the middle of a line, and a disk may be full. What is before the first line that is
-not whole holds; that line and what follows it are as if they had never been written.
+A process may die in the middle of a line, and a disk may be full or damaged. A line that is not whole is as
+if it had never been written; what is behind the last whole one is cut off.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Record:
     Parameters
     ----------
     number
-        From 1 on, without a gap.
+        From 1 on, with a gap where a line was damaged.
     event
         Kind of event.
     data
@@ -43,7 +43,7 @@ class Record:
 
 
 def read_journal(path: Path) -> tuple[list[Record], int]:
-    """Return the records that are whole, and their size in bytes.
+    """Return the records that are whole, and how many bytes there are to the end of the last one.
 
     Parameters
     ----------
@@ -51,19 +51,18 @@ def read_journal(path: Path) -> tuple[list[Record], int]:
         The file; it need not be there.
     """
     records: list[Record] = []
-    size = 0
+    size = place = damaged = 0
     content = path.read_bytes() if path.exists() else b""
     for line in content.splitlines(keepends=True):
+        place += len(line)
         record = _parse_line(line)
-        if record is None or record.number != len(records) + 1:
-            break
+        if record is None or (records and record.number <= records[-1].number):
+            damaged += 1
+            continue
         records.append(record)
-        size += len(line)
-    if size < len(content):
-        logger.warning(
-            "%s: %d bytes behind record %d are not whole and do not count",
-            path, len(content) - size, len(records),
-        )  # fmt: skip
+        size = place
+    if damaged:
+        logger.warning("%s: %d lines are not whole and do not count", path, damaged)
     return records, size
 
 
@@ -88,7 +87,7 @@ class Journal:
     Parameters
     ----------
     path
-        The file. What is in it and not whole is cut off.
+        The file. What is behind its last whole line is cut off.
     """
 
     def __init__(self, path: Path) -> None:
@@ -96,6 +95,11 @@ class Journal:
         self.records, size = read_journal(path)
         if path.exists() and size < path.stat().st_size:
             os.truncate(path, size)
+
+    @property
+    def next_number(self) -> int:
+        """Number of the record that is written next."""
+        return self.records[-1].number + 1 if self.records else 1
 
     def append(self, event: str, *, durable: bool = False, **data: Any) -> Record:
         """Write a record.
@@ -109,7 +113,7 @@ class Journal:
         **data
             Numbers, texts, lists and dictionaries of them.
         """
-        record = Record(len(self.records) + 1, event, data, time.time())
+        record = Record(self.next_number, event, data, time.time())
         body = json.dumps(
             {"n": record.number, "time": record.time, "event": event, "data": data},
             separators=(",", ":"),

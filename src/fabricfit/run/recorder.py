@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import logging
 import os
+import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,11 @@ from fabricfit.run.files import (
     JOURNAL,
     LOCK,
     MANIFEST,
+    Contents,
     RunDirectory,
     checkpoint_file,
-    checkpoint_pattern,
+    is_checkpoint,
+    refuse_links,
 )
 from fabricfit.run.journal import Journal, Record
 from fabricfit.run.manifest import environment
@@ -46,15 +50,36 @@ def find_run(directory: Path, fingerprint: Mapping[str, str]) -> Path | None:
     fingerprint
         Of the run that is looked for.
     """
-    if (directory / MANIFEST).exists():
+    if os.path.lexists(directory / MANIFEST):
         return directory
-    for path in sorted(directory.glob(f"*/{MANIFEST}"), reverse=True):
-        try:
-            _check_manifest(path, {"fingerprint": fingerprint})
-        except RunDirectoryError:
+    for folder in sorted(_list_folders(directory), key=_by_number, reverse=True):
+        if not os.path.lexists(folder / MANIFEST):
             continue
-        return path.parent
+        try:
+            refuse_links(folder)
+            _check_manifest(folder / MANIFEST, {"fingerprint": fingerprint})
+        except RunDirectoryError as error:
+            logger.debug("%s is not resumed: %s", folder, error)
+            continue
+        return folder
     return None
+
+
+def _list_folders(directory: Path) -> list[Path]:
+    try:
+        return [
+            Path(entry) for entry in os.scandir(directory) if entry.is_dir(follow_symlinks=False)
+        ]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise RunDirectoryError(f"{directory} cannot be read: {error}") from error
+
+
+def _by_number(folder: Path) -> list[tuple[int, str]]:
+    """Return a key that sorts names by the numbers in them: run-9999 before run-10000."""
+    parts = re.split(r"(\d+)", folder.name)
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
 
 
 class Recorder:
@@ -88,6 +113,7 @@ class Recorder:
         self.folder = folder
         self._observer = observer or (lambda record: None)
         self.checkpoint_seconds = checkpoint_seconds
+        refuse_links(folder.path)
         self._lock = FileLock(folder.path / LOCK)
         try:
             self._lock.acquire(timeout=0)
@@ -112,6 +138,7 @@ class Recorder:
             whole = {"environment": environment(), "begun": time.time(), **manifest}
             self._guard(lambda: self.folder.write_json(MANIFEST, whole))
         self._journal = self._guard(lambda: Journal(self.folder.path / JOURNAL))
+        self._drop_unnamed()
         resumed = bool(self._journal.records)
         self.state = self._load_last("run")
         self.mark("resumed" if resumed else "begun", environment=environment())
@@ -134,8 +161,8 @@ class Recorder:
         """
 
         def write() -> None:
-            name = checkpoint_file(kind, len(self._journal.records) + 1)
-            path = self.folder.write(name, lambda temporary: save_state(temporary, state))
+            name = checkpoint_file(kind, self._journal.next_number)
+            path = self.folder.write(name, lambda file: save_state(file, state))
             self._journal.append(
                 "checkpoint", durable=True, kind=kind, file=name, sha256=checksum_of(path)
             )
@@ -149,15 +176,11 @@ class Recorder:
 
     def write_state(self, name: str, state: Any) -> None:
         """Write arrays and plain values beside the journal, for :func:`load_state`."""
-        self.write(name, lambda path: save_state(path, state))
+        self.write(name, lambda file: save_state(file, state))
 
-    def write_text(self, name: str, text: str) -> None:
-        """Write a text beside the journal."""
-        self.write(name, lambda path: path.write_text(text, encoding="utf-8"))
-
-    def write(self, name: str, save: Callable[[Path], Any]) -> None:
-        """Write a file beside the journal: see :meth:`RunDirectory.write`."""
-        self._guard(lambda: self.folder.write(name, save))
+    def write(self, name: str, contents: Contents) -> None:
+        """Write a file beside the journal: see :func:`write_file`."""
+        self._guard(lambda: self.folder.write(name, contents))
 
     def checkpointer(self, kind: str) -> Checkpointer:
         """Return what saves the states of a stretch of work, and holds the one to resume from."""
@@ -179,20 +202,37 @@ class Recorder:
 
     def _load_last(self, kind: str) -> Any:
         """Return the last state of a kind that is whole; None without one."""
-        for record in reversed(self._journal.records):
-            if record.event == "checkpoint" and record.data["kind"] == kind:
-                path = self.folder.path / record.data["file"]
-                if not path.exists():
-                    continue
-                try:
-                    return load_state(path, record.data["sha256"])
-                except RunDirectoryError as error:
-                    logger.warning("%s The checkpoint before it is used.", error)
+        for path, checksum in reversed(self._list_checkpoints(kind)):
+            if not path.exists():
+                continue
+            try:
+                return load_state(path, checksum)
+            except RunDirectoryError as error:
+                logger.warning("%s The checkpoint before it is used.", error)
         return None
 
+    def _list_checkpoints(self, kind: str) -> list[tuple[Path, str]]:
+        """Return files and checksums of the checkpoints that the journal names, in their order."""
+        told = [each.data for each in self._journal.records if each.event == "checkpoint"]
+        return [
+            (self.folder.path / data["file"], data["sha256"])
+            for data in told
+            if fnmatch.fnmatchcase(data["kind"], kind) and is_checkpoint(data["file"])
+        ]
+
     def _drop_checkpoints(self, kind: str, kept: int) -> None:
-        files = sorted(self.folder.path.glob(checkpoint_pattern(kind)))
-        for path in files[: len(files) - kept]:
+        found = [path for path, _ in self._list_checkpoints(kind) if path.exists()]
+        self._delete(found[: len(found) - kept])
+
+    def _drop_unnamed(self) -> None:
+        """Delete checkpoints that the journal does not name: what it says of them was lost."""
+        named = {path for path, _ in self._list_checkpoints("*")}
+        found = {path for path in self.folder.path.iterdir() if is_checkpoint(path.name)}
+        self._delete(found - named)
+
+    @staticmethod
+    def _delete(paths: Iterable[Path]) -> None:
+        for path in paths:
             try:
                 path.unlink(missing_ok=True)
             except OSError as error:  # it uses space, and does no harm
@@ -202,10 +242,9 @@ class Recorder:
         try:
             return write()
         except OSError as error:
-            if isinstance(error, RunDirectoryError):
-                raise
+            reason = error.__cause__ if isinstance(error, RunDirectoryError) else error
             raise RunDirectoryError(
-                f"the run cannot be recorded in {self.folder.path}: {error}. What it has done so far is "
+                f"the run cannot be recorded in {self.folder.path}: {reason}. What it has done so far is "
                 "kept: free some space, and resume it with resume=True."
             ) from error
 
@@ -248,7 +287,7 @@ def _check_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
     try:
         present = json.loads(path.read_text(encoding="utf-8"))
         held = dict(present["fingerprint"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, OSError, RecursionError, TypeError, ValueError) as error:
         raise RunDirectoryError(f"{path} is not the manifest of a run: {error}") from error
     wanted = json.loads(json.dumps(manifest["fingerprint"]))
     names = {*wanted, *held}

@@ -6,7 +6,6 @@ import dataclasses
 import json
 import os
 import re
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +144,7 @@ def write_design(design: RtlDesign, path: Path) -> RtlDesign:
     folder = RunDirectory.existing(path)
     texts = {f"{design.name}.v": design.text, f"{design.name}_testbench.v": design.testbench}
     for file, text in texts.items():
-        folder.write(file, partial(Path.write_text, data=text, encoding="utf-8"))
+        folder.write(file, text)
     folder.write_json(_DESCRIPTION, design.to_dict())
     return dataclasses.replace(design, folder=path)
 
