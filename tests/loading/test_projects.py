@@ -64,10 +64,10 @@ def test_a_configuration_names_a_whole_model(tmp_path):
         ("PytorchModel: !torch_model net.pt", "a PyTorch model"),
         ("Backend: Vitis", "must name the Keras model"),
         ("- a list", "must be a configuration of hls4ml"),
-        ("a: [", "cannot be read as YAML"),
+        ("a: [", "not valid YAML"),
         (
             "a: !!python/object/apply:os.getcwd []",
-            "must name the Keras model|cannot be read as YAML",
+            "must name the Keras model|not valid YAML",
         ),
     ],
 )

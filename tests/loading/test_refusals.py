@@ -146,7 +146,7 @@ def _torch_archive():
         ("m.pb", b"", "a graph of TensorFlow"),
         ("m.ckpt", b"", "a checkpoint"),
         ("m.txt", b"a model", r"a model must be a \.keras or \.h5 file"),
-        ("m.json", b"{", "the architecture in .*m.json is no JSON"),
+        ("m.json", b"{", "the architecture in .*m.json, line 1: not valid JSON"),
         ("m.json", b"[]", "must describe a Keras model"),
     ],
 )
@@ -200,7 +200,7 @@ def test_weights_of_another_model_are_refused(tmp_path):
 
 
 def test_an_archive_that_would_grow_beyond_measure_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("fabricfit.loading.archive._NEVER_SUSPECT", 1 << 10)
+    monkeypatch.setattr("fabricfit.reading.archives._NEVER_SUSPECT", 1 << 10)
     with zipfile.ZipFile(tmp_path / "m.keras", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("config.json", json.dumps({"class_name": " " * (1 << 20)}))
     with pytest.raises(InvalidInputError, match="would grow from"):

@@ -9,7 +9,6 @@ from typing import Annotated, Any, Literal, TypeVar
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from fabricfit.cli.nested_files import read_nested
 from fabricfit.cli.sections import (
     BudgetConfig,
     Count,
@@ -21,6 +20,7 @@ from fabricfit.cli.sections import (
 from fabricfit.errors import InvalidInputError
 from fabricfit.hls4ml.config import default_configuration
 from fabricfit.hls4ml.plain import plain_configuration
+from fabricfit.reading import CONFIGURATION, parse_toml, parse_yaml, read_text
 
 __all__ = [
     "RunConfig",
@@ -113,7 +113,8 @@ def read_config(path: Path) -> RunConfig:
     InvalidInputError
         Names every error and the line that it is on.
     """
-    values, lines = read_nested(path)
+    read = parse_toml if path.suffix == ".toml" else parse_yaml
+    values, lines = read(read_text(path, CONFIGURATION), str(path))
     return parse(values, lines, str(path), path.parent)
 
 

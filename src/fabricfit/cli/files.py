@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,17 +12,41 @@ from typing import Any
 import numpy as np
 
 from fabricfit.errors import FabricFitError, InvalidInputError, require
+from fabricfit.reading import ArrayHeader, open_dataset, read_header, require_regular
+from fabricfit.reading.archives import check_member
 from fabricfit.samples import Column
 
 __all__ = ["Table", "as_column", "hold_column", "open_arrays"]
 
 _ENDINGS = {".npz": "an .npz", ".h5": "an HDF5", ".hdf5": "an HDF5", ".parquet": "a Parquet"}
+_LARGEST_GROUP = 2**32
+"""Bytes of a group of rows of a Parquet file, at most, where a file is read in parts."""
 _LOCAL_HEADER = 30
 """Bytes in front of the name of a member in a zip archive; the last four are the lengths behind them."""
 
 
-def open_arrays(path: Path) -> dict[str, Column] | None:
+class _Arrays(Mapping[str, Column]):
+    """The arrays in a file, each of which is looked at when it is asked for."""
+
+    def __init__(self, names: list[str], look: Callable[[str], Column]) -> None:
+        self._names, self._look = dict.fromkeys(names), look
+
+    def __getitem__(self, name: str) -> Column:
+        if name not in self._names:
+            raise KeyError(name)
+        return self._look(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+def open_arrays(path: Path) -> Mapping[str, Column] | None:
     """Return the arrays in a file or a folder by name; None if it is no file of arrays.
+
+    Arrays that nobody asks for are not looked at: they may be anything.
 
     Parameters
     ----------
@@ -35,6 +60,8 @@ def open_arrays(path: Path) -> dict[str, Column] | None:
     """
     if path.is_dir():
         return _open_folder(path)
+    if path.suffix in _ENDINGS:
+        require_regular(path)
     if path.suffix == ".npz":
         return _open_npz(path)
     return _open_hdf5(path) if path.suffix in (".h5", ".hdf5") else None
@@ -52,6 +79,12 @@ def _reading(path: Path) -> Iterator[None]:
         raise InvalidInputError(f"{path} cannot be read as {kind} file: {error}") from error
 
 
+def _refuse_repeated(names: list[str], path: Path) -> None:
+    name, count = next(iter(Counter(names).most_common(1)), ("", 0))
+    if count > 1:
+        raise InvalidInputError(f"{path} holds {name[:200]!r} twice.")
+
+
 class _Numbers(Column):
     """An array as NumPy stores it, uncompressed, at some place of a file.
 
@@ -61,17 +94,15 @@ class _Numbers(Column):
         The file.
     name
         Of the array.
-    shape, dtype, order
-        As its header says.
+    header
+        What is told of it at its beginning.
     offset
         Where its numbers begin; None if they are compressed.
     """
 
-    def __init__(
-        self, path: Path, name: str, shape: Any, dtype: Any, order: Any, offset: int | None
-    ) -> None:
-        super().__init__(f"{name} in {path}", shape, dtype)
-        self._path, self._member, self._order, self._offset = path, name, order, offset
+    def __init__(self, path: Path, name: str, header: ArrayHeader, offset: int | None) -> None:
+        super().__init__(f"{name} in {path}", header.shape, header.dtype)
+        self._path, self._member, self._order, self._offset = path, name, header.order, offset
 
     @property
     def obstacle(self) -> str:
@@ -109,43 +140,40 @@ class _Numbers(Column):
                 return np.asarray(held[self._member])
 
 
-def _open_npz(path: Path) -> dict[str, Column]:
+def _open_npz(path: Path) -> _Arrays:
+    with _reading(path), zipfile.ZipFile(path) as archive:
+        names = [each.filename.removesuffix(".npy") for each in archive.infolist()]
+    _refuse_repeated(names, path)
+    return _Arrays(names, lambda name: _look_into_npz(path, name))
+
+
+def _look_into_npz(path: Path, name: str) -> Column:
+    """Return an array in an archive, whose header is read."""
     with _reading(path), path.open("rb") as file, zipfile.ZipFile(file) as archive:
-        found: dict[str, Column] = {}
-        for member in archive.infolist():
-            name = member.filename.removesuffix(".npy")
-            with archive.open(member) as stream:
-                shape, order, dtype = _read_header(stream)
-                inside = stream.tell()
-            offset = None
-            if member.compress_type == zipfile.ZIP_STORED:
-                file.seek(member.header_offset)
-                lengths = np.frombuffer(file.read(_LOCAL_HEADER)[-4:], "<u2")
-                offset = member.header_offset + _LOCAL_HEADER + int(lengths.sum()) + inside
-            found[name] = _Numbers(path, name, shape, dtype, order, offset)
-    return found
+        inside = f"{name}.npy"
+        member = archive.getinfo(inside if inside in archive.NameToInfo else name)
+        check_member(member, path)
+        with archive.open(member) as stream:
+            header = read_header(stream, member.file_size, f"{name} in {path}")
+        offset = None
+        if member.compress_type == zipfile.ZIP_STORED:
+            file.seek(member.header_offset)
+            lengths = np.frombuffer(file.read(_LOCAL_HEADER)[-4:], "<u2")
+            offset = member.header_offset + _LOCAL_HEADER + int(lengths.sum()) + header.size
+    return _Numbers(path, name, header, offset)
 
 
-def _open_folder(path: Path) -> dict[str, Column]:
+def _open_folder(path: Path) -> _Arrays:
     """Return the arrays in the .npy files of a folder."""
-    found: dict[str, Column] = {}
-    for each in sorted(path.glob("*.npy")):
-        with _reading(each), each.open("rb") as file:
-            shape, order, dtype = _read_header(file)
-            found[each.stem] = _Numbers(each, each.stem, shape, dtype, order, file.tell())
-    return found
+    names = [each.stem for each in sorted(path.glob("*.npy"))]
+    return _Arrays(names, lambda name: _look_into_npy(path / f"{name}.npy"))
 
 
-def _read_header(stream: Any) -> tuple[Any, Any, np.dtype]:
-    """Return shape, order and type of an array that NumPy stored, and leave the stream behind its header."""
-    version = np.lib.format.read_magic(stream)
-    read = (
-        np.lib.format.read_array_header_1_0
-        if version == (1, 0)
-        else np.lib.format.read_array_header_2_0
-    )
-    shape, in_columns, dtype = read(stream)
-    return shape, "F" if in_columns else "C", dtype
+def _look_into_npy(path: Path) -> Column:
+    size = require_regular(path)
+    with _reading(path), path.open("rb") as file:
+        header = read_header(file, size, str(path))
+    return _Numbers(path, path.stem, header, header.size)
 
 
 class _Hdf5(Column):
@@ -160,6 +188,10 @@ class _Hdf5(Column):
     """
 
     def __init__(self, path: Path, held: Any) -> None:
+        if held.shape is None:
+            raise InvalidInputError(
+                f"{path}: {held.name.strip('/')!r} is an array without numbers."
+            )
         edges = range(0, held.shape[0], held.chunks[0]) if held.chunks else None
         super().__init__(f"{held.name.strip('/')} in {path}", held.shape, held.dtype, edges)
         self._path, self._held = path, held
@@ -170,12 +202,21 @@ class _Hdf5(Column):
             return np.asarray(self._held[start:stop])
 
 
-def _open_hdf5(path: Path) -> dict[str, Column]:
+def _open_hdf5(path: Path) -> _Arrays:
     import h5py
+
+    def look(name: str) -> Column:
+        with _reading(path):
+            held = open_dataset(file, name, path)
+            if not isinstance(held, h5py.Dataset):
+                raise InvalidInputError(
+                    f"{path}: {name!r} must be an array. It is a group of them."
+                )
+            return _Hdf5(path, held)
 
     with _reading(path):
         file = h5py.File(path, "r")
-        return {name: _Hdf5(path, held) for name, held in file.items() if hasattr(held, "shape")}
+        return _Arrays(list(file), look)
 
 
 class _Held(Column):
@@ -230,6 +271,17 @@ class _Table(Column):
         super().__init__(f"{', '.join(names)} in {path}", shape, dtype, self._ends[:-1].tolist())
         self._path, self._file, self._names = path, file, names
 
+    @property
+    def obstacle(self) -> str:
+        """Why parts cannot be read, and the way out; '' where they can."""
+        rows = int(np.diff(self._ends).max(initial=0))
+        if rows * len(self._names) * self.dtype.itemsize <= _LARGEST_GROUP:
+            return ""
+        return (
+            f"{self.name} has groups of up to {rows:,} rows, which are read as a whole, and are more than "
+            f"{_LARGEST_GROUP:,} bytes. Write the file with smaller ones, such as row_group_size=100_000."
+        )
+
     def read(self, start: int, stop: int) -> np.ndarray:
         """Return the samples from ``start`` to before ``stop``, of the groups of rows that they are in."""
         first = int(np.searchsorted(self._ends, start, "right")) - 1
@@ -261,15 +313,18 @@ class Table:
     def __init__(self, path: Path) -> None:
         parquet = require("pyarrow.parquet", "parquet", "reading Parquet")
         self.path = path
+        require_regular(path)
         with _reading(path):
             self._file = parquet.ParquetFile(path)
             self.names = list(self._file.schema_arrow.names)
+        _refuse_repeated(self.names, path)
 
     def kind(self, name: str) -> np.dtype:
         """Return the type of a column's numbers; that of objects for what are none."""
         held = self._file.schema_arrow.field(name).type
+        is_encoded = str(held).startswith("dictionary<")
         try:
-            return np.dtype(getattr(held, "value_type", held).to_pandas_dtype())
+            return np.dtype((held.value_type if is_encoded else held).to_pandas_dtype())
         except (NotImplementedError, TypeError):
             return np.dtype(object)
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
 from fabricfit.cli.files import Table, open_arrays
 from fabricfit.cli.sections import DataConfig
 from fabricfit.errors import InvalidInputError
+from fabricfit.reading import is_there
 from fabricfit.samples import Column
 
 __all__ = ["Parts", "find_parts", "import_plugins", "is_module"]
@@ -94,14 +96,9 @@ def _read_source(source: str, config: DataConfig) -> Any:
     """Return one data set, or two, or these by name."""
     module, _, function = source.partition(":")
     if is_module(source):
-        found = getattr(_import_module(module, "the data's module"), function, None)
-        if not callable(found):
-            raise InvalidInputError(
-                f"module {module!r} has no function {function!r} that gives data."
-            )
-        return found()
+        return _call(_find_function(module, function), source)
     path = Path(source).expanduser()
-    if not path.exists():
+    if not is_there(path):
         raise InvalidInputError(f"there are no data at {path}.")
     if path.suffix == ".parquet" and path.is_file():
         return _pick_columns(Table(path), path, config)
@@ -202,7 +199,11 @@ def _check_parts(parts: Parts, path: Path) -> None:
     for array in leaves:
         if array.dtype.kind not in "biuf" or not array.shape:
             raise InvalidInputError(
-                f"{path} must hold arrays of numbers. Received: {array.dtype} of shape {array.shape}"
+                f"{array.name} must be an array of numbers. Received: {array.dtype} of shape {array.shape}"
+            )
+        if not all(array.shape):
+            raise InvalidInputError(
+                f"{array.name} has no numbers in it. Its shape is {array.shape}."
             )
     if len({len(array) for array in leaves}) > 1:
         raise InvalidInputError(
@@ -216,9 +217,47 @@ def _import_module(name: str, what: str) -> Any:
     if added:
         sys.path.insert(0, present)
     try:
-        return importlib.import_module(name)
-    except Exception as error:  # a module may do anything
-        raise InvalidInputError(f"{what} {name!r} cannot be imported: {error}") from error
+        with redirect_stdout(sys.stderr):  # standard output is the command's
+            return importlib.import_module(name)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a module may do anything, and must not end the process
+        raise InvalidInputError(
+            f"{what} {name[:200]!r} cannot be imported: {_describe(error)}"
+        ) from error
     finally:
         if added:
             sys.path.remove(present)
+
+
+def _find_function(module: str, name: str) -> Any:
+    """Return a function of a module of the user's."""
+    held = _import_module(module, "the data's module")
+    found = getattr(held, name, None)
+    if not callable(found):
+        raise InvalidInputError(f"module {module!r} has no function {name[:200]!r} that gives data.")
+    is_here = str(getattr(held, "__file__", None) or "").startswith(str(Path.cwd()))
+    if module.partition(".")[0] in sys.stdlib_module_names and not is_here:
+        raise InvalidInputError(
+            f"{module}:{name} is of Python's own, and gives no samples. Name a function of yours, which "
+            "returns (X, y)."
+        )
+    return found
+
+
+def _call(function: Any, source: str) -> Any:
+    """Return what a function of the user's gives."""
+    try:
+        with redirect_stdout(sys.stderr):
+            return function()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # it may do anything, and must not end the process
+        raise InvalidInputError(f"{source} gives no samples: {_describe(error)}") from error
+
+
+def _describe(error: BaseException) -> str:
+    said = " ".join(str(error).split())[:300]
+    if isinstance(error, SystemExit):
+        return f"it ends the process (exit code {said or 0})"
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from enum import Enum
@@ -14,6 +13,7 @@ import numpy as np
 from fabricfit.description.precision import Precision, write_precision
 from fabricfit.errors import InvalidInputError, InvalidTypeError
 from fabricfit.hls4ml.vocabulary import MODELS
+from fabricfit.reading import LARGE_CONFIGURATION, parse_json, parse_yaml, plain_loader, read_text
 
 __all__ = ["PROJECT_FILE", "ConfigurationLike", "plain_configuration"]
 
@@ -133,9 +133,9 @@ def _read_file(path: Path) -> Any:
             f"there is no file {str(path)!r}."
         )
     try:
-        text = path.read_text(encoding="utf-8")
-        return json.loads(text) if path.suffix == ".json" else _read_yaml(text, path)
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        text = read_text(path, LARGE_CONFIGURATION)
+        return parse_json(text, str(path)) if path.suffix == ".json" else _read_yaml(text, path)
+    except InvalidInputError as error:
         raise InvalidInputError(
             f"{path} cannot be read as an hls4ml configuration: {error}"
         ) from error
@@ -143,10 +143,6 @@ def _read_file(path: Path) -> Any:
 
 def _read_yaml(text: str, path: Path) -> Any:
     """Return what YAML holds, with hls4ml's own objects in it, none of which is made."""
-    import yaml
-
-    class Loader(yaml.SafeLoader):
-        """Reads plain YAML, and the tags that hls4ml writes."""
 
     def read_type(loader: Any, kind: str, node: Any) -> Any:
         return _spell_type(kind.rpartition(".")[2], loader.construct_mapping(node, deep=True))
@@ -155,18 +151,14 @@ def _read_yaml(text: str, path: Path) -> Any:
         number = int(loader.construct_sequence(node)[0])
         return (_ROUNDINGS if "Rounding" in kind else _SATURATIONS)[number]
 
-    Loader.add_multi_constructor("!keras_model", lambda loader, suffix, node: None)
-    Loader.add_multi_constructor(_TYPES, read_type)
-    Loader.add_multi_constructor(_MODES, read_mode)
-    Loader.add_constructor(
+    loader = plain_loader()
+    loader.add_multi_constructor("!keras_model", lambda loader, suffix, node: None)
+    loader.add_multi_constructor(_TYPES, read_type)
+    loader.add_multi_constructor(_MODES, read_mode)
+    loader.add_constructor(
         "tag:yaml.org,2002:python/tuple", lambda loader, node: loader.construct_sequence(node)
     )
-    try:
-        return yaml.load(text, Loader)
-    except (yaml.YAMLError, IndexError) as error:
-        raise InvalidInputError(
-            f"{path} cannot be read as an hls4ml configuration: {error}"
-        ) from error
+    return parse_yaml(text, str(path), loader)[0]
 
 
 def _spell_type(kind: str, state: Mapping[str, Any]) -> str:

@@ -11,7 +11,11 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2, trackable_object_graph_pb2
 
 from fabricfit.errors import InvalidInputError
-from fabricfit.loading.stored import decode_json
+from fabricfit.loading.stored import read_json
+from fabricfit.reading import read_bytes
+
+_LARGEST = 2**31 - 1
+"""Bytes of a message, as protocol buffers have it."""
 
 __all__ = ["SavedModelFiles"]
 
@@ -34,7 +38,7 @@ class SavedModelFiles:
         for number, node in enumerate(self._objects):
             text = node.user_object.metadata
             if text.startswith("{"):
-                found[number] = decode_json(text)
+                found[number] = read_json(text, "an object", self._folder)
         return found
 
     def weights(self, number: int) -> list[tuple[str, np.ndarray]]:
@@ -71,7 +75,7 @@ class SavedModelFiles:
         message = saved_model_pb2.SavedModel()
         path = self._folder / "saved_model.pb"
         try:
-            message.ParseFromString(path.read_bytes())
+            message.ParseFromString(read_bytes(path, _LARGEST))
             return message.meta_graphs[0].object_graph_def.nodes
         except Exception as error:  # of the protocol buffer's own
             raise InvalidInputError(f"{path} cannot be read as a SavedModel: {error}") from error

@@ -10,11 +10,18 @@ from typing import Any
 
 from fabricfit.errors import InvalidInputError
 from fabricfit.loading.stored import StoredModel, read_architecture, read_json
+from fabricfit.reading import (
+    ARCHITECTURE,
+    check_archive,
+    check_datasets,
+    read_bytes,
+    read_member,
+    require_regular,
+)
 
 __all__ = ["assign_stored_weights", "read_archive", "read_unpacked"]
 
 _CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
-_LARGEST_EXPANSION, _NEVER_SUSPECT = 100, 1 << 28
 
 
 def read_archive(path: Path) -> StoredModel:
@@ -31,24 +38,26 @@ def read_archive(path: Path) -> StoredModel:
         It holds no model.
     """
     with zipfile.ZipFile(path) as archive:
+        check_archive(archive, path)
         names = archive.namelist()
         if _CONFIG not in names:
             raise InvalidInputError(
                 f"{path} is an archive without a config.json, so that it is not what "
                 "model.save('….keras') writes."
             )
-        config = _read(archive, _CONFIG, path)
+        config = read_member(archive, _CONFIG, path, ARCHITECTURE)
         metadata = {}
         if "metadata.json" in names:
-            metadata = read_json(_read(archive, "metadata.json", path), "metadata.json", path)
+            metadata = read_json(
+                read_member(archive, "metadata.json", path, ARCHITECTURE), "metadata.json", path
+            )
         version = str(metadata.get("keras_version", "3"))
-        weights = b""
-        if version.startswith("2"):
-            if _WEIGHTS not in names:
-                raise InvalidInputError(
-                    f"{path} must hold its weights as {_WEIGHTS}. It has: {', '.join(names)}."
-                )
-            weights = _read(archive, _WEIGHTS, path)
+        if _WEIGHTS not in names:
+            raise InvalidInputError(
+                f"{path} must hold its weights as {_WEIGHTS}. It has: {', '.join(names)[:300]}."
+            )
+        weights = read_member(archive, _WEIGHTS, path)
+    _check_weights(io.BytesIO(weights), path)
     architecture, training = read_architecture(config, _CONFIG, path)
     if version.startswith("3"):
         return StoredModel(path, architecture, version, training, native=path, by_layer=False)
@@ -70,18 +79,25 @@ def read_unpacked(folder: Path) -> StoredModel:
     InvalidInputError
         It holds no model.
     """
-    architecture, training = read_architecture((folder / _CONFIG).read_bytes(), _CONFIG, folder)
+    architecture, training = read_architecture(
+        read_bytes(folder / _CONFIG, ARCHITECTURE), _CONFIG, folder
+    )
+    weights = folder / _WEIGHTS
+    if weights.exists():
+        require_regular(weights)
+        _check_weights(weights, folder)
     return StoredModel(folder, architecture, "3", training, native=folder, by_layer=False)
 
 
-def _read(archive: zipfile.ZipFile, name: str, path: Path) -> bytes:
-    told = archive.getinfo(name)
-    if told.file_size > max(_NEVER_SUSPECT, _LARGEST_EXPANSION * told.compress_size):
-        raise InvalidInputError(
-            f"{path}: {name} would grow from {told.compress_size} to {told.file_size} bytes, which "
-            "no model does."
-        )
-    return archive.read(name)
+def _check_weights(file: Any, path: Path) -> None:
+    """Refuse weights that are elsewhere, or far larger than what is stored of them."""
+    import h5py
+
+    try:
+        with h5py.File(file, "r") as held:
+            check_datasets(held, f"the weights in {path}")
+    except OSError as error:
+        raise InvalidInputError(f"the weights in {path} cannot be read as HDF5: {error}") from error
 
 
 def _assign_archived(model: Any, weights: bytes, path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from fabricfit.errors import InvalidInputError
 from fabricfit.loading.stored import StoredModel, parse_architecture, read_json
 from fabricfit.loading.weights import Weights, assign_weights, read_weights
+from fabricfit.reading import check_datasets, require_regular
 
 __all__ = ["read_model", "read_weight_file"]
 
@@ -44,6 +45,7 @@ def read_model(path: Path) -> StoredModel:
         training = _read_json(file, "training_config")
         found = parse_architecture(config, path)
         _check_layout(file, path)
+        check_datasets(file, path)
         held = read_weights(file["model_weights"])
     native = path if version.startswith("3") else None
     return StoredModel(
@@ -72,12 +74,14 @@ def read_weight_file(path: Path) -> Weights | None:
     import h5py
 
     with _open(h5py, path) as file:
+        check_datasets(file, path)
         group = file.get("model_weights", file)
         named = "layer_names" in group.attrs or "layer_names0" in group.attrs
         return read_weights(group) if named else None
 
 
 def _open(h5py: Any, path: Path) -> Any:
+    require_regular(path)
     try:
         return h5py.File(path, "r")
     except OSError as error:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fabricfit.errors import InvalidInputError
+from fabricfit.reading import LARGE_CONFIGURATION, parse_yaml, plain_loader, read_text
 
 __all__ = ["find_model", "find_parts"]
 
@@ -91,20 +92,14 @@ def _find(path: Path, named: Any) -> Path | None:
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
-    import yaml
-
-    class Loader(yaml.SafeLoader):
-        """Reads what hls4ml tags as a model by its name alone."""
+    """Read a configuration; what hls4ml tags as a model is its name."""
 
     def read_name(loader: Any, suffix: str, node: Any) -> Any:
-        return loader.construct_scalar(node) if isinstance(node, yaml.ScalarNode) else None
+        return node.value if isinstance(node.value, str) else None
 
-    Loader.add_multi_constructor("!", read_name)
-    try:
-        found = yaml.load(path.read_text(encoding="utf8"), Loader=Loader)
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        said = " ".join(str(error).split())
-        raise InvalidInputError(f"{path} cannot be read as YAML: {said}") from error
+    loader = plain_loader()
+    loader.add_multi_constructor("!", read_name)
+    found, _ = parse_yaml(read_text(path, LARGE_CONFIGURATION), str(path), loader)
     if not isinstance(found, dict):
         raise InvalidInputError(
             f"{path} must be a configuration of hls4ml. Received: {str(found)[:80]}"

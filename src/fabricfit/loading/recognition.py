@@ -10,6 +10,7 @@ from typing import Literal
 from fabricfit.errors import InvalidInputError
 from fabricfit.loading import project
 from fabricfit.loading.foreign import refuse_foreign
+from fabricfit.reading import is_there, require_regular
 
 __all__ = ["Recognized", "find_weights", "recognize"]
 
@@ -52,7 +53,7 @@ def recognize(path: Path, weights: Path | None = None) -> Recognized:
     InvalidInputError
         There is no such file, or it holds no model that can be read.
     """
-    if not path.exists():
+    if not is_there(path):
         raise InvalidInputError(
             f"there is no model at {path}. Save one with model.save('….keras')."
         )
@@ -67,8 +68,12 @@ def recognize(path: Path, weights: Path | None = None) -> Recognized:
         if (path / "config.json").is_file():
             return Recognized("unpacked", path)
         return recognize(project.find_model(path))
-    with path.open("rb") as file:
-        start = file.read(8)
+    require_regular(path)
+    try:
+        with path.open("rb") as file:
+            start = file.read(8)
+    except OSError as error:
+        raise InvalidInputError(f"{path} cannot be read: {error.strerror}") from error
     if start == _MAGIC["hdf5"]:
         return Recognized("hdf5", path)
     refuse_foreign(path, start)
@@ -103,7 +108,7 @@ def find_weights(path: Path, weights: Path | None = None) -> Path:
     """
     beside = [path.with_name(name.format(path.stem)) for name in _BESIDE]
     for each in beside if weights is None else [weights]:
-        if each.is_file():
+        if is_there(each) and each.is_file():
             return each
     if weights is not None:
         raise InvalidInputError(f"there are no weights at {weights}.")

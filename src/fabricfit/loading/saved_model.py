@@ -10,11 +10,14 @@ from typing import Any
 
 from fabricfit.errors import InvalidInputError, require
 from fabricfit.loading.keras2_graph import without_slashes
-from fabricfit.loading.stored import StoredModel, decode_json, parse_architecture
+from fabricfit.loading.stored import StoredModel, parse_architecture, read_json
 from fabricfit.loading.weights import assign_weights
+from fabricfit.reading import ARCHITECTURE, read_bytes
 
 __all__ = ["read_saved_model"]
 
+_LONGEST_NUMBER = 64
+"""Bits of a number in a protocol buffer."""
 _METADATA = "keras_metadata.pb"
 
 
@@ -73,12 +76,14 @@ def _read_metadata(path: Path) -> dict[int, dict[str, Any]]:
     """Read what Keras wrote beside the graph: a list of nodes, each a number and JSON."""
     found = {}
     try:
-        for number, message in _fields(path.read_bytes()):
+        for number, message in _fields(read_bytes(path, ARCHITECTURE)):
             if number == 1:
                 fields = dict(_fields(message))
-                described = decode_json(fields.get(5, b"{}"))
+                described = read_json(fields.get(5, b"{}"), "an object", path)
                 if isinstance(described, dict):
                     found[int(fields.get(2, 0))] = described
+    except InvalidInputError:
+        raise
     except (IndexError, TypeError, ValueError) as error:
         raise InvalidInputError(
             f"{path} cannot be read as the metadata of Keras: {error}"
@@ -100,6 +105,8 @@ def _fields(data: bytes) -> Iterator[tuple[int, Any]]:
             if byte < 0x80:
                 return value
             shift += 7
+            if shift > _LONGEST_NUMBER:
+                raise ValueError("a number without end")
 
     while place < len(data):
         key = read_number()

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fabricfit.errors import InvalidInputError
+from fabricfit.reading import parse_json
 
 __all__ = [
     "StoredModel",
-    "decode_json",
     "described_objects",
     "parse_architecture",
     "read_architecture",
@@ -57,25 +56,8 @@ class StoredModel:
         return self.version.startswith("2")
 
 
-def decode_json(text: str | bytes) -> Any:
+def read_json(text: str | bytes, what: str, source: Path | str) -> Any:
     """Decode JSON as Keras writes it, with tuples and shapes as lists.
-
-    Parameters
-    ----------
-    text
-        The JSON.
-    """
-
-    def decode(value: dict[str, Any]) -> Any:
-        if value.get("class_name") in ("__tuple__", "TensorShape") and "items" in value:
-            return value["items"]
-        return value
-
-    return json.loads(text, object_hook=decode)
-
-
-def read_json(text: str | bytes, what: str, source: Path) -> Any:
-    """Decode JSON in a file as :func:`decode_json` does.
 
     Parameters
     ----------
@@ -89,12 +71,16 @@ def read_json(text: str | bytes, what: str, source: Path) -> Any:
     Raises
     ------
     InvalidInputError
-        It is no JSON.
+        It is no JSON, or too large: see :mod:`fabricfit.reading`.
     """
-    try:
-        return decode_json(text)
-    except ValueError as error:
-        raise InvalidInputError(f"{what} in {source} is no JSON: {error}") from error
+
+    def decode(value: dict[str, Any]) -> Any:
+        if value.get("class_name") in ("__tuple__", "TensorShape") and "items" in value:
+            return value["items"]
+        return value
+
+    # Options of layers may be infinite: the largest value of a rectifier.
+    return parse_json(text, f"{what} in {source}", finite=False, each_object=decode)
 
 
 def read_architecture(text: str | bytes, what: str, source: Path) -> tuple[dict[str, Any], Any]:

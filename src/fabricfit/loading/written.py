@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fabricfit.errors import InvalidInputError
 from fabricfit.loading.archive import assign_stored_weights
 from fabricfit.loading.hdf5 import read_weight_file
 from fabricfit.loading.recognition import find_weights
 from fabricfit.loading.stored import StoredModel, read_architecture
 from fabricfit.loading.weights import assign_weights
+from fabricfit.reading import ARCHITECTURE, read_bytes
 
 __all__ = ["read_json"]
 
@@ -29,11 +29,7 @@ def read_json(path: Path, weights: Path | None = None) -> StoredModel:
     InvalidInputError
         It is no architecture, or its weights are missing.
     """
-    try:
-        text = path.read_bytes()
-    except OSError as error:
-        raise InvalidInputError(f"{path} cannot be read: {error}") from error
-    config, training = read_architecture(text, "the architecture", path)
+    config, training = read_architecture(read_bytes(path, ARCHITECTURE), "the architecture", path)
     version = str(config.pop("keras_version", "3" if "module" in config else "2"))
     config.pop("backend", None)
     held = find_weights(path, weights)
