@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterable, Mapping
 from numbers import Real
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -21,6 +21,7 @@ __all__ = [
     "file_path",
     "flag",
     "fraction",
+    "instance",
     "mapping",
     "number",
     "numbers",
@@ -32,6 +33,8 @@ __all__ = [
     "whole_number",
     "whole_numbers",
 ]
+
+_Kind = TypeVar("_Kind")
 
 _MOST = 2**63 - 1
 """The largest whole number that arrays hold."""
@@ -285,6 +288,33 @@ def file_path(name: str, value: Any) -> Path:
     return Path(given)
 
 
+def instance(name: str, value: Any, kind: type[_Kind], example: str = "") -> _Kind:
+    """Return an object of a class, or of a subclass.
+
+    Parameters
+    ----------
+    name
+        What the value is called, for the message.
+    value
+        The object; the class itself is none.
+    kind
+        Its class.
+    example
+        What to write for one, for the message.
+
+    Raises
+    ------
+    InvalidTypeError
+        It is of another class.
+    """
+    if not isinstance(value, kind):
+        hint = f", for example {example}" if example else ""
+        raise InvalidTypeError(
+            f"{name} must be a {kind.__name__}{hint}. Received: {name}={spell(value)}"
+        )
+    return value
+
+
 def mapping(name: str, value: Any) -> Mapping[Any, Any]:
     """Return a dictionary of any type.
 
@@ -331,7 +361,7 @@ def _as_float(value: Any) -> float:
     try:
         return float(value)
     except OverflowError:
-        return math.inf if value > 0 else -math.inf
+        return math.inf if bool(value > 0) else -math.inf  # type: ignore[operator]
     except Exception:  # of a number of the caller's own class, whatever it raises
         return math.nan
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 
-from fabricfit.checks import whole_number
+from fabricfit.checks import number, whole_number
 from fabricfit.errors import InvalidInputError
 
 __all__ = [
@@ -22,6 +22,9 @@ __all__ = [
     "OptimizationScheduler",
     "PolynomialScheduler",
 ]
+
+_LEAST_STEP = 1e-12
+"""Steps lower than this are no lower."""
 
 
 class OptimizationScheduler(ABC):
@@ -43,10 +46,7 @@ class OptimizationScheduler(ABC):
             ("initial_sparsity", initial_sparsity),
             ("final_sparsity", final_sparsity),
         ):
-            if not 0 <= value <= 1:
-                raise InvalidInputError(
-                    f"{name} must be a fraction between 0 and 1. Received: {name}={value!r}"
-                )
+            number(name, value, least=0, most=1)
         if final_sparsity < initial_sparsity:
             raise InvalidInputError(
                 "final_sparsity must not be below initial_sparsity. Received: "
@@ -109,14 +109,11 @@ class ConstantScheduler(OptimizationScheduler):
         self, initial_sparsity: float = 0, final_sparsity: float = 1.0, update_step: float = 0.05
     ) -> None:
         super().__init__(initial_sparsity, final_sparsity)
-        if not 0 < update_step <= 1:
-            raise InvalidInputError(
-                f"update_step must be above 0 and at most 1. Received: update_step={update_step!r}"
-            )
-        self.increment = float(update_step)
+        self.increment = number("update_step", update_step, above=0, most=1)
         self._steps = 0
         # A whole number of steps that misses the end by a rounding error is that whole number.
-        self._last = math.ceil(round((self.upper_bound - self.lower_bound) / update_step, 9))
+        steps = (self.upper_bound - self.lower_bound) / max(self.increment, _LEAST_STEP)
+        self._last = math.ceil(round(steps, 9))
 
     def update_step(self) -> tuple[bool, float]:
         """Rise by one step, at most to the final sparsity."""
@@ -142,16 +139,14 @@ class BinaryScheduler(OptimizationScheduler):
     initial_sparsity, final_sparsity
         Fractions in [0, 1].
     threshold
-        Distance at which the search ends, above 0.
+        Distance at which the search ends, above 0 and at most 1.
     """
 
     def __init__(
         self, initial_sparsity: float = 0, final_sparsity: float = 1.0, threshold: float = 0.01
     ) -> None:
         super().__init__(initial_sparsity, final_sparsity)
-        if not threshold > 0:
-            raise InvalidInputError(f"threshold must be above 0. Received: threshold={threshold!r}")
-        self.threshold = float(threshold)
+        self.threshold = number("threshold", threshold, above=0, most=1)
         self._failed = False
 
     def update_step(self) -> tuple[bool, float]:
@@ -199,12 +194,8 @@ class PolynomialScheduler(OptimizationScheduler):
     ) -> None:
         super().__init__(initial_sparsity, final_sparsity)
         steps = whole_number("maximum_steps", maximum_steps)
-        if not decay_power > 0:
-            raise InvalidInputError(
-                f"decay_power must be above 0. Received: decay_power={decay_power!r}"
-            )
         self.maximum_steps = steps
-        self.decay_power = decay_power
+        self.decay_power = number("decay_power", decay_power, above=0)
         self.current_step = 0
 
     def update_step(self) -> tuple[bool, float]:

@@ -49,7 +49,7 @@ def test_budgets_and_devices_are_what_they_are():
         ({"device": "pynq-z2", "dsp": 100}, "not both"),
         ({"fraction": 0.5}, "the device"),
         ({"dsp": "half"}, "'80%'"),
-        ({"dsp": "150%"}, "between 0 and 1"),
+        ({"dsp": "150%"}, "from 0 to 1"),
         ({"dsp": -1}, "at least 0"),
         ({}, "at least one"),
     ],

@@ -272,5 +272,5 @@ def test_bad_input_is_named(change, words):
 @pytest.mark.parametrize("limit", [{"time_limit": 0}, {"state_limit": -1}, {"time_limit": np.nan}])
 def test_limits_must_be_positive(limit):
     problem = GroupedProblem([np.ones(1)], np.ones((1, 1)), np.ones(1))
-    with pytest.raises(InvalidInputError, match="must be positive"):
+    with pytest.raises(InvalidInputError, match=r"must be a (whole )?number"):
         solve_grouped(problem, **limit)

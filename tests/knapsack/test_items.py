@@ -212,7 +212,7 @@ def test_bad_input_is_named(name, arguments, words):
 def test_unknown_names_are_refused():
     with pytest.raises(InvalidInputError, match=r"'CBC_MIP'.*Received: implementation='simplex'"):
         solve_knapsack([1], [[1]], [1], "simplex")
-    with pytest.raises(InvalidTypeError, match=r"scaling_factor.*Received: timelimit"):
+    with pytest.raises(InvalidTypeError, match=r"scaling_factor.*Received: 'timelimit'"):
         solve_knapsack([1], [[1]], [1], timelimit=3)
     with pytest.raises(InvalidInputError, match="time_limit"):
         solve_knapsack([1], [[1]], [1], time_limit=-3)

@@ -32,7 +32,7 @@ NAN = np.full((20, 6), np.nan, "float32")
         ({"ranking_metric": "magnitude"}, "ranking_metric must be one of 'l1'"),
         ({"knapsack_solver": "magic"}, "knapsack_solver must be one of"),
         ({"knapsack_options": {"time": 3}}, "time_limit, scaling_factor. Received: time"),
-        ({"knapsack_options": {"time_limit": 0}}, "time_limit must be a positive number"),
+        ({"knapsack_options": {"time_limit": 0}}, "time_limit must be a number above 0"),
         ({"tuner": "Random"}, "tuner must be one of 'halving', 'Bayesian'"),
         ({"regularization_range": []}, "regularization_range"),
         ({"regularization_range": [-1e-3]}, "regularization_range"),

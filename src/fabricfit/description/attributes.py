@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from fabricfit.checks import flag, instance, mapping, text, whole_number, whole_numbers
 from fabricfit.description.built_layer import hls4mlAttributes
 from fabricfit.description.elementwise import ElementwiseWork
 from fabricfit.description.grouping import Grouping, as_structure
 from fabricfit.description.layout import Layout, standard_layout
 from fabricfit.description.precision import Precision
 from fabricfit.description.structures import SUPPORTED_STRUCTURES
-from fabricfit.errors import InvalidInputError
+from fabricfit.errors import InvalidInputError, InvalidTypeError, spell
 
 __all__ = ["LayerAttributes", "OptimizationAttributes", "hls4mlAttributes"]
 
@@ -57,6 +58,16 @@ class OptimizationAttributes:
 
     def __post_init__(self) -> None:
         self.structure_type = as_structure(self.structure_type)
+        for name in ("pruning", "weight_sharing", "constants"):
+            setattr(self, name, flag(name, getattr(self, name)))
+        for name in ("pattern_offset", "consecutive_patterns"):
+            setattr(self, name, whole_number(name, getattr(self, name)))
+        shape = whole_numbers("block_shape", self.block_shape)
+        if len(shape) != 2:
+            raise InvalidInputError(
+                f"block_shape must be two numbers (rows, columns). Received: block_shape={shape}"
+            )
+        self.block_shape = (shape[0], shape[1])
 
 
 @dataclass
@@ -203,6 +214,24 @@ class LayerAttributes:
     bit_operations: np.ndarray | None = field(default=None, kw_only=True, repr=False, compare=False)
     other_bit_operations: float = field(default=0.0, kw_only=True)
     note: str = field(default="", kw_only=True)
+
+    def __post_init__(self) -> None:
+        text("name", self.name)
+        instance("layer_type", self.layer_type, type, "keras.layers.Dense")
+        for name in ("inbound_layers", "weight_shape", "input_shape", "output_shape"):
+            if not isinstance(getattr(self, name), list | tuple):
+                raise InvalidTypeError(
+                    f"{name} of layer {self.name!r} must be a list or a tuple. "
+                    f"Received: {name}={spell(getattr(self, name))}"
+                )
+        if self.weight_shape:
+            self.weight_shape = whole_numbers("weight_shape", self.weight_shape)
+        self.optimizable = flag("optimizable", self.optimizable)
+        if self.optimization_attributes is not None:
+            instance(
+                "optimization_attributes", self.optimization_attributes, OptimizationAttributes
+            )
+        mapping("args", self.args)
 
     @property
     def hls4ml(self) -> hls4mlAttributes | None:

@@ -22,7 +22,7 @@ import numpy as np
 from fabricfit.checks import whole_number, whole_numbers
 from fabricfit.description.layout import Layout, standard_layout
 from fabricfit.description.structures import SUPPORTED_STRUCTURES
-from fabricfit.errors import InvalidInputError
+from fabricfit.errors import InvalidInputError, spell
 
 __all__ = ["Grouping"]
 
@@ -263,9 +263,9 @@ def as_structure(value: SUPPORTED_STRUCTURES | str) -> SUPPORTED_STRUCTURES:
     """Return the structure that a member or its lower-case value names."""
     try:
         return SUPPORTED_STRUCTURES(value)
-    except ValueError:
+    except Exception:  # of several kinds, for what has no hash, or no single truth value
         names = ", ".join(repr(member.value) for member in SUPPORTED_STRUCTURES)
         raise InvalidInputError(
             f"structure must be one of {names}, or a member of SUPPORTED_STRUCTURES. "
-            f"Received: {value!r}"
+            f"Received: {spell(value)}"
         ) from None

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from fabricfit.errors import InvalidInputError
+from fabricfit.checks import whole_number, whole_numbers
+from fabricfit.errors import InvalidInputError, InvalidTypeError, spell
 
 __all__ = ["Layout", "standard_layout"]
 
@@ -48,9 +49,17 @@ class Layout:
     units: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        if sorted((*self.rows, *self.columns)) != list(range(len(self.axes))) or not set(
-            self.units
-        ) <= set(self.columns):
+        for name in ("axes", "rows", "columns", "units"):
+            if not isinstance(getattr(self, name), tuple | list):
+                raise InvalidTypeError(
+                    f"{name} of a layout must be a tuple of numbers. "
+                    f"Received: {name}={spell(getattr(self, name))}"
+                )
+        whole_numbers("axes", self.axes)
+        places = [whole_number("an axis", each, 0) for each in (*self.rows, *self.columns)]
+        if sorted(places) != list(range(len(self.axes))) or not set(self.units) <= set(
+            self.columns
+        ):
             raise InvalidInputError(
                 "each axis of a layout must be a row or a column, and units must be columns. "
                 f"Received: {self}"

@@ -9,8 +9,9 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from fabricfit.checks import flag, one_of, whole_number
 from fabricfit.description.rounding import ROUNDINGS, SATURATIONS, to_integers
-from fabricfit.errors import InvalidInputError, unknown_name
+from fabricfit.errors import InvalidInputError, spell, unknown_name
 
 __all__ = [
     "FixedPrecision",
@@ -25,6 +26,17 @@ __all__ = [
 _PATTERN = re.compile(
     r"(?:ap_|ac_)?(?P<u>u?)(?P<kind>fixed|int)\s*<\s*(?P<fields>[^<>]*)\s*>", re.IGNORECASE
 )
+
+
+WIDEST = 1024
+"""Bits of the widest number format: what AMD's types allow (``AP_INT_MAX_W``)."""
+
+_FARTHEST = 2048
+"""How far from its bits the binary point of a format may be: beyond the exponents of doubles."""
+
+_TRUTH = {"true": True, "1": True, "false": False, "0": False}
+
+_DIGITS = re.compile("[+-]?[0-9]{1,9}")
 
 
 @runtime_checkable
@@ -62,8 +74,15 @@ class FixedPrecision:
     overflow: str = field(default="WRAP", compare=False)
 
     def __post_init__(self) -> None:
-        if self.width < 1:
-            raise InvalidInputError(f"width must be at least 1 bit. Received: width={self.width}")
+        for name, least, most in (("width", 1, WIDEST), ("integer", -_FARTHEST, _FARTHEST)):
+            value = getattr(self, name)
+            if type(value) is not int or not least <= value <= most:
+                object.__setattr__(self, name, whole_number(name, value, least, most=most))
+        if type(self.signed) is not bool:
+            object.__setattr__(self, "signed", flag("signed", self.signed))
+        if self.rounding not in ROUNDINGS or self.overflow not in SATURATIONS:
+            one_of("rounding", self.rounding, ROUNDINGS)
+            one_of("overflow", self.overflow, SATURATIONS)
 
     @property
     def fractional(self) -> int:
@@ -89,44 +108,59 @@ def parse_precision(text: Any) -> Precision:
         The text is no precision. ``'auto'`` is none: what it stands for depends on the model.
     """
     if not isinstance(text, str):
-        if isinstance(text, (FixedPrecision, Precision)):
+        if isinstance(text, FixedPrecision):
+            return text
+        if not isinstance(text, type) and isinstance(text, Precision):
+            whole_number("the width of a precision", text.width, most=WIDEST)
             return text
         raise InvalidInputError(
-            f"a precision must be a text like 'fixed<16,6>' or have a width. Received: {text!r}"
+            f"a precision must be a text like 'fixed<16,6>' or have a width. Received: {spell(text)}"
         )
     match = _PATTERN.fullmatch(text.strip())
     fields = [field.strip() for field in match["fields"].split(",")] if match else []
     try:
         assert match is not None
-        width = int(fields[0])
+        width = _read_bits(fields[0])
         whole = match["kind"].lower() == "int"
-        integer = width if whole else int(fields[1])
+        integer = width if whole else _read_bits(fields[1])
     except (AssertionError, IndexError, ValueError):
         raise InvalidInputError(
             f"expected a precision like 'fixed<16,6>', 'ap_ufixed<8,0>' or 'int<8>'. "
-            f"Received: {text!r}"
+            f"Received: {spell(text)}"
         ) from None
     signed, modes = not match["u"], fields[1:] if whole else fields[2:]
     if text.lstrip().lower().startswith("ac_"):
-        signed &= not modes or modes[0].lower() not in ("false", "0")
+        if modes and modes[0].lower() not in _TRUTH:
+            raise unknown_name(f"the sign of {spell(text)}", modes[0], _TRUTH)
+        signed &= not modes or _TRUTH[modes[0].lower()]
         modes = modes[1:]
     rounding, overflow = _read_modes(text, modes)
     if whole and not modes:
         rounding = "TRN_ZERO"  # integers drop a fraction as C++ does
-    return FixedPrecision(width, integer, signed, rounding, overflow)
+    try:
+        return FixedPrecision(width, integer, signed, rounding, overflow)
+    except InvalidInputError as error:
+        raise InvalidInputError(f"the precision {spell(text)} cannot be: {error}") from None
+
+
+def _read_bits(digits: str) -> int:
+    """Return a number of bits, in the digits that compilers read."""
+    if not _DIGITS.fullmatch(digits):
+        raise ValueError
+    return int(digits)
 
 
 def _read_modes(text: str, modes: Sequence[str]) -> tuple[str, str]:
     """Return the modes of rounding and overflow among the last fields of a format, which are checked."""
-    if len(modes) > 3 or (len(modes) == 3 and not modes[2].isdecimal()):
+    if len(modes) > 3 or (len(modes) == 3 and not _DIGITS.fullmatch(modes[2])):
         raise InvalidInputError(
             "a precision may have a rounding mode, a saturation mode and a number of saturation bits "
-            f"behind its widths. Received: {text!r}"
+            f"behind its widths. Received: {spell(text)}"
         )
     checks = (("rounding mode", ROUNDINGS), ("saturation mode", SATURATIONS))
     for mode, (what, known) in zip(modes, checks, strict=False):
         if _plain_mode(mode) not in known:
-            raise unknown_name(f"the {what} of {text!r}", mode, known)
+            raise unknown_name(f"the {what} of {spell(text)}", mode, known)
     rounding, overflow, *_ = [*map(_plain_mode, modes[:2]), *("TRN", "WRAP")[len(modes) :], "WRAP"]
     return rounding, overflow
 
@@ -191,7 +225,7 @@ def fixed_point(precision: Precision, what: str = "a precision") -> FixedPrecisi
     if integer is None:
         raise InvalidInputError(
             f"{what} must be a fixed-point format, which has a width and integer bits. "
-            f"Received: {precision!r}"
+            f"Received: {spell(precision)}"
         )
     match = _PATTERN.fullmatch(str(precision))
     if match and match["kind"] == "int":

@@ -7,7 +7,7 @@ import re
 from numbers import Real
 from typing import Any
 
-from fabricfit.errors import InvalidInputError
+from fabricfit.errors import InvalidInputError, spell
 
 __all__ = ["parse_clock", "parse_time", "spell_time"]
 
@@ -49,7 +49,7 @@ def parse_time(value: Any, name: str = "time") -> float:
     if not 0 < found < math.inf:
         raise InvalidInputError(
             f"{name} must be a time above 0, such as '1us', '25ns' or a number of nanoseconds. "
-            f"Received: {name}={value!r}"
+            f"Received: {name}={spell(value)}"
         )
     return found
 
@@ -83,7 +83,7 @@ def parse_clock(value: Any, name: str = "clock") -> float:
     if not 0 < found < math.inf:
         raise InvalidInputError(
             f"{name} must be a frequency or a period above 0, such as '200MHz', '5ns' or a number of "
-            f"nanoseconds. Received: {name}={value!r}"
+            f"nanoseconds. Received: {name}={spell(value)}"
         )
     return found
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from fabricfit.errors import InvalidInputError, unknown_name
+from fabricfit.checks import one_of
+from fabricfit.errors import InvalidInputError, spell
 
 __all__ = [
     "CONSTANTS_ONLY",
@@ -49,14 +50,14 @@ def canonical_strategy(strategy: str) -> str:
     InvalidInputError
         hls4ml does not know the strategy (it would build the layer with Latency, silently).
     """
-    name = str(strategy).lower()
+    name = strategy.lower() if isinstance(strategy, str) else ""
     name = {"resourceunrolled": "resource_unrolled", "da": "distributed_arithmetic"}.get(name, name)
     if name in STRATEGIES:
         return name
     hint = " Did you mean 'ResourceUnrolled'?" if "unrolled" in name else ""
     raise InvalidInputError(
         "strategy must be 'Latency', 'Resource', 'ResourceUnrolled' or 'distributed_arithmetic'; "
-        f"hls4ml silently builds any other as Latency. Received: {strategy!r}.{hint}"
+        f"hls4ml silently builds any other as Latency. Received: {spell(strategy)}.{hint}"
     )
 
 
@@ -86,6 +87,4 @@ def check_io_type(io_type: str, name: str = "io_type") -> str:
     InvalidInputError
         It is none of them.
     """
-    if io_type not in IO_TYPES:
-        raise unknown_name(name, io_type, IO_TYPES)
-    return io_type
+    return str(one_of(name, io_type, IO_TYPES))

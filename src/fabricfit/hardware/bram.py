@@ -10,7 +10,7 @@ from __future__ import annotations
 from fabricfit.checks import whole_number
 from fabricfit.hardware.estimates import Estimate
 from fabricfit.hardware.families import DEFAULT_FAMILY, Family, find_family
-from fabricfit.hardware.product import Product, Work
+from fabricfit.hardware.product import Product, Work, check_product
 from fabricfit.hardware.targets import DEFAULT_TARGET, TargetLike, find_target
 
 __all__ = ["memory_blocks", "memory_word", "product_memory", "weight_bram18"]
@@ -65,6 +65,7 @@ def memory_blocks(width: int, depth: int, family: str | Family = DEFAULT_FAMILY)
     family
         A name of :func:`fabricfit.hardware.families`; RAMB18 by default, of which a RAMB36 is two.
     """
+    width, depth = whole_number("width", width, 0), whole_number("depth", depth)
     shapes = find_family(family).memory_shapes
     words, bits = shapes[0]
     deepest = shapes[-1][0]
@@ -89,7 +90,9 @@ def weight_bram18(patterns: int, weight_width: int, reuse_factor: int) -> int:
     reuse_factor
         Weights of each multiplier, RF.
     """
-    return 0 if reuse_factor == 1 else memory_blocks(patterns * weight_width, reuse_factor)
+    width = whole_number("patterns", patterns, 0) * whole_number("weight_width", weight_width)
+    reuse = whole_number("reuse_factor", reuse_factor)
+    return 0 if reuse == 1 else memory_blocks(width, reuse)
 
 
 def product_memory(product: Product, work: Work, target: TargetLike = DEFAULT_TARGET) -> Estimate:
@@ -111,6 +114,7 @@ def product_memory(product: Product, work: Work, target: TargetLike = DEFAULT_TA
     target
         What it is built for, or a name of :func:`fabricfit.hardware.families`.
     """
+    check_product(product, work)
     if not product.time_multiplexed:
         return Estimate.exact(0)
     chosen, depth = find_family(find_target(target).family), product.reuse_factor

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from fabricfit.checks import number, one_of
 from fabricfit.description.quantities import parse_clock, parse_time, spell_time
 from fabricfit.description.timing import DEADLINES
-from fabricfit.errors import InvalidInputError
+from fabricfit.errors import InvalidInputError, InvalidTypeError, spell
 from fabricfit.hardware.devices import Device, find_device
-from fabricfit.hardware.families import DEFAULT_FAMILY
+from fabricfit.hardware.families import DEFAULT_FAMILY, find_family
 from fabricfit.hardware.resource_records import in_base_units, resource_names
 from fabricfit.hardware.synthesized import HLS, LOGIC_SYNTHESIS, check_stage
 from fabricfit.hardware.targets import Target
@@ -119,14 +120,10 @@ class Budget:
         if not amounts and all(built.get(f"{name}_ns") is None for name in DEADLINES):
             names = ", ".join((*resource_names(), *DEADLINES))
             raise InvalidInputError(f"a budget must limit at least one of {names}.")
-        for resource, limit in amounts.items():
-            if not 0 <= limit < math.inf:
-                raise InvalidInputError(
-                    f"{resource} must be a number of at least 0. Received: {resource}={limit!r}"
-                )
         set_ = object.__setattr__
         set_(self, "amounts", {name: float(limit) for name, limit in amounts.items()})
-        set_(self, "family", family)
+        find_family(family)
+        set_(self, "family", family if isinstance(family, str) else family.name)
         set_(self, "name", name)
         set_(self, "is_relative", is_relative)
         set_(self, "stage", check_stage(stage))
@@ -227,11 +224,10 @@ class Budget:
         InvalidInputError
             The device is not known, or the fraction out of range.
         """
-        if not 0 < fraction <= 1:
-            raise InvalidInputError(
-                f"fraction must be above 0 and at most 1. Received: fraction={fraction!r}"
-            )
-        found = find_device(device) if isinstance(device, str) else device
+        fraction = number("fraction", fraction, above=0, most=1)
+        found = device if isinstance(device, Device) else find_device(device)
+        if keep is not None:
+            keep = _check_resources("keep", keep)
         made = cls.__new__(cls)
         amounts = {
             name: math.floor(amount * fraction)
@@ -276,11 +272,6 @@ class Budget:
             A name is not a resource, or a fraction is out of range.
         """
         amounts = in_base_units(fractions, fractions=True)
-        for name, value in amounts.items():
-            if not 0 <= value <= 1:
-                raise InvalidInputError(
-                    f"{name} must be a fraction between 0 and 1. Received: {name}={value!r}"
-                )
         made = cls.__new__(cls)
         built = _read_times(clock_ns, clock, latency, interval)
         made._set_amounts(amounts, family, is_relative=True, built=built)
@@ -322,16 +313,22 @@ class Budget:
 
 
 def _check_margin(margin: Any) -> float:
-    if isinstance(margin, bool) or not isinstance(margin, int | float) or not 0 <= margin <= 1:
-        raise InvalidInputError(f"margin must be a number from 0 to 1. Received: margin={margin!r}")
-    return float(margin)
+    return number("margin", margin, least=0, most=1)
+
+
+def _check_resources(name: str, resources: Any) -> tuple[str, ...]:
+    if not isinstance(resources, tuple | list | set | frozenset):
+        raise InvalidTypeError(
+            f"{name} must be a list of names of resources. Received: {name}={spell(resources)}"
+        )
+    return tuple(one_of(name, each, resource_names()) for each in resources)
 
 
 def _read_times(clock_ns: float | None, clock: Any, latency: Any, interval: Any) -> dict[str, Any]:
     """Return the clock period and the deadlines in nanoseconds, by the names of the budget's fields."""
     if clock is not None and clock_ns is not None:
         raise InvalidInputError(
-            f"the clock must be given once. Received: clock={clock!r}, clock_ns={clock_ns!r}"
+            f"the clock must be given once. Received: clock={spell(clock)}, clock_ns={spell(clock_ns)}"
         )
     return {
         "clock_ns": clock_ns if clock is None else parse_clock(clock),

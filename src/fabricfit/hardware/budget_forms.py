@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fabricfit.errors import InvalidInputError, InvalidTypeError, unknown_name
+from fabricfit.errors import InvalidInputError, InvalidTypeError, spell, unknown_name
 from fabricfit.hardware.budget import Budget
 from fabricfit.hardware.devices import Device
 from fabricfit.hardware.resource_records import amount_names
@@ -59,7 +59,7 @@ def as_budget(given: Any, argument: str = "budget") -> Budget:
         return _read_mapping(given, argument)
     raise InvalidTypeError(
         f"{argument} must be a fabricfit.Budget, the name of a board ('pynq-z2', 'pynq-z2@80%'), or a "
-        f"mapping such as {{'dsp': 100}} or {{'dsp': '50%'}}. Received: {given!r}"
+        f"mapping such as {{'dsp': 100}} or {{'dsp': '50%'}}. Received: {spell(given)}"
     )
 
 
@@ -73,21 +73,21 @@ def _read_mapping(given: Mapping[str, Any], argument: str) -> Budget:
     if "device" in given:
         if amounts:
             raise InvalidInputError(
-                f"{argument} must name a device or amounts, not both. Received: {dict(given)!r}"
+                f"{argument} must name a device or amounts, not both. Received: {spell(dict(given))}"
             )
         part = given.get("fraction", 1.0)
         fraction = _read_fraction(part, argument) if isinstance(part, str) else part
         return Budget.device(given["device"], fraction, **times)
     if "fraction" in given:
         raise InvalidInputError(
-            f"{argument} must name the device that 'fraction' is of. Received: {dict(given)!r}"
+            f"{argument} must name the device that 'fraction' is of. Received: {spell(dict(given))}"
         )
     parts = {name: value for name, value in amounts.items() if isinstance(value, str)}
     if not parts:
         return Budget(**amounts, **times)
     if len(parts) < len(amounts):
         raise InvalidInputError(
-            f"{argument} must hold amounts or percentages, not both. Received: {dict(given)!r}"
+            f"{argument} must hold amounts or percentages, not both. Received: {spell(dict(given))}"
         )
     fractions: dict[str, Any] = {
         name: _read_fraction(value, argument) for name, value in parts.items()
@@ -104,5 +104,5 @@ def _read_fraction(text: str, argument: str) -> float:
         return float(number) / (100 if percent else 1)
     except ValueError:
         raise InvalidInputError(
-            f"{argument} must state a part as in '80%' or '0.8'. Received: {text!r}"
+            f"{argument} must state a part as in '80%' or '0.8'. Received: {spell(text)}"
         ) from None

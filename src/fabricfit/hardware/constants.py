@@ -14,7 +14,7 @@ import numpy as np
 
 from fabricfit.hardware import calibration as known
 from fabricfit.hardware.dsp import constants_in_dsps, count_multipliers
-from fabricfit.hardware.product import Product, Work, csd_digits
+from fabricfit.hardware.product import Product, Work, check_product, csd_digits
 from fabricfit.hardware.schedule import Schedule, longest_sum, plan_schedule
 from fabricfit.hardware.targets import DEFAULT_TARGET, Target, TargetLike, find_target
 
@@ -49,6 +49,7 @@ def lut_of_constants(product: Product, target: TargetLike = DEFAULT_TARGET) -> C
     With distributed arithmetic each digit of each weight is one addition as wide as the sum, before
     equal parts are shared.
     """
+    check_product(product)
     return _cost_parts(product, find_target(target), product.accumulator_width)
 
 

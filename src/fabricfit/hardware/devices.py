@@ -7,7 +7,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from fabricfit.errors import InvalidInputError
+from fabricfit.checks import instance, mapping, number, text
+from fabricfit.errors import InvalidInputError, spell
 from fabricfit.hardware.families import find_family
 from fabricfit.hardware.resource_records import amount_names, in_base_units
 
@@ -64,12 +65,12 @@ class Device:
     clock_ns: float = 5.0
 
     def __post_init__(self) -> None:
-        find_family(self.family)
-        for name, amount in self.amounts.items():
-            if not amount >= 0:
-                raise InvalidInputError(
-                    f"{name} of device {self.name!r} must be at least 0. Received: {name}={amount!r}"
-                )
+        text("name", self.name)
+        text("part", self.part)
+        find_family(text("family", self.family))
+        mapping("others", self.others)
+        number("clock_ns", self.clock_ns, above=0)
+        self.amounts  # noqa: B018 - checks the numbers
 
     @property
     def amounts(self) -> dict[str, float]:
@@ -83,6 +84,7 @@ _DEVICES: dict[str, Device] = {}
 
 def register_device(device: Device) -> Device:
     """Make a device known by its name, in any case; a known one is replaced."""
+    instance("device", device, Device)
     _DEVICES[normalize_name(device.name)] = device
     return device
 
@@ -105,19 +107,19 @@ def find_device(name: str) -> Device:
     InvalidInputError
         No such device is known; the message names those that are spelled alike.
     """
-    wanted = normalize_name(name)
+    wanted = normalize_name(text("device", name))
     if wanted in _DEVICES:
         return _DEVICES[wanted]
     parts = {normalize_name(device.part): device for device in reversed(_DEVICES.values())}
     for part in sorted(parts, key=len, reverse=True):
         if wanted.startswith(part):
             return parts[part]
-    near = difflib.get_close_matches(wanted, [*_DEVICES, *parts], n=3, cutoff=0.5)
+    near = difflib.get_close_matches(wanted[:80], [*_DEVICES, *parts], n=3, cutoff=0.5)
     alike = [_DEVICES[key].name if key in _DEVICES else parts[key].part for key in near]
     hint = f" Did you mean {', '.join(map(repr, alike))}?" if alike else ""
     raise InvalidInputError(
         "device must be one that 'fabricfit devices' or fabricfit.hardware.devices() lists, or be "
-        f"added with register_device(). Received: {name!r}.{hint}"
+        f"added with register_device(). Received: {spell(name)}.{hint}"
     )
 
 

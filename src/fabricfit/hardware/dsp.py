@@ -11,12 +11,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
+from fabricfit.checks import whole_number
 from fabricfit.errors import InvalidInputError
 from fabricfit.hardware.estimates import Estimate, joined_notes
 from fabricfit.hardware.families import Family, find_family
-from fabricfit.hardware.product import WIDE_PRODUCT, Product, Work
+from fabricfit.hardware.product import WIDE_PRODUCT, Product, Work, as_integers, check_product
 from fabricfit.hardware.targets import DEFAULT_TARGET, Target, TargetLike, find_target
 
 __all__ = [
@@ -62,7 +61,11 @@ def multipliers(n_in: int, n_out: int, reuse_factor: int, parallelization_factor
     parallelization_factor
         Output positions computed at once, for ``io_parallel`` convolutions.
     """
-    return -(-n_in * n_out // reuse_factor) * parallelization_factor
+    rows, columns = whole_number("n_in", n_in), whole_number("n_out", n_out)
+    reuse = whole_number("reuse_factor", reuse_factor)
+    return -(-rows * columns // reuse) * whole_number(
+        "parallelization_factor", parallelization_factor
+    )
 
 
 def dsps_per_multiplier(
@@ -93,7 +96,8 @@ def dsps_per_multiplier(
     InvalidInputError
         A width is below 1, or the family is not known.
     """
-    widths = (weight_width, input_width or DEFAULT_INPUT_WIDTH)
+    given = DEFAULT_INPUT_WIDTH if input_width is None else input_width
+    widths = (whole_number("weight_width", weight_width), whole_number("input_width", given))
     return math.ceil(_count_blocks(*widths, find_target(target)))
 
 
@@ -121,6 +125,7 @@ def product_dsp(product: Product, work: Work, target: TargetLike = DEFAULT_TARGE
     target
         What it is built for and with, or a name of :func:`fabricfit.hardware.families`.
     """
+    check_product(product, work)
     chosen = find_target(target)
     family = find_family(chosen.family)
     widths = (product.weight_width, product.input_width)
@@ -242,7 +247,7 @@ def latency_dsp(kernel: Any) -> int:
     InvalidTypeError
         The kernel does not hold integers.
     """
-    integers = np.asarray(kernel)
+    integers = as_integers(kernel)
     if integers.ndim < 1 or integers.size == 0:
         return 0
     n_out = integers.shape[-1]

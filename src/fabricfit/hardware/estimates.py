@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
+from fabricfit.checks import number
 from fabricfit.errors import InvalidInputError
 
 __all__ = ["NOTE_BREAK", "Estimate", "joined_notes", "total"]
@@ -40,6 +41,9 @@ class Estimate:
     note: str = ""
 
     def __post_init__(self) -> None:
+        for name in ("value", "low", "high"):
+            if type(getattr(self, name)) not in (int, float):
+                number(name, getattr(self, name), infinite=True)
         if not self.low <= self.value <= self.high:
             raise InvalidInputError(
                 "an estimate must lie between its ends. "

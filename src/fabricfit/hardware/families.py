@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
+from fabricfit.checks import instance, mapping, one_of, text, whole_numbers
 from fabricfit.description.strategies import STRATEGIES
-from fabricfit.errors import InvalidInputError, unknown_name
+from fabricfit.errors import InvalidInputError, InvalidTypeError, spell, unknown_name
 from fabricfit.hardware.resource_records import find_resource
 
 __all__ = ["DEFAULT_FAMILY", "Family", "families", "find_family", "register_family"]
@@ -49,11 +51,17 @@ class Family:
     strategies: tuple[str, ...] = STRATEGIES
 
     def __post_init__(self) -> None:
-        if not self.products or not self.memory_shapes:
-            raise InvalidInputError(
-                f"family {self.name!r} needs at least one product and one shape of memory. "
-                f"Received: products={self.products}, memory_shapes={self.memory_shapes}"
+        text("name", self.name)
+        text("dsp_block", self.dsp_block)
+        for name, size in (("products", 3), ("memory_shapes", 2)):
+            _check_table(name, getattr(self, name), size, self.name)
+        mapping("labels", self.labels)
+        if not isinstance(self.strategies, tuple | list) or not self.strategies:
+            raise InvalidTypeError(
+                f"strategies must be a tuple of names. Received: strategies={spell(self.strategies)}"
             )
+        for strategy in self.strategies:
+            one_of("strategies", strategy, STRATEGIES)
 
     def label(self, resource: str) -> str:
         """Return what a resource is called in tables.
@@ -76,6 +84,19 @@ class Family:
         return wide, narrow
 
 
+def _check_table(name: str, rows: Any, size: int, family: str) -> None:
+    """Refuse what is no tuple of rows of whole numbers."""
+    given = rows if isinstance(rows, tuple | list) else ()
+    fits = all(isinstance(row, tuple | list) and len(row) == size for row in given)
+    if not given or not fits:
+        raise InvalidInputError(
+            f"family {family!r} needs at least one product and one shape of memory: {name} must be a tuple "
+            f"of tuples of {size} whole numbers. Received: {name}={spell(rows)}"
+        )
+    for row in given:
+        whole_numbers(name, row)
+
+
 _RAMB18 = ((512, 36), (1024, 18), (2048, 9), (4096, 4), (8192, 2), (16384, 1))
 """AMD UG473 and UG573, "Port Aspect Ratios"; 512 words of 36 bits in simple dual-port mode or as ROM."""
 
@@ -92,6 +113,7 @@ _FAMILIES: dict[str, Family] = {}
 
 def register_family(family: Family) -> Family:
     """Make a family known by its name and by that of its DSP block; a known one is replaced."""
+    instance("family", family, Family)
     _FAMILIES[family.name.lower()] = family
     return family
 
@@ -111,7 +133,7 @@ def find_family(name: str | Family) -> Family:
     """
     if isinstance(name, Family):
         return name
-    wanted = str(name).lower()
+    wanted = name.lower() if isinstance(name, str) else ""
     if wanted in _FAMILIES:
         return _FAMILIES[wanted]
     for family in _FAMILIES.values():

@@ -13,7 +13,7 @@ from dataclasses import replace
 from fabricfit.hardware.calibration import bounded
 from fabricfit.hardware.constants import constants_ff, constants_lut, fits_one_cycle
 from fabricfit.hardware.estimates import Estimate
-from fabricfit.hardware.product import Product, Work
+from fabricfit.hardware.product import Product, Work, check_product
 from fabricfit.hardware.targets import DEFAULT_TARGET, TargetLike, find_target
 from fabricfit.hardware.time_multiplexed import (
     count_adder_lut,
@@ -53,6 +53,7 @@ def product_lut(product: Product, work: Work, target: TargetLike = DEFAULT_TARGE
     With ResourceUnrolled it is open whether additions share adders as multiplications share
     multipliers; the upper end assumes that they do not.
     """
+    check_product(product, work)
     chosen = find_target(target)
     around = window_lut(product, chosen)
     if not product.time_multiplexed:
@@ -88,6 +89,7 @@ def product_ff(product: Product, work: Work, target: TargetLike = DEFAULT_TARGET
     its timing model. Sums of up to 16 inputs without products may have none; such a layer gets the
     value without, and an upper end with them.
     """
+    check_product(product, work)
     chosen = find_target(target)
     less = more = 0.0
     if product.by_adders:

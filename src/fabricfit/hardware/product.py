@@ -8,11 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from fabricfit.checks import whole_number
+from fabricfit.checks import flag, instance, whole_number
 from fabricfit.description.strategies import SHARED_MULTIPLIERS, canonical_strategy, check_io_type
 from fabricfit.errors import InvalidInputError, InvalidTypeError
 
-__all__ = ["WIDE_PRODUCT", "CountedKernel", "Product", "Work", "as_integers", "csd_digits"]
+__all__ = [
+    "WIDE_PRODUCT",
+    "CountedKernel",
+    "Product",
+    "Work",
+    "as_integers",
+    "check_product",
+    "csd_digits",
+]
 
 _FREE_DIGITS = 2
 """A constant of up to this number of signed digits is a shift or one addition, and needs no multiplier."""
@@ -28,6 +36,7 @@ threshold of 14 to 24 that fits the most of 24 layers, 21, sharply."""
 
 
 _MAY_BE_ZERO = ("pixels", "channels", "kernel_rows")
+_FLAGS, _NAMES = ("convolution", "packed_input"), ("strategy", "io_type")
 
 
 @dataclass(frozen=True)
@@ -89,8 +98,11 @@ class Product:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if isinstance(value, int) and not isinstance(value, bool):
-                whole_number(name, value, least=0 if name in _MAY_BE_ZERO else 1)
+            if name in _FLAGS:
+                flag(name, value)
+            elif name not in _NAMES and not (type(value) is int and value > 0):
+                set_ = object.__setattr__
+                set_(self, name, whole_number(name, value, 0 if name in _MAY_BE_ZERO else 1))
         check_io_type(self.io_type)
         object.__setattr__(self, "strategy", canonical_strategy(self.strategy))
 
@@ -128,6 +140,10 @@ class Product:
         return -(-self.size // self.reuse_factor)
 
 
+_COUNTED = ("multipliers", "nonzeros", "constants", "adders", "digits", "small")
+"""What is known of any work; of the rest -1 says that it is not."""
+
+
 @dataclass(frozen=True)
 class Work:
     """What weights leave a product to do.
@@ -161,6 +177,12 @@ class Work:
     hard_digits: int = field(default=-1, compare=False)
     longest: int = field(default=-1, compare=False)
     span: int = field(default=-1, compare=False)
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if type(value) is not int or value < 0:
+                least = 0 if name in _COUNTED else -1
+                object.__setattr__(self, name, whole_number(name, value, least))
 
     @property
     def hard(self) -> int:
@@ -359,6 +381,20 @@ def _count_ones(numbers: np.ndarray) -> np.ndarray:
     return ones & 0x7F
 
 
+def check_product(product: Any, work: Any = None) -> None:
+    """Refuse what is no product, or no work of one, where it is given.
+
+    Raises
+    ------
+    InvalidTypeError
+        One of them is of another class.
+    """
+    if not isinstance(product, Product):
+        instance("product", product, Product)
+    if work is not None and not isinstance(work, Work):
+        instance("work", work, Work)
+
+
 def as_integers(values: Any) -> np.ndarray:
     """Return quantized weights as int64.
 
@@ -367,7 +403,10 @@ def as_integers(values: Any) -> np.ndarray:
     InvalidTypeError
         They are not integers.
     """
-    array = np.asarray(values)
+    try:
+        array = np.asarray(values)
+    except Exception as error:  # of several kinds, by what NumPy finds in there
+        raise InvalidTypeError(f"quantized weights must be an array of integers: {error}") from None
     if not np.issubdtype(array.dtype, np.integer):
         raise InvalidTypeError(
             "quantized weights must be integers, in units of their last bit. "

@@ -7,6 +7,9 @@ outputs never count as more flip-flops, which is what choosing between groups ne
 
 from __future__ import annotations
 
+from fabricfit.checks import whole_number
+from fabricfit.description.strategies import canonical_strategy, check_io_type
+
 __all__ = ["output_registers", "weight_registers"]
 
 
@@ -25,7 +28,8 @@ def weight_registers(n_weights: int, weight_width: int, strategy: str) -> int:
     strategy
         The strategy that is built, as ``fabricfit.description.strategies.canonical_strategy`` spells it.
     """
-    return n_weights * weight_width if strategy == "latency" else 0
+    bits = whole_number("n_weights", n_weights, 0) * whole_number("weight_width", weight_width)
+    return bits if canonical_strategy(strategy) == "latency" else 0
 
 
 def output_registers(n_outputs: int, output_width: int, io_type: str) -> int:
@@ -42,4 +46,5 @@ def output_registers(n_outputs: int, output_width: int, io_type: str) -> int:
     io_type
         ``'io_parallel'`` or ``'io_stream'``.
     """
-    return n_outputs * output_width if io_type == "io_parallel" else 0
+    bits = whole_number("n_outputs", n_outputs, 0) * whole_number("output_width", output_width)
+    return bits if check_io_type(io_type) == "io_parallel" else 0

@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from fabricfit.checks import instance, mapping, number, one_of, text
 from fabricfit.description.attributes import LayerAttributes
-from fabricfit.errors import InvalidInputError, unknown_name
+from fabricfit.errors import InvalidInputError, InvalidTypeError, spell, unknown_name
 from fabricfit.hardware.estimates import Estimate
 from fabricfit.hardware.product import Product, Work
 
@@ -67,10 +68,21 @@ class ResourceKind:
     multiples: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        mapping("multiples", self.multiples)
         for name in (self.name, *self.multiples):
-            if not name.isidentifier():
+            if not isinstance(name, str) or not name.isidentifier():
                 raise InvalidInputError(
-                    f"the name of a resource must be an identifier. Received: {name!r}"
+                    f"the name of a resource must be an identifier. Received: {spell(name)}"
+                )
+        for name, amount in self.multiples.items():
+            number(f"multiples[{name!r}]", amount, above=0)
+        text("label", self.label)
+        text("unit", self.unit)
+        for name in ("law", "layer_law"):
+            law = getattr(self, name)
+            if law is not None and not callable(law):
+                raise InvalidTypeError(
+                    f"{name} must be a function, or None. Received: {name}={spell(law)}"
                 )
 
 
@@ -82,6 +94,7 @@ def register_resource(kind: ResourceKind) -> ResourceKind:
 
     A known one of the same name is replaced. Tables show resources in the order of registration.
     """
+    instance("kind", kind, ResourceKind)
     _KINDS[kind.name] = kind
     return kind
 
@@ -109,9 +122,7 @@ def find_resource(name: str) -> ResourceKind:
     InvalidInputError
         No such resource is known.
     """
-    if name not in _KINDS:
-        raise unknown_name("resource", name, _KINDS)
-    return _KINDS[name]
+    return _KINDS[one_of("resource", name, _KINDS)]
 
 
 def in_base_units(amounts: Mapping[str, float], *, fractions: bool = False) -> dict[str, float]:
@@ -131,6 +142,7 @@ def in_base_units(amounts: Mapping[str, float], *, fractions: bool = False) -> d
     """
     found: dict[str, float] = {}
     for name, amount in amounts.items():
+        number(str(name), amount, least=0, most=1 if fractions else None)
         kind = next((k for k in _KINDS.values() if name in (k.name, *k.multiples)), None)
         if kind is None:
             raise unknown_name("resource", name, amount_names())

@@ -9,7 +9,7 @@ from fabricfit.hardware.calibration import elsewhere
 from fabricfit.hardware.dsp import product_dsp
 from fabricfit.hardware.estimates import NOTE_BREAK, Estimate, joined_notes, total
 from fabricfit.hardware.luts_and_ffs import product_ff, product_lut
-from fabricfit.hardware.product import Product, Work
+from fabricfit.hardware.product import Product, Work, check_product
 from fabricfit.hardware.resource_records import (
     ResourceKind,
     find_resource,
@@ -137,6 +137,7 @@ def product_resources(
         What it is built for and with, or a name of :func:`fabricfit.hardware.families`; where that was not
         measured, error bars are wider.
     """
+    check_product(product, work)
     chosen = find_target(target)
     laws = {kind.name: kind.law for kind in resource_kinds()}
     return Resources(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fabricfit.errors import unknown_name
+from fabricfit.checks import one_of
 from fabricfit.hardware.adder_graphs import GRAPH_BAND, law_of_digits
 from fabricfit.hardware.estimates import Estimate, joined_notes
 from fabricfit.hardware.product import Product, Work
@@ -47,9 +47,7 @@ def check_stage(stage: str) -> str:
     InvalidInputError
         It is none of :data:`STAGES`.
     """
-    if stage not in STAGES:
-        raise unknown_name("stage", stage, STAGES)
-    return stage
+    return str(one_of("stage", stage, STAGES))
 
 
 def after_synthesis(

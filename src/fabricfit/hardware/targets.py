@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
-from fabricfit.errors import InvalidInputError, unknown_name
+from fabricfit.checks import number, one_of, text
+from fabricfit.description.strategies import canonical_strategy
+from fabricfit.errors import InvalidInputError, InvalidTypeError, spell
 from fabricfit.hardware.families import DEFAULT_FAMILY, Family, find_family
 from fabricfit.hardware.tools import DEFAULT_TOOL, ToolLaws, find_tool
 
-__all__ = ["BINDINGS", "DEFAULT_CLOCK_NS", "DEFAULT_TARGET", "Target", "TargetLike", "find_target"]
+__all__ = [
+    "BINDINGS",
+    "DEFAULT_CLOCK_NS",
+    "DEFAULT_TARGET",
+    "Target",
+    "TargetLike",
+    "check_clock",
+    "find_target",
+]
 
 DEFAULT_CLOCK_NS = 5.0
 """hls4ml's default clock period."""
@@ -59,15 +70,16 @@ class Target:
     def __post_init__(self) -> None:
         set_ = object.__setattr__
         set_(self, "family", find_family(self.family).name)
-        clock = self.clock_ns
-        if isinstance(clock, bool) or not isinstance(clock, int | float) or not 0 < clock < 1e6:
-            raise InvalidInputError(
-                f"clock_ns must be a period in nanoseconds, above 0. Received: {clock!r}"
-            )
-        set_(self, "clock_ns", float(clock))
+        set_(self, "clock_ns", check_clock("clock_ns", self.clock_ns))
         set_(self, "tool", _spell_tool(self.tool))
-        if self.binding not in BINDINGS:
-            raise unknown_name("binding", self.binding, BINDINGS)
+        one_of("binding", self.binding, BINDINGS)
+        text("part", self.part, empty=True)
+        if not isinstance(self.unbuilt, tuple | list):
+            raise InvalidTypeError(
+                f"unbuilt must be a tuple of strategies. Received: unbuilt={spell(self.unbuilt)}"
+            )
+        for strategy in self.unbuilt:
+            canonical_strategy(strategy)
 
     @cached_property
     def laws(self) -> ToolLaws:
@@ -104,6 +116,22 @@ class Target:
     def __str__(self) -> str:
         bound = {"auto": "", "dsp": ", products in DSPs", "fabric": ", products in LUTs"}
         return f"{self.family}, {self.clock_ns:g} ns, {self.tool}{bound[self.binding]}"
+
+
+def check_clock(name: str, value: Any) -> float:
+    """Return the period of a clock in nanoseconds.
+
+    Raises
+    ------
+    InvalidInputError
+        It is none of a clock that an FPGA may have.
+    """
+    try:
+        return number(name, value, above=0, below=1e6)
+    except InvalidInputError:
+        raise InvalidInputError(
+            f"{name} must be a period in nanoseconds, above 0. Received: {name}={spell(value)}"
+        ) from None
 
 
 def _spell_tool(tool: str) -> str:

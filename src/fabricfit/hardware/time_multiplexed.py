@@ -12,7 +12,7 @@ from math import ceil, log2
 
 from fabricfit.hardware import calibration as known
 from fabricfit.hardware.dsp import dsps_per_multiplier
-from fabricfit.hardware.product import Product, Work
+from fabricfit.hardware.product import Product, Work, check_product
 from fabricfit.hardware.targets import DEFAULT_TARGET, Target, TargetLike, find_target
 
 __all__ = [
@@ -33,6 +33,7 @@ def lut_per_multiplier(product: Product, target: TargetLike = DEFAULT_TARGET) ->
     strategy. It is the derivative of :func:`product_lut` in ``work.multipliers`` as long as every output
     keeps a multiplier.
     """
+    check_product(product)
     if not drops_multipliers(product):
         return 0.0
     outputs = max(product.reuse_factor // product.n_in, 0)
@@ -47,6 +48,7 @@ def ff_per_multiplier(product: Product, target: TargetLike = DEFAULT_TARGET) -> 
 
     As :func:`lut_per_multiplier` is for LUTs.
     """
+    check_product(product)
     if not drops_multipliers(product):
         return 0.0
     outputs = max(product.reuse_factor // product.n_in, 0)

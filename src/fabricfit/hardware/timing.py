@@ -12,7 +12,7 @@ from math import ceil, log2
 from fabricfit.hardware.calibration import LARGE_REUSE, outside
 from fabricfit.hardware.dsp import count_multipliers, dsps_per_multiplier
 from fabricfit.hardware.estimates import Estimate
-from fabricfit.hardware.product import Product, Work
+from fabricfit.hardware.product import Product, Work, check_product
 from fabricfit.hardware.schedule import CHAINED_FROM, longest_sum, plan_schedule
 from fabricfit.hardware.targets import DEFAULT_TARGET, Target, TargetLike, find_target
 
@@ -54,6 +54,7 @@ def product_interval(product: Product, work: Work, target: TargetLike = DEFAULT_
     target
         What it is built for and with.
     """
+    check_product(product, work)
     chosen = find_target(target)
     if product.is_windowed:
         return _estimate_stream(product, work, chosen)
@@ -84,6 +85,7 @@ def product_latency(product: Product, work: Work, target: TargetLike = DEFAULT_T
     target
         What it is built for and with.
     """
+    check_product(product, work)
     chosen = find_target(target)
     if product.is_windowed:
         return _estimate_stream(product, work, chosen)

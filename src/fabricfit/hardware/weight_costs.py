@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from fabricfit.hardware.constants import lut_of_constants
 from fabricfit.hardware.dsp import product_dsp
 from fabricfit.hardware.luts_and_ffs import product_ff
-from fabricfit.hardware.product import Product, Work
+from fabricfit.hardware.product import Product, Work, check_product
 from fabricfit.hardware.resource_records import ProductLaw, resource_kinds
 from fabricfit.hardware.resources import RESOURCES
 from fabricfit.hardware.targets import DEFAULT_TARGET, Target, TargetLike, find_target
@@ -50,6 +50,7 @@ def weight_costs(product: Product, target: TargetLike = DEFAULT_TARGET) -> Weigh
     target
         As for :func:`fabricfit.hardware.resources.product_resources`.
     """
+    check_product(product)
     chosen = find_target(target)
     costs = _cost_built_in(product, chosen)
     for kind in resource_kinds():

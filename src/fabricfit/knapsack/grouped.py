@@ -15,7 +15,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from fabricfit.errors import InvalidInputError
+from fabricfit.checks import instance, number, whole_number
 from fabricfit.knapsack.ladder import Ladder, top_mask
 from fabricfit.knapsack.price import find_prices
 from fabricfit.knapsack.problem import FloorError, GroupedProblem, KnapsackResult, exact_use
@@ -71,9 +71,9 @@ def solve_grouped(
     >>> result.value, result.counts.tolist(), result.status
     (9.0, [1, 1], 'optimal')
     """
-    _check_positive("time_limit", time_limit)
-    _check_positive("state_limit", state_limit)
-    limits = Limits(time.perf_counter() + time_limit, max(int(state_limit), 1))
+    instance("problem", problem, GroupedProblem)
+    seconds = number("time_limit", time_limit, above=0, infinite=True)
+    limits = Limits(time.perf_counter() + seconds, whole_number("state_limit", state_limit))
     _check_floors(problem)
     if (exact_use(problem.ceilings, problem.costs) <= problem.capacity).all():
         masks = zip(problem.values, problem.ceilings.tolist(), strict=True)
@@ -81,11 +81,6 @@ def solve_grouped(
     classes = _Classes(problem)
     counts, gap = _solve_classes(classes, limits, 1.0 if _has_whole_values(problem) else 0.0)
     return _make_result(problem, classes.masks(_top_up(classes, counts)), gap)
-
-
-def _check_positive(name: str, received: float) -> None:
-    if not received > 0:
-        raise InvalidInputError(f"{name} must be positive. Received: {name}={received!r}")
 
 
 def _check_floors(problem: GroupedProblem) -> None:

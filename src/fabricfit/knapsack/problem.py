@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from fabricfit.errors import InfeasibleError, InvalidInputError
+from fabricfit.errors import InfeasibleError, InvalidInputError, InvalidTypeError, spell
 
 __all__ = [
     "FloorError",
@@ -82,13 +82,17 @@ class GroupedProblem:
 
     def __post_init__(self) -> None:
         set_ = object.__setattr__
+        if not isinstance(self.values, np.ndarray | list | tuple):
+            raise InvalidTypeError(
+                f"values must be a list of arrays, one a layer. Received: values={spell(self.values)}"
+            )
         values = [
             finite_array(f"values[{i}]", each, ("n_items",), keep_single=True)
             for i, each in enumerate(self.values)
         ]
         capacity = finite_array("capacity", self.capacity, ("M",), allow_infinity=True)
-        costs = np.asarray(self.costs)
-        if not values and not costs.size:
+        costs: Any = self.costs
+        if not values and np.size(costs) == 0:
             costs = np.zeros((0, capacity.size))
         costs = finite_array("costs", costs, (len(values), capacity.size))
         sizes = np.array([value.size for value in values], np.int64)
@@ -140,8 +144,8 @@ class ItemProblem:
         set_ = object.__setattr__
         values = finite_array("values", self.values, ("N",))
         capacity = finite_array("capacity", self.capacity, ("M",))
-        weights = np.asarray(self.weights)
-        if not values.size and not weights.size:
+        weights: Any = self.weights
+        if not values.size and np.size(weights) == 0:
             weights = np.zeros((capacity.size, 0))
         set_(self, "values", values)
         set_(self, "weights", finite_array("weights", weights, (capacity.size, values.size)))
@@ -285,12 +289,14 @@ def finite_array(
     """
     try:
         array = np.asarray(received)
-        if array.dtype.kind not in "biuf" and array.size:
+        if (array.dtype.kind not in "biuf" and array.size) or np.ma.is_masked(received):
             raise TypeError
         if not (keep_single and array.dtype == np.float32):
             array = array.astype(np.float64, copy=False)
-    except (TypeError, ValueError):
-        raise InvalidInputError(f"{name} must hold real numbers. Received: {received!r}") from None
+    except Exception:  # of several kinds, by what NumPy finds in there
+        raise InvalidInputError(
+            f"{name} must hold real numbers. Received: {name}={spell(received)}"
+        ) from None
     fits = len(array.shape) == len(shape) and all(
         isinstance(want, str) or want == have for want, have in zip(shape, array.shape, strict=True)
     )

@@ -10,9 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-import numpy as np
-
-from fabricfit.errors import InvalidInputError, InvalidTypeError, unknown_name
+from fabricfit.checks import mapping, number, one_of, text
+from fabricfit.errors import InvalidInputError, InvalidTypeError, spell
 from fabricfit.knapsack.problem import ItemProblem, KnapsackResult
 
 __all__ = ["Options", "Solver", "find_solver", "implementations", "register"]
@@ -44,10 +43,7 @@ class Options:
             received = getattr(self, name)
             if received is None and name == "scaling_factor":
                 continue
-            if not isinstance(received, int | float | np.number) or not received > 0:
-                raise InvalidInputError(
-                    f"{name} must be a positive number. Received: {name}={received!r}"
-                )
+            number(name, received, above=0, infinite=name == "time_limit")
 
     @classmethod
     def of(cls, given: Mapping[str, Any] | None) -> Options:
@@ -61,8 +57,8 @@ class Options:
             A number is not positive.
         """
         known = [option.name for option in fields(cls)]
-        options = dict(given or {})
-        unknown = sorted(set(options) - set(known))
+        options = dict(mapping("the options of a knapsack solver", {} if given is None else given))
+        unknown = sorted(map(spell, options.keys() - set(known)))
         if unknown:
             raise InvalidTypeError(
                 f"the options of a knapsack solver are {', '.join(known)}. "
@@ -80,8 +76,12 @@ _SOLVERS: dict[str, Solver] = {}
 
 def register(*names: str) -> Callable[[Solver], Solver]:
     """Make a solver known under one or more names; a decorator."""
+    for name in names:
+        text("name", name)
 
     def enter(solver: Solver) -> Solver:
+        if not callable(solver):
+            raise InvalidTypeError(f"a solver must be a function. Received: {spell(solver)}")
         for name in names:
             if _SOLVERS.setdefault(name, solver) is not solver:
                 raise InvalidInputError(
@@ -105,7 +105,4 @@ def find_solver(implementation: str) -> Solver:
     InvalidInputError
         There is none.
     """
-    try:
-        return _SOLVERS[implementation]
-    except (KeyError, TypeError):
-        raise unknown_name("implementation", implementation, implementations()) from None
+    return _SOLVERS[one_of("implementation", implementation, implementations())]

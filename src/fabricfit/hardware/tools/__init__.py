@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
-from fabricfit.errors import InvalidInputError
+from fabricfit.checks import text
+from fabricfit.errors import InvalidInputError, spell
 from fabricfit.hardware.tools.record import Band, Measured, ToolLaws
 from fabricfit.hardware.tools.vitis_2021_1 import VITIS_2021_1
 from fabricfit.hardware.tools.vitis_2024_1 import VITIS_2024_1
@@ -49,7 +50,7 @@ def find_tool(name: str | ToolLaws) -> ToolLaws:
     InvalidInputError
         There are no laws of such a tool.
     """
-    return name if isinstance(name, ToolLaws) else _find_by_name(str(name))
+    return name if isinstance(name, ToolLaws) else _find_by_name(text("tool", name, empty=True))
 
 
 @lru_cache(maxsize=64)
@@ -64,5 +65,5 @@ def _find_by_name(name: str) -> ToolLaws:
     if program in _NEWEST and not version:
         return _NEWEST[program]
     raise InvalidInputError(
-        f"tool must be one of {', '.join(tools())}, or another version of these. Received: {name!r}"
+        f"tool must be one of {', '.join(tools())}, or another version of these. Received: {spell(name)}"
     )
