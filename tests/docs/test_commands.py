@@ -74,7 +74,7 @@ def project(tmp_path_factory):
 
 
 def run(command):
-    """Run a command: here if it is of fabricfit alone, which spares the start of a backend, else in a shell."""
+    """Run a command: here if it is of fabricfit alone, which spares starting a backend, else in a shell."""
     if command.startswith("fabricfit ") and ">" not in command:
         return main(shlex.split(command, comments=True)[1:])
     programs = Path(sys.executable).parent

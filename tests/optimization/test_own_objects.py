@@ -13,7 +13,7 @@ import fabricfit
 from fabricfit import Budget
 from fabricfit.errors import InvalidInputError
 from fabricfit.objectives.gpu_objectives import GPUFLOPEstimator
-from fabricfit.optimization.reuse import fingerprint
+from fabricfit.optimization.identity import fingerprint
 from fabricfit.optimization.sweep import _Task
 from fabricfit.samples import Data
 from tests.common import L, blobs, outputs_of, quick_settings, weights_of

@@ -37,6 +37,8 @@ class StopError(Exception):
 class Stop(keras.callbacks.Callback):
     """Ends the run after so many epochs of fine-tuning."""
 
+    only_watches = True
+
     def __init__(self, after):
         super().__init__()
         self.left = after

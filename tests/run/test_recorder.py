@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import subprocess
 import sys
@@ -168,7 +169,9 @@ def test_without_a_journal_a_run_begins_anew(begun):
     again.close()
 
 
-@pytest.mark.parametrize("name", ["journal.jsonl", "manifest.json", "lock", "run-000002.npz", "more"])
+@pytest.mark.parametrize(
+    "name", ["journal.jsonl", "manifest.json", "lock", "run-000002.npz", "more"]
+)
 def test_links_in_a_folder_are_refused(begun, name, tmp_path):
     begun.save("run", {"number": 0})
     begun.close()
@@ -220,3 +223,56 @@ def test_numbers_of_runs_are_numbers(tmp_path):
         recorder(tmp_path / name).close()
     assert find_run(tmp_path, MANIFEST["fingerprint"]).name == "run-10000"
     assert RunDirectory(tmp_path).path.name == "run-10001"
+
+
+def test_a_run_of_another_form_is_refused_with_the_version_that_began_it(begun):
+    begun.close()
+    path = begun.folder.path / "manifest.json"
+    told = json.loads(path.read_text())
+    told |= {"form": 1, "environment": {"fabricfit": "0.0.1"}}
+    path.write_text(json.dumps(told))
+    with pytest.raises(RunDirectoryError, match=r"begun by fabricfit 0\.0\.1.*another form"):
+        recorder(begun.folder.path)
+    assert find_run(begun.folder.path.parent, MANIFEST["fingerprint"]) is None
+
+
+class Counter:
+    """Something of a caller's whose state may be unreadable."""
+
+    def __init__(self, is_whole=True):
+        self.count, self.is_whole, self.remarks = 0, is_whole, ()
+
+    def pack(self):
+        return {"count": self.count}
+
+    def restore(self, state):
+        self.count = state["count"]
+
+
+def test_what_is_attached_comes_back_with_the_state_that_is_resumed(tmp_path):
+    first, counter = recorder(tmp_path, new=True), Counter()
+    counter.count = 5
+    first.attach(counter)
+    first.close()
+    again, fresh = recorder(first.folder.path), Counter()
+    again.attach(fresh)
+    assert fresh.count == 5  # as it was when the run began
+    fresh.count = 6
+    again.save("run", {"number": 1})
+    fresh.count = 7
+    again.save("stretch1", {"epoch": 1})
+    again.close()
+    last, third = recorder(first.folder.path), Counter()
+    last.attach(third)
+    assert third.count == 6 and last.state == {"number": 1}
+    stretch = last.checkpointer("stretch1")
+    assert stretch.state == {"epoch": 1}
+    stretch.restore_attached()
+    assert third.count == 7
+    last.close()
+
+
+def test_there_is_no_checkpoint_between_epochs_of_what_cannot_be_read(begun):
+    assert begun.checkpointer("stretch1").is_due
+    begun.attach(Counter(is_whole=False))
+    assert not begun.checkpointer("stretch1").is_due

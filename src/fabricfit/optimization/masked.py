@@ -103,7 +103,8 @@ class MaskedTraining:
             )
         self._begun = True
         setup = self._prepared.setup
-        with recorded(setup.settings, setup.manifest, setup.documents) as recorder:
+        data = (setup.training, setup.validation)
+        with recorded(setup.settings, setup.manifest, setup.documents, data) as recorder:
             run = Run(setup, recorder)
             stretches = run.stretches()
             stretch = next(stretches, None)

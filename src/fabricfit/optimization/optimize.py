@@ -142,5 +142,6 @@ def sparsity_target(settings: OptimizationSettings, *, of_whole_model: bool = Tr
 
 def run(setup: RunSetup) -> OptimizationResult:
     """Go level by level toward the target of a run that is set up, and return the outcome."""
-    with recorded(setup.settings, setup.manifest, setup.documents) as recorder:
+    data = (setup.training, setup.validation)
+    with recorded(setup.settings, setup.manifest, setup.documents, data) as recorder:
         return make_result(setup, recorder, Run(setup, recorder).go())

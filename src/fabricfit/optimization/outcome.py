@@ -50,6 +50,7 @@ def make_result(setup: RunSetup, recorder: Recorder, state: RunState) -> Optimiz
     )
     _warn_of_remaining_units(setup, account, state.best_sparsity)
     account = finish_training(setup, recorder, model, account)
+    account = replace(account, remarks=(*account.remarks, *recorder.remarks))
     _compile(model, setup)
     metric = setup.evaluate_model(model)
     report = _make_report(setup, state, account, metric)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from fabricfit.optimization.callers_state import CallersState
 from fabricfit.optimization.settings import OptimizationSettings
 from fabricfit.run import (
     Record,
@@ -16,6 +17,7 @@ from fabricfit.run import (
     resolve_directory,
     show_progress,
 )
+from fabricfit.samples import Dataset
 
 __all__ = ["open_recorder", "recorded"]
 
@@ -57,15 +59,28 @@ def open_recorder(
 
 @contextmanager
 def recorded(
-    settings: OptimizationSettings, manifest: Mapping[str, Any], documents: Mapping[str, str]
+    settings: OptimizationSettings,
+    manifest: Mapping[str, Any],
+    documents: Mapping[str, str],
+    data: Sequence[Dataset] = (),
 ) -> Iterator[Recorder]:
-    """Record a run in its folder and show its progress; the arguments are as for :func:`open_recorder`."""
+    """Record a run in its folder and show its progress.
+
+    Parameters
+    ----------
+    settings, manifest, documents
+        As for :func:`open_recorder`.
+    data
+        Samples that the run draws, some of which may come from streams.
+    """
     shown = logging.getLogger("fabricfit") if settings.verbose else None
     with (
         show_progress(shown) as observer,
         open_recorder(settings, manifest, documents, observer) as recorder,
     ):
         try:
+            if attached := CallersState(settings.callbacks or (), data):
+                recorder.attach(attached)
             yield recorder
         except BaseException as error:
             if not hasattr(error, "run_folder"):

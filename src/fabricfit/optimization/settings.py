@@ -88,7 +88,8 @@ class OptimizationSettings:
         The same as a difference: a level is good if its metric is at most so much worse than the baseline's,
         0.01 for a point of accuracy. Not both.
     callbacks
-        Keras callbacks for every stretch of fine-tuning.
+        Keras callbacks for every stretch of fine-tuning. Their states are saved for a run to resume with
+        (:mod:`fabricfit.training.callback_states`); one that changes nothing may say ``only_watches = True``.
     ranking_metric
         A criterion of :mod:`fabricfit.choices.ranking`. None means ``'removal'`` for objectives that remove
         whole units, ``'saliency'`` for :func:`fabricfit.fit` and for objectives that list choices of unlike

@@ -21,9 +21,10 @@ from fabricfit.network.reader import Arrays, Network, read
 from fabricfit.objectives import Objective, ObjectiveLike, as_objective
 from fabricfit.optimization.eligible_layers import Decisions, decide
 from fabricfit.optimization.hardware_metric import Finish, HardwareMetric, make_hardware_metric
+from fabricfit.optimization.identity import fingerprint
 from fabricfit.optimization.levels import LevelSelector
 from fabricfit.optimization.result import OptimizationResult
-from fabricfit.optimization.reuse import Start, fingerprint
+from fabricfit.optimization.reuse import Start
 from fabricfit.optimization.savings import GivenDesign
 from fabricfit.optimization.settings import OptimizationSettings
 from fabricfit.optimization.state import describe_run

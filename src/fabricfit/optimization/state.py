@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fabricfit.errors import RunDirectoryError
-from fabricfit.optimization.reuse import plain_setting
+from fabricfit.optimization.identity import describe_callbacks, plain_setting
 from fabricfit.optimization.settings import OptimizationSettings
 from fabricfit.reporting.plain import read_strengths
 from fabricfit.reporting.report import Level, Trial
@@ -111,7 +111,7 @@ def describe_run(
     name
         The model's.
     fingerprint
-        Of the model and data: see :func:`fabricfit.optimization.reuse.fingerprint`.
+        Of the model and data: see :func:`fabricfit.optimization.identity.fingerprint`.
     settings, scheduler, target
         How it is done, on which levels, toward what.
     reused
@@ -150,6 +150,7 @@ def make_manifest(
     configuration = {
         each.name: plain_setting(getattr(settings, each.name)) for each in fields(settings)
     }
+    configuration["callbacks"] = [type(each).__name__ for each in settings.callbacks or ()]
     decisive = {name: value for name, value in configuration.items() if name not in _NOT_DECISIVE}
     return {
         "model": name,
@@ -160,6 +161,7 @@ def make_manifest(
         "fingerprint": {
             **{name: digest(value) for name, value in fingerprint.items()},
             **{f"the setting {name!r}": digest(value) for name, value in decisive.items()},
+            "the callbacks": digest(describe_callbacks(settings.callbacks or ())),
             "the goal": digest(goal),
             "the levels": digest(schedule),
             "the run that is reused": digest(reused),

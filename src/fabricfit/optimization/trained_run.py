@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -132,7 +132,8 @@ def fit_trained(setup: TrainedSetup) -> list[OptimizationResult | InfeasibleErro
     has a folder beside the directory of the settings.
     """
     settings, budgets = setup.settings, setup.budgets
-    with recorded(settings, setup.manifest, setup.documents) as recorder:
+    data = (setup.training, setup.validation)
+    with recorded(settings, setup.manifest, setup.documents, data) as recorder:
         _record_baseline(setup, recorder)
         front = TrainedFront(setup, _train(setup, recorder))
         if len(budgets) == 1:
@@ -224,7 +225,7 @@ def _conclude(
     hardware = HardwareMetric(network, config, setup.validation, setup.metric, loss)
     metric = point.metric if hardware.first is None else hardware.first
     report = replace(
-        _make_report(front, place, design, metric),
+        _make_report(front, place, design, metric, recorder.remarks),
         evaluated=hardware.text,
         metric_errors=(math.nan, hardware.errors(metric)[1]),
     )
@@ -245,7 +246,11 @@ def _conclude(
 
 
 def _make_report(
-    front: TrainedFront, place: int, design: TrainedDesign, metric: float
+    front: TrainedFront,
+    place: int,
+    design: TrainedDesign,
+    metric: float,
+    remarks: Sequence[str] = (),
 ) -> OptimizationReport:
     setup = front.setup
     before, after = setup.given.total, design.total
@@ -267,7 +272,7 @@ def _make_report(
         formats=_list_formats(setup, design),
         highest=tuple(design.highest.tolist()),
         counted=design.counted,
-        remarks=design.remarks,
+        remarks=(*design.remarks, *remarks),
         timing=built.timing(setup.given.estimate),
         built=built.layers,
         built_for=built.built_for,

@@ -32,7 +32,7 @@ from fabricfit.network.rectifiers import fuse_rectifiers
 from fabricfit.network.rewiring import rewire
 from fabricfit.network.scalings import replace_scalings
 from fabricfit.optimization.deadlines import refuse_late
-from fabricfit.optimization.reuse import fingerprint
+from fabricfit.optimization.identity import fingerprint
 from fabricfit.optimization.savings import GivenDesign
 from fabricfit.optimization.settings import OptimizationSettings
 from fabricfit.optimization.setup import (

@@ -163,9 +163,10 @@ def train_precision(
         batch_size=settings.batch_size,
     )
     engine.model.stop_training = False
+    watchers.begin()
     if checkpointer is not None and checkpointer.state is not None:
         front, state = _restore_state(engine, rng, increasing, checkpointer.state)
-    watchers.begin()
+        checkpointer.restore_attached()
     layers, alive, head = _list_layers(made), engine.get_state(), validation.head(_HEAD)
     for epoch in range(state.epoch, path.epochs):
         if epoch:

@@ -3,10 +3,11 @@
 from fabricfit.deprecation import serve_old_names
 from fabricfit.run.checkpoints import load_state, save_state
 from fabricfit.run.files import JOURNAL, MANIFEST, RunDirectory, resolve_directory
+from fabricfit.run.finding import find_run
 from fabricfit.run.journal import Journal, Record, read_journal
 from fabricfit.run.manifest import digest, environment
 from fabricfit.run.progress import draw_status, show_progress
-from fabricfit.run.recorder import Checkpointer, Recorder, find_run
+from fabricfit.run.recorder import Checkpointer, Recorder
 from fabricfit.run.status import Status
 
 __all__ = [

@@ -12,7 +12,10 @@ from typing import Any
 
 from fabricfit._version import __version__
 
-__all__ = ["digest", "environment"]
+__all__ = ["FORM", "digest", "environment"]
+
+FORM = 2
+"""Form of a run's journal and checkpoints; raised with every change after which older ones cannot be read."""
 
 _PACKAGES = (
     "keras",

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import fnmatch
-import json
 import logging
-import os
-import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from filelock import FileLock, Timeout
 
@@ -27,59 +24,39 @@ from fabricfit.run.files import (
     is_checkpoint,
     refuse_links,
 )
+from fabricfit.run.finding import check_manifest
 from fabricfit.run.journal import Journal, Record
-from fabricfit.run.manifest import environment
+from fabricfit.run.manifest import FORM, environment
 
-__all__ = ["Checkpointer", "Recorder", "find_run"]
+__all__ = ["Attached", "Checkpointer", "Recorder"]
 
 logger = logging.getLogger(__name__)
 
 __getattr__ = serve_old_names(__name__, {"Keeper": "Checkpointer"})
 
+_BEGINNING = "beginning"
+"""Kind of the checkpoint of what is attached as a run begins."""
+
 _KEPT_CHECKPOINTS = 2
 """Checkpoints of a kind that are kept: should the last one be damaged, there is another."""
 
 
-def find_run(directory: Path, fingerprint: Mapping[str, str]) -> Path | None:
-    """Return the folder of the run to resume: the directory itself, or the latest such run in it.
+class Attached(Protocol):
+    """Something of the caller's that changes as a run goes on, and is saved with its checkpoints."""
 
-    Parameters
-    ----------
-    directory
-        A run's own folder, whatever its run is, or the folder in which runs make theirs.
-    fingerprint
-        Of the run that is looked for.
-    """
-    if os.path.lexists(directory / MANIFEST):
-        return directory
-    for folder in sorted(_list_folders(directory), key=_by_number, reverse=True):
-        if not os.path.lexists(folder / MANIFEST):
-            continue
-        try:
-            refuse_links(folder)
-            _check_manifest(folder / MANIFEST, {"fingerprint": fingerprint})
-        except RunDirectoryError as error:
-            logger.debug("%s is not resumed: %s", folder, error)
-            continue
-        return folder
-    return None
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of it can be read now."""
 
+    def pack(self) -> Any:
+        """Return its state, as far as it can be read, as nested plain values and arrays."""
 
-def _list_folders(directory: Path) -> list[Path]:
-    try:
-        return [
-            Path(entry) for entry in os.scandir(directory) if entry.is_dir(follow_symlinks=False)
-        ]
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise RunDirectoryError(f"{directory} cannot be read: {error}") from error
+    @property
+    def remarks(self) -> Sequence[str]:
+        """What keeps a resumed run from being as an unbroken one, in sentences for its report."""
 
-
-def _by_number(folder: Path) -> list[tuple[int, str]]:
-    """Return a key that sorts names by the numbers in them: run-9999 before run-10000."""
-    parts = re.split(r"(\d+)", folder.name)
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
+    def restore(self, state: Any) -> None:
+        """Put it where :meth:`pack` found it."""
 
 
 class Recorder:
@@ -114,6 +91,7 @@ class Recorder:
         self._observer = observer or (lambda record: None)
         self.checkpoint_seconds = checkpoint_seconds
         refuse_links(folder.path)
+        self._attached: Attached | None = None
         self._lock = FileLock(folder.path / LOCK)
         try:
             self._lock.acquire(timeout=0)
@@ -133,17 +111,29 @@ class Recorder:
         self._guard(self.folder.clean)
         path = self.folder.path / MANIFEST
         if path.exists():
-            _check_manifest(path, manifest)
+            check_manifest(path, manifest)
         else:
-            whole = {"environment": environment(), "begun": time.time(), **manifest}
+            whole = {"form": FORM, "environment": environment(), "begun": time.time(), **manifest}
             self._guard(lambda: self.folder.write_json(MANIFEST, whole))
         self._journal = self._guard(lambda: Journal(self.folder.path / JOURNAL))
         self._drop_unnamed()
-        resumed = bool(self._journal.records)
-        self.state = self._load_last("run")
-        self.mark("resumed" if resumed else "begun", environment=environment())
-        if resumed:
+        self.is_resumed = bool(self._journal.records)
+        found: tuple[Any, Any] = self._load_last("run") or (None, None)
+        self.state, self._attached_state = found
+        self.mark("resumed" if self.is_resumed else "begun", environment=environment())
+        if self.is_resumed:
             logger.info("resuming the run in %s", self.folder.path)
+
+    def attach(self, attached: Attached) -> None:
+        """Save something of the caller's with every checkpoint; where a run resumes, put it where it was."""
+        saved = self._load_last(_BEGINNING)
+        if self._attached_state is not None:
+            attached.restore(self._attached_state)
+        elif saved is not None:
+            attached.restore(saved[1])
+        self._attached = attached
+        if saved is None:
+            self.save(_BEGINNING, None)
 
     def mark(self, event: str, *, durable: bool = False, **data: Any) -> None:
         """Append an event to the journal."""
@@ -162,7 +152,8 @@ class Recorder:
 
         def write() -> None:
             name = checkpoint_file(kind, self._journal.next_number)
-            path = self.folder.write(name, lambda file: save_state(file, state))
+            whole = [state, None if self._attached is None else self._attached.pack()]
+            path = self.folder.write(name, lambda file: save_state(file, whole))
             self._journal.append(
                 "checkpoint", durable=True, kind=kind, file=name, sha256=checksum_of(path)
             )
@@ -184,7 +175,7 @@ class Recorder:
 
     def checkpointer(self, kind: str) -> Checkpointer:
         """Return what saves the states of a stretch of work, and holds the one to resume from."""
-        return Checkpointer(self, kind, self._load_last(kind))
+        return Checkpointer(self, kind, *(self._load_last(kind) or (None, None)))
 
     def drop(self, kind: str) -> None:
         """Delete the checkpoints of stretches of work that are done; ``*`` stands for anything."""
@@ -200,15 +191,32 @@ class Recorder:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _load_last(self, kind: str) -> Any:
-        """Return the last state of a kind that is whole; None without one."""
+    def restore_attached(self, state: Any) -> None:
+        """Put what is attached where a checkpoint found it."""
+        if self._attached is not None and state is not None:
+            self._attached.restore(state)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What keeps a resumed run from being as an unbroken one, in sentences for its report."""
+        return () if self._attached is None else tuple(self._attached.remarks)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether a checkpoint would hold all that the run depends on."""
+        return self._attached is None or self._attached.is_whole
+
+    def _load_last(self, kind: str) -> tuple[Any, Any] | None:
+        """Return the last state of a kind that is whole, and what was attached to it; None without one."""
         for path, checksum in reversed(self._list_checkpoints(kind)):
             if not path.exists():
                 continue
             try:
-                return load_state(path, checksum)
+                state, attached = load_state(path, checksum)
             except RunDirectoryError as error:
                 logger.warning("%s The checkpoint before it is used.", error)
+            else:
+                return state, attached
         return None
 
     def _list_checkpoints(self, kind: str) -> list[tuple[Path, str]]:
@@ -258,19 +266,26 @@ class Checkpointer:
         What writes them.
     kind
         What they are called.
-    state
-        The last state that an earlier process saved; None where the work begins.
+    state, attached
+        The last state that an earlier process saved, and of what was attached; None where the work begins.
     """
 
-    def __init__(self, recorder: Recorder, kind: str, state: Any) -> None:
+    def __init__(
+        self, recorder: Recorder, kind: str, state: Any = None, attached: Any = None
+    ) -> None:
         self.state = state
-        self._recorder, self._kind = recorder, kind
+        self._recorder, self._kind, self._attached = recorder, kind, attached
         self._saved = time.monotonic()
 
     @property
     def is_due(self) -> bool:
-        """Whether the time between two checkpoints has passed."""
-        return time.monotonic() - self._saved >= self._recorder.checkpoint_seconds
+        """Whether the time between two checkpoints has passed, and one would hold all that counts."""
+        is_time = time.monotonic() - self._saved >= self._recorder.checkpoint_seconds
+        return is_time and self._recorder.is_whole
+
+    def restore_attached(self) -> None:
+        """Put what the caller's run depends on where the last state was saved."""
+        self._recorder.restore_attached(self._attached)
 
     def save(self, state: Any) -> None:
         """Save the present state."""
@@ -280,20 +295,3 @@ class Checkpointer:
     def mark(self, event: str, **data: Any) -> None:
         """Append an event to the journal."""
         self._recorder.mark(event, **data)
-
-
-def _check_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
-    """Refuse a folder of a run that is not this one."""
-    try:
-        present = json.loads(path.read_text(encoding="utf-8"))
-        held = dict(present["fingerprint"])
-    except (KeyError, OSError, RecursionError, TypeError, ValueError) as error:
-        raise RunDirectoryError(f"{path} is not the manifest of a run: {error}") from error
-    wanted = json.loads(json.dumps(manifest["fingerprint"]))
-    names = {*wanted, *held}
-    differing = sorted(name for name in names if held.get(name) != wanted.get(name))
-    if differing:
-        raise RunDirectoryError(
-            f"{os.fspath(path.parent)} holds another run, which cannot be resumed as this one. It "
-            f"differs in: {', '.join(differing)}. Name another directory, or leave resume out."
-        )

@@ -7,6 +7,7 @@ they go, are streamed (:class:`Stream`, or a :class:`Data` that is not resident)
 
 from __future__ import annotations
 
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,14 +19,13 @@ import numpy as np
 from fabricfit.errors import InvalidInputError, InvalidTypeError
 from fabricfit.network.ends import Targets
 from fabricfit.samples.door import Door, to_numpy
+from fabricfit.samples.numbers import as_plain, check_array
 
 __all__ = [
     "Data",
     "Dataset",
     "Stream",
-    "check_numbers",
     "open_data",
-    "plain_dtype",
     "samples_in",
     "tensors",
 ]
@@ -33,7 +33,9 @@ __all__ = [
 RESIDENT_LIMIT = 2**30
 """Most bytes of a data set that are held on the device; larger ones are sent there batch by batch."""
 
-_NUMBERS_CHECKED_AT_ONCE = 2**22
+WHOLE_PASS = -1
+"""Stands for the number of batches of a pass over all of a source."""
+
 _Pair = tuple[Any, Targets]
 _PARTS = {"X": 0, "x": 0, "y": 1, "w": 2, "sample_weight": 2}
 
@@ -60,6 +62,21 @@ class Dataset(ABC):
     def has_targets(self) -> bool:
         """Whether there are targets, and not inputs alone."""
         return True
+
+    @property
+    def passes(self) -> list[int]:
+        """Batches that were drawn in each pass over a source that may change from pass to pass."""
+        return []
+
+    def replay(self, passes: list[int]) -> None:
+        """Draw what an earlier process has drawn, so that the source goes on as it would have.
+
+        Parameters
+        ----------
+        passes
+            What :attr:`passes` was; those that were made here too are not made again.
+        """
+        del passes  # what is held, or read from files, stays as it is
 
     def through(self, door: Door, name: str) -> Dataset:
         """Return the same samples, mapped by a door where none has mapped them before."""
@@ -115,7 +132,7 @@ class Data(Dataset):
 
     def __post_init__(self) -> None:
         X, y = Door()((self.X, self.y), self.name)
-        arrays = keras.tree.map_structure(_as_plain, (X, y))
+        arrays = keras.tree.map_structure(as_plain, (X, y))
         object.__setattr__(self, "X", arrays[0])
         object.__setattr__(self, "y", arrays[1])
         suffix = f"_{self.name}" if self.name else ""
@@ -123,7 +140,7 @@ class Data(Dataset):
             ("X", "y", "weights", "teacher"), (arrays[0], *arrays[1]), strict=True
         ):
             for array in keras.tree.flatten(part):
-                _check_array(array, f"{side}{suffix}")
+                check_array(array, f"{side}{suffix}")
         for array in keras.tree.flatten(arrays[1].weights):
             if (array < 0).any():
                 raise InvalidInputError(
@@ -194,6 +211,23 @@ class Stream(Dataset):
     source: Any
     name: str = "train"
     door: Door = field(default_factory=Door)
+    _passes: list[int] = field(default_factory=list, repr=False)
+
+    @property
+    def passes(self) -> list[int]:
+        """Batches that were drawn in each pass so far; :data:`WHOLE_PASS` for all of them."""
+        return list(self._passes)
+
+    def replay(self, passes: list[int]) -> None:
+        """Draw what an earlier process has drawn."""
+        for count in passes[len(self._passes) :]:
+            most = None if count == WHOLE_PASS else count
+            for _ in itertools.islice(self._iterate_source(), most):
+                pass
+
+    def note_pass(self) -> None:
+        """Note a whole pass that was made by the source's own means."""
+        self._passes.append(WHOLE_PASS)
 
     def order(self, rng: np.random.Generator) -> None:
         """Return None: the source has an order of its own."""
@@ -223,6 +257,14 @@ class Stream(Dataset):
         return _join_pairs(parts, self.name).take(slice(0, samples))
 
     def _iterate_source(self) -> Iterator[Any]:
+        place = len(self._passes)
+        self._passes.append(0)
+        for batch in self._make_batches():
+            self._passes[place] += 1
+            yield batch
+        self._passes[place] = WHOLE_PASS
+
+    def _make_batches(self) -> Iterator[Any]:
         if isinstance(self.source, keras.utils.PyDataset):
             for index in range(self.source.num_batches):
                 yield self.source[index]
@@ -304,36 +346,6 @@ def _read_parts(dataset: Mapping[Any, Any], name: str) -> Sequence[Any]:
     return _check_batch(parts if parts[0] is not None and parts[1] is not None else (), name)
 
 
-def _check_array(array: np.ndarray, name: str) -> None:
-    if array.ndim == 0 or len(array) == 0:
-        raise InvalidInputError(f"{name} must hold at least one sample. Received: {array.shape}")
-    check_numbers(array, name)
-
-
-def check_numbers(array: np.ndarray, name: str) -> None:
-    """Refuse what is no number, or not finite.
-
-    Parameters
-    ----------
-    array
-        Samples.
-    name
-        What to call them in an error.
-
-    Raises
-    ------
-    InvalidTypeError, InvalidInputError
-        Something is.
-    """
-    if array.dtype.kind not in "fiub":
-        raise InvalidTypeError(f"{name} must hold numbers. Received: dtype {array.dtype}")
-    if array.dtype.kind == "f":
-        rows = max(_NUMBERS_CHECKED_AT_ONCE // max(array[:1].size, 1), 1)
-        for start in range(0, len(array), rows):
-            if not np.isfinite(array[start : start + rows]).all():
-                raise InvalidInputError(f"{name} must not hold NaN or infinite values.")
-
-
 def tensors(X: Any) -> Any:
     """Return arrays, however nested, as tensors of the backend."""
     return keras.tree.map_structure(keras.ops.convert_to_tensor, X)
@@ -373,21 +385,3 @@ def _is_endless(dataset: Any) -> bool:
         return dataset.num_batches is None
     cardinality = getattr(dataset, "cardinality", None)  # of tf.data
     return callable(cardinality) and int(cardinality()) == -1
-
-
-def _as_plain(value: Any) -> np.ndarray:
-    """Return an array of numbers that are no finer than the backend's, unless it stays on disk."""
-    array = to_numpy(value)
-    return array if _is_on_disk(array) else array.astype(plain_dtype(array.dtype), copy=False)
-
-
-def plain_dtype(dtype: np.dtype) -> np.dtype:
-    """Return the type in which numbers of a type are held: no finer than the backend's, of this machine."""
-    floatx = np.dtype(keras.config.floatx())
-    if dtype.kind == "f" and dtype.itemsize > floatx.itemsize:
-        return floatx
-    return dtype.newbyteorder("=")
-
-
-def _is_on_disk(array: Any) -> bool:
-    return isinstance(array, np.memmap) or isinstance(getattr(array, "base", None), np.memmap)

@@ -14,8 +14,9 @@ import numpy as np
 from fabricfit.errors import InvalidInputError
 from fabricfit.network.ends import Targets
 from fabricfit.samples.columns import Column
-from fabricfit.samples.data import Data, Dataset, check_numbers, plain_dtype, samples_in
+from fabricfit.samples.data import Data, Dataset, samples_in
 from fabricfit.samples.door import Door
+from fabricfit.samples.numbers import check_numbers, plain_dtype
 
 __all__ = ["Joined", "Stored"]
 

@@ -149,6 +149,13 @@ class _StreamWithTeacher(Dataset):
     def size(self) -> int | None:
         return self._data.size
 
+    @property
+    def passes(self) -> list[int]:
+        return self._data.passes
+
+    def replay(self, passes: list[int]) -> None:
+        self._data.replay(passes)
+
     def order(self, rng: np.random.Generator) -> np.ndarray | None:
         return self._data.order(rng)
 

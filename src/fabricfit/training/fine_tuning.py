@@ -136,12 +136,13 @@ def train(
     losses: list[float] = []
     records: list[float] = []
     is_over = False
+    if watchers.begin():
+        best_weights = engine.get_weights()
     if checkpointer is not None and checkpointer.state is not None:
         best_metric, best_weights, losses, records, is_over = _restore_state(
             engine, rng, checkpointer.state
         )
-    if watchers.begin():
-        best_weights = engine.get_weights()
+        checkpointer.restore_attached()
     for epoch in range(len(losses), 0 if is_over else epochs):
         watchers.begin_epoch(epoch)
         loss = watchers.train_epoch(data, data.order(rng))

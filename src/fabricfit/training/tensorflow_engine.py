@@ -45,6 +45,7 @@ class BackendEngine(PureEngine):
     def train_epoch(self, data: Dataset, order: np.ndarray | None, batch_size: int) -> float:
         """Train on all samples once; a ``tf.data.Dataset`` is iterated within the graph."""
         if isinstance(data, Stream) and isinstance(data.source, tf.data.Dataset):
+            data.note_pass()
             state, loss = self._compiled_stream(*self._read_state(), data.source, data)
             return self._write_back(state, float(loss))
         return super().train_epoch(data, order, batch_size)

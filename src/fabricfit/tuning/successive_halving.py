@@ -149,6 +149,7 @@ def halve(
     if checkpointer is not None and checkpointer.state is not None:
         states, scores, epochs_of, ahead, done, first = _restore_state(checkpointer.state)
         engine.set_random(checkpointer.state["random"])
+        checkpointer.restore_attached()
     for number, rung in enumerate(rungs(epochs, len(choices))):
         if number < first:
             continue
