@@ -22,7 +22,16 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["WIDTH", "Document", "Facts", "Printable", "TextTable", "output_width", "show_controls"]
+__all__ = [
+    "WIDTH",
+    "Document",
+    "Facts",
+    "Printable",
+    "TextTable",
+    "output_width",
+    "show_controls",
+    "show_lines",
+]
 
 WIDTH = 120
 """Columns of a table where the output is no terminal: a file, a pipe, a page of the documentation."""
@@ -35,8 +44,10 @@ _LINES = 4
 """Lines that a sentence in a cell is folded to, about, before columns continue in a further table."""
 _RULES = Box("    \n    \n ── \n    \n ── \n ── \n    \n    \n")
 """A rule below the header and above the last rows, and no other lines."""
-_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-"""Characters that move the cursor, end lines or turn the direction of writing."""
+_CONTROLS = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2060-\u206f\ud800-\udfff\ufeff\ufff9-\ufffb]"
+)
+"""Characters that move the cursor, end lines, turn the direction of writing or are none (halves of pairs)."""
 
 
 def output_width() -> int:
@@ -49,6 +60,11 @@ def output_width() -> int:
 def show_controls(text: str) -> str:
     """Return a text of one line: control characters are written as Python writes them."""
     return _CONTROLS.sub(lambda found: repr(found[0])[1:-1], text)
+
+
+def show_lines(text: str) -> str:
+    """Return a text of several lines: all control characters but ends of lines are written out."""
+    return "\n".join(map(show_controls, text.split("\n")))
 
 
 @dataclass(frozen=True)
@@ -107,7 +123,7 @@ class TextTable:
     def _draw(self, columns: Sequence[int], least: Sequence[int], width: int, title: str) -> Table:
         table = Table(
             box=_RULES, show_edge=False, pad_edge=False, padding=(0, _GAP - 1, 0, 0),
-            title=title or None, title_justify="left",
+            title=Text(show_controls(title)) if title else None, title_justify="left",
         )  # fmt: skip
         widths = _shrink_widths(
             [self._full_width(column) for column in columns],

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from fabricfit._version import __version__
 from fabricfit.cli import catalogue, designs, formats, models, runs
-from fabricfit.cli.output import print_text
+from fabricfit.cli.output import print_text, write_to
 from fabricfit.cli.signals import (
     causes_of,
     exit_code_of,
@@ -24,6 +24,7 @@ from fabricfit.cli.signals import (
     interruptible,
 )
 from fabricfit.errors import FabricFitError, InfeasibleError
+from fabricfit.tables import show_lines
 
 __all__ = ["EXIT_CODES", "app", "run"]
 
@@ -44,6 +45,8 @@ _NO_BACKEND = (
     "this command needs Keras and a backend, and {!r} is not installed. Install both with: "
     "pip install 'fabricfit[tensorflow]' (or jax, or torch)"
 )
+_LONGEST_MESSAGE = 5_000
+"""Characters of an error that are shown: names and values in it may be of any length."""
 _EPILOG = "Exit codes: " + "; ".join(f"{code} {text}" for code, text in EXIT_CODES.items()) + "."
 
 app = typer.Typer(
@@ -60,6 +63,19 @@ app = typer.Typer(
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run a command; return its exit code, whatever happens."""
+    code = _run_command(arguments)
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        # Python would try once more when it ends, and end with an exit code of its own.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            sys.stderr.write(f"error: standard output cannot be written: {error.strerror}\n")
+            return 1
+    return code
+
+
+def _run_command(arguments: Sequence[str] | None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
@@ -70,6 +86,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return _print_error(str(error), 3, words)
     except FabricFitError as error:
         return _print_error(_name_option(str(error), words), 2, words)
+    except BrokenPipeError:
+        return 1  # whoever reads has read enough
     except KeyboardInterrupt as error:
         return _print_error(_tell_interruption(error), exit_code_of(error), words)
     except Exception as error:
@@ -108,11 +126,13 @@ def _name_option(message: str, words: Sequence[str]) -> str:
 
 def _print_error(message: str, code: int, words: Sequence[str]) -> int:
     """Print an error, as JSON where that was asked for; return the exit code."""
+    if len(message) > _LONGEST_MESSAGE:
+        message = f"{message[:_LONGEST_MESSAGE]}… ({len(message):,} characters)"
     if "--json" in words:
         sys.stdout.write(json.dumps({"error": message, "exit_code": code}) + "\n")
     else:
         Console(stderr=True).print("error:", style="bold red", end=" ")
-        sys.stderr.write(message + "\n")
+        write_to(sys.stderr, f"{show_lines(message)}\n")
     return code
 
 

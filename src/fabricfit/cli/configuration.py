@@ -36,6 +36,8 @@ __all__ = [
 _Kind = TypeVar("_Kind", bound=Section)
 
 _COMMAND = "the command"
+_MOST_ERRORS = 20
+"""Errors that are told at once."""
 _OPTIONS = {
     ("data", "source"): "data",
     ("hls4ml",): "hls-config",
@@ -181,9 +183,11 @@ def _validate(
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        raise InvalidInputError(
-            "\n".join(_format_error(each, lines, name, inside) for each in error.errors())
-        ) from error
+        errors = error.errors()
+        said = [_format_error(each, lines, name, inside) for each in errors[:_MOST_ERRORS]]
+        if len(errors) > _MOST_ERRORS:
+            said.append(f"{len(errors) - _MOST_ERRORS:,} more errors")
+        raise InvalidInputError("\n".join(said)) from error
 
 
 def _format_error(

@@ -12,8 +12,13 @@ from typing import Any
 import numpy as np
 
 from fabricfit.errors import FabricFitError, InvalidInputError, require
-from fabricfit.reading import ArrayHeader, open_dataset, read_header, require_regular
-from fabricfit.reading.archives import check_member
+from fabricfit.reading import (
+    ArrayHeader,
+    check_member,
+    open_dataset,
+    read_header,
+    require_regular,
+)
 from fabricfit.samples import Column
 
 __all__ = ["Table", "as_column", "hold_column", "open_arrays"]

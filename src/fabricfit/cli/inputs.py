@@ -53,6 +53,8 @@ def load_data(config: DataConfig) -> tuple[Any, Any]:
         A source is missing, or does not hold the arrays that the configuration names.
     """
     training, validation = find_parts(config)
+    for parts, source in ((training, config.source), (validation, config.validation)):
+        _check_arrays(parts, source or config.source)
     training, validation = keras.tree.map_structure(as_column, (training, validation))
     columns = [each for each in keras.tree.flatten((training, validation)) if _is_column(each)]
     if sum(each.nbytes for each in columns) <= config.memory_gib * _GIB:
@@ -61,6 +63,16 @@ def load_data(config: DataConfig) -> tuple[Any, Any]:
     if validation is None:
         both = list(_split_samples(both[0], config.validation_fraction))
     return both[0], both[1]
+
+
+def _check_arrays(parts: Parts | None, source: str) -> None:
+    """Refuse what a function of the user's gives in the place of arrays, one for each input and output."""
+    for each in keras.tree.flatten(() if parts is None else parts):
+        if not getattr(each, "shape", ()):
+            raise InvalidInputError(
+                f"{source} must give arrays, with the samples along their first axes. Received: "
+                f"{type(each).__name__} ({str(each)[:60]})"
+            )
 
 
 def join_samples(validation: Any, training: Any, *, targets: bool) -> Any:

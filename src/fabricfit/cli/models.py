@@ -87,7 +87,12 @@ def verify(
     hls_config: HlsConfig = None,
     source: SampleOptions,
     samples: Annotated[
-        int, typer.Option(help="Number of samples; without --data, they are random.", min=1)
+        int,
+        typer.Option(
+            help="Number of samples, a million at most; without --data, they are random.",
+            min=1,
+            max=1_000_000,
+        ),
     ] = 100,
     metric: Annotated[
         str | None,

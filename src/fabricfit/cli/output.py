@@ -5,11 +5,20 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from fabricfit.errors import InvalidInputError
+from fabricfit.reading import is_there
+from fabricfit.tables import show_lines
 
-__all__ = ["VERIFICATION_CODES", "check_new_file", "print_json", "print_text", "write_new_json"]
+__all__ = [
+    "VERIFICATION_CODES",
+    "check_new_file",
+    "print_json",
+    "print_text",
+    "write_new_json",
+    "write_to",
+]
 
 VERIFICATION_CODES = {"passed": 0, "not proven": 4, "failed": 5}
 """Outcome of a verification -> exit code."""
@@ -21,8 +30,14 @@ def print_json(value: Any) -> None:
 
 
 def print_text(text: str) -> None:
-    """Print a text and end its line."""
-    sys.stdout.write(text + "\n")
+    """Print a text and end its line; control characters, which names may hold, are written out."""
+    write_to(sys.stdout, f"{show_lines(text)}\n")
+
+
+def write_to(stream: TextIO, text: str) -> None:
+    """Write a text as far as the encoding of a stream has its characters, and escapes for the others."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
 
 
 def check_new_file(path: Path, endings: tuple[str, ...]) -> None:
@@ -36,7 +51,7 @@ def check_new_file(path: Path, endings: tuple[str, ...]) -> None:
     if path.suffix not in endings:
         kind = "an" if endings[0] == ".html" else "a"
         raise InvalidInputError(f"the output must be {kind} {endings[0]} file. Received: {path}")
-    if path.exists():
+    if is_there(path):
         raise InvalidInputError(
             f"{path} exists, and is not overwritten. Remove it, or name another output."
         )

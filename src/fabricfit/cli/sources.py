@@ -235,7 +235,9 @@ def _find_function(module: str, name: str) -> Any:
     held = _import_module(module, "the data's module")
     found = getattr(held, name, None)
     if not callable(found):
-        raise InvalidInputError(f"module {module!r} has no function {name[:200]!r} that gives data.")
+        raise InvalidInputError(
+            f"module {module!r} has no function {name[:200]!r} that gives data."
+        )
     is_here = str(getattr(held, "__file__", None) or "").startswith(str(Path.cwd()))
     if module.partition(".")[0] in sys.stdlib_module_names and not is_here:
         raise InvalidInputError(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import tempfile
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from fabricfit.reading import (
     ARCHITECTURE,
     check_archive,
     check_datasets,
+    open_archive,
     read_bytes,
     read_member,
     require_regular,
@@ -37,7 +37,7 @@ def read_archive(path: Path) -> StoredModel:
     InvalidInputError
         It holds no model.
     """
-    with zipfile.ZipFile(path) as archive:
+    with open_archive(path) as archive:
         check_archive(archive, path)
         names = archive.namelist()
         if _CONFIG not in names:

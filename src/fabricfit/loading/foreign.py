@@ -6,6 +6,7 @@ import zipfile
 from pathlib import Path
 
 from fabricfit.errors import InvalidInputError
+from fabricfit.reading import open_archive
 
 __all__ = ["refuse_foreign"]
 
@@ -60,7 +61,7 @@ def refuse_foreign(path: Path, start: bytes) -> None:
     """
     said = None if path.name == "saved_model.pb" else _FOREIGN.get(path.suffix.lower())
     if said is None and start.startswith(b"PK") and zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
+        with open_archive(path) as archive:
             pickled = any(name.endswith("/data.pkl") for name in archive.namelist())
         said = _TORCH if pickled else None
     if said is not None:

@@ -5,7 +5,7 @@ without end, archives that unpack to terabytes, pipes that never end. Sizes are 
 read, each name is there once, and no other file is opened than the one that was named.
 """
 
-from fabricfit.reading.archives import check_archive, read_member
+from fabricfit.reading.archives import check_archive, check_member, open_archive, read_member
 from fabricfit.reading.files import (
     ARCHITECTURE,
     CONFIGURATION,
@@ -34,7 +34,9 @@ __all__ = [
     "Lines",
     "check_archive",
     "check_datasets",
+    "check_member",
     "is_there",
+    "open_archive",
     "open_dataset",
     "parse_json",
     "parse_toml",

@@ -3,16 +3,38 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from fabricfit.errors import InvalidInputError
+from fabricfit.errors import FabricFitError, InvalidInputError
+from fabricfit.reading.files import require_regular
 
-__all__ = ["check_archive", "read_member"]
+__all__ = ["check_archive", "check_member", "open_archive", "read_member"]
 
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _ENCRYPTED = 1
 _LARGEST_EXPANSION, _NEVER_SUSPECT = 100, 2**28
 """What an archive may grow to: so many times its size, or so many bytes, if that is more."""
+
+
+@contextmanager
+def open_archive(path: Path) -> Iterator[zipfile.ZipFile]:
+    """Open an archive inside the block.
+
+    Raises
+    ------
+    InvalidInputError
+        It is none, or damaged, also where that is noticed inside the block.
+    """
+    require_regular(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            yield archive
+    except FabricFitError:
+        raise
+    except Exception as error:  # whatever a damaged archive provokes
+        raise InvalidInputError(f"{path} cannot be read as an archive: {error}") from error
 
 
 def check_archive(archive: zipfile.ZipFile, source: Path | str) -> None:
@@ -38,11 +60,24 @@ def check_archive(archive: zipfile.ZipFile, source: Path | str) -> None:
         names.add(each.filename)
         check_member(each, source)
     packed = sum(each.compress_size for each in members)
+    if packed > (size := _size_of(archive)):
+        raise InvalidInputError(
+            f"{source} says that its parts have {packed:,} bytes, and has {size:,}."
+        )
     whole = sum(each.file_size for each in members)
     if whole > max(_NEVER_SUSPECT, _LARGEST_EXPANSION * packed):
         raise InvalidInputError(
             f"{source} would grow from {packed:,} to {whole:,} bytes, which no model does."
         )
+
+
+def _size_of(archive: zipfile.ZipFile) -> int:
+    file = archive.fp
+    assert file is not None  # it is open
+    place = file.tell()
+    size = file.seek(0, 2)
+    file.seek(place)
+    return size
 
 
 def check_member(member: zipfile.ZipInfo, source: Path | str) -> None:

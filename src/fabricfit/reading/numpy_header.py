@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Literal
 
 from fabricfit.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 __all__ = ["ArrayHeader", "read_header"]
 
@@ -55,6 +56,8 @@ def read_header(stream: Any, size: int, name: str) -> ArrayHeader:
     InvalidInputError
         It is no array of NumPy, or not as large as it says.
     """
+    import numpy as np  # commands that read no array answer without it
+
     try:
         version = np.lib.format.read_magic(stream)
         read = (

@@ -10,6 +10,8 @@ from typing import Any
 from fabricfit.description.timing import spell_ns
 from fabricfit.reporting.plain import (
     read_amounts,
+    read_count,
+    read_error,
     read_number,
     read_text,
     read_texts,
@@ -79,6 +81,7 @@ class Alternative:
 _READERS: dict[str, Any] = {
     **dict.fromkeys(("name", "built", "outcome"), read_text),
     "resources": read_amounts,
+    "error": read_error,
 }
 
 
@@ -136,10 +139,12 @@ class SimpleAlternatives(Printable):
         """
         designs = tuple(map(Alternative.from_dict, require_list(values["designs"])))
         units, budget = read_texts(values["units"]), read_amounts(values["budget"])
+        if len(budget) != len(units):
+            raise ValueError(f"there must be a limit for each of {units}")
         if any(each.resources and len(each.resources) != len(units) for each in designs):
             raise ValueError(f"there must be a number for each of {units}")
         name = read_text(values["metric_name"])
-        return cls(designs, units, name, budget, int(read_number(values["samples"])))
+        return cls(designs, units, name, budget, read_count(values["samples"]))
 
     def _make_document(self) -> Document:
         table = tabulate_alternatives(self.designs, self.units, self.metric_name)

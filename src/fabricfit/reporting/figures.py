@@ -164,7 +164,7 @@ def draw_layers(report: OptimizationReport) -> Any:
             label="after",
         )
         axes.set_yticks(places, [plain(x.name) for x in using] if index == 0 else [""] * len(using))
-        axes.set_xlabel(unit)
+        axes.set_xlabel(plain(unit))
         axes.grid(alpha=0.25, axis="x")
         if index == 0:
             axes.legend(frameon=False, fontsize="small")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,10 @@ import numpy as np
 from fabricfit.errors import RunDirectoryError
 from fabricfit.reporting.alternatives import SimpleAlternatives
 from fabricfit.reporting.performance import Performance
+from fabricfit.reporting.plain import read_number
+from fabricfit.reporting.records import check_manifest, check_verification, read_json, read_maps
 from fabricfit.reporting.report import OptimizationReport
-from fabricfit.run import JOURNAL, MANIFEST, Status, load_state, read_journal
+from fabricfit.run import JOURNAL, MANIFEST, Status, read_journal
 from fabricfit.run.files import (
     CONFIGURATION,
     GROUPS,
@@ -85,64 +86,58 @@ class FinishedRun:
                 f"the run in {directory} is not finished. Resume it first ('fabricfit resume')."
             )
         directory = directory.absolute()
-        records, _ = read_journal(directory / JOURNAL)
         groups = directory / GROUPS
-        manifest = _read_json(directory / MANIFEST)
-        kinds = {"environment": dict, "settings": dict, "goal": dict, "fingerprint": dict}
-        wrong = [name for name, kind in kinds.items() if not isinstance(manifest.get(name), kind)]
-        if wrong:
-            raise RunDirectoryError(f"{directory / MANIFEST} lacks {', '.join(wrong)}.")
+        report = _read_optional(OptimizationReport.from_dict, directory / REPORT, needed=True)
+        simple = _read_optional(SimpleAlternatives.from_dict, directory / SIMPLE_ALTERNATIVES)
+        if simple is not None and simple.units != report.units:
+            raise RunDirectoryError(
+                f"{directory / SIMPLE_ALTERNATIVES} is of {simple.units}, and {REPORT} of {report.units}."
+            )
         return cls(
-            report=_read_as(OptimizationReport, _read_json(directory / REPORT), directory / REPORT),
-            manifest=manifest,
-            status=Status.of(records),
+            report=report,
+            manifest=_read_optional(check_manifest, directory / MANIFEST, needed=True),
+            status=_read_status(directory / JOURNAL),
             directory=directory,
-            maps=_read_maps(groups) if groups.is_file() else {},
-            hls_config=_read_json(directory / HLS_CONFIG, needed=False),
-            verification=_read_json(directory / VERIFICATION, needed=False),
+            maps=read_maps(groups) if groups.is_file() else {},
+            hls_config=read_json(directory / HLS_CONFIG, needed=False),
+            verification=_read_optional(check_verification, directory / VERIFICATION),
             repeat=f"fabricfit optimize {directory / CONFIGURATION}"
             if (directory / CONFIGURATION).is_file()
             else "",
-            performance=_read_optional(Performance, directory / PERFORMANCE),
-            simple=_read_optional(SimpleAlternatives, directory / SIMPLE_ALTERNATIVES),
+            performance=_read_optional(Performance.from_dict, directory / PERFORMANCE),
+            simple=simple,
         )
 
 
-def _read_maps(path: Path) -> dict[str, np.ndarray]:
-    found = load_state(path)
-    if not isinstance(found, dict) or not all(
-        isinstance(each, np.ndarray) and each.ndim == 2 for each in found.values()
-    ):
-        raise RunDirectoryError(f"{path} does not hold maps of weights.")
-    return found
-
-
-def _read_json(path: Path, needed: bool = True) -> Any:
-    if not needed and not path.is_file():
-        return None
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise RunDirectoryError(f"{path} cannot be read: {error}") from error
-    if not isinstance(found, dict):
-        raise RunDirectoryError(f"{path} must hold a JSON object. Received: {type(found).__name__}")
-    return found
-
-
-def _read_optional(kind: Any, path: Path) -> Any:
-    values = _read_json(path, needed=False)
-    return None if values is None else _read_as(kind, values, path)
-
-
 _KINDS = {
-    OptimizationReport: "the report of a run",
-    Performance: "what a result is worth on test data",
-    SimpleAlternatives: "a comparison with simple alternatives",
+    MANIFEST: "the manifest of a run",
+    REPORT: "the report of a run",
+    PERFORMANCE: "what a result is worth on test data",
+    SIMPLE_ALTERNATIVES: "a comparison with simple alternatives",
+    VERIFICATION: "the outcome of a verification",
 }
 
 
-def _read_as(kind: Any, values: Mapping[str, Any], path: Path) -> Any:
+def _read_optional(
+    read: Callable[[Mapping[str, Any]], Any], path: Path, needed: bool = False
+) -> Any:
+    """Return what is made of a file; None if it is not there and need not be."""
+    values = read_json(path, needed)
+    if values is None:
+        return None
     try:
-        return kind.from_dict(values)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise RunDirectoryError(f"{path} is not {_KINDS[kind]}: {error!r}") from error
+        return read(values)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        said = str(error).strip("'") if isinstance(error, KeyError) else str(error)
+        said = f"{said!r} is missing" if isinstance(error, KeyError) else said
+        raise RunDirectoryError(f"{path} is not {_KINDS[path.name]}: {said[:300]}") from error
+
+
+def _read_status(path: Path) -> Status:
+    records, _ = read_journal(path)
+    try:
+        status = Status.of(records)
+        read_number(status.begun), read_number(status.now)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise RunDirectoryError(f"{path} is not the journal of a run: {error!r}") from error
+    return status

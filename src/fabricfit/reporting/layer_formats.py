@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fabricfit.reporting.plain import read_text
+from fabricfit.reporting.plain import read_count, read_text
 
 __all__ = ["LayerFormats"]
+
+_MOST_BITS = 4096
+"""Bits of a weight that a file can tell of."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,13 @@ class LayerFormats:
         """Return the formats that plain data describe, each value checked."""
         return cls(
             read_text(values["name"]),
-            tuple((int(bits), int(count)) for bits, count in values["weights"]),
-            tuple((read_text(each), int(count)) for each, count in values["inputs"]),
+            tuple((_read_bits(bits), read_count(count)) for bits, count in values["weights"]),
+            tuple((read_text(each), read_count(count)) for each, count in values["inputs"]),
         )
+
+
+def _read_bits(value: Any) -> int:
+    bits = read_count(value)
+    if bits > _MOST_BITS:
+        raise ValueError(f"at most {_MOST_BITS} bits were expected. Received: {value!r}")
+    return bits

@@ -36,7 +36,7 @@ from fabricfit.reporting.performance import Performance
 from fabricfit.reporting.report import OptimizationReport
 from fabricfit.reporting.summary import spell_metric
 from fabricfit.run.files import PAGE, write_file
-from fabricfit.tables import show_controls
+from fabricfit.tables import show_lines
 
 _PIXELS = 600_000
 """Pixels of all maps of weights together, at most."""
@@ -120,7 +120,7 @@ def _show_text(value: Any) -> Any:
     """Return a text with its control characters written out, ends of lines apart; anything else as it is."""
     if not isinstance(value, str) or hasattr(value, "__html__"):
         return value
-    return "\n".join(map(show_controls, value.split("\n")))
+    return show_lines(value)
 
 
 def _read_part(name: str) -> str:

@@ -34,6 +34,8 @@ _ROOM = 1.12
 
 def format_number(value: Any) -> str:
     """Return a number as the page shows it."""
+    if not math.isfinite(value):
+        return "–"
     return f"{value:,.0f}" if float(value) == int(value) or abs(value) >= 100 else f"{value:,.3g}"
 
 

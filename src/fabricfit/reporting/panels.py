@@ -32,20 +32,29 @@ INK = "#0b0c0d"
 """Color of text and axes, replaced by the page's text color in figures that follow its theme."""
 ACCENTS = ("#2f7ed8", "#c2571a", "#2a9d6f", "#8a5cc2", "#b8860b", "#d14a8b", "#5f6b7a", "#17a2b8")
 _TITLE, _BETWEEN = "fabricfit: ", "\u241f"
+_LONGEST = 60
+"""Characters of a name in a figure."""
 _MOST_CURVES = 8
 """Classes whose ROC curves are drawn."""
+_MOST_TICKS = 32
 _LEAST_SHARE = 1e-3
 """The smallest share of others that ROC curves show."""
 
 
 def plain(text: str) -> str:
-    """Return a text as Matplotlib shows it as it is: without mathematics, and in one line."""
-    return show_controls(text).replace("$", r"\$")
+    """Return a text as Matplotlib shows it as it is: without mathematics, in one line, and not too long."""
+    shown = show_controls(text)
+    if len(shown) > _LONGEST:
+        shown = f"{shown[: _LONGEST - 1]}…"
+    if shown.startswith("_"):
+        shown = f" {shown}"  # legends leave out what begins so
+    return shown.replace("$", r"\$")
 
 
 def _explain(artist: Any, *texts: str) -> None:
     """Let a mark, or each marker of a line, tell something to who points at it."""
-    artist.set_gid(_TITLE + _BETWEEN.join(show_controls(each) for each in texts))
+    shown = (show_controls(each).replace(_BETWEEN, " ") for each in texts)
+    artist.set_gid(_TITLE + _BETWEEN.join(shown))
 
 
 def show_titles(svg: str) -> str:
@@ -151,6 +160,8 @@ def draw_designs(
         Place of the one that was chosen; by its outcome if None.
     """
     for number, (each, value) in enumerate(zip(designs, values, strict=True)):
+        if not math.isfinite(value):
+            continue
         is_chosen = each.is_chosen if chosen is None else number == chosen
         color = ACCENTS[2] if is_chosen else ACCENTS[number % 2]
         bar = [each.error] if math.isfinite(each.error) and each.error else None
@@ -166,17 +177,17 @@ def draw_designs(
             color=INK, fontsize="small",
         )  # fmt: skip
     _label(axes, *names)
-    axes.set_xlim(0, 1.12 * max(values, default=1) or 1)
+    axes.set_xlim(0, 1.12 * max(filter(math.isfinite, values), default=1) or 1)
     axes.margins(y=0.12)
 
 
 def draw_widths(axes: Any, layer: LayerFormats) -> None:
     """Draw how many weights of a layer have how many bits."""
-    bits, counts = zip(*layer.weights, strict=True)
-    for width, count in zip(bits, counts, strict=True):
+    for width, count in layer.weights:
         (bar,) = axes.bar([width], [count], color=ACCENTS[0] if width else "#b5bac1")
         _explain(bar, f"{count:,} weights of {width} bits" if width else f"{count:,} zeros")
-    axes.set_xticks(range(max(bits) + 1))
+    widest = max((width for width, _ in layer.weights), default=0)
+    axes.set_xticks(range(0, widest + 1, widest // _MOST_TICKS + 1))
     axes.set_title(plain(layer.name), fontsize="small")
     axes.set_xlabel("bits of a weight", fontsize="small")
     axes.grid(alpha=0.25, axis="y")

@@ -5,13 +5,15 @@ Plain data, computed from predictions; pages and tables are made from it.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any
 
 from fabricfit.reporting.plain import (
     read_amounts,
+    read_count,
+    read_error,
     read_number,
     read_text,
     read_texts,
@@ -147,7 +149,7 @@ class Performance(Printable):
             The values are not those of a performance.
         """
         return cls(
-            int(read_number(values["samples"])),
+            read_count(values["samples"]),
             read_text(values["metric_name"]),
             _read_measured(values["in_floats"]),
             _read_measured(values["quantized"]),
@@ -202,7 +204,7 @@ def list_measured(network: NetworkPerformance, place: int) -> tuple[Measured, Me
 
 
 def _read_measured(values: Mapping[str, Any]) -> Measured:
-    return Measured(read_number(values["value"]), read_number(values["error"]))
+    return Measured(read_number(values["value"]), read_error(values["error"]))
 
 
 def _read_several(values: Any) -> tuple[Measured, ...]:
@@ -210,16 +212,15 @@ def _read_several(values: Any) -> tuple[Measured, ...]:
 
 
 def _read_counts(values: Any) -> tuple[int, ...]:
-    numbers = read_amounts(values)
-    if any(not math.isfinite(each) or each != int(each) or each < 0 for each in numbers):
-        raise ValueError(f"whole numbers of at least 0 were expected. Received: {values!r}")
-    return tuple(map(int, numbers))
+    return tuple(map(read_count, require_list(values)))
 
 
 def _read_output(values: Mapping[str, Any]) -> OutputPerformance:
     labels = read_texts(values["labels"])
     counts = _read_counts(values["counts"])
     edges = tuple(map(read_amounts, require_list(values["edges"])))
+    if any(not all(low <= high for low, high in pairwise(each)) for each in edges):
+        raise ValueError("the ends of a histogram's parts must ascend")
     found = OutputPerformance(
         read_text(values["name"]),
         labels,
@@ -237,6 +238,8 @@ def _check_lengths(output: OutputPerformance) -> None:
     networks = [output.in_floats, *([] if output.quantized is None else [output.quantized])]
     count, lengths = len(output.labels), [len(output.counts or output.labels)]
     for each in networks:
+        if (each.classes is None) != (not output.counts):
+            raise ValueError("there must be classes where samples are counted, and only there")
         if each.classes is None:
             lengths += [len(each.residuals), len(output.edges)]
             pairs = zip(each.residuals, output.edges, strict=False)
@@ -266,6 +269,8 @@ def _read_network(values: Mapping[str, Any]) -> NetworkPerformance:
     curves = []
     for curve in require_list(classes["curves"]):
         points = [read_amounts(point) for point in require_list(curve)]
+        if any(not 0 <= part <= 1 for point in points for part in point):
+            raise ValueError("points of a curve must be shares, from 0 to 1")
         curves.append(tuple((x, y) for x, y in points))
     return NetworkPerformance(
         Classes(

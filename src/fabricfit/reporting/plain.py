@@ -3,25 +3,70 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from enum import Enum
 from typing import Any
 
 __all__ = [
     "read_amounts",
+    "read_count",
+    "read_error",
     "read_errors",
+    "read_flag",
+    "read_mapping",
     "read_number",
     "read_strengths",
     "read_text",
     "read_texts",
+    "require_list",
     "to_plain",
 ]
+
+_LARGEST = 1e30
+"""Nothing that a report counts or measures is beyond it, and no figure can be drawn of it."""
 
 
 def read_number(value: Any) -> float:
     """Return a number; NaN for None, which :func:`to_plain` writes for it."""
     if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
         raise TypeError(f"a number was expected. Received: {value!r}")
-    return math.nan if value is None else value
+    if value is None or value != value:
+        return math.nan
+    if not -_LARGEST <= value <= _LARGEST:
+        raise ValueError(
+            f"a number from {-_LARGEST:g} to {_LARGEST:g} was expected. Received: {value!r}"
+        )
+    return value
+
+
+def read_count(value: Any) -> int:
+    """Return a whole number of at least 0."""
+    number = read_number(value)
+    if number != number or number < 0 or number != int(number):
+        raise ValueError(f"a whole number of at least 0 was expected. Received: {value!r}")
+    return int(number)
+
+
+def read_error(value: Any) -> float:
+    """Return a standard error, which is not negative; NaN where it is not known."""
+    number = read_number(value)
+    if number < 0:
+        raise ValueError(f"a standard error of at least 0 was expected. Received: {value!r}")
+    return number
+
+
+def read_flag(value: Any) -> bool:
+    """Return whether something is so."""
+    if not isinstance(value, bool):
+        raise TypeError(f"true or false was expected. Received: {value!r}")
+    return value
+
+
+def read_mapping(value: Any) -> Mapping[str, Any]:
+    """Return values by name."""
+    if not isinstance(value, Mapping):
+        raise TypeError(f"values by name were expected. Received: {value!r}")
+    return value
 
 
 def read_text(value: Any) -> str:
@@ -43,7 +88,7 @@ def read_amounts(values: Any) -> tuple[float, ...]:
 
 def read_errors(values: Any) -> tuple[float, ...]:
     """Return the standard errors of a metric before and after, or none."""
-    found = read_amounts(values)
+    found = tuple(read_error(each) for each in require_list(values))
     if len(found) not in (0, 2):
         raise TypeError(f"two numbers were expected, or none. Received: {values!r}")
     return found

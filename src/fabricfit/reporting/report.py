@@ -213,6 +213,8 @@ class OptimizationReport(Printable):
 
     def _check_units(self) -> OptimizationReport:
         """Return the report if it has a number for each resource everywhere."""
+        if not self.units or len(set(self.units)) < len(self.units):
+            raise ValueError(f"there must be resources of different names. Received: {self.units}")
         several = [self.resources_before, self.resources_after]
         several += [] if self.budget is None else [self.budget]
         several += [self.highest] if self.highest else []

@@ -10,6 +10,8 @@ from fabricfit.description.skip_reasons import SkipReason
 from fabricfit.description.timing import DEADLINES, Timing
 from fabricfit.reporting.plain import (
     read_amounts,
+    read_count,
+    read_flag,
     read_number,
     read_strengths,
     read_text,
@@ -167,10 +169,9 @@ class BuiltLayer:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> BuiltLayer:
         """Return the layer that plain data describe, each of its values checked."""
-        numbers = ("reuse_factor", "latency", "interval")
+        kinds = {"reuse_factor": read_count, "latency": read_number, "interval": read_number}
         read: dict[str, Any] = {
-            name: (read_number if name in numbers else read_text)(each)
-            for name, each in dict(values).items()
+            name: kinds.get(name, read_text)(each) for name, each in dict(values).items()
         }
         return cls(**read)
 
@@ -178,11 +179,12 @@ class BuiltLayer:
 _READERS: dict[str, Callable[[Any], Any]] = {
     **dict.fromkeys(("name", "kind", "skipped", "note"), read_text),
     **dict.fromkeys(("built_before", "built_after"), read_text),
-    **dict.fromkeys(("weights", "nonzeros_before", "nonzeros_after", "epochs"), read_number),
-    "calls": read_number,
+    **dict.fromkeys(
+        ("weights", "nonzeros_before", "nonzeros_after", "epochs", "calls"), read_count
+    ),
     **dict.fromkeys(("sparsity", "metric", "seconds"), read_number),
     **dict.fromkeys(("resources_before", "resources_after", "utilization"), read_amounts),
-    **dict.fromkeys(("accepted", "chosen"), bool),
+    **dict.fromkeys(("accepted", "chosen"), read_flag),
     "strengths": read_strengths,
     "skip_reason": lambda value: None if value is None else SkipReason(value),
 }

@@ -19,6 +19,9 @@ _SENTENCES = {
 }
 
 
+_DIGITS = 30
+"""Digits behind the point, at most."""
+
 _ROUNDING = 1e-9
 """An error is none that is a smaller part of its value."""
 
@@ -36,7 +39,7 @@ def spell_metric(value: float, error: float = math.nan) -> str:
         return "not known"
     if not math.isfinite(error) or error <= _ROUNDING * abs(value):
         return f"{value:.4g}"
-    digits = max(1 - int(f"{error:.1e}".partition("e")[2]), 0)
+    digits = min(max(1 - int(f"{error:.1e}".partition("e")[2]), 0), _DIGITS)
     return f"{value:.{digits}f} ± {error:.{digits}f}"
 
 

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from fabricfit.errors import RunDirectoryError
+from fabricfit.reading import check_archive, open_archive, parse_json, read_header
 
 __all__ = ["checksum_of", "load_state", "save_state"]
 
@@ -57,20 +58,13 @@ def load_state(path: Path, checksum: str | None = None) -> Any:
             raise RunDirectoryError(
                 f"{path} is not what the journal says was written: it is damaged."
             )
-        with np.load(path, allow_pickle=False) as held:
-            structure = json.loads(held[_STRUCTURE].tobytes())
-            return _unpack(structure, held)
-    except (
-        EOFError,
-        KeyError,
-        OSError,
-        RecursionError,
-        TypeError,
-        ValueError,
-        zipfile.BadZipFile,
-    ) as error:
-        if isinstance(error, RunDirectoryError):
-            raise
+        with open_archive(path) as archive:
+            check_archive(archive, path)
+            text = _read_array(archive, _STRUCTURE).tobytes()
+            return _unpack(parse_json(text, f"the structure of {path}", finite=False), archive)
+    except RunDirectoryError:
+        raise
+    except Exception as error:  # whatever a damaged file provokes
         raise RunDirectoryError(f"{path} cannot be read: {error}") from error
 
 
@@ -96,16 +90,26 @@ def _pack(value: Any, arrays: dict[str, np.ndarray]) -> Any:
     return value
 
 
-def _unpack(value: Any, held: Any) -> Any:
+def _read_array(archive: zipfile.ZipFile, name: str) -> np.ndarray:
+    """Return an array, after its size has been compared with what is stored of it."""
+    member = archive.getinfo(f"{name}.npy")
+    with archive.open(member) as stream:
+        read_header(stream, member.file_size, name)
+    with archive.open(member) as stream:
+        array: np.ndarray = np.lib.format.read_array(stream, allow_pickle=False)
+        return array
+
+
+def _unpack(value: Any, archive: zipfile.ZipFile) -> Any:
     if isinstance(value, list):
-        return [_unpack(each, held) for each in value]
+        return [_unpack(each, archive) for each in value]
     if isinstance(value, dict) and _ARRAY in value:
-        array: np.ndarray = held[value[_ARRAY]]
+        array = _read_array(archive, value[_ARRAY])
         if value["dtype"] is not None:
             import ml_dtypes
 
             array = array.view(getattr(ml_dtypes, value["dtype"])).reshape(value["shape"])
         return array
     if isinstance(value, dict):
-        return {key: _unpack(each, held) for key, each in value[_PAIRS]}
+        return {key: _unpack(each, archive) for key, each in value[_PAIRS]}
     return value

@@ -15,6 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fabricfit.errors import InvalidInputError
+from fabricfit.reading import RECORD, parse_json, read_bytes
+
 __all__ = ["Journal", "Record", "read_journal"]
 
 logger = logging.getLogger(__name__)
@@ -49,10 +52,15 @@ def read_journal(path: Path) -> tuple[list[Record], int]:
     ----------
     path
         The file; it need not be there.
+
+    Raises
+    ------
+    InvalidInputError
+        It cannot be read, or is no file.
     """
     records: list[Record] = []
     size = place = damaged = 0
-    content = path.read_bytes() if path.exists() else b""
+    content = read_bytes(path, RECORD) if path.exists() else b""
     for line in content.splitlines(keepends=True):
         place += len(line)
         record = _parse_line(line)
@@ -71,10 +79,13 @@ def _parse_line(line: bytes) -> Record | None:
     if not line.endswith(b"\n") or checksum != _compute_checksum(body):
         return None
     try:
-        found = json.loads(body)
-        return Record(found["n"], found["event"], found["data"], found["time"])
-    except (KeyError, TypeError, ValueError):
+        found = parse_json(body, "a record", finite=False)
+        values = found["n"], found["event"], found["data"], found["time"]
+    except (InvalidInputError, KeyError, TypeError):
         return None
+    kinds: tuple[Any, ...] = (int, str, dict, (int, float))
+    fit = all(isinstance(each, kind) for each, kind in zip(values, kinds, strict=True))
+    return Record(*values) if fit else None
 
 
 def _compute_checksum(body: bytes) -> bytes:

@@ -20,7 +20,7 @@ from rich.text import Text
 
 from fabricfit.run.journal import Record
 from fabricfit.run.status import Status
-from fabricfit.tables import TextTable
+from fabricfit.tables import TextTable, show_controls, show_lines
 
 __all__ = ["draw_status", "entitle_runs", "render_html", "show_messages", "show_progress"]
 
@@ -74,9 +74,16 @@ def show_progress(logger: logging.Logger | None, console: Any = None) -> Iterato
 def show_messages(logger: logging.Logger) -> Iterator[None]:
     """Show a logger's messages inside the block, from INFO on, as lines on the standard error stream."""
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", datefmt="%H:%M:%S"))
+    handler.setFormatter(_Plain("%(asctime)s  %(message)s", datefmt="%H:%M:%S"))
     with _show_messages(logger, handler, logging.INFO):
         yield
+
+
+class _Plain(logging.Formatter):
+    """Writes control characters in messages out: names of layers may hold them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return show_lines(super().format(record))
 
 
 @contextmanager
@@ -91,6 +98,7 @@ def _show_live(logger: logging.Logger, console: Any) -> Iterator[Observer]:
 
     with Live(View(), console=console, refresh_per_second=4) as live:
         handler = RichHandler(console=live.console, show_path=False, markup=False)
+        handler.setFormatter(_Plain("%(message)s"))
 
         def observe(record: Record) -> None:
             status.apply(record)
@@ -175,11 +183,14 @@ def draw_status(status: Status, now: float, title: str = "fabricfit") -> Any:
     if status.units:
         gauges = Table.grid(padding=(0, 1))
         for name, share, text, style in _list_gauges(status):
-            gauges.add_row(Text(name, style="bold"), _make_bar(share, style), Text(text))
+            named = Text(show_controls(name), style="bold")
+            gauges.add_row(named, _make_bar(share, style), Text(text))
         parts.append(gauges)
     if status.levels:
         parts.append(_make_levels_table(status))
-    return Panel(Group(*parts), title=Text(title), title_align="left", border_style="dim")
+    return Panel(
+        Group(*parts), title=Text(show_controls(title)), title_align="left", border_style="dim"
+    )
 
 
 def _make_headline(status: Status, now: float) -> Any:
