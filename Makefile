@@ -29,7 +29,7 @@ export NO_MKDOCS_2_WARNING ?= 1
 # XLA compiles longer than the tests' models run.
 test-jax test-hgq-jax: export XLA_FLAGS ?= --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true
 
-.PHONY: demo test test-all test-core test-backends test-qkeras test-hgq test-pquant test-install lint types docs docs-check bench format clean
+.PHONY: demo test test-all test-core test-backends test-qkeras test-hgq test-pquant test-install lint types docs docs-check audit bench format clean
 .DELETE_ON_ERROR:
 
 demo: $(DEMO)/.ready
@@ -72,6 +72,11 @@ format: $(DEV)/.ready
 
 types: $(DEV)/.ready
 	$(DEV)/bin/python -m mypy
+
+# Known vulnerabilities of what is installed; needs a network.
+audit: $(DEV)/.ready
+	$(DEV)/bin/python $(PIP) pip-audit
+	$(DEV)/bin/python -m pip_audit --local --skip-editable
 
 # Against named rivals, one after the other: BENCH=--quick for a first look.
 # Fronts of trained precision and structured pruning are measured beside rivals in environments of their own.
