@@ -25,6 +25,7 @@ __all__ = [
     "RunDirectoryError",
     "TimeLimitError",
     "ask_for_nearest",
+    "quoted_error",
     "require",
     "spell",
     "unknown_name",
@@ -98,6 +99,16 @@ def spell(value: object) -> str:
         text = f"an object of {type(value).__module__}.{type(value).__qualname__}"
     text = " ".join(text.split()).encode("utf-8", "backslashreplace").decode("utf-8")
     return text if len(text) <= 2 * _LONGEST else f"{text[:_LONGEST]}…{text[-20:]}"
+
+
+def quoted_error(error: BaseException) -> str:
+    """Return what an error of somebody else's says, on one line, and not long."""
+    try:
+        said = " ".join(str(error).split())
+    except Exception:  # whatever a class of the caller's raises
+        said = spell(error)
+    said = said.encode("utf-8", "backslashreplace").decode("utf-8")
+    return said if len(said) <= 2 * _LONGEST else f"{said[: 2 * _LONGEST]}…"
 
 
 def unknown_name(argument: str, received: object, known: Iterable[str]) -> InvalidInputError:

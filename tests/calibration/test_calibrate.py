@@ -264,7 +264,7 @@ def test_a_margin_and_wrapping():
         ("X", {"margin": -1}, "margin must be a whole number"),
         ("X", {"tolerance": 0}, "tolerance must be a number above 0"),
         ("X", {"overflow": "saturat"}, "Did you mean 'saturate'"),
-        ("nan", {}, "data must hold finite numbers"),
+        ("nan", {}, "data must not hold NaN or infinite"),
         ("shape", {"loss": LOSS}, "equally many samples"),
     ],
 )

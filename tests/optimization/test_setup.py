@@ -31,7 +31,7 @@ NAN = np.full((20, 6), np.nan, "float32")
         ({"cutoff_bad_trials": -1}, "cutoff_bad_trials"),
         ({"ranking_metric": "magnitude"}, "ranking_metric must be one of 'l1'"),
         ({"knapsack_solver": "magic"}, "knapsack_solver must be one of"),
-        ({"knapsack_options": {"time": 3}}, "time_limit, scaling_factor. Received: time"),
+        ({"knapsack_options": {"time": 3}}, "time_limit, scaling_factor. Received: 'time'"),
         ({"knapsack_options": {"time_limit": 0}}, "time_limit must be a number above 0"),
         ({"tuner": "Random"}, "tuner must be one of 'halving', 'Bayesian'"),
         ({"regularization_range": []}, "regularization_range"),

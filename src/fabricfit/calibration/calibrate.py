@@ -24,7 +24,7 @@ from fabricfit.hls4ml.plain import ConfigurationLike
 from fabricfit.network.buildable import list_limits, refuse_limits, warn_of_limits
 from fabricfit.network.configuration import open_configuration, state_every_call
 from fabricfit.network.describe import describe_for_hls4ml
-from fabricfit.network.reader import as_network
+from fabricfit.network.finite import open_network
 
 __all__ = ["calibrate"]
 
@@ -118,7 +118,7 @@ def calibrate(
             f"rise. Received: tolerance={tolerance!r}"
         )
     require("hls4ml", "hls4ml", "fabricfit.calibrate")
-    network = as_network(model)
+    network = open_network(model)
     given = default_configuration() if hls_config is None else hls_config
     config = open_configuration(given, network)
     config.get("HLSConfig", config).setdefault("Model", default_configuration()["Model"])

@@ -27,7 +27,7 @@ from fabricfit.hls4ml.target import choose_budget
 from fabricfit.network.batch_norm import fold_normalizations
 from fabricfit.network.configuration import open_configuration, state_every_call, without_layers
 from fabricfit.network.describe import describe_for_hls4ml
-from fabricfit.network.reader import as_network
+from fabricfit.network.finite import open_network
 from fabricfit.network.scalings import replace_scalings
 from fabricfit.network.unknown_layers import describe_matrices
 from fabricfit.network.whole_pooling import replace_whole_pooling
@@ -104,7 +104,7 @@ def explore(
     InvalidInputError
         The input cannot be worked with, or hls4ml does not build the model with any design.
     """
-    whole = as_network(model)
+    whole = open_network(model)
     stated = open_configuration(hls_config or default_configuration(), whole)
     config = stated if formats is None else open_configuration(formats, whole)
     budget = choose_budget(config, as_budget(budget))

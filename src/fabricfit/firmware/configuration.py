@@ -11,7 +11,7 @@ from fabricfit.hls4ml.plain import ConfigurationLike
 from fabricfit.hls4ml.realize import Realized, realize_configuration
 from fabricfit.network.configuration import open_configuration, state_every_call
 from fabricfit.network.describe import describe_for_hls4ml
-from fabricfit.network.reader import as_network
+from fabricfit.network.finite import open_network
 
 __all__ = ["Realized", "realize"]
 
@@ -53,7 +53,7 @@ def realize(
     ReuseFactorWarning
         A reuse or parallelization factor is replaced by one that hls4ml can build.
     """
-    network = as_network(model)
+    network = open_network(model)
     config = open_configuration(hls_config, network)
     remarks = state_every_call(config, network)
     found = realize_configuration(describe_for_hls4ml(network, config), config, family)

@@ -14,7 +14,8 @@ from fabricfit.firmware.quantized_network import QuantizedNetwork
 from fabricfit.losses import ModelMetric
 from fabricfit.network.configuration import open_configuration
 from fabricfit.network.ends import Targets
-from fabricfit.network.reader import Network, as_network
+from fabricfit.network.finite import open_network
+from fabricfit.network.reader import Network
 from fabricfit.network.replay import replay
 from fabricfit.reporting.performance import OutputPerformance, Performance
 from fabricfit.reporting.predictions import describe_output
@@ -57,7 +58,7 @@ def measure_performance(
     InvalidInputError
         X and y do not fit the model.
     """
-    network = as_network(model)
+    network = open_network(model)
     data = open_data((X, y) if weights is None else (X, y, weights), "", Door(network.ends))
     is_loss = isinstance(metric, str) and metric == "loss"
     needs_default = metric is None or is_loss

@@ -6,13 +6,14 @@ import os
 from pathlib import Path
 from typing import Any
 
+from fabricfit.checks import file_path, text
 from fabricfit.errors import FabricFitError, RunDirectoryError
 from fabricfit.firmware.accelerator import project_options
 from fabricfit.firmware.simulation import CapturedOutput, convert, resolve_io_type
-from fabricfit.hls4ml.backends import read_backend
+from fabricfit.hls4ml.backends import find_backend, read_backend
 from fabricfit.hls4ml.plain import ConfigurationLike
 from fabricfit.network.configuration import open_configuration
-from fabricfit.network.reader import as_network
+from fabricfit.network.finite import open_network
 
 __all__ = ["to_hls4ml"]
 
@@ -53,13 +54,15 @@ def to_hls4ml(
     FabricFitError
         hls4ml refuses the model or the configuration.
     """
-    network = as_network(model)
+    path, output = file_path("folder", folder), CapturedOutput()
+    _require_empty(path)
+    if part is not None:
+        text("part", part)
+    network = open_network(model)
     config = open_configuration(hls_config, network)
-    backend = backend or read_backend(config).name
+    backend = (read_backend(config) if backend is None else find_backend(backend)).name
     kind = resolve_io_type(config, io_type)
     options = project_options(backend, config, part, network.model)
-    path, output = Path(folder), CapturedOutput()
-    _require_empty(path)
     hls_model = convert(
         network.model,
         config.get("HLSConfig", config),

@@ -22,7 +22,8 @@ from fabricfit.hls4ml.plain import ConfigurationLike
 from fabricfit.losses import ModelLoss, ModelMetric
 from fabricfit.network.configuration import open_configuration
 from fabricfit.network.describe import describe_for_hls4ml
-from fabricfit.network.reader import Network, as_network
+from fabricfit.network.finite import open_network
+from fabricfit.network.reader import Network
 from fabricfit.network.replay import replay
 from fabricfit.samples import Dataset, Door, open_data
 
@@ -205,7 +206,7 @@ def evaluate(
     MissingExtraError
         hls4ml is not installed.
     """
-    network = as_network(model)
+    network = open_network(model)
     config = open_configuration(hls_config, network)
     data = open_data((X, y) if weights is None else (X, y, weights), "", Door(network.ends))
     described = default_metric([data.head(_BATCH).y.labels]) if metric is None else metric

@@ -18,13 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from fabricfit.checks import whole_number
-from fabricfit.errors import (
-    FabricFitError,
-    InvalidInputError,
-    InvalidTypeError,
-    MissingExtraError,
-)
+from fabricfit.checks import flag, whole_number
+from fabricfit.errors import FabricFitError, InvalidInputError, MissingExtraError
 from fabricfit.firmware.accelerator import project_options, read_wrapper
 from fabricfit.firmware.bounded import LimitExceededError, Limits
 from fabricfit.firmware.comparison import KerasComparison, compare_with_keras
@@ -48,6 +43,7 @@ from fabricfit.firmware.simulation import (
     resolve_io_type,
     run_project,
 )
+from fabricfit.firmware.verification_input import check_expected, check_place, prepare_inputs
 from fabricfit.firmware.verification_result import (
     LayerVerification,
     Mismatch,
@@ -62,8 +58,8 @@ from fabricfit.network.buildable import list_limits
 from fabricfit.network.configuration import open_configuration
 from fabricfit.network.describe import describe_for_hls4ml, describe_network
 from fabricfit.network.estimation import estimate
-from fabricfit.network.reader import Network, as_network
-from fabricfit.samples import inputs_of
+from fabricfit.network.finite import open_network
+from fabricfit.network.reader import Network
 from fabricfit.synthesis.comparison import Comparison, compare
 from fabricfit.synthesis.iverilog import require_simulator
 from fabricfit.synthesis.tools import find_tool, synthesize
@@ -172,16 +168,23 @@ def verify(
     FabricFitError
         hls4ml refuses the model, or the code cannot be compiled or stops while it runs.
     """
-    network = as_network(model)
-    hls_config = open_configuration(hls_config, network)
-    backend = require_emulated(backend or read_backend(hls_config).name).name
-    _check_options(backend, samples, compile, synthesis)
+    for name, value in (("compile", compile), ("synthesis", synthesis), ("rtl", rtl)):
+        flag(name, value)
+    samples = whole_number("samples", samples)
     Limits(time_limit, memory_limit)
+    check_place(output_dir)
+    expected = check_expected(expected)
+    if part is not None:
+        family_of_part(part)
+    network = open_network(model)
+    hls_config = open_configuration(hls_config, network)
+    backend = require_emulated(read_backend(hls_config).name if backend is None else backend).name
+    _require_tools(backend, compile, synthesis)
     if rtl:
         require_simulator()
     options = project_options(backend, hls_config, part, network.model)
     io_type = resolve_io_type(hls_config, io_type)
-    arrays = _prepare_inputs(network, X, samples)
+    arrays = prepare_inputs(network, X, samples)
     if y is not None and X is None:
         raise InvalidInputError("y holds the targets of X. Received: y without X")
     compared = [array[:samples] for array in arrays]
@@ -337,8 +340,7 @@ def _run_synthesis(
     return tuple(compare(report, expected) for report in synthesize(hls_model))
 
 
-def _check_options(backend: str, samples: int, compile: bool, synthesis: bool) -> None:
-    whole_number("samples", samples)
+def _require_tools(backend: str, compile: bool, synthesis: bool) -> None:
     if compile:
         require_compiler()
     if synthesis and find_tool(backend) is None:
@@ -346,32 +348,3 @@ def _check_options(backend: str, samples: int, compile: bool, synthesis: bool) -
             f"synthesis=True needs the HLS tool of {backend}, which is not on PATH. Set up the vendor's "
             "environment first, or leave synthesis out."
         )
-
-
-def _prepare_inputs(network: Network, X: Any, samples: int) -> Sequence[np.ndarray]:
-    """Return one float64 array for each input of the model; random numbers where there is no data."""
-    shapes = network.ends.inputs.shapes
-    if X is None:
-        rng = np.random.default_rng(0)
-        return [rng.normal(size=(samples, *(n or 1 for n in shape))) for shape in shapes]
-    given = inputs_of(network.ends, X)
-    arrays: list[np.ndarray] = []
-    for x, shape in zip(given, shapes, strict=True):
-        try:
-            array: np.ndarray = np.asarray(x, np.float64)
-        except (TypeError, ValueError) as error:
-            raise InvalidTypeError(f"X must hold numbers: {error}") from error
-        if array.ndim != len(shape) + 1 or len(array) == 0 or array.shape[1:] != shape:
-            raise InvalidInputError(
-                f"X must have the shape (samples, {', '.join(map(str, shape))}). "
-                f"Received: {array.shape}"
-            )
-        if not np.isfinite(array).all():
-            raise InvalidInputError("X must be finite. Received: NaN or infinite numbers")
-        arrays.append(np.ascontiguousarray(array))
-    if len({len(array) for array in arrays}) > 1:
-        raise InvalidInputError(
-            "X must hold the same number of samples for every input. "
-            f"Received: {[len(array) for array in arrays]}"
-        )
-    return arrays

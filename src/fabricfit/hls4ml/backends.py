@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fabricfit.errors import InvalidInputError, InvalidTypeError, unknown_name
+from fabricfit.checks import one_of, text
+from fabricfit.errors import InvalidInputError, InvalidTypeError, spell, unknown_name
 from fabricfit.hardware.devices import normalize_name
 
 __all__ = [
@@ -155,9 +156,10 @@ def find_backend(name: Any) -> Backend:
         hls4ml has no such backend.
     """
     known = {each.lower(): backend for each, backend in BACKENDS.items()}
-    if str(name).lower() not in known:
+    found = known.get(name.lower()) if isinstance(name, str) else None
+    if found is None:
         raise unknown_name("backend", name, BACKENDS)
-    return known[str(name).lower()]
+    return found
 
 
 def require_emulated(name: Any) -> Backend:
@@ -187,7 +189,8 @@ def read_backend(config: Mapping[str, Any]) -> Backend:
     InvalidInputError
         hls4ml has no such backend.
     """
-    return find_backend(config.get("Backend") or DEFAULT_BACKEND)
+    stated = config.get("Backend")
+    return find_backend(DEFAULT_BACKEND if stated is None else stated)
 
 
 def read_board(config: Mapping[str, Any], part: str | None = None) -> Board:
@@ -207,15 +210,16 @@ def read_board(config: Mapping[str, Any], part: str | None = None) -> Board:
     InvalidInputError
         hls4ml knows no such board, no board with this part, or the board has another part.
     """
-    accelerator = config.get("AcceleratorConfig") or {}
+    accelerator = config.get("AcceleratorConfig")
+    accelerator = {} if accelerator is None else accelerator
     if not isinstance(accelerator, Mapping):
         raise InvalidTypeError(
             "config['AcceleratorConfig'] must be a dictionary with 'Board', 'Interface', 'Driver' and "
-            f"'Precision'. Received: {accelerator!r}"
+            f"'Precision'. Received: {spell(accelerator)}"
         )
     name = accelerator.get("Board")
-    if name is not None and name not in BOARDS:
-        raise unknown_name("config['AcceleratorConfig']['Board']", name, BOARDS)
+    if name is not None:
+        one_of("config['AcceleratorConfig']['Board']", name, BOARDS)
     candidates = list(BOARDS.values()) if name is None else [BOARDS[name]]
     if part is None:
         return candidates[0]
@@ -237,7 +241,7 @@ def read_part(config: Mapping[str, Any]) -> str | None:
     if read_backend(config).name == _ACCELERATOR:
         return read_board(config).part
     part = config.get("Part")
-    return None if part is None else str(part)
+    return None if part is None else text("config['Part']", part)
 
 
 def list_backend_notes(config: Mapping[str, Any]) -> tuple[str, ...]:

@@ -5,18 +5,20 @@ hls4ml passes over a key that it does not know and a section that fits no layer,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fabricfit.checks import whole_number
+from fabricfit.checks import number, whole_number
 from fabricfit.description.precision import parse_precision
 from fabricfit.description.strategies import canonical_strategy, check_io_type, spell_strategy
-from fabricfit.errors import InvalidInputError, ask_for_nearest, unknown_name
+from fabricfit.errors import InvalidInputError, ask_for_nearest, spell, unknown_name
 from fabricfit.hls4ml.sections import find_key
 from fabricfit.hls4ml.vocabulary import (
     BECOMES,
     CHOICES,
+    FLAGS,
     HELPER_TYPES,
     LAYER_KEYS,
     MODEL_KEYS,
@@ -34,6 +36,9 @@ __all__ = [
     "find_unused_sections",
     "spell_sections",
 ]
+
+LARGEST_FACTOR = 2**31 - 1
+"""The largest factor that the C++ of every compiler holds as a number."""
 
 _FLOATS = ("float", "double", "half", "bfloat16", "ap_float", "ac_float", "ac_std_float", "std_")
 
@@ -83,7 +88,7 @@ def check_values(config: dict[str, Any], layers: Collection[ConfigurableLayer] =
     inner = config.get("HLSConfig", config)
     _check_outer_keys(config)
     for section in (config, inner):
-        if section.get("IOType"):
+        if section.get("IOType") is not None:
             check_io_type(section["IOType"], "config['IOType']")
     if inner.get("Model"):
         _check_section(inner["Model"], "config['Model']", MODEL_KEYS)
@@ -111,7 +116,7 @@ def _check_outer_keys(config: Mapping[str, Any]) -> None:
             if key in MODEL_KEYS and key not in PROJECT_KEYS:
                 raise InvalidInputError(
                     f"{where} has the key {key!r}, which hls4ml looks for under 'Model', or under the "
-                    f"name or type of a layer. Received: {key}={section[key]!r}"
+                    f"name or type of a layer. Received: {key}={spell(section[key])}"
                 )
             if key in ("Model", "LayerName", "LayerType"):
                 raise InvalidInputError(
@@ -119,6 +124,13 @@ def _check_outer_keys(config: Mapping[str, Any]) -> None:
                 )
             if key not in PROJECT_KEYS and (nearest := ask_for_nearest(key, known)):
                 raise InvalidInputError(f"{where} has the unknown key {key!r}{nearest}")
+            # A section of another name is a plug-in's, and a project holds what its backend knows.
+            foreign = key not in PROJECT_KEYS and known == SECTIONS
+            if foreign and not isinstance(section[key], dict | None):
+                raise InvalidInputError(
+                    f"{where} has the key {spell(key)}, which hls4ml does not read. It reads "
+                    f"{', '.join(known)}; a plug-in may read a dictionary of its own"
+                )
 
 
 def _check_section(section: dict[str, Any], where: str, known: Collection[str]) -> None:
@@ -141,14 +153,20 @@ def _checked(key: str, value: Any, where: str) -> Any:
     if value is None:
         return None
     if key in NUMBERS:
-        return whole_number(where, value, texts=True)
+        return whole_number(where, value, most=LARGEST_FACTOR, texts=True)
+    if key == "BramFactor":
+        return value if number(where, value, least=0, infinite=True) == math.inf else int(value)
+    if key in FLAGS:
+        if isinstance(value, bool) or (type(value) is int and value in (0, 1)):
+            return value
+        raise InvalidInputError(f"{where} must be true or false. Received: {spell(value)}")
     if key == "Precision":
         return _checked_precisions(value, where)
     if key in CHOICES:
         return _choose(value, CHOICES[key], where)
     if key == "Strategy":
-        if str(value).lower() in SOFTMAX_STRATEGIES:
-            return str(value)
+        if isinstance(value, str) and value.lower() in SOFTMAX_STRATEGIES:
+            return value
         try:
             canonical_strategy(value)
         except InvalidInputError as error:
@@ -159,7 +177,7 @@ def _checked(key: str, value: Any, where: str) -> Any:
 
 def _choose(value: Any, known: Collection[str], where: str) -> str:
     for each in known:
-        if str(value).lower() == each.lower():
+        if isinstance(value, str) and value.lower() == each.lower():
             return each
     raise unknown_name(where, value, known)
 
@@ -180,12 +198,12 @@ def _checked_precisions(value: Any, where: str) -> Any:
 
 
 def _checked_precision(value: Any, where: str) -> str:
-    text = str(value).strip()
+    text = value.strip() if isinstance(value, str) else ""
     lower = text.lower()
     if lower == "auto" or lower.startswith(_FLOATS):
         return lower
     try:
-        parse_precision(text)
+        parse_precision(text if text else value)
     except InvalidInputError as error:
         raise InvalidInputError(f"{where}: {error}") from None
     kind, opened, fields = text.partition("<")

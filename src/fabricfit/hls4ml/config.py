@@ -24,6 +24,7 @@ from fabricfit.description.strategies import (
     spell_strategy,
 )
 from fabricfit.errors import InvalidInputError, warn_caller
+from fabricfit.hls4ml.checking import LARGEST_FACTOR
 from fabricfit.hls4ml.plain import ConfigurationLike, plain_configuration
 from fabricfit.hls4ml.reuse_factor import (
     ReuseFactorWarning,
@@ -155,7 +156,8 @@ def read_io_type(config: Mapping[str, Any]) -> str:
     InvalidInputError
         It is neither ``'io_parallel'`` nor ``'io_stream'``.
     """
-    return check_io_type(stated_io_type(config) or "io_parallel", "config['IOType']")
+    stated = stated_io_type(config)
+    return check_io_type("io_parallel" if stated is None else stated, "config['IOType']")
 
 
 def leaves_result_open(config: Mapping[str, Any], layer_attributes: LayerAttributes) -> bool:
@@ -394,6 +396,6 @@ def _is_auto(value: Any) -> bool:
 def _read_factor(value: Any, where: str, layer: str) -> int:
     """Return a reuse or parallelization factor, also where a file has it as a text."""
     try:
-        return whole_number(where, value, texts=True)
+        return whole_number(where, value, most=LARGEST_FACTOR, texts=True)
     except InvalidInputError as error:
         raise InvalidInputError(f"{error}, for layer {layer!r}") from None

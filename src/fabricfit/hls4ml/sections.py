@@ -41,4 +41,5 @@ def own_strategy(config: Mapping[str, Any], name: str, kind: str) -> str:
 def stated_io_type(config: Mapping[str, Any]) -> Any:
     """Return the ``'IOType'`` that a configuration or a whole project's states; None without one."""
     inner = config.get("HLSConfig") or {}
-    return config.get("IOType") or inner.get("IOType") or None
+    own = config.get("IOType")
+    return inner.get("IOType") if own is None else own

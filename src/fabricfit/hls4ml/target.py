@@ -11,7 +11,7 @@ from fabricfit.errors import InvalidInputError
 from fabricfit.hardware.budget import Budget
 from fabricfit.hardware.devices import family_of_part
 from fabricfit.hardware.families import families
-from fabricfit.hardware.targets import Target, find_target
+from fabricfit.hardware.targets import Target, check_clock, find_target
 from fabricfit.hardware.tools import find_tool
 from fabricfit.hls4ml.backends import read_backend, read_part
 
@@ -108,9 +108,7 @@ def _find_family(part: str) -> str:
 
 
 def _read_clock(clock: Any) -> float:
-    try:
-        return float(clock)
-    except (TypeError, ValueError):
-        raise InvalidInputError(
-            f"config['ClockPeriod'] must be a period in nanoseconds. Received: {clock!r}"
-        ) from None
+    """Return a clock's period in nanoseconds, also where a file has it as a text."""
+    with contextlib.suppress(ValueError):  # a text that is no clock, which is said below
+        clock = float(clock) if isinstance(clock, str) else clock
+    return check_clock("config['ClockPeriod']", clock)

@@ -8,6 +8,7 @@ from __future__ import annotations
 __all__ = [
     "ACTIVATIONS",
     "CHOICES",
+    "FLAGS",
     "HELPER_TYPES",
     "KEEPS_NAME",
     "LAYER_KEYS",
@@ -29,6 +30,9 @@ PROJECT_KEYS = (
     *("Part", "Board", "ClockPeriod", "ClockUncertainty", "Stamp", "TraceOutput", "WriterConfig"),
     *("KerasModel", "KerasH5", "KerasJson", "OnnxModel", "PytorchModel", "InputShape"),
     *("InputData", "OutputPredictions", "AcceleratorConfig", "Compiler", "HyperoptHandshake"),
+    *("ASICLibs", "Technology", "FIFO", "MaximumSize", "HLSIncludePath", "HLSLibsPath"),
+    *("FPGAFamily", "SmartHLSPath", "Expression", "NSymbols", "StitchedProjectName"),
+    *("OriginalProjectName", "InputShapes", "OutputShapes"),
 )
 """Keys of a whole project's configuration, which holds that of the layers under ``'HLSConfig'``."""
 
@@ -70,8 +74,19 @@ PRECISIONS = (
 )
 """Numbers of a layer that have a precision of their own."""
 
-NUMBERS = ("ReuseFactor", "TargetCycles", "ParallelizationFactor", "TableSize", "PipelineInterval")
-"""Keys whose values are whole numbers of at least 1."""
+NUMBERS = (
+    *("ReuseFactor", "TargetCycles", "ParallelizationFactor", "TableSize", "PipelineInterval"),
+    *("RecurrentReuseFactor", "DepthwiseReuseFactor", "PointwiseReuseFactor"),
+    *("ForwardReuseFactor", "ForwardRecurrentReuseFactor"),
+    *("BackwardReuseFactor", "BackwardRecurrentReuseFactor"),
+)
+"""Keys whose values are whole numbers of at least 1, which C++ has as ``unsigned``."""
+
+FLAGS = (
+    *("Trace", "Skip", "Static", "Compression", "TraceOutput", "BitExact", "TransposeOutputs"),
+    *("AllowDAFallback", "AllowV2Fallback"),
+)
+"""Keys whose values are true or false, also as 1 and 0."""
 
 CHOICES = {
     "ConvImplementation": ("LineBuffer", "Encoded"),
@@ -79,6 +94,8 @@ CHOICES = {
     "Implementation": ("latency", "stable", "argmax", "legacy"),
     "TimeStepLoopParallelism": ("Off", "Unroll", "Pipeline"),
     "ChannelsLastConversion": ("full", "internal", "off"),
+    "Algorithm": ("nearest", "bilinear"),
+    "Direction": ("forward", "backward"),
 }
 """Key -> the values that it may have."""
 

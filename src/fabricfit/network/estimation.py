@@ -24,7 +24,8 @@ from fabricfit.network.batch_norm import find_folds, fold_normalizations
 from fabricfit.network.buildable import list_limits
 from fabricfit.network.configuration import open_configuration, unstated_calls
 from fabricfit.network.describe import describe_for_hls4ml, describe_network
-from fabricfit.network.reader import Network, as_network
+from fabricfit.network.finite import open_network
+from fabricfit.network.reader import Network
 from fabricfit.network.unknown_layers import describe_matrices
 
 __all__ = ["describe_as_built", "estimate"]
@@ -84,12 +85,13 @@ def estimate(
     Raises
     ------
     InvalidInputError
-        The model's graph cannot be read, or the configuration is not one that hls4ml can build.
+        The model's graph cannot be read, a weight is not finite, or the configuration is not one that hls4ml
+        can build, or is of another model.
 
     Warns
     -----
     ConfigurationWarning
-        A section of the configuration fits no layer of the model, or one call of a layer and not the others.
+        A section of the configuration fits one call of a layer and not the others.
 
     Examples
     --------
@@ -107,9 +109,9 @@ def estimate(
     if isinstance(hls_config, Budget):
         hls_config, budget = None, hls_config
     limits = None if budget is None else as_budget(budget)
-    whole = as_network(model)
+    whole = open_network(model)
     given = default_configuration() if hls_config is None else hls_config
-    config = open_configuration(given, whole, lenient=True)
+    config = open_configuration(given, whole)
     for stated, name in unstated_calls(config, whole):
         warn_caller(
             f"config['LayerName'] has a section {stated!r}, but none for {name!r}, as hls4ml calls another "

@@ -16,7 +16,7 @@ from fabricfit.hls4ml.plain import ConfigurationLike
 from fabricfit.hls4ml.target import choose_budget
 from fabricfit.loading.load import load_model
 from fabricfit.network.configuration import open_configuration
-from fabricfit.network.reader import as_network
+from fabricfit.network.finite import open_network
 from fabricfit.objectives.fpga import FPGAResources
 from fabricfit.optimization.chosen_design import leaves_design_open, why_not_unrolled
 from fabricfit.optimization.compiled_settings import (
@@ -183,7 +183,7 @@ def fit(
     seed = read_seed(settings, options)
     train_data, validation_data = divide_samples(train_data, validation_data, seed)
     designs = whole_number("designs", designs)
-    whole = as_network(model)
+    whole = open_network(model)
     config = open_configuration({} if hls_config is None else hls_config, whole)
     asked = {"part": part, "clock_ns": clock_ns, "tool": tool, "binding": binding}
     limits = choose_budget(config, asked_for, margin=margin, **asked)

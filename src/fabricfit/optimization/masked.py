@@ -17,7 +17,7 @@ from fabricfit.hls4ml.plain import ConfigurationLike
 from fabricfit.hls4ml.target import choose_budget
 from fabricfit.loading.load import load_model
 from fabricfit.network.configuration import open_configuration
-from fabricfit.network.reader import as_network
+from fabricfit.network.finite import open_network
 from fabricfit.objectives.fpga import FPGAResources
 from fabricfit.optimization.chosen_design import leaves_design_open
 from fabricfit.optimization.compiled_settings import RunOptions, read_seed, read_settings
@@ -282,7 +282,7 @@ def masked(
         model = load_model(model)
     seed = read_seed(settings, options)
     data = divide_samples(train_data, validation_data, seed)
-    whole = as_network(model)
+    whole = open_network(model)
     config = open_configuration({} if hls_config is None else hls_config, whole)
     if leaves_design_open(config):
         raise InvalidInputError(

@@ -9,7 +9,8 @@ import keras
 
 from fabricfit.description.attributes import LayerAttributes
 from fabricfit.network.buildable import list_limits, warn_of_limits
-from fabricfit.network.reader import Arrays, as_network
+from fabricfit.network.finite import open_network
+from fabricfit.network.reader import Arrays
 from fabricfit.objectives import ObjectiveLike, as_objective
 from fabricfit.optimization.compiled_settings import RunOptions, read_settings
 from fabricfit.optimization.eligible_layers import Decisions
@@ -88,7 +89,7 @@ def optimize(
     settings = settings.ranked_by("saliency" if objective.offers_choices else usual)
     data = (train_data, validation_data)
     make_target = sparsity_target(settings)
-    network = as_network(model)
+    network = open_network(model)
     built = [each.hls4ml for each in attributes.values() if each.hls4ml is not None]
     if built:
         config = {"IOType": built[0].io_type}

@@ -15,7 +15,7 @@ import numpy as np
 from fabricfit.description.attributes import LayerAttributes
 from fabricfit.errors import InvalidInputError, InvalidTypeError
 from fabricfit.firmware.quantization import list_grids
-from fabricfit.losses import ModelLoss, ModelMetric
+from fabricfit.losses import ModelLoss, ModelMetric, label_check
 from fabricfit.network.cloning import copy_model
 from fabricfit.network.reader import Arrays, Network, read
 from fabricfit.objectives import Objective, ObjectiveLike, as_objective
@@ -305,7 +305,11 @@ def open_both(
     """Return the samples to train on and to validate with; weights of classes are for training alone."""
     needed = tuple(sorted({place for each in compared for place in each.needed}))
     class_weight = check_class_weight(settings.class_weight)
-    doors = (Door(network.ends, needed, class_weight), Door(network.ends, needed))
+    check = label_check(compared[0], network.ends.outputs)
+    doors = (
+        Door(network.ends, needed, class_weight, check),
+        Door(network.ends, needed, check=check),
+    )
     train, validation = (
         open_data(dataset, name, door)
         for dataset, name, door in zip(data, ("train", "val"), doors, strict=True)

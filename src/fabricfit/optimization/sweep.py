@@ -20,6 +20,7 @@ from fabricfit.losses import is_builtin
 from fabricfit.network.cloning import copy_model
 from fabricfit.network.configuration import open_configuration
 from fabricfit.network.copying import names_in, stand_ins
+from fabricfit.network.finite import open_network
 from fabricfit.network.reader import Network, as_network
 from fabricfit.optimization.chosen_design import leaves_design_open, why_not_unrolled
 from fabricfit.optimization.cluster import Cluster, LocalCluster, RayCluster
@@ -102,7 +103,7 @@ def sweep(
     if backend not in BACKENDS:
         raise unknown_name("backend", backend, BACKENDS)
     formats = TrainedFormats(granularity, saturating, overflow)
-    network = as_network(model)
+    network = open_network(model)
     config = open_configuration({} if hls_config is None else hls_config, network)
     trained = choose_precision(precision, config, network) == "trained"
     data, is_open = (train_data, validation_data), leaves_design_open(config)

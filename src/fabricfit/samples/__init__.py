@@ -6,10 +6,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fabricfit.samples.arrays import to_numpy
     from fabricfit.samples.class_weights import check_class_weight
     from fabricfit.samples.columns import Column
     from fabricfit.samples.data import Data, Dataset, Stream, open_data, samples_in, tensors
-    from fabricfit.samples.door import Door, inputs_of, to_numpy
+    from fabricfit.samples.door import Door, inputs_of
     from fabricfit.samples.stored import Joined, Stored
 
 _HOMES = {
@@ -25,7 +26,7 @@ _HOMES = {
     "open_data": "data",
     "samples_in": "data",
     "tensors": "data",
-    "to_numpy": "door",
+    "to_numpy": "arrays",
 }
 """Public name -> its module, imported at first use, so that columns in files need no Keras."""
 

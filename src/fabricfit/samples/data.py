@@ -18,8 +18,10 @@ import numpy as np
 
 from fabricfit.errors import InvalidInputError, InvalidTypeError
 from fabricfit.network.ends import Targets
-from fabricfit.samples.door import Door, to_numpy
-from fabricfit.samples.numbers import as_plain, check_array
+from fabricfit.samples.arrays import to_numpy
+from fabricfit.samples.door import Door
+from fabricfit.samples.numbers import as_plain, check_pair
+from fabricfit.samples.sources import draw, is_endless
 
 __all__ = [
     "Data",
@@ -35,6 +37,9 @@ RESIDENT_LIMIT = 2**30
 
 WHOLE_PASS = -1
 """Stands for the number of batches of a pass over all of a source."""
+
+ENDED_PASS = -2
+"""The same of a pass that was ended at once."""
 
 _Pair = tuple[Any, Targets]
 _PARTS = {"X": 0, "x": 0, "y": 1, "w": 2, "sample_weight": 2}
@@ -77,6 +82,9 @@ class Dataset(ABC):
             What :attr:`passes` was; those that were made here too are not made again.
         """
         del passes  # what is held, or read from files, stays as it is
+
+    def end_pass(self) -> None:  # noqa: B027 - the same
+        """Let a source that shuffles at the end of a pass do so, without a pass."""
 
     def through(self, door: Door, name: str) -> Dataset:
         """Return the same samples, mapped by a door where none has mapped them before."""
@@ -135,23 +143,7 @@ class Data(Dataset):
         arrays = keras.tree.map_structure(as_plain, (X, y))
         object.__setattr__(self, "X", arrays[0])
         object.__setattr__(self, "y", arrays[1])
-        suffix = f"_{self.name}" if self.name else ""
-        for side, part in zip(
-            ("X", "y", "weights", "teacher"), (arrays[0], *arrays[1]), strict=True
-        ):
-            for array in keras.tree.flatten(part):
-                check_array(array, f"{side}{suffix}")
-        for array in keras.tree.flatten(arrays[1].weights):
-            if (array < 0).any():
-                raise InvalidInputError(
-                    f"weights{suffix} must not be negative. Received: {float(array.min()):g}"
-                )
-        lengths = {len(array) for array in keras.tree.flatten(arrays)}
-        if len(lengths) != 1:
-            raise InvalidInputError(
-                f"X{suffix} and y{suffix}, and weights if any, must hold equally many samples. "
-                f"Received: {sorted(lengths)}"
-            )
+        check_pair(arrays[0], arrays[1], self.name)
 
     def __len__(self) -> int:
         return samples_in(self.X)
@@ -221,9 +213,18 @@ class Stream(Dataset):
     def replay(self, passes: list[int]) -> None:
         """Draw what an earlier process has drawn."""
         for count in passes[len(self._passes) :]:
+            if count == ENDED_PASS:
+                self.end_pass()
+                continue
             most = None if count == WHOLE_PASS else count
             for _ in itertools.islice(self._iterate_source(), most):
                 pass
+
+    def end_pass(self) -> None:
+        """Let a source that shuffles at the end of a pass do so, without a pass."""
+        if isinstance(self.source, keras.utils.PyDataset):
+            self.source.on_epoch_end()
+            self._passes.append(ENDED_PASS)
 
     def note_pass(self) -> None:
         """Note a whole pass that was made by the source's own means."""
@@ -237,7 +238,10 @@ class Stream(Dataset):
         """Iterate over the source once, in the batches that it makes."""
         empty = True
         for batch in self._iterate_source():
-            yield keras.tree.map_structure(to_numpy, self.arrange(batch))
+            X, y = keras.tree.map_structure(to_numpy, self.arrange(batch))
+            check_pair(X, y, self.name)
+            self.door.check_targets(y, self.name)
+            yield X, y
             empty = False
         if empty:
             raise _make_no_pair_error(self.name)
@@ -259,20 +263,10 @@ class Stream(Dataset):
     def _iterate_source(self) -> Iterator[Any]:
         place = len(self._passes)
         self._passes.append(0)
-        for batch in self._make_batches():
+        for batch in draw(self.source, self.name):
             self._passes[place] += 1
             yield batch
         self._passes[place] = WHOLE_PASS
-
-    def _make_batches(self) -> Iterator[Any]:
-        if isinstance(self.source, keras.utils.PyDataset):
-            for index in range(self.source.num_batches):
-                yield self.source[index]
-            self.source.on_epoch_end()
-        elif hasattr(self.source, "__iter__"):
-            yield from self.source
-        else:
-            yield from self.source()
 
 
 def open_data(dataset: Any, name: str, door: Door | None = None) -> Dataset:
@@ -306,14 +300,13 @@ def open_data(dataset: Any, name: str, door: Door | None = None) -> Dataset:
     batches_of_pairs = is_list and all(map(_is_batch, dataset))
     if isinstance(dataset, tuple) or (is_list and len(dataset) in (2, 3) and not batches_of_pairs):
         return _hold(_check_batch(dataset, name), name, door)
-    if is_list or (hasattr(dataset, "__next__") and hasattr(dataset, "__iter__")):
-        pairs = [door(_check_batch(batch, name), name) for batch in dataset]
-        return _join_pairs(keras.tree.map_structure(to_numpy, pairs), name)
-    if _is_endless(dataset):
+    if is_endless(dataset):
         raise InvalidInputError(
             f"the {name} data set must end, since an epoch is one pass over it. Give it an end, for "
             "example with dataset.take(batches)."
         )
+    if is_list or (hasattr(dataset, "__next__") and hasattr(dataset, "__iter__")):
+        return _join_pairs([*Stream(dataset, name, door).batches()], name)
     is_source = isinstance(dataset, keras.utils.PyDataset) or hasattr(dataset, "__iter__")
     if is_source or callable(dataset):
         return Stream(dataset, name, door)
@@ -378,10 +371,3 @@ def _make_no_pair_error(name: str) -> InvalidInputError:
     return InvalidInputError(
         f"the {name} data set must yield at least one pair (X, y), or (X, y, weights), and nothing else."
     )
-
-
-def _is_endless(dataset: Any) -> bool:
-    if isinstance(dataset, keras.utils.PyDataset):
-        return dataset.num_batches is None
-    cardinality = getattr(dataset, "cardinality", None)  # of tf.data
-    return callable(cardinality) and int(cardinality()) == -1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +11,14 @@ import numpy as np
 
 from fabricfit.errors import InvalidInputError
 from fabricfit.network.ends import Ends, Side, Targets, is_sequence
+from fabricfit.samples.arrays import as_array, fit_shape, to_numpy
 from fabricfit.samples.class_weights import weigh_classes
+from fabricfit.samples.numbers import check_array
 
-__all__ = ["Door", "inputs_of", "to_numpy"]
+__all__ = ["Check", "Door", "inputs_of"]
+
+Check = Callable[[Targets, str], None]
+"""What a loss asks of targets: called with them and what to call them in an error."""
 
 
 @dataclass(frozen=True)
@@ -30,11 +35,14 @@ class Door:
         Places of the outputs that must have labels; None for all.
     class_weight
         Class -> weight, for a model of one output: see :mod:`fabricfit.samples.class_weights`.
+    check
+        What the loss asks of targets; None for nothing. Only arrays are checked, not symbols of a graph.
     """
 
     ends: Ends | None = None
     needed: tuple[int, ...] | None = None
     class_weight: Mapping[int, float] | None = None
+    check: Check | None = None
 
     def __post_init__(self) -> None:
         outputs = 1 if self.ends is None else len(self.ends.outputs)
@@ -65,13 +73,30 @@ class Door:
         inputs = self._arrange_inputs(X, f"X{suffix}")
         if isinstance(y, Targets):
             return inputs, y
-        labels = self._arrange_labels(y, f"y{suffix}")
+        labels = [
+            None if each is None else as_array(each, f"y{suffix}")
+            for each in self._arrange_labels(y, f"y{suffix}")
+        ]
         found = _arrange_weights(
             weights, None if self.ends is None else self.ends.outputs, labels, f"weights{suffix}"
         )
         if self.class_weight is not None:
-            found = _multiply(found, weigh_classes(_as_array(labels[0]), self.class_weight))
-        return inputs, Targets(tuple(() if each is None else each for each in labels), found)
+            found = _multiply(found, weigh_classes(labels[0], self.class_weight))
+        targets = Targets(tuple(() if each is None else each for each in labels), found)
+        self.check_targets(targets, name)
+        return inputs, targets
+
+    def check_targets(self, y: Targets, name: str) -> None:
+        """Refuse targets that are nothing to the loss, where they are arrays and no symbols.
+
+        Raises
+        ------
+        InvalidInputError
+            They are.
+        """
+        arrays = all(isinstance(each, np.ndarray) for each in keras.tree.flatten(y.labels))
+        if self.check is not None and arrays:
+            self.check(y, f"y_{name}" if name else "y")
 
     def _arrange_inputs(self, X: Any, argument: str) -> Any:
         if self.ends is not None:
@@ -106,9 +131,20 @@ def inputs_of(ends: Ends, X: Any, argument: str = "X") -> list[np.ndarray]:
     Raises
     ------
     InvalidInputError
-        There are too few, too many, or they have unknown names.
+        There are too few, too many, or they have unknown names; or one has another shape than the model
+        takes, no sample, or a number that is not finite.
+    InvalidTypeError
+        They are no numbers.
     """
-    return [to_numpy(each) for each in _read_inputs(ends.inputs, X, argument)]
+    arrays = [to_numpy(each) for each in _read_inputs(ends.inputs, X, argument)]
+    for array in arrays:
+        check_array(array, argument)
+    if len({len(array) for array in arrays}) > 1:
+        raise InvalidInputError(
+            f"{argument} must hold the same number of samples for every input. "
+            f"Received: {[len(array) for array in arrays]}"
+        )
+    return arrays
 
 
 def _read_inputs(side: Side, X: Any, argument: str) -> list[Any]:
@@ -118,32 +154,9 @@ def _read_inputs(side: Side, X: Any, argument: str) -> list[Any]:
             raise InvalidInputError(
                 f"{argument} must hold something for the input {side.names[place]!r}. Received: None"
             )
-    return [
-        _adjust_rank(_as_array(each), shape) for each, shape in zip(found, side.shapes, strict=True)
-    ]
-
-
-def _adjust_rank(array: Any, shape: tuple[int | None, ...]) -> Any:
-    """Add or take away a last axis of one, where the model has it otherwise, as Keras does."""
-    wanted, found = len(shape) + 1, len(array.shape)
-    if found == wanted - 1 and shape[-1:] == (1,):
-        return array[..., None]
-    if found == wanted + 1 and array.shape[-1] == 1:
-        return array[..., 0]
-    return array
-
-
-def to_numpy(array: Any) -> np.ndarray:
-    """Return an array, a tensor of any backend, a list, a series or a data frame as an array."""
-    if keras.ops.is_tensor(array):
-        return np.asarray(keras.ops.convert_to_numpy(array))
-    found: np.ndarray = array.numpy() if hasattr(array, "numpy") else np.asarray(array)
-    return found
-
-
-def _as_array(value: Any) -> Any:
-    """Return tensors and arrays as they are; lists, series and data frames as arrays."""
-    return value if keras.ops.is_tensor(value) or isinstance(value, np.ndarray) else to_numpy(value)
+    arrays = [as_array(each, argument) for each in found]
+    places = zip(arrays, side.shapes, side.names, strict=True)
+    return [fit_shape(array, shape, argument, name) for array, shape, name in places]
 
 
 def _arrange_weights(
@@ -164,7 +177,7 @@ def _arrange_weights(
         found = list(weights)
     else:
         found = [weights] * count  # one for all outputs
-        shape = tuple(_as_array(weights).shape)
+        shape = tuple(as_array(weights, argument).shape)
         if count > 1 and len(shape) > 1 and shape[1:] != (1,):
             raise InvalidInputError(
                 f"{argument} must hold one number for each sample, or arrays for each of the model's {count} "
@@ -179,7 +192,7 @@ def _arrange_weights(
         return ()
     shapes = [None] * count if outputs is None else outputs.shapes
     return tuple(
-        () if each is None else _broaden(_as_array(each), shape)
+        () if each is None else _broaden(as_array(each, argument), shape)
         for each, shape in zip(found, shapes, strict=True)
     )
 

@@ -11,8 +11,9 @@ import keras
 
 from fabricfit.layers import unit_family
 from fabricfit.network.cloning import check_copies
+from fabricfit.network.finite import open_network
 from fabricfit.network.graph import Graph
-from fabricfit.network.reader import Network, as_network
+from fabricfit.network.reader import Network
 from fabricfit.surgery.planning import Decision, decide
 from fabricfit.surgery.rebuild import rebuild
 from fabricfit.tables import Document, Printable
@@ -72,7 +73,7 @@ def plan_reduction(model: keras.Model | Network) -> ReductionPlan:
     InvalidInputError
         The model is not built, or is a subclassed model that cannot be run on symbols.
     """
-    return _plan(_decide_all(as_network(model).graph))
+    return _plan(_decide_all(open_network(model).graph))
 
 
 def reduce_model(model: keras.Model | Network) -> keras.Model:
@@ -123,7 +124,7 @@ def reduce_model(model: keras.Model | Network) -> keras.Model:
     >>> reduce_model(model).layers[0].units
     2
     """
-    network = as_network(model)
+    network = open_network(model)
     check_copies(network.model)
     model, decisions = network.model, _decide_all(network.graph)
     plan = _plan(decisions)

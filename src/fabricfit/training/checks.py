@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import keras
 import numpy as np
 
 from fabricfit.errors import InvalidInputError
-from fabricfit.losses import ModelLoss, function_of, is_sparse, options_of
-from fabricfit.losses.resolve import Crossentropy
+from fabricfit.losses import check_labels
+from fabricfit.network.ends import Targets
 from fabricfit.samples import Data, Dataset
 from fabricfit.training.engine import Engine
 
 __all__ = ["check_against_model"]
 
 _FEW = 8
-_LABELS = 2**12
-"""Samples of a file whose labels are checked; of arrays all are."""
+_LABELS, _BATCH = 2**12, 2**12
+"""Samples of a file at equal distances whose labels are checked; samples that are read at once."""
+
+_CHECKED_BYTES = 2**30
+"""Bytes of a stream or a file that are read before anything is trained, so that errors are early."""
+
+_LEAST_SAMPLES = 2
 
 
 def check_against_model(engine: Engine, data: Dataset) -> Any:
@@ -30,9 +36,14 @@ def check_against_model(engine: Engine, data: Dataset) -> Any:
     Raises
     ------
     InvalidInputError
-        An input has another shape than the model's, the loss cannot be computed, or a class label is
-        outside the model's outputs.
+        There is a single sample; an input has another shape than the model's, the loss cannot be computed, or
+        a class label is no whole number or outside the model's outputs.
     """
+    if data.size is not None and data.size < _LEAST_SAMPLES:
+        raise InvalidInputError(
+            f"the {data.name} data set must hold at least {_LEAST_SAMPLES} samples, of which one alone says "
+            f"nothing about others. Received: {data.size}"
+        )
     few = data.head(_FEW)
     inputs = keras.tree.flatten(engine.model.inputs)
     arrays = keras.tree.flatten(few.X)
@@ -47,13 +58,14 @@ def check_against_model(engine: Engine, data: Dataset) -> Any:
             f"{expected}. Received: {received}"
         )
     predictions = engine.outputs_of(few.X)
-    _check_labels(few if data.size is None else data.arrays(_LABELS), predictions, engine.hard_loss)
+    shapes = [tuple(each.shape[1:]) for each in keras.tree.flatten(predictions)]
+    for y in _iterate_targets(data):
+        check_labels(engine.hard_loss, y, shapes, f"y_{data.name}")
     try:
         value = engine.loss_of(few.y, predictions)
     except FloatingPointError:  # pragma: no cover
         raise
     except Exception as error:
-        shapes = [p.shape[1:] for p in keras.tree.flatten(predictions)]
         raise InvalidInputError(
             f"the loss cannot be computed from y_{data.name} "
             f"{[a.shape[1:] for a in keras.tree.flatten(few.y.labels)]} and the model's outputs "
@@ -78,20 +90,19 @@ def _fits(want: tuple[int | None, ...], got: tuple[int, ...]) -> bool:
     )
 
 
-def _check_labels(data: Data, predictions: Any, losses: ModelLoss) -> None:
-    """Check the range of labels that a loss takes for numbers of classes, but for those that it ignores."""
-    for loss, _, y, outputs, _ in losses.matched(data.y, predictions):
-        of_classes = function_of(loss) is keras.losses.sparse_categorical_crossentropy or (
-            isinstance(loss, Crossentropy) and is_sparse(y, outputs)
-        )
-        classes = outputs.shape[-1]
-        if not of_classes or classes < 2:
-            continue
-        ignored = options_of(loss).get("ignore_class")
-        used = y if ignored is None else y[y != ignored]
-        if used.size and (used.min() < 0 or used.max() >= classes):
-            also = "" if ignored is None else f", or {ignored}, which the loss ignores"
-            raise InvalidInputError(
-                f"y_{data.name} must hold class labels from 0 to {classes - 1}{also}, since the model has "
-                f"{classes} outputs. Received: labels from {used.min()} to {used.max()}"
-            )
+def _iterate_targets(data: Dataset) -> Iterator[Targets]:
+    """Yield the targets of all samples that are held, and of others those of a first gigabyte.
+
+    Of files a few at equal distances come first. What is read is checked on its way.
+    """
+    if isinstance(data, Data):
+        yield data.y
+        return
+    if data.size is not None:
+        yield data.arrays(_LABELS).y
+    read = 0
+    for X, y in data.batches(_BATCH):
+        yield y
+        read += sum(array.nbytes for array in keras.tree.flatten((X, y)))
+        if read > _CHECKED_BYTES:
+            break

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from fabricfit.errors import InvalidInputError, quoted_error
 from fabricfit.samples import Dataset, Stream, samples_in
 from fabricfit.training.evaluation import add_up
 from fabricfit.training.pure_engine import PureEngine, State, cores
@@ -46,7 +47,14 @@ class BackendEngine(PureEngine):
         """Train on all samples once; a ``tf.data.Dataset`` is iterated within the graph."""
         if isinstance(data, Stream) and isinstance(data.source, tf.data.Dataset):
             data.note_pass()
-            state, loss = self._compiled_stream(*self._read_state(), data.source, data)
+            try:
+                state, loss = self._compiled_stream(*self._read_state(), data.source, data)
+            except tf.errors.ResourceExhaustedError:
+                raise
+            except tf.errors.OpError as error:  # of the caller's own functions, or of odd samples
+                raise InvalidInputError(
+                    f"a pass over the {data.name} data set has failed: {quoted_error(error)}"
+                ) from error
             return self._write_back(state, float(loss))
         return super().train_epoch(data, order, batch_size)
 

@@ -9,8 +9,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from fabricfit.checks import whole_number
-from fabricfit.errors import InvalidInputError, RunDirectoryError
+from fabricfit.checks import file_path, optional_whole_number
+from fabricfit.errors import InvalidInputError, RunDirectoryError, spell
 from fabricfit.firmware.quantized_network import QuantizedNetwork
 from fabricfit.firmware.rtl.circuit import trace_circuit
 from fabricfit.firmware.rtl.verilog import write_module, write_testbench
@@ -18,7 +18,7 @@ from fabricfit.firmware.rtl_result import RtlDesign
 from fabricfit.hls4ml.backends import read_backend, require_emulated
 from fabricfit.hls4ml.plain import ConfigurationLike
 from fabricfit.network.configuration import open_configuration
-from fabricfit.network.reader import as_network
+from fabricfit.network.finite import open_network
 from fabricfit.run.files import RunDirectory
 
 __all__ = ["REGISTER_EVERY", "make_design", "to_rtl"]
@@ -40,6 +40,9 @@ scalared showcancelled signed small specify specparam strong0 strong1 supply0 su
 time tran tranif0 tranif1 tri tri0 tri1 triand trior trireg unsigned use uwire vectored wait wand
 weak0 weak1 while wire wor xnor xor
 """
+_LONGEST_NAME = 200
+"""Letters of a module's name, of which the names of files are made."""
+
 _KEYWORDS = frozenset(_WORDS.split())
 """Words that Verilog keeps for itself (IEEE 1364-2005, annex B)."""
 
@@ -83,12 +86,13 @@ def to_rtl(
     MissingExtraError
         ``alkaid`` or hls4ml is not installed.
     """
-    path = Path(folder)
+    path = file_path("folder", folder)
     _check_name(name)
+    optional_whole_number("register_every", register_every)
     _check_folder(path)
-    network = as_network(model)
+    network = open_network(model)
     config = open_configuration(hls_config, network)
-    followed = require_emulated(backend or read_backend(config).name).name
+    followed = require_emulated(read_backend(config).name if backend is None else backend).name
     quantized = QuantizedNetwork(network, config, followed)
     return write_design(make_design(quantized, name, register_every), path)
 
@@ -113,8 +117,7 @@ def make_design(
         ``alkaid`` is not installed.
     """
     _check_name(name)
-    if register_every is not None:
-        whole_number("register_every", register_every)
+    optional_whole_number("register_every", register_every)
     circuit = trace_circuit(network)
     module = write_module(circuit, name, register_every)
     return RtlDesign(
@@ -150,9 +153,10 @@ def write_design(design: RtlDesign, path: Path) -> RtlDesign:
 
 
 def _check_name(name: str) -> None:
-    if not isinstance(name, str) or not _IDENTIFIER.fullmatch(name):
+    if not isinstance(name, str) or not _IDENTIFIER.fullmatch(name) or len(name) > _LONGEST_NAME:
         raise InvalidInputError(
-            f"name must be letters, digits and underscores, no digit first. Received: name={name!r}"
+            f"name must be at most {_LONGEST_NAME} letters, digits and underscores, no digit first. "
+            f"Received: name={spell(name)}"
         )
     if name in _KEYWORDS:
         raise InvalidInputError(
