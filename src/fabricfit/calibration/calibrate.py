@@ -14,10 +14,11 @@ from fabricfit.calibration.search import find_formats
 from fabricfit.calibration.statements import Statements
 from fabricfit.calibration.task import Task
 from fabricfit.calibration.tensors import make_plan
-from fabricfit.checks import whole_number
+from fabricfit.checks import number, one_of, whole_number
 from fabricfit.description.attributes import LayerAttributes
+from fabricfit.description.precision import WIDEST
 from fabricfit.description.strategies import canonical_strategy
-from fabricfit.errors import InvalidInputError, require, unknown_name
+from fabricfit.errors import require
 from fabricfit.hls4ml.backends import read_backend, require_emulated
 from fabricfit.hls4ml.config import default_configuration
 from fabricfit.hls4ml.plain import ConfigurationLike
@@ -107,16 +108,13 @@ def calibrate(
     >>> found.lossless, sorted(found.config["LayerName"])
     (True, ['fc', 'start'])
     """
-    for name, value, least in (("samples", samples, 2), ("batch_size", batch_size, 1)):
-        whole_number(name, value, least)
-    whole_number("margin", margin, 0)
-    if overflow not in _OVERFLOWS:
-        raise unknown_name("overflow", overflow, _OVERFLOWS)
-    if isinstance(tolerance, bool) or not isinstance(tolerance, int | float) or not tolerance > 0:
-        raise InvalidInputError(
-            "tolerance must be a number above 0, the part of the loss's standard error by which the loss may "
-            f"rise. Received: tolerance={tolerance!r}"
-        )
+    samples, batch_size = (
+        whole_number("samples", samples, 2),
+        whole_number("batch_size", batch_size),
+    )
+    margin = whole_number("margin", margin, 0, most=WIDEST)
+    one_of("overflow", overflow, _OVERFLOWS)
+    tolerance = number("tolerance", tolerance, above=0)
     require("hls4ml", "hls4ml", "fabricfit.calibrate")
     network = open_network(model)
     given = default_configuration() if hls_config is None else hls_config

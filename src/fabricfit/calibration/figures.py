@@ -221,7 +221,6 @@ def open_samples(model: Any, network: Network, data: Any, loss: Any, metric: Any
         if inputs_alone:
             return Sources(None, open_data(data, "", Door(network.ends)), None, None, network)
         arrays = inputs_of(network.ends, data, "data")
-        _check_inputs(arrays)
         return Sources(arrays, None, None, None, network)
     weights = None
     compiled = getattr(model, "_compile_loss", None)
@@ -250,17 +249,3 @@ def _are_inputs(data: Any, network: Network) -> bool:
     if not isinstance(data, dict):
         return False
     return set(network.ends.inputs.names) <= set(data)
-
-
-def _check_inputs(arrays: Sequence[np.ndarray]) -> None:
-    lengths = {len(array) for array in arrays}
-    if len(lengths) != 1 or 0 in lengths:
-        raise InvalidInputError(
-            f"data must hold equally many samples for each input, at least one. Received: {sorted(lengths)}"
-        )
-    for array in arrays:
-        if array.dtype.kind not in "fiub" or not np.isfinite(array).all():
-            raise InvalidInputError(
-                f"data must hold finite numbers. Received: dtype {array.dtype}"
-                + ("" if array.dtype.kind not in "f" else " with NaN or infinite values")
-            )

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from fabricfit.checks import flag, instance, mapping, numbers, whole_number
 from fabricfit.description.attributes import LayerAttributes
 from fabricfit.description.precision import fixed_point, parse_precision
 from fabricfit.description.strategies import SHARED_MULTIPLIERS, canonical_strategy
@@ -17,7 +18,7 @@ from fabricfit.design.designs import STRATEGY_SETS, Design, Exploration
 from fabricfit.design.loss_curvature import measure_curvature
 from fabricfit.design.options import DesignSpace
 from fabricfit.design.table import OptionTable
-from fabricfit.errors import InfeasibleError
+from fabricfit.errors import InfeasibleError, InvalidInputError, spell
 from fabricfit.hardware.budget_forms import BudgetLike, as_budget
 from fabricfit.hardware.targets import Target
 from fabricfit.hls4ml.config import default_configuration, read_io_type
@@ -28,6 +29,7 @@ from fabricfit.network.batch_norm import fold_normalizations
 from fabricfit.network.configuration import open_configuration, state_every_call, without_layers
 from fabricfit.network.describe import describe_for_hls4ml
 from fabricfit.network.finite import open_network
+from fabricfit.network.reader import Network
 from fabricfit.network.scalings import replace_scalings
 from fabricfit.network.unknown_layers import describe_matrices
 from fabricfit.network.whole_pooling import replace_whole_pooling
@@ -104,10 +106,20 @@ def explore(
     InvalidInputError
         The input cannot be worked with, or hls4ml does not build the model with any design.
     """
+    samples = whole_number("samples", samples)
+    numbers("fractions", fractions, above=0, most=1)
+    flag("by_strategies", by_strategies)
+    if space is not None:
+        instance("space", space, DesignSpace, "fabricfit.design.DesignSpace()")
+    limits = as_budget(budget)
     whole = open_network(model)
-    stated = open_configuration(hls_config or default_configuration(), whole)
+    if curvature is not None:
+        curvature = _check_curvature(curvature, whole)
+    if hls_config is None or (isinstance(hls_config, Mapping) and not hls_config):
+        hls_config = default_configuration()
+    stated = open_configuration(hls_config, whole)
     config = stated if formats is None else open_configuration(formats, whole)
-    budget = choose_budget(config, as_budget(budget))
+    budget = choose_budget(config, limits)
     network = replace_scalings(fold_normalizations(whole))
     if read_io_type(config) == "io_stream":
         network = replace_whole_pooling(network)
@@ -145,6 +157,29 @@ def explore(
         if table.is_late:  # the smallest reuse factors are among the few
             break
     raise InfeasibleError(table.explain())
+
+
+def _check_curvature(curvature: Any, network: Network) -> dict[str, np.ndarray]:
+    """Return diagonals of the Hessian of the loss, by the names of kernels."""
+    found = {}
+    for name, each in mapping("curvature", curvature).items():
+        kernel = network.kernels.get(name)
+        try:
+            array = np.asarray(each, np.float64)
+        except Exception:  # of several kinds, by what NumPy finds in there
+            array = np.array(np.nan)
+        if not np.isfinite(array).all() or (array < 0).any():
+            raise InvalidInputError(
+                f"curvature[{spell(name)}] must hold finite numbers that are not negative. "
+                f"Received: {spell(each)}"
+            )
+        if kernel is not None and array.shape != tuple(kernel.variable.shape):
+            raise InvalidInputError(
+                f"curvature[{name!r}] must have the shape of the kernel, {tuple(kernel.variable.shape)}. "
+                f"Received: {array.shape}"
+            )
+        found[str(name)] = array
+    return found
 
 
 def _choose_designs(

@@ -7,12 +7,15 @@ from typing import Any
 import keras
 import numpy as np
 
+from fabricfit.checks import whole_number
 from fabricfit.curvature import Curvature
 from fabricfit.errors import InvalidInputError
+from fabricfit.losses import ModelLoss, label_check
 from fabricfit.network.batch_norm import fold_normalizations
-from fabricfit.network.reader import Network, as_network
+from fabricfit.network.finite import open_network
+from fabricfit.network.reader import Network
 from fabricfit.network.scalings import replace_scalings
-from fabricfit.samples import Dataset, Door
+from fabricfit.samples import Data, Dataset, Door, open_data
 
 __all__ = ["measure_curvature"]
 
@@ -39,19 +42,21 @@ def measure_curvature(
     Raises
     ------
     InvalidInputError
-        No loss is given, and the model was not compiled with one.
+        No loss is given, and the model was not compiled with one; or the data do not fit the model.
     """
+    samples = whole_number("samples", samples)
     chosen = loss if loss is not None else getattr(model, "loss", None)
     if chosen is None:
         raise InvalidInputError(
             "loss must be given where the model was not compiled with one. Received: loss=None"
         )
-    folded = network or replace_scalings(fold_normalizations(as_network(model)))
-    if isinstance(data, Dataset):
-        few = data.through(Door(folded.ends), data.name).head(_HELD_SAMPLES)
-        X, y = few.X, few.y
-    else:
-        X, y = data[:2]
+    folded = network or replace_scalings(fold_normalizations(open_network(model)))
+    outputs = folded.ends.outputs
+    losses = ModelLoss(chosen, None, outputs)
+    door = Door(folded.ends, losses.needed, check=label_check(losses, outputs))
+    opened = open_data(data, getattr(data, "name", "") if isinstance(data, Dataset) else "", door)
+    few = opened if isinstance(opened, Data) else opened.head(_HELD_SAMPLES)
+    X, y = few.X, few.y
     curvature = Curvature(folded.model, None, chosen)
     effort = curvature.choose_effort(X, y, samples=samples)
     found = curvature.hessians(X, y, **effort._asdict()).values

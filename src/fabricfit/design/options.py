@@ -8,17 +8,25 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from fabricfit.checks import numbers, optional_whole_number, whole_number, whole_numbers
 from fabricfit.description.attributes import LayerAttributes
-from fabricfit.description.precision import FixedPrecision, dequantize, fixed_point, quantize
+from fabricfit.description.precision import (
+    WIDEST,
+    FixedPrecision,
+    dequantize,
+    fixed_point,
+    quantize,
+)
 from fabricfit.description.strategies import (
     CONSTANTS_ONLY,
     SHARED_MULTIPLIERS,
     STRATEGIES,
+    canonical_strategy,
     spell_strategy,
 )
 from fabricfit.design.layer_timing import LayerTiming
 from fabricfit.design.pruning import Pruning
-from fabricfit.errors import InvalidInputError
+from fabricfit.errors import InvalidInputError, spell
 from fabricfit.hardware.fifos import fifos_of
 from fabricfit.hardware.product import CountedKernel, Product
 from fabricfit.hardware.resources import Resources
@@ -74,13 +82,19 @@ class DesignSpace:
     constants_up_to: int = 8192
 
     def __post_init__(self) -> None:
-        for name in ("strategies", "widths", "kept"):
-            if not getattr(self, name):
-                raise InvalidInputError(f"{name} must not be empty. Received: {name}=()")
-        if not all(0 < part <= 1 for part in self.kept):
+        if not isinstance(self.strategies, tuple | list) or not self.strategies:
             raise InvalidInputError(
-                f"kept must be parts above 0 and at most 1. Received: kept={self.kept!r}"
+                "strategies must be a tuple of hls4ml's strategies, and must not be empty. "
+                f"Received: strategies={spell(self.strategies)}"
             )
+        for strategy in self.strategies:
+            canonical_strategy(strategy)
+        for width in whole_numbers("widths", self.widths):
+            whole_number("widths", width, most=WIDEST)
+        numbers("kept", self.kept, above=0, most=1)
+        whole_number("reuse_factors", self.reuse_factors)
+        optional_whole_number("reuse_factor", self.reuse_factor)
+        whole_number("constants_up_to", self.constants_up_to, 0)
 
 
 @dataclass(frozen=True)

@@ -156,8 +156,7 @@ def read_io_type(config: Mapping[str, Any]) -> str:
     InvalidInputError
         It is neither ``'io_parallel'`` nor ``'io_stream'``.
     """
-    stated = stated_io_type(config)
-    return check_io_type("io_parallel" if stated is None else stated, "config['IOType']")
+    return check_io_type(stated_io_type(config, "io_parallel"), "config['IOType']")
 
 
 def leaves_result_open(config: Mapping[str, Any], layer_attributes: LayerAttributes) -> bool:

@@ -38,8 +38,9 @@ def own_strategy(config: Mapping[str, Any], name: str, kind: str) -> str:
     return ""
 
 
-def stated_io_type(config: Mapping[str, Any]) -> Any:
-    """Return the ``'IOType'`` that a configuration or a whole project's states; None without one."""
-    inner = config.get("HLSConfig") or {}
-    own = config.get("IOType")
-    return inner.get("IOType") if own is None else own
+def stated_io_type(config: Mapping[str, Any], default: Any = None) -> Any:
+    """Return the ``'IOType'`` that a configuration or a whole project's states; the default without one."""
+    for section in (config, config.get("HLSConfig") or {}):
+        if section.get("IOType") is not None:
+            return section["IOType"]
+    return default

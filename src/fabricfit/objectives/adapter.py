@@ -10,7 +10,7 @@ import numpy as np
 from fabricfit.choices import Choices, Treatment
 from fabricfit.choices.ranking import Criterion
 from fabricfit.description.attributes import LayerAttributes, OptimizationAttributes
-from fabricfit.errors import InvalidTypeError
+from fabricfit.errors import InvalidTypeError, spell
 from fabricfit.objectives.base import Amounts, Kernels, Objective
 from fabricfit.objectives.estimator import ObjectiveEstimator
 
@@ -130,10 +130,16 @@ def as_objective(objective: ObjectiveLike) -> Objective:
     if isinstance(objective, type) and issubclass(objective, ObjectiveEstimator):
         return EstimatorObjective(objective)
     if isinstance(objective, type) and issubclass(objective, Objective):
-        return objective()
+        try:
+            return objective()
+        except TypeError as error:  # an abstract one, or one that needs to be told something
+            raise InvalidTypeError(
+                f"objective must be made before it is passed, if not {objective.__name__}() makes one. "
+                f"Python says: {error}"
+            ) from error
     raise InvalidTypeError(
         "objective must be an Objective or an ObjectiveEstimator, as a class or an instance of it. "
-        f"Received: {objective!r}"
+        f"Received: {spell(objective)}"
     )
 
 

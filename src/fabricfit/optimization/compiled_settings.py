@@ -11,8 +11,9 @@ from typing import Any, TypedDict
 import keras
 
 from fabricfit.checks import whole_number
-from fabricfit.errors import InvalidInputError, InvalidTypeError, ask_for_nearest
-from fabricfit.optimization.settings import OptimizationSettings, list_by_output
+from fabricfit.errors import InvalidInputError, InvalidTypeError, ask_for_nearest, spell
+from fabricfit.optimization.settings import LARGEST_SEED, OptimizationSettings, list_by_output
+from fabricfit.run import resolve_directory
 from fabricfit.run.defaults import REWINDING_EPOCHS
 
 __all__ = ["TRAINED_EPOCHS", "RunOptions", "read_seed", "read_settings"]
@@ -119,6 +120,7 @@ def read_settings(
             )
     given = {_FIELDS.get(name, name): value for name, value in options.items()}
     own = replace(settings or OptimizationSettings(), **given)
+    resolve_directory(own.directory)  # a file, or in one, is no folder
     return _complete(own, model, train_data, trained=trained)
 
 
@@ -126,13 +128,13 @@ def read_seed(settings: OptimizationSettings | None, options: Mapping[str, Any])
     """Return the seed of a run whose settings are not read yet."""
     _check_type(settings)
     default = OptimizationSettings().seed if settings is None else settings.seed
-    return whole_number("seed", options.get("seed", default), 0)
+    return whole_number("seed", options.get("seed", default), 0, most=LARGEST_SEED)
 
 
 def _check_type(settings: Any) -> None:
     if settings is not None and not isinstance(settings, OptimizationSettings):
         raise InvalidTypeError(
-            f"settings must be a fabricfit.OptimizationSettings. Received: {settings!r}"
+            f"settings must be a fabricfit.OptimizationSettings. Received: {spell(settings)}"
         )
 
 

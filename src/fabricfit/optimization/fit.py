@@ -10,7 +10,7 @@ from typing import Any, Unpack
 
 import keras
 
-from fabricfit.checks import whole_number
+from fabricfit.checks import optional_number, whole_number
 from fabricfit.hardware.budget_forms import BudgetLike, as_budget
 from fabricfit.hls4ml.plain import ConfigurationLike
 from fabricfit.hls4ml.target import choose_budget
@@ -18,6 +18,7 @@ from fabricfit.loading.load import load_model
 from fabricfit.network.configuration import open_configuration
 from fabricfit.network.finite import open_network
 from fabricfit.objectives.fpga import FPGAResources
+from fabricfit.optimization.arguments import check_arguments
 from fabricfit.optimization.chosen_design import leaves_design_open, why_not_unrolled
 from fabricfit.optimization.compiled_settings import (
     TRAINED_EPOCHS,
@@ -177,12 +178,15 @@ def fit(
     FabricFitError
         The input cannot be worked with. Nothing has been trained or written then.
     """
+    check_arguments(scheduler, reuse, documents, objective)
+    formats = TrainedFormats(granularity, saturating, overflow)
+    designs = whole_number("designs", designs)
+    optional_number("margin", margin, least=0, most=1)
+    asked_for = as_budget(budget)
     if isinstance(model, str | os.PathLike):
         model = load_model(model)
-    asked_for = as_budget(budget)
     seed = read_seed(settings, options)
     train_data, validation_data = divide_samples(train_data, validation_data, seed)
-    designs = whole_number("designs", designs)
     whole = open_network(model)
     config = open_configuration({} if hls_config is None else hls_config, whole)
     asked = {"part": part, "clock_ns": clock_ns, "tool": tool, "binding": binding}
@@ -201,7 +205,7 @@ def fit(
         return replace(result, simple=Origin(whole, config, limits, data, own).compare)
 
     data, given_only = (train_data, validation_data), {"scheduler": scheduler, "reuse": reuse}
-    formats = TrainedFormats(granularity, saturating, overflow)
+    read(trained)  # refuses what cannot be, before a design is chosen
     if trained and not is_open:
         refuse_given_only(given_only)
         own = read(True)

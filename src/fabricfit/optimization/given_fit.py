@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from fabricfit.description.attributes import LayerAttributes
-from fabricfit.errors import InvalidTypeError
 from fabricfit.firmware.quantization import quantize_in_place
 from fabricfit.hardware.budget import Budget
 from fabricfit.hls4ml.config import read_io_type
@@ -25,6 +24,7 @@ from fabricfit.network.unknown_layers import describe_matrices
 from fabricfit.network.whole_pooling import replace_whole_pooling
 from fabricfit.objectives.fpga import FPGAResources
 from fabricfit.objectives.stream_memory import fit_fifos
+from fabricfit.optimization.arguments import check_fpga_objective
 from fabricfit.optimization.built_design import BuiltDesign, describe_built
 from fabricfit.optimization.deadlines import refuse_late
 from fabricfit.optimization.eligible_layers import Decisions
@@ -116,7 +116,7 @@ def prepare_given(
     InvalidInputError
         hls4ml would build something else of the model, or nothing.
     """
-    kind = _check_objective(objective)
+    kind = check_fpga_objective(objective)
     settings = settings.ranked_by("removal" if kind.removes_units else "saliency")
     given = _count_given(whole, config, objective_of(budget, kind))
     network = replace_scalings(fold_normalizations(whole))
@@ -210,12 +210,3 @@ def _realize_result(
 
 def _to_text(config: Mapping[str, Any]) -> str:
     return json.dumps(config, indent=2) + "\n"
-
-
-def _check_objective(objective: Any) -> type[FPGAResources]:
-    if isinstance(objective, type) and issubclass(objective, FPGAResources):
-        return objective
-    raise InvalidTypeError(
-        "objective must be a subclass of fabricfit.objectives.fpga.FPGAResources, which counts the "
-        f"resources of a budget. Received: {objective!r}. Other objectives are for fabricfit.optimize."
-    )

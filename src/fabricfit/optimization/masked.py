@@ -10,8 +10,8 @@ from typing import Any, Unpack
 
 import keras
 
-from fabricfit.checks import whole_number
-from fabricfit.errors import FabricFitError, InvalidInputError
+from fabricfit.checks import optional_number, whole_number
+from fabricfit.errors import FabricFitError, InvalidInputError, spell
 from fabricfit.hardware.budget_forms import BudgetLike, as_budget
 from fabricfit.hls4ml.plain import ConfigurationLike
 from fabricfit.hls4ml.target import choose_budget
@@ -19,6 +19,7 @@ from fabricfit.loading.load import load_model
 from fabricfit.network.configuration import open_configuration
 from fabricfit.network.finite import open_network
 from fabricfit.objectives.fpga import FPGAResources
+from fabricfit.optimization.arguments import check_arguments
 from fabricfit.optimization.chosen_design import leaves_design_open
 from fabricfit.optimization.compiled_settings import RunOptions, read_seed, read_settings
 from fabricfit.optimization.given_fit import GivenFit, prepare_given
@@ -278,6 +279,9 @@ def masked(
             raise InvalidInputError(
                 f"{name} concerns the training, which is the caller's with fabricfit.masked: leave it out."
             )
+    check_arguments(scheduler, objective=objective)
+    optional_number("margin", margin, least=0, most=1)
+    limits = as_budget(budget)
     if isinstance(model, str | os.PathLike):
         model = load_model(model)
     seed = read_seed(settings, options)
@@ -288,10 +292,10 @@ def masked(
         raise InvalidInputError(
             "hls_config must state how hls4ml builds the model, with its section 'Model'. Find one "
             "with fabricfit.explore(model, budget, data).best.config, or number formats with "
-            f"fabricfit.calibrate(model, data).config. Received: {hls_config!r}"
+            f"fabricfit.calibrate(model, data).config. Received: {spell(hls_config)}"
         )
     asked = {"part": part, "clock_ns": clock_ns, "tool": tool, "binding": binding}
-    limits = choose_budget(config, as_budget(budget), margin=margin, **asked)
+    limits = choose_budget(config, limits, margin=margin, **asked)
     of_the_loop = {"tuner": None, "rewinding_epochs": 0, "distillation": 0.0, "finishing_epochs": 0}
     own = read_settings(model, data[0], settings, {**options, **of_the_loop}, trained=False)
     prepared = prepare_given(

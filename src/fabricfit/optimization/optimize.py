@@ -12,6 +12,7 @@ from fabricfit.network.buildable import list_limits, warn_of_limits
 from fabricfit.network.finite import open_network
 from fabricfit.network.reader import Arrays
 from fabricfit.objectives import ObjectiveLike, as_objective
+from fabricfit.optimization.arguments import check_arguments, check_attributes, check_scheduler
 from fabricfit.optimization.compiled_settings import RunOptions, read_settings
 from fabricfit.optimization.eligible_layers import Decisions
 from fabricfit.optimization.outcome import make_result
@@ -81,7 +82,10 @@ def optimize(
         The attributes were read with an hls4ml configuration, and hls4ml would build something else of the
         model, or nothing.
     """
+    check_attributes(attributes)
     objective = as_objective(objective)
+    check_scheduler(scheduler)
+    check_arguments(reuse=reuse, documents=documents)
     # Magnitudes do not compare groups that cost different amounts; losses do. Those of single weights
     # do not add up to that of a unit.
     usual = "removal" if objective.removes_units else "l1"

@@ -13,12 +13,13 @@ import keras
 import numpy as np
 
 from fabricfit.description.attributes import LayerAttributes
-from fabricfit.errors import InvalidInputError, InvalidTypeError
+from fabricfit.errors import InvalidInputError
 from fabricfit.firmware.quantization import list_grids
 from fabricfit.losses import ModelLoss, ModelMetric, label_check
 from fabricfit.network.cloning import copy_model
 from fabricfit.network.reader import Arrays, Network, read
 from fabricfit.objectives import Objective, ObjectiveLike, as_objective
+from fabricfit.optimization.arguments import check_scheduler
 from fabricfit.optimization.eligible_layers import Decisions, decide
 from fabricfit.optimization.hardware_metric import Finish, HardwareMetric, make_hardware_metric
 from fabricfit.optimization.identity import fingerprint
@@ -241,7 +242,7 @@ def set_up(
         The input cannot be worked with.
     """
     core = as_objective(objective)
-    scheduler = copy.deepcopy(_check_scheduler(scheduler))
+    scheduler = copy.deepcopy(check_scheduler(scheduler))
     loss = ModelLoss(settings.loss_fn, settings.loss_weights, network.ends.outputs)
     metric = ModelMetric(settings.validation_metric, network.ends.outputs)
     samples, validation = open_both(network, data, settings, (loss, metric))
@@ -284,15 +285,6 @@ def set_up(
         given=given,
         hardware=hardware,
         always_trains=always_trains,
-    )
-
-
-def _check_scheduler(scheduler: Any) -> OptimizationScheduler:
-    if isinstance(scheduler, OptimizationScheduler):
-        return scheduler
-    raise InvalidTypeError(
-        "scheduler must be an OptimizationScheduler, for example "
-        f"fabricfit.scheduler.ConstantScheduler(). Received: {scheduler!r}"
     )
 
 
@@ -373,10 +365,6 @@ def _check_start(reuse: OptimizationResult | None, identity: Mapping[str, Any]) 
     """Return what an earlier result offers to begin with, if it was of the same model and data."""
     if reuse is None:
         return None
-    if not isinstance(reuse, OptimizationResult):
-        raise InvalidTypeError(
-            f"reuse must be an OptimizationResult, or None. Received: {type(reuse)!r}"
-        )
     if reuse.start is not None:
         reuse.start.check(identity)
     return reuse.start

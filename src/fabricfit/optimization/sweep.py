@@ -11,7 +11,8 @@ from typing import Any, Unpack
 
 import keras
 
-from fabricfit.errors import InfeasibleError, InvalidInputError, InvalidTypeError, unknown_name
+from fabricfit.checks import flag, one_of, optional_whole_number, whole_number
+from fabricfit.errors import InfeasibleError, InvalidInputError, InvalidTypeError, spell
 from fabricfit.hardware.budget import Budget
 from fabricfit.hardware.budget_forms import BudgetLike, as_budget
 from fabricfit.hls4ml.plain import ConfigurationLike
@@ -100,8 +101,10 @@ def sweep(
         As for :func:`fabricfit.fit`, budgets that cannot be met excepted: their points say so.
     """
     budgets = _check_budgets(budgets)
-    if backend not in BACKENDS:
-        raise unknown_name("backend", backend, BACKENDS)
+    one_of("backend", backend, BACKENDS)
+    optional_whole_number("workers", workers)
+    flag("share_search", share_search)
+    designs = whole_number("designs", designs)
     formats = TrainedFormats(granularity, saturating, overflow)
     network = open_network(model)
     config = open_configuration({} if hls_config is None else hls_config, network)
@@ -181,9 +184,10 @@ def _sweep_trained(
 
 
 def _check_budgets(budgets: Sequence[BudgetLike]) -> list[Budget]:
-    if isinstance(budgets, str | Budget | Mapping):
+    if not isinstance(budgets, list | tuple):
         raise InvalidTypeError(
-            f"budgets must be a list of fabricfit.Budget objects and names of boards. Received: {budgets!r}"
+            "budgets must be a list of fabricfit.Budget objects and names of boards. "
+            f"Received: {spell(budgets)}"
         )
     found = [as_budget(budget, "each of budgets") for budget in budgets]
     if not found or not set.intersection(*(set(budget.resources) for budget in found)):

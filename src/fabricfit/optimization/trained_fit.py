@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from fabricfit.errors import InfeasibleError, InvalidInputError, unknown_name
+from fabricfit.checks import one_of
+from fabricfit.errors import InfeasibleError, InvalidInputError
 from fabricfit.hardware.budget import Budget
 from fabricfit.network.plain_layers import list_quantizing
 from fabricfit.network.reader import Network
@@ -41,10 +42,8 @@ def choose_precision(asked: str | None, config: Mapping[str, Any], network: Netw
         There is no such choice; or the model's own layers state their precision, and nothing is said of how
         they are to be built.
     """
-    if asked is not None and asked not in PRECISIONS:
-        raise unknown_name("precision", asked, PRECISIONS)
     if asked is not None:
-        return asked
+        return str(one_of("precision", asked, PRECISIONS))
     quantizing = list_quantizing(network)
     if quantizing and not config:
         kind = type(network.layers[quantizing[0]]).__name__

@@ -10,11 +10,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from fabricfit.checks import fraction
+from fabricfit.checks import fraction, one_of
 from fabricfit.description.attributes import LayerAttributes
 from fabricfit.description.precision import FixedPrecision, fixed_point
 from fabricfit.description.strategies import canonical_strategy
-from fabricfit.errors import InfeasibleError, InvalidInputError, require, unknown_name
+from fabricfit.errors import InfeasibleError, InvalidInputError, require
 from fabricfit.hardware.budget import Budget
 from fabricfit.hls4ml.config import read_io_type
 from fabricfit.hls4ml.target import choose_budget
@@ -93,11 +93,9 @@ class TrainedFormats:
     overflow: str = "saturate"
 
     def __post_init__(self) -> None:
-        if self.granularity not in GRANULARITIES:
-            raise unknown_name("granularity", self.granularity, GRANULARITIES)
+        one_of("granularity", self.granularity, GRANULARITIES)
         fraction("saturating", self.saturating)
-        if self.overflow not in OVERFLOWS:
-            raise unknown_name("overflow", self.overflow, OVERFLOWS)
+        one_of("overflow", self.overflow, OVERFLOWS)
         if self.granularity == "channel":
             require("hgq.quantizer", "hgq", "A format for each channel (granularity='channel')")
 
