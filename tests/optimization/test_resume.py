@@ -87,7 +87,7 @@ def settings(directory, **changes):
     )
 
 
-def run(data, options, scheduler=None, start=None):
+def run(data, options, scheduler=None, start=None, validation=None):
     net = start or model()
     return fabricfit.optimize(
         net,
@@ -95,7 +95,7 @@ def run(data, options, scheduler=None, start=None):
         ParameterEstimator,
         scheduler or PolynomialScheduler(4, final_sparsity=0.8),
         data,
-        data,
+        data if validation is None else validation,
         options,
     )
 

@@ -75,6 +75,7 @@ def test_the_price_is_what_candidates_are_trained_and_callbacks_see_each():
     class Diary(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
             seen.append((int(logs["trial"]), epoch, logs["val_accuracy"]))
+            assert float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)) > 0
 
     X, y = blobs(128)
     attributes = described(mlp())

@@ -74,7 +74,8 @@ def plain_setting(value: Any) -> Any:
         return [plain_setting(each) for each in value]
     if hasattr(value, "get_config") and is_builtin(value):
         config = {key: each for key, each in value.get_config().items() if key != "name"}
-        return type(value).__name__, str(config)
+        hidden = getattr(value, "_fn_kwargs", None)  # of losses and metrics, which leave them out
+        return type(value).__name__, str(config), str(_describe(hidden))
     if isinstance(value, np.ndarray):
         return value.shape, _compute_checksum([value])
     own = callable(value) or isinstance(value, keras.losses.Loss | keras.metrics.Metric)
@@ -124,7 +125,9 @@ def _describe_model(model: keras.Model) -> str:
 
 def _describe_data(data: Dataset) -> Any:
     if data.size is None:
-        few, again = data.head(_READ_OF_STREAMS), data.head(_READ_OF_STREAMS)
+        few = data.head(_READ_OF_STREAMS)
+        data.end_pass()
+        again = data.head(_READ_OF_STREAMS)
         first, second = _describe_data(few), _describe_data(again)
         if first == second:
             return type(data).__name__, first
@@ -174,7 +177,8 @@ def _describe(value: Any, depth: int = 0) -> Any:
     if depth >= _DEEPEST or is_builtin(value):
         config = value.get_config() if hasattr(value, "get_config") else None
         return type(value).__qualname__, str(config)
-    state = {name: each for name, each in getattr(value, "__dict__", {}).items() if name[:1] != "_"}
+    own = getattr(value, "__dict__", {}).items()
+    state = {name: each for name, each in own if name[:1] != "_" and name != "name"}
     return _describe_class(type(value)), _describe(state, depth + 1)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -33,12 +34,6 @@ _PACKAGES = (
 
 def environment() -> dict[str, Any]:
     """Return the versions, machine and backend of this process."""
-    versions = {}
-    for name in _PACKAGES:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
     keras = sys.modules.get("keras")
     return {
         "fabricfit": __version__,
@@ -46,8 +41,19 @@ def environment() -> dict[str, Any]:
         "platform": platform.platform(),
         "processors": os.cpu_count(),
         "backend": keras.backend.backend() if keras is not None else None,
-        "versions": versions,
+        "versions": dict(_read_versions()),
     }
+
+
+@functools.cache
+def _read_versions() -> tuple[tuple[str, str], ...]:
+    versions = []
+    for name in _PACKAGES:
+        try:
+            versions.append((name, importlib.metadata.version(name)))
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return tuple(versions)
 
 
 def digest(value: Any) -> str:

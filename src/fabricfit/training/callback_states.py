@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import functools
 import types
-from collections import deque
-from collections.abc import Collection, Iterable, Sequence
+from collections import Counter, deque
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,37 +79,36 @@ class CallbackStates:
     """
 
     def __init__(self, callbacks: Sequence[keras.callbacks.Callback]) -> None:
-        self._callbacks = list(callbacks)
+        numbers: Counter[str] = Counter()
+        self._callbacks: dict[str, keras.callbacks.Callback] = {}
+        for callback in callbacks:  # by class, since those that only watch may come and go
+            kind = type(callback).__qualname__
+            self._callbacks[f"{kind} {numbers[kind]}"] = callback
+            numbers[kind] += 1
 
     @property
     def unreadable(self) -> tuple[str, ...]:
         """Names of the classes whose present state cannot be read, of those that may change training."""
+        return self.list_lost(self.pack())
+
+    def pack(self) -> dict[str, Any]:
+        """Return the states as plain values and arrays; None for one that cannot be read."""
+        return {name: _read_state(each) for name, each in self._callbacks.items()}
+
+    def list_lost(self, states: Mapping[str, Any]) -> tuple[str, ...]:
+        """Return names of the classes whose states were not read, of those that may change training."""
         found = [
             type(each).__name__
-            for each in self._callbacks
-            if not only_watches(each) and _read_state(each) is None
+            for name, each in self._callbacks.items()
+            if states.get(name) is None and not only_watches(each)
         ]
         return tuple(dict.fromkeys(found))
 
-    def pack(self) -> list[Any]:
-        """Return the states as plain values and arrays; None for one that cannot be read."""
-        return [_read_state(each) for each in self._callbacks]
-
-    def list_lost(self, states: Sequence[Any]) -> tuple[str, ...]:
-        """Return names of classes whose states could not be read when these were packed, or cannot now."""
-        pairs = list(zip(self._callbacks, states, strict=False))
-        found = [
-            type(each).__name__ for each, state in pairs if state is None and not only_watches(each)
-        ]
-        return tuple(dict.fromkeys((*found, *self.unreadable)))
-
-    def restore(self, states: Sequence[Any]) -> None:
+    def restore(self, states: Mapping[str, Any]) -> None:
         """Give callbacks the states that :meth:`pack` has read; those that could not be read stay."""
-        if len(states) != len(self._callbacks):  # those that only watch may come and go
-            return
-        for callback, state in zip(self._callbacks, states, strict=True):
-            if state is not None and state["class"] == type(callback).__qualname__:
-                _write_state(callback, state)
+        for name, callback in self._callbacks.items():
+            if states.get(name) is not None:
+                _write_state(callback, states[name])
 
 
 def _read_state(callback: Any) -> dict[str, Any] | None:
@@ -121,7 +120,7 @@ def _read_state(callback: Any) -> dict[str, Any] | None:
             told = {"attributes": {name: _encode(each) for name, each in own.items()}}
     except (_UnreadableError, RecursionError):
         return None
-    return {"class": type(callback).__qualname__, **told}
+    return told
 
 
 def _write_state(callback: Any, state: dict[str, Any]) -> None:
@@ -156,7 +155,9 @@ def _encode(value: Any) -> Any:
     for kind, known in _CONTAINERS.items():
         if type(value) is known and isinstance(value, Collection):
             extra = [value.maxlen] if isinstance(value, deque) else []
-            return _FIXED if _holds_functions(value) else [kind, _encode_parts(value), *extra]
+            if type(value) is tuple and _stays(value) and not _is_plain(value):
+                return _FIXED
+            return [kind, _encode_parts(value), *extra]
     if type(value) is dict:
         return ["dict", _encode_parts(value.keys()), _encode_parts(value.values())]
     if isinstance(value, keras.Variable):
@@ -168,11 +169,9 @@ def _encode(value: Any) -> Any:
     raise _UnreadableError
 
 
-def _holds_functions(value: Any) -> bool:
-    """Whether a tuple, which does not change, holds functions that do not change either."""
-    return (
-        type(value) is tuple and not all(type(each) in _PLAIN for each in value) and _stays(value)
-    )
+def _is_plain(value: Any) -> bool:
+    """Whether a tuple holds nothing but numbers and texts, in tuples or not."""
+    return type(value) in _PLAIN or (type(value) is tuple and all(map(_is_plain, value)))
 
 
 def _encode_parts(values: Iterable[Any]) -> list[Any]:

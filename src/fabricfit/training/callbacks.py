@@ -56,9 +56,8 @@ class Watchers:
         self._batch_size = batch_size
         self._by_batches = any(map(_watches_batches, self._callbacks))
         self._logs: dict[str, float] = {}
-        if callbacks and not engine.model.compiled:
-            # For callbacks that read or change the learning rate; unnoticed by the model's own tracking.
-            object.__setattr__(engine.model, "optimizer", engine.optimizer)
+        if callbacks:
+            _lend_optimizer(engine)
         self._list = keras.callbacks.CallbackList(
             list(callbacks),
             model=engine.model,
@@ -177,6 +176,7 @@ def show_trial(
     """
     if not callbacks:
         return
+    _lend_optimizer(engine)
     listed = keras.callbacks.CallbackList(
         list(callbacks), model=engine.model, verbose=0, epochs=epochs
     )
@@ -185,6 +185,12 @@ def show_trial(
     listed.on_epoch_begin(epochs - 1)
     listed.on_epoch_end(epochs - 1, logs)
     listed.on_train_end(logs)
+
+
+def _lend_optimizer(engine: Engine) -> None:
+    """Give the model an optimizer, for callbacks that read or change the learning rate, if it has none."""
+    if not engine.model.compiled:  # unnoticed by the model's own tracking
+        object.__setattr__(engine.model, "optimizer", engine.optimizer)
 
 
 def _watches_batches(callback: Any) -> bool:

@@ -156,6 +156,9 @@ class _StreamWithTeacher(Dataset):
     def replay(self, passes: list[int]) -> None:
         self._data.replay(passes)
 
+    def end_pass(self) -> None:
+        self._data.end_pass()
+
     def order(self, rng: np.random.Generator) -> np.ndarray | None:
         return self._data.order(rng)
 
