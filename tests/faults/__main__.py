@@ -79,7 +79,9 @@ def stopped(kind: str, folder: Path, seconds: float) -> str:
     return run(kind, folder, True)
 
 
-def try_run(kind: str, trials: int, draw: random.Random, base: Path) -> dict[str, Any]:
+def try_run(
+    kind: str, trials: int, breaks_most: int, draw: random.Random, base: Path
+) -> dict[str, Any]:
     """Kill runs of a kind at random moments; return how often, and what went wrong."""
     began = time.monotonic()
     status, said = child(lambda: counted(kind, base / "whole"))
@@ -93,7 +95,7 @@ def try_run(kind: str, trials: int, draw: random.Random, base: Path) -> dict[str
     for trial in range(trials):
         folder = base / f"trial-{trial}"
         breaks: list[list[Any]] = []
-        for _ in range(draw.choice((1, 1, 2, 3))):  # some are interrupted again
+        for _ in range(draw.randint(1, breaks_most)):
             how = draw.choice((*HOW, "time"))
             if how == "time":
                 after = draw.uniform(0.0, seconds)
@@ -121,13 +123,16 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--runs", nargs="+", choices=RUNS, default=["search"])
     parser.add_argument("--trials", type=int, default=60, help="of each run")
+    parser.add_argument("--breaks", type=int, default=3, help="at most, of a trial")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     base = Path(tempfile.mkdtemp())
     try:
         found = {}
         for kind in options.runs:
-            found[kind] = try_run(kind, options.trials, random.Random(options.seed), base)
+            found[kind] = try_run(
+                kind, options.trials, options.breaks, random.Random(options.seed), base
+            )
             sys.stderr.write(json.dumps({kind: found[kind]}) + "\n")
         told = {
             name: sum(each[name] for each in found.values()) for name in ("trials", "interruptions")

@@ -71,7 +71,7 @@ def test_a_hundred_fits_leave_nothing_behind(tmp_path, monkeypatch, capsys):
     first, half, last = told[20], told[50], told[100]
     assert last["files"] <= first["files"] and last["threads"] <= first["threads"]
     assert last["folders"] == 0
-    # No object of Python's stays: what grows is in the backend (TensorFlow: 0.5 MB a fit, 4 MB in Keras' own).
+    # No object of Python stays: what grows is the backend's (0.5 MB a fit, 4 MB in Keras' own).
     assert (last["memory"] - half["memory"]) / 50 < 1.5
 
 

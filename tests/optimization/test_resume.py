@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -137,6 +138,19 @@ def test_a_finished_run_gives_its_result_again_without_training(data, unbroken, 
     again = run(data, settings(tmp_path, resume=True, callbacks=[Stop(-1)]))
     same(first, again)
     assert again.directory == first.directory
+
+
+@on_one_backend
+def test_a_folder_that_was_copied_elsewhere_is_resumed_there(data, unbroken, tmp_path):
+    with pytest.raises(StopError):
+        run(data, settings(tmp_path / "here", callbacks=[Stop(5)]))
+    there = shutil.copytree(tmp_path / "here" / "run-0001", tmp_path / "there" / "mine")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "here" / "run-0001").iterdir()}
+    result = run(data, settings(there, resume=True))
+    same(unbroken, result)
+    assert result.directory == there
+    after = {path.name: path.read_bytes() for path in (tmp_path / "here" / "run-0001").iterdir()}
+    assert after == before
 
 
 @on_one_backend
