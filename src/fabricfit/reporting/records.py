@@ -20,6 +20,9 @@ from fabricfit.reporting.plain import (
 )
 from fabricfit.run import load_state
 
+_END_OF_YEAR_9999 = 253_402_300_799
+"""Seconds since 1970; dates end there."""
+
 __all__ = ["check_manifest", "check_verification", "read_json", "read_maps"]
 
 
@@ -78,9 +81,11 @@ def check_manifest(values: Mapping[str, Any]) -> Mapping[str, Any]:
     for name in ("settings", "goal", "fingerprint", "environment"):
         read_mapping(values[name])
     read_mapping(values["environment"]["versions"])
-    for name in ("model", "begun"):
-        if values.get(name) is not None:
-            (read_name if name == "model" else read_number)(values[name])
+    if values.get("model") is not None:
+        read_name(values["model"])
+    begun = values.get("begun")
+    if begun is not None and not 0 <= read_number(begun) <= _END_OF_YEAR_9999:
+        raise ValueError(f"begun must be a time in seconds since 1970. Received: {begun!r}")
     if values["goal"].get("budget") is not None:
         read_name(values["goal"]["budget"])
     return values
