@@ -98,11 +98,12 @@ def try_run(
         for _ in range(draw.randint(1, breaks_most)):
             how = draw.choice((*HOW, "time"))
             if how == "time":
-                after = draw.uniform(0.0, seconds)
+                after = seconds * draw.random() ** 2
                 ended, said = child(partial(stopped, kind, folder, after))
                 breaks.append([how, round(after, 2)])
             else:
-                at = draw.choice(places[draw.choice(sorted(places))])
+                among = places[draw.choice(sorted(places))]
+                at = among[int(len(among) * draw.random() ** 3)]  # what is left is ever less
                 ended, said = child(partial(broken, kind, folder, at, how))
                 breaks.append([how, at])
             hits += ended != 0

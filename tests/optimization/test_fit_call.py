@@ -12,6 +12,7 @@ import fabricfit
 from fabricfit import Budget, OptimizationSettings
 from fabricfit.errors import InfeasibleError, InvalidInputError, InvalidTypeError
 from fabricfit.optimization.compiled_settings import RunOptions, read_settings
+from fabricfit.optimization.usual_loss import find_usual_loss
 from tests.common import L, blobs, mlp, weights_of
 from tests.marks import ON_ONE_BACKEND
 
@@ -194,6 +195,50 @@ def test_a_run_needs_a_loss(data):
     with pytest.raises(InvalidInputError, match="loss must be given"):
         fabricfit.fit(bare, *data, "pynq-z2")
     assert read(bare, loss="mse").optimizer == "adam"
+
+
+LABELS = np.arange(60) % 3
+
+
+@pytest.mark.parametrize(
+    ("activation", "units", "targets", "loss"),
+    [
+        ("softmax", 3, LABELS, "sparse_categorical_crossentropy"),
+        ("softmax", 3, LABELS[:, None].astype(float), "sparse_categorical_crossentropy"),
+        ("softmax", 3, np.eye(3)[LABELS], "categorical_crossentropy"),
+        ("softmax", 3, np.full((60, 3), 1 / 3), "categorical_crossentropy"),
+        ("sigmoid", 1, LABELS % 2, "binary_crossentropy"),
+        ("sigmoid", 1, LABELS[:, None] % 2, "binary_crossentropy"),
+        ("sigmoid", 3, np.eye(3)[LABELS], "binary_crossentropy"),
+        ("softmax", 3, LABELS + 1, None),
+        ("softmax", 3, LABELS - 1, None),
+        ("softmax", 3, LABELS + 0.5, None),
+        ("softmax", 3, np.eye(4)[LABELS], None),
+        ("sigmoid", 1, LABELS, None),
+        ("sigmoid", 3, LABELS, None),
+        ("linear", 3, LABELS, None),
+        ("softmax", 3, LABELS.astype(str), None),
+        ("softmax", 3, {"out": LABELS}, None),
+    ],
+)
+def test_a_classifier_has_a_usual_loss(activation, units, targets, loss):
+    layers = [keras.Input((4,)), L.Dense(units, activation=activation)]
+    X = np.zeros((60, 4), "float32")
+    assert find_usual_loss(keras.Sequential(layers), (X, targets)) == loss
+    if activation == "softmax":
+        layers[1:] = [L.Dense(units), L.Softmax()]
+        assert find_usual_loss(keras.Sequential(layers), (X, targets)) == loss
+
+
+def test_the_usual_loss_is_used_where_there_is_no_other(data):
+    bare = keras.Sequential([keras.Input((4,)), L.Dense(3, activation="softmax")])
+    found = read_settings(bare, (np.zeros((60, 4)), LABELS), None, {}, trained=False)
+    assert found.loss_fn == "sparse_categorical_crossentropy" and found.increasing
+    assert found.validation_metric == "accuracy"
+    given = {"loss": "mse", "metric": "mae"}
+    found = read_settings(bare, (np.zeros((60, 4)), LABELS), None, given, trained=False)
+    assert (found.loss_fn, found.validation_metric) == ("mse", "mae")
+    assert find_usual_loss(bare, lambda: iter([])) is None
 
 
 def test_wrong_arguments_are_named(model, data):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -13,10 +14,14 @@ import keras
 from fabricfit.checks import whole_number
 from fabricfit.errors import InvalidInputError, InvalidTypeError, ask_for_nearest, spell
 from fabricfit.optimization.settings import LARGEST_SEED, OptimizationSettings, list_by_output
+from fabricfit.optimization.usual_loss import find_usual_loss
 from fabricfit.run import resolve_directory
 from fabricfit.run.defaults import REWINDING_EPOCHS
 
 __all__ = ["TRAINED_EPOCHS", "RunOptions", "read_seed", "read_settings"]
+
+
+logger = logging.getLogger(__name__)
 
 
 class RunOptions(TypedDict, total=False):
@@ -86,7 +91,9 @@ def read_settings(
     """Return the settings of a run.
 
     What is not given is what the model was compiled with: its loss with the weights of outputs, the first
-    metric of each output, or without a metric the loss, and its optimizer (Adam, if it has none).
+    metric of each output, or without a metric the loss, and its optimizer (Adam, if it has none). A
+    classifier that was compiled without a loss has the cross-entropy that its last activation and its targets
+    are made for (:mod:`fabricfit.optimization.usual_loss`), and accuracy.
     ``increasing`` is what Keras says of the metric; the others are as
     :class:`fabricfit.OptimizationSettings` says.
 
@@ -106,8 +113,8 @@ def read_settings(
     Raises
     ------
     InvalidInputError
-        No loss is given, and the model was compiled without one; or it is not known whether more of the
-        metric is better.
+        No loss is given, and there is none that is usual for the model; or it is not known whether more of
+        the metric is better.
     InvalidTypeError
         There is no such option.
     """
@@ -151,10 +158,13 @@ def _complete(
         found["loss_fn"] = compiled.get("loss_fn")
         if settings.loss_weights is None:
             found["loss_weights"] = compiled.get("loss_weights")
+    if found["loss_fn"] is None and (usual := find_usual_loss(model, train_data)):
+        logger.info("the model was compiled without a loss; %s is used", usual)
+        found["loss_fn"], compiled["validation_metric"] = usual, "accuracy"
     if found["loss_fn"] is None:
         raise InvalidInputError(
-            "loss must be given where the model was not compiled with one, for example "
-            "loss='sparse_categorical_crossentropy'. Received: loss=None"
+            "loss must be given where the model was not compiled with one, unless it ends in a softmax or a "
+            "sigmoid and its targets are classes: for example loss='mse'. Received: loss=None"
         )
     if "validation_metric" in left:
         found["validation_metric"] = compiled["validation_metric"]
