@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fabricfit.errors import RunDirectoryError
+from fabricfit.reading import RECORD, parse_json, read_text
 from fabricfit.run.files import MANIFEST, refuse_links
 from fabricfit.run.manifest import FORM
 
@@ -64,9 +65,9 @@ def _by_number(folder: Path) -> list[tuple[int, str]]:
 def check_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
     """Refuse a folder of a run that is not this one, or that another version has begun in another form."""
     try:
-        present = json.loads(path.read_text(encoding="utf-8"))
+        present = parse_json(read_text(path, RECORD), str(path), finite=False)
         held = dict(present["fingerprint"])
-    except (KeyError, OSError, RecursionError, TypeError, ValueError) as error:
+    except (KeyError, OSError, TypeError, ValueError) as error:
         raise RunDirectoryError(f"{path} is not the manifest of a run: {error}") from error
     if (form := present.get("form")) != FORM:
         written = dict(present.get("environment") or {}).get("fabricfit", "an unknown version")
