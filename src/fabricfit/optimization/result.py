@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from fabricfit.optimization.reuse import Start
 from fabricfit.optimization.trained_design import ParetoPoint
 from fabricfit.reporting.alternatives import SimpleAlternatives
 from fabricfit.reporting.performance import Performance
+from fabricfit.reporting.records import read_json
 from fabricfit.reporting.report import Level, OptimizationReport, is_better
 from fabricfit.reporting.summary import summarize
 from fabricfit.run import MANIFEST, RunDirectory
@@ -107,7 +107,7 @@ class OptimizationResult(Printable):
     @property
     def config(self) -> dict[str, Any]:
         """The run's manifest: settings, goal, versions, seeds, and checksums of model and data."""
-        found: dict[str, Any] = json.loads((self.directory / MANIFEST).read_text(encoding="utf-8"))
+        found: dict[str, Any] = read_json(self.directory / MANIFEST)
         return found
 
     def _make_document(self) -> Document:
