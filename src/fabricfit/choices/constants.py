@@ -17,7 +17,7 @@ import numpy as np
 from fabricfit.choices.base import Response, Treatment
 from fabricfit.choices.sharing import Runs, cheapest_runs
 from fabricfit.description.layout import Layout, standard_layout
-from fabricfit.errors import InvalidInputError
+from fabricfit.errors import InvalidInputError, spell
 
 __all__ = ["ConstantChoices", "ConstantLevel", "ConstantPrices"]
 
@@ -62,7 +62,7 @@ class ConstantPrices:
         if len(self.levels) < 2 or zero is None or zero.values.any() or zero.cost.any():
             raise InvalidInputError(
                 "levels must be at least two, the first of them zero alone, which costs nothing. "
-                f"Received: {self.levels!r}"
+                f"Received: {spell(self.levels)}"
             )
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fabricfit.errors import InvalidInputError
+from fabricfit.errors import InvalidInputError, spell
 
 __all__ = ["Jets", "load_jets"]
 
@@ -61,12 +61,12 @@ def load_jets(
     count = TRAIN_SIZE if samples is None else samples
     if not 10 <= count <= TRAIN_SIZE:
         raise InvalidInputError(
-            f"samples must be from 10 to {TRAIN_SIZE}. Received: samples={samples!r}"
+            f"samples must be from 10 to {TRAIN_SIZE}. Received: samples={spell(samples)}"
         )
     if not 0 < validation_fraction < 1:
         raise InvalidInputError(
             "validation_fraction must be above 0 and below 1. "
-            f"Received: validation_fraction={validation_fraction!r}"
+            f"Received: validation_fraction={spell(validation_fraction)}"
         )
     source = resources.files(__package__).joinpath("lhc_jets_pythia8.npz")
     with resources.as_file(source) as path, np.load(path, allow_pickle=False) as arrays:

@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from fabricfit.checks import flag, instance, mapping, text, whole_number, whole_numbers
+from fabricfit.checks import check_types, flag, instance, text, whole_number, whole_numbers
 from fabricfit.description.built_layer import hls4mlAttributes
 from fabricfit.description.elementwise import ElementwiseWork
 from fabricfit.description.grouping import Grouping, as_structure
 from fabricfit.description.layout import Layout, standard_layout
-from fabricfit.description.precision import Precision
+from fabricfit.description.precision import Precision, parse_precision
 from fabricfit.description.structures import SUPPORTED_STRUCTURES
-from fabricfit.errors import InvalidInputError, InvalidTypeError, spell
+from fabricfit.errors import InvalidInputError
 
 __all__ = ["LayerAttributes", "OptimizationAttributes", "hls4mlAttributes"]
 
@@ -216,22 +216,20 @@ class LayerAttributes:
     note: str = field(default="", kw_only=True)
 
     def __post_init__(self) -> None:
+        check_types(self)
         text("name", self.name)
-        instance("layer_type", self.layer_type, type, "keras.layers.Dense")
-        for name in ("inbound_layers", "weight_shape", "input_shape", "output_shape"):
-            if not isinstance(getattr(self, name), list | tuple):
-                raise InvalidTypeError(
-                    f"{name} of layer {self.name!r} must be a list or a tuple. "
-                    f"Received: {name}={spell(getattr(self, name))}"
-                )
         if self.weight_shape:
             self.weight_shape = whole_numbers("weight_shape", self.weight_shape)
-        self.optimizable = flag("optimizable", self.optimizable)
         if self.optimization_attributes is not None:
             instance(
                 "optimization_attributes", self.optimization_attributes, OptimizationAttributes
             )
-        mapping("args", self.args)
+        if self.layout is not None:
+            instance("layout", self.layout, Layout)
+        instance("elementwise", self.elementwise, ElementwiseWork)
+        for name in ("received_precision", "result_precision", "quantizer_precision"):
+            if getattr(self, name) is not None:
+                setattr(self, name, parse_precision(getattr(self, name)))
 
     @property
     def hls4ml(self) -> hls4mlAttributes | None:

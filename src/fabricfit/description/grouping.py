@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from fabricfit.checks import whole_number, whole_numbers
+from fabricfit.checks import instance, whole_number, whole_numbers
 from fabricfit.description.layout import Layout, standard_layout
 from fabricfit.description.structures import SUPPORTED_STRUCTURES
 from fabricfit.errors import InvalidInputError, spell
@@ -74,6 +74,8 @@ class Grouping:
             raise InvalidInputError(
                 f"block_shape must be two numbers (rows, columns). Received: {self.block_shape}"
             )
+        if self.layout is not None:
+            instance("layout", self.layout, Layout)
         least = 1 if self.structure is SUPPORTED_STRUCTURES.UNSTRUCTURED else 2
         if self.layout is None and len(self.shape) < least:
             raise InvalidInputError(

@@ -80,9 +80,8 @@ class FixedPrecision:
                 object.__setattr__(self, name, whole_number(name, value, least, most=most))
         if type(self.signed) is not bool:
             object.__setattr__(self, "signed", flag("signed", self.signed))
-        if self.rounding not in ROUNDINGS or self.overflow not in SATURATIONS:
-            one_of("rounding", self.rounding, ROUNDINGS)
-            one_of("overflow", self.overflow, SATURATIONS)
+        one_of("rounding", self.rounding, ROUNDINGS)
+        one_of("overflow", self.overflow, SATURATIONS)
 
     @property
     def fractional(self) -> int:

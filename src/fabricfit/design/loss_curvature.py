@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from fabricfit.checks import whole_number
+from fabricfit.checks import instance, whole_number
 from fabricfit.curvature import Curvature
 from fabricfit.errors import InvalidInputError
 from fabricfit.losses import ModelLoss, label_check
@@ -50,6 +50,8 @@ def measure_curvature(
         raise InvalidInputError(
             "loss must be given where the model was not compiled with one. Received: loss=None"
         )
+    if network is not None:
+        instance("network", network, Network)
     folded = network or replace_scalings(fold_normalizations(open_network(model)))
     outputs = folded.ends.outputs
     losses = ModelLoss(chosen, None, outputs)

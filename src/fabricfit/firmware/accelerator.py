@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from fabricfit.errors import InvalidInputError, unknown_name
+from fabricfit.errors import InvalidInputError, spell, unknown_name
 from fabricfit.firmware.simulation import Results
 from fabricfit.hls4ml.backends import read_backend, read_board
 
@@ -134,7 +134,7 @@ def _read_type(section: Mapping[str, Any], end: str) -> str:
     if kind not in _FLOATS:
         raise InvalidInputError(
             f"config['AcceleratorConfig']['Precision'][{end!r}] must be 'float' or 'double': hls4ml 1.3 "
-            f"writes code for other types of the AXI wrapper that does not compile. Received: {kind!r}"
+            f"writes code for other types of the AXI wrapper that does not compile. Received: {spell(kind)}"
         )
     return str(kind)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fabricfit.errors import FabricFitError, MissingExtraError
+from fabricfit.errors import FabricFitError, InvalidInputError, MissingExtraError
 from fabricfit.firmware.metric_errors import difference_error, standard_error
 from fabricfit.firmware.metrics import compute_outputs, default_metric, measure
 from fabricfit.firmware.quantized_network import QuantizedNetwork
@@ -59,6 +59,8 @@ def measure_performance(
         X and y do not fit the model.
     """
     network = open_network(model)
+    if y is None:
+        raise InvalidInputError("y must hold the targets of X. Received: y=None")
     data = open_data((X, y) if weights is None else (X, y, weights), "", Door(network.ends))
     is_loss = isinstance(metric, str) and metric == "loss"
     needs_default = metric is None or is_loss

@@ -10,6 +10,7 @@ from fabricfit.checks import file_path, text
 from fabricfit.errors import FabricFitError, RunDirectoryError
 from fabricfit.firmware.accelerator import project_options
 from fabricfit.firmware.simulation import CapturedOutput, convert, resolve_io_type
+from fabricfit.firmware.verification_input import check_stated
 from fabricfit.hls4ml.backends import find_backend, read_backend
 from fabricfit.hls4ml.plain import ConfigurationLike
 from fabricfit.network.configuration import open_configuration
@@ -60,6 +61,7 @@ def to_hls4ml(
         text("part", part)
     network = open_network(model)
     config = open_configuration(hls_config, network)
+    check_stated(config)
     backend = (read_backend(config) if backend is None else find_backend(backend)).name
     kind = resolve_io_type(config, io_type)
     options = project_options(backend, config, part, network.model)

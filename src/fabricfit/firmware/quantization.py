@@ -14,6 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from fabricfit.checks import instance, mapping
 from fabricfit.description.attributes import LayerAttributes
 from fabricfit.description.precision import (
     FixedPrecision,
@@ -25,6 +26,7 @@ from fabricfit.description.precision import (
 from fabricfit.description.strategies import canonical_strategy
 from fabricfit.hls4ml.products import hls4ml_attributes
 from fabricfit.network.cloning import copy_model
+from fabricfit.network.finite import open_network
 from fabricfit.network.reader import Network, read
 
 __all__ = ["QuantizationChange", "list_grids", "quantize_in_place", "quantize_to_grid"]
@@ -74,7 +76,9 @@ def quantize_to_grid(
     changes : dict
         Layer -> :class:`QuantizationChange`.
     """
-    quantized = read(copy_model(model))
+    for name, each in mapping("attributes", attributes).items():
+        instance(f"attributes[{name!r}]", each, LayerAttributes)
+    quantized = read(copy_model(open_network(model).model))
     return quantized.model, quantize_in_place(quantized, attributes)
 
 

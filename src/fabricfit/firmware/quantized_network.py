@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 
 from fabricfit.description.strategies import canonical_strategy
+from fabricfit.errors import InvalidInputError
 from fabricfit.firmware.emulation import FixedTensor, emulate_network
 from fabricfit.firmware.metrics import default_metric, evaluate_outputs
 from fabricfit.firmware.simulation import CapturedOutput, convert
+from fabricfit.firmware.verification_input import check_stated
 from fabricfit.hls4ml.config import read_io_type
 from fabricfit.hls4ml.plain import ConfigurationLike
 from fabricfit.losses import ModelLoss, ModelMetric
@@ -208,6 +210,9 @@ def evaluate(
     """
     network = open_network(model)
     config = open_configuration(hls_config, network)
+    check_stated(config)
+    if y is None:
+        raise InvalidInputError("y must hold the targets of X. Received: y=None")
     data = open_data((X, y) if weights is None else (X, y, weights), "", Door(network.ends))
     described = default_metric([data.head(_BATCH).y.labels]) if metric is None else metric
     chosen = ModelMetric(described, network.ends.outputs)

@@ -43,7 +43,12 @@ from fabricfit.firmware.simulation import (
     resolve_io_type,
     run_project,
 )
-from fabricfit.firmware.verification_input import check_expected, check_place, prepare_inputs
+from fabricfit.firmware.verification_input import (
+    check_expected,
+    check_place,
+    check_stated,
+    prepare_inputs,
+)
 from fabricfit.firmware.verification_result import (
     LayerVerification,
     Mismatch,
@@ -178,6 +183,7 @@ def verify(
         family_of_part(part)
     network = open_network(model)
     hls_config = open_configuration(hls_config, network)
+    check_stated(hls_config)
     backend = require_emulated(read_backend(hls_config).name if backend is None else backend).name
     _require_tools(backend, compile, synthesis)
     if rtl:

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from fabricfit.checks import file_path, mapping, whole_number
-from fabricfit.errors import InvalidInputError, RunDirectoryError
+from fabricfit.errors import InvalidInputError, RunDirectoryError, spell
 from fabricfit.network.reader import Network
 from fabricfit.samples import inputs_of
 
-__all__ = ["check_expected", "check_place", "prepare_inputs"]
+__all__ = ["check_expected", "check_place", "check_stated", "prepare_inputs"]
 
 _RANDOM_NUMBERS = 2**28
 """Most random numbers that are drawn in the place of data: 2 GiB."""
@@ -47,6 +47,22 @@ def check_place(output_dir: Any) -> Path | None:
     if path.exists() and not path.is_dir():
         raise RunDirectoryError(f"output_dir must name a folder. Received a file: {path}")
     return path
+
+
+def check_stated(config: Mapping[str, Any]) -> None:
+    """Refuse an opened configuration that says nothing of how the model is built.
+
+    Raises
+    ------
+    InvalidInputError
+        It has no section of the model, nor of a layer.
+    """
+    inner = config.get("HLSConfig", config)
+    if not any(inner.get(section) for section in ("Model", "LayerName", "LayerType")):
+        raise InvalidInputError(
+            "hls_config must say how hls4ml builds the model, under 'Model', 'LayerName' or 'LayerType'; "
+            f"hls4ml.utils.config_from_keras_model makes one. Received: {spell(config)}"
+        )
 
 
 def prepare_inputs(network: Network, X: Any, samples: int) -> Sequence[np.ndarray]:

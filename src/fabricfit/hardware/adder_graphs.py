@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from fabricfit.errors import InvalidInputError, require
-from fabricfit.hardware.product import as_integers, csd_digits
+from fabricfit.hardware.digits import as_integers, csd_digits
 
 __all__ = [
     "GRAPH_BAND",

@@ -115,9 +115,9 @@ def product_memory(product: Product, work: Work, target: TargetLike = DEFAULT_TA
         What it is built for, or a name of :func:`fabricfit.hardware.families`.
     """
     check_product(product, work)
+    chosen, depth = find_family(find_target(target).family), product.reuse_factor
     if not product.time_multiplexed:
         return Estimate.exact(0)
-    chosen, depth = find_family(find_target(target).family), product.reuse_factor
     unrolled = product.strategy == "resource_unrolled"
     width = (work.multipliers if unrolled else product.multipliers) * product.weight_width
     value = memory_blocks(width, depth, chosen)

@@ -13,9 +13,10 @@ from typing import Any
 
 from fabricfit.checks import whole_number
 from fabricfit.errors import InvalidInputError
+from fabricfit.hardware.digits import as_integers
 from fabricfit.hardware.estimates import Estimate, joined_notes
 from fabricfit.hardware.families import Family, find_family
-from fabricfit.hardware.product import WIDE_PRODUCT, Product, Work, as_integers, check_product
+from fabricfit.hardware.product import WIDE_PRODUCT, Product, Work, check_product
 from fabricfit.hardware.targets import DEFAULT_TARGET, Target, TargetLike, find_target
 
 __all__ = [

@@ -6,13 +6,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from fabricfit.checks import number
+from fabricfit.checks import number, text
 from fabricfit.errors import InvalidInputError
 
 __all__ = ["NOTE_BREAK", "Estimate", "joined_notes", "total"]
 
 NOTE_BREAK = "; "
 """Between several remarks in one note."""
+
+_LARGEST = 2**63
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,11 @@ class Estimate:
 
     def __post_init__(self) -> None:
         for name in ("value", "low", "high"):
-            if type(getattr(self, name)) not in (int, float):
-                number(name, getattr(self, name), infinite=True)
+            given = getattr(self, name)
+            if type(given) is not float and not (type(given) is int and abs(given) < _LARGEST):
+                number(name, given, infinite=True)
+        if type(self.note) is not str:
+            text("note", self.note, empty=True)
         if not self.low <= self.value <= self.high:
             raise InvalidInputError(
                 "an estimate must lie between its ends. "

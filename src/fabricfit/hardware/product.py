@@ -10,14 +10,14 @@ import numpy as np
 
 from fabricfit.checks import flag, instance, whole_number
 from fabricfit.description.strategies import SHARED_MULTIPLIERS, canonical_strategy, check_io_type
-from fabricfit.errors import InvalidInputError, InvalidTypeError
+from fabricfit.errors import InvalidInputError
+from fabricfit.hardware.digits import as_integers, csd_digits
 
 __all__ = [
     "WIDE_PRODUCT",
     "CountedKernel",
     "Product",
     "Work",
-    "as_integers",
     "check_product",
     "csd_digits",
 ]
@@ -36,6 +36,7 @@ threshold of 14 to 24 that fits the most of 24 layers, 21, sharply."""
 
 
 _MAY_BE_ZERO = ("pixels", "channels", "kernel_rows")
+_LARGEST = 2**63
 _FLAGS, _NAMES = ("convolution", "packed_input"), ("strategy", "io_type")
 
 
@@ -100,7 +101,7 @@ class Product:
         for name, value in vars(self).items():
             if name in _FLAGS:
                 flag(name, value)
-            elif name not in _NAMES and not (type(value) is int and value > 0):
+            elif name not in _NAMES and not (type(value) is int and 0 < value < _LARGEST):
                 set_ = object.__setattr__
                 set_(self, name, whole_number(name, value, 0 if name in _MAY_BE_ZERO else 1))
         check_io_type(self.io_type)
@@ -180,7 +181,7 @@ class Work:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if type(value) is not int or value < 0:
+            if type(value) is not int or not 0 <= value < _LARGEST:
                 least = 0 if name in _COUNTED else -1
                 object.__setattr__(self, name, whole_number(name, value, least))
 
@@ -348,41 +349,8 @@ def _find_span(bits: int) -> int:
     return bits.bit_length() - ((bits & -bits).bit_length() - 1) if bits else 0
 
 
-def csd_digits(values: Any) -> np.ndarray:
-    """Return the number of non-zero digits of integers in canonical signed digit form.
-
-    It is the number of ones in ``x XOR 3x`` (Reitwiesner, 1960): 1 for ±2^k, 2 for ±2^j ± 2^k.
-
-    Parameters
-    ----------
-    values
-        Integers of any shape, each below 2^61 in size.
-
-    Returns
-    -------
-    array of int, in the shape of ``values``
-
-    Raises
-    ------
-    InvalidTypeError
-        The values are not integers.
-    """
-    sizes = np.abs(as_integers(values).astype(np.int64))
-    return _count_ones(sizes ^ (3 * sizes))
-
-
-def _count_ones(numbers: np.ndarray) -> np.ndarray:
-    """Return how many bits are set in each number: added in pairs, in fours, then in bytes."""
-    pairs = numbers - ((numbers >> 1) & 0x5555555555555555)
-    fours = (pairs & 0x3333333333333333) + ((pairs >> 2) & 0x3333333333333333)
-    ones = (fours + (fours >> 4)) & 0x0F0F0F0F0F0F0F0F
-    for shift in (8, 16, 32):
-        ones = ones + (ones >> shift)
-    return ones & 0x7F
-
-
-def check_product(product: Any, work: Any = None) -> None:
-    """Refuse what is no product, or no work of one, where it is given.
+def check_product(product: Any, *works: Any) -> None:
+    """Refuse what is no product, or no work of one.
 
     Raises
     ------
@@ -391,25 +359,6 @@ def check_product(product: Any, work: Any = None) -> None:
     """
     if not isinstance(product, Product):
         instance("product", product, Product)
-    if work is not None and not isinstance(work, Work):
-        instance("work", work, Work)
-
-
-def as_integers(values: Any) -> np.ndarray:
-    """Return quantized weights as int64.
-
-    Raises
-    ------
-    InvalidTypeError
-        They are not integers.
-    """
-    try:
-        array = np.asarray(values)
-    except Exception as error:  # of several kinds, by what NumPy finds in there
-        raise InvalidTypeError(f"quantized weights must be an array of integers: {error}") from None
-    if not np.issubdtype(array.dtype, np.integer):
-        raise InvalidTypeError(
-            "quantized weights must be integers, in units of their last bit. "
-            f"Received: an array of {array.dtype}"
-        )
-    return array.astype(np.int64)
+    for work in works:
+        if not isinstance(work, Work):
+            instance("work", work, Work)

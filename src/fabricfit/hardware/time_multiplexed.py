@@ -34,6 +34,7 @@ def lut_per_multiplier(product: Product, target: TargetLike = DEFAULT_TARGET) ->
     keeps a multiplier.
     """
     check_product(product)
+    find_target(target)
     if not drops_multipliers(product):
         return 0.0
     outputs = max(product.reuse_factor // product.n_in, 0)
@@ -49,6 +50,7 @@ def ff_per_multiplier(product: Product, target: TargetLike = DEFAULT_TARGET) -> 
     As :func:`lut_per_multiplier` is for LUTs.
     """
     check_product(product)
+    find_target(target)
     if not drops_multipliers(product):
         return 0.0
     outputs = max(product.reuse_factor // product.n_in, 0)

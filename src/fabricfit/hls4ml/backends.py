@@ -228,7 +228,7 @@ def read_board(config: Mapping[str, Any], part: str | None = None) -> Board:
         parts = ", ".join(f"{board.part!r} ({board.name})" for board in candidates)
         raise InvalidInputError(
             f"part must be that of the board: hls4ml's {_ACCELERATOR} builds for {parts}. "
-            f"Received: part={part!r}. Use the backend Vivado for other parts."
+            f"Received: part={spell(part)}. Use the backend Vivado for other parts."
         )
     return found[0]
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from fabricfit.checks import whole_number
+from fabricfit.checks import instance, whole_number
 from fabricfit.description.attributes import LayerAttributes, hls4mlAttributes
 from fabricfit.description.precision import Precision, parse_precision
 from fabricfit.description.strategies import (
@@ -73,10 +73,8 @@ def read_hls4ml_attributes(
 
     Raises
     ------
-    InvalidTypeError
-        The configuration or a section of it is no dictionary.
-    InvalidInputError
-        A key that is needed is missing, or its value is not one that hls4ml can build.
+    InvalidTypeError, InvalidInputError
+        The configuration, or a section, is no dictionary; or a key is missing, or not what hls4ml can build.
 
     Warns
     -----
@@ -84,6 +82,7 @@ def read_hls4ml_attributes(
         hls4ml replaces the reuse or parallelization factor, derives it from ``TargetCycles``, or
         builds the layer wrongly with it.
     """
+    instance("layer_attributes", layer_attributes, LayerAttributes)
     return read_opened(plain_configuration(config), layer_attributes)
 
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from fabricfit.description.precision import Precision, write_precision
-from fabricfit.errors import InvalidInputError, InvalidTypeError
+from fabricfit.errors import InvalidInputError, InvalidTypeError, spell
 from fabricfit.hls4ml.vocabulary import MODELS
 from fabricfit.reading import LARGE_CONFIGURATION, parse_json, parse_yaml, plain_loader, read_text
 
@@ -64,7 +64,7 @@ def plain_configuration(config: ConfigurationLike) -> dict[str, Any]:
     if not isinstance(config, Mapping):
         raise InvalidTypeError(
             "the hls4ml configuration must be a dictionary, as hls4ml.utils.config_from_keras_model "
-            f"returns it, or a file of it. Received: {config!r}"
+            f"returns it, or a file of it. Received: {spell(config)}"
         )
     kept = {key: value for key, value in config.items() if key not in MODELS}
     plain: dict[str, Any] = _plain(kept, "config")
@@ -87,7 +87,7 @@ def _section(value: Any, where: str) -> dict[str, Any]:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise InvalidTypeError(f"{where} must be a dictionary. Received: {value!r}")
+        raise InvalidTypeError(f"{where} must be a dictionary. Received: {spell(value)}")
     return value
 
 
@@ -111,7 +111,7 @@ def _plain(value: Any, where: str) -> Any:
             raise InvalidInputError(f"{where}: {error}") from None
     raise InvalidTypeError(
         f"{where} must be a number, a text, a list or a dictionary, or one of hls4ml's precision types. "
-        f"Received: {value!r}"
+        f"Received: {spell(value)}"
     )
 
 
@@ -120,7 +120,7 @@ def _plain_key(key: Any, where: str) -> str:
         key = key.value if isinstance(key.value, str) else key.name
     if isinstance(key, str):
         return str(key)
-    raise InvalidTypeError(f"the keys of {where} must be texts. Received: {key!r}")
+    raise InvalidTypeError(f"the keys of {where} must be texts. Received: {spell(key)}")
 
 
 def _read_file(path: Path) -> Any:

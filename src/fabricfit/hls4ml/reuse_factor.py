@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from fabricfit.checks import whole_number
-from fabricfit.description.strategies import SHARED_MULTIPLIERS, canonical_strategy
+from fabricfit.checks import flag, mapping, whole_number
+from fabricfit.description.strategies import SHARED_MULTIPLIERS, canonical_strategy, check_io_type
 
 __all__ = [
     "ReuseFactorWarning",
@@ -134,8 +134,10 @@ def effective_strategy(
     InvalidInputError
         The strategy is none of hls4ml's.
     """
-    name = canonical_strategy(strategy)
-    if name in instead:
+    name, reuse_factor = canonical_strategy(strategy), whole_number("reuse_factor", reuse_factor)
+    check_io_type(io_type)
+    is_convolution = flag("is_convolution", is_convolution)
+    if name in mapping("instead", instead):
         return instead[name]
     falls_back = reuse_factor == 1 or (is_convolution and io_type == "io_parallel")
     return "resource" if name == "resource_unrolled" and falls_back else name

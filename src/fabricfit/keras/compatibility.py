@@ -9,8 +9,10 @@ import keras
 
 from fabricfit.description.attributes import LayerAttributes
 from fabricfit.network.describe import get_attributes_from_keras_model_and_hls4ml_config
-from fabricfit.network.reader import as_network
+from fabricfit.network.finite import open_network
 from fabricfit.objectives import ObjectiveLike
+from fabricfit.optimization.arguments import check_attributes, check_scheduler
+from fabricfit.optimization.compiled_settings import read_settings
 from fabricfit.optimization.optimize import run, sparsity_target
 from fabricfit.optimization.settings import OptimizationSettings
 from fabricfit.optimization.setup import set_up
@@ -148,8 +150,11 @@ def optimize_model(
         knapsack_options=knapsack_options,
         minimum_groups=minimum_groups,
     )
+    check_attributes(model_attributes)
+    check_scheduler(scheduler)
+    settings = read_settings(model, (X_train, y_train), settings, {}, trained=False)
     setup = set_up(
-        as_network(model),
+        open_network(model),
         model_attributes,
         objective,
         sparsity_target(settings, of_whole_model=False),

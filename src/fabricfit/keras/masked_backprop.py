@@ -9,7 +9,9 @@ import keras
 
 from fabricfit.description.attributes import LayerAttributes
 from fabricfit.errors import InvalidInputError
+from fabricfit.losses import check_losses
 from fabricfit.network.reader import read_in_place
+from fabricfit.optimization.arguments import check_attributes
 from fabricfit.training import make_engine
 
 __all__ = ["MaskedBackprop"]
@@ -41,6 +43,8 @@ class MaskedBackprop:
     def __init__(
         self, model: keras.Model, loss_fn: Any, attributes: Mapping[str, LayerAttributes]
     ) -> None:
+        check_losses(loss_fn)
+        check_attributes(attributes)
         network = read_in_place(model)
         if getattr(model, "optimizer", None) is None:
             raise InvalidInputError(

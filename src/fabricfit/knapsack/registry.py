@@ -85,7 +85,7 @@ def register(*names: str) -> Callable[[Solver], Solver]:
         for name in names:
             if _SOLVERS.setdefault(name, solver) is not solver:
                 raise InvalidInputError(
-                    f"a solver is registered already under this name. Received: {name!r}"
+                    f"a solver is registered already under this name. Received: {spell(name)}"
                 )
         return solver
 

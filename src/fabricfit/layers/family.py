@@ -10,7 +10,7 @@ import numpy as np
 
 from fabricfit.description.elementwise import ElementwiseWork
 from fabricfit.description.skip_reasons import Skip, SkipReason
-from fabricfit.errors import InvalidInputError, InvalidTypeError
+from fabricfit.errors import InvalidInputError, InvalidTypeError, spell
 from fabricfit.layers.activations import work_of_activation
 from fabricfit.layers.calls import Call
 from fabricfit.layers.generated_code import GeneratedProduct
@@ -227,11 +227,12 @@ def register_layer(family: _Registered) -> _Registered:
     InvalidInputError
         It handles nothing, or a text is not of the form ``'package.Class'``.
     """
-    instance = family() if isinstance(family, type) else family
+    is_class = isinstance(family, type) and issubclass(family, LayerFamily)
+    instance: Any = family() if is_class else family  # type: ignore[operator]
     if not isinstance(instance, LayerFamily):
         raise InvalidTypeError(
             "register_layer expects a fabricfit.LayerFamily, a subclass or an instance. "
-            f"Received: {family!r}"
+            f"Received: {spell(family)}"
         )
     for handled in _checked_handles(instance):
         _FAMILIES.setdefault(handled, []).insert(0, instance)
@@ -252,13 +253,13 @@ def _checked_handles(family: LayerFamily) -> tuple[type | str, ...]:
     if not isinstance(handles, tuple) or not all(isinstance(each, type | str) for each in handles):
         raise InvalidTypeError(
             f"{name}.handles must be a tuple of layer types and of texts 'package.Class'. "
-            f"Received: {handles!r}"
+            f"Received: {spell(handles)}"
         )
     wrong = [each for each in handles if isinstance(each, str) and each.count(".") != 1]
     if wrong or not handles:
         raise InvalidInputError(
             f"{name}.handles must name at least one layer type, as a class or as 'package.Class'. "
-            f"Received: {handles!r}"
+            f"Received: {spell(handles)}"
         )
     return handles
 

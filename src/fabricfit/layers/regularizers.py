@@ -22,7 +22,7 @@ from keras import ops
 from fabricfit.description.grouping import Grouping, as_structure
 from fabricfit.description.layout import Layout
 from fabricfit.description.structures import SUPPORTED_STRUCTURES
-from fabricfit.errors import InvalidInputError, InvalidTypeError
+from fabricfit.errors import InvalidInputError, InvalidTypeError, spell
 
 __all__ = [
     "Conv2DRegularizer",
@@ -72,13 +72,13 @@ class GroupRegularizer(keras.regularizers.Regularizer):
         for name, value in (("alpha", alpha), ("beta", beta)):
             if not 0 <= float(value) < float("inf"):
                 raise InvalidInputError(
-                    f"{name} must be a finite number of at least 0. Received: {name}={value!r}"
+                    f"{name} must be a finite number of at least 0. Received: {name}={spell(value)}"
                 )
         if norm not in (1, 2):
-            raise InvalidInputError(f"norm must be 1 or 2. Received: norm={norm!r}")
+            raise InvalidInputError(f"norm must be 1 or 2. Received: norm={spell(norm)}")
         base = keras.regularizers.get(base)
         if base is not None and not callable(base):
-            raise InvalidTypeError(f"base must be a regularizer or None. Received: {base!r}")
+            raise InvalidTypeError(f"base must be a regularizer or None. Received: {spell(base)}")
         self.alpha = float(alpha)
         self.beta = float(beta)
         self.norm = int(norm)

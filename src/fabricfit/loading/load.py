@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import keras
 
+from fabricfit.checks import file_path, flag, mapping
 from fabricfit.errors import FabricFitError, InvalidInputError
 from fabricfit.loading import archive, hdf5, saved_model, written
 from fabricfit.loading.compiled import compile_as_stored
@@ -69,9 +69,11 @@ def load_model(
     MissingExtraError
         A package that the model needs is not installed.
     """
-    place = Path(path).expanduser()
+    place = file_path("path", path)
+    given = None if weights is None else file_path("weights", weights)
+    mapping("custom_objects", {} if custom_objects is None else custom_objects)
+    flag("as_stored", as_stored)
     try:
-        given = None if weights is None else Path(weights).expanduser()
         stored = _read(recognize(place, given))
         refuse_code(stored)
         objects = {**find_objects(stored), **(custom_objects or {})}

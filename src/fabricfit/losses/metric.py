@@ -11,6 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from fabricfit.checks import instance
 from fabricfit.errors import InvalidInputError, InvalidTypeError, spell
 from fabricfit.losses.resolve import align_ranks, choose_crossentropy, is_sparse
 from fabricfit.network.copying import copy_object
@@ -44,6 +45,8 @@ class ModelMetric:
     """
 
     def __init__(self, metric: Any, outputs: Side | None = None) -> None:
+        if outputs is not None:
+            instance("outputs", outputs, Side)
         self._given, self._outputs = metric, outputs
         self.is_loss = isinstance(metric, str) and metric == "loss"
         names = self.outputs
@@ -269,6 +272,10 @@ def fresh_metric(
         raise InvalidInputError(f"{argument} must measure something. Received: {spell(metric)}")
     if isinstance(found, keras.metrics.Metric):
         return found
+    if not callable(found):
+        raise InvalidTypeError(
+            f"{argument} must be a metric or a function. Received: {argument}={spell(metric)}"
+        )
     return _wrap(found, metric if isinstance(metric, str) else None)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from fabricfit.checks import optional_number
+from fabricfit.checks import instance, optional_number
 from fabricfit.errors import InvalidInputError, InvalidTypeError, spell
 from fabricfit.losses.resolve import align_ranks, broadcasts_labels, resolve_loss
 from fabricfit.network.ends import Side, Targets
@@ -42,6 +42,8 @@ class ModelLoss:
     """
 
     def __init__(self, loss_fn: Any, loss_weights: Any = None, outputs: Side | None = None) -> None:
+        if outputs is not None:
+            instance("outputs", outputs, Side)
         check_losses(loss_fn, loss_weights)
         self.names = () if outputs is None else outputs.names
         self.described = _describe_losses(loss_fn, outputs)
@@ -166,6 +168,8 @@ def check_loss_weights(loss_weights: Any) -> None:
     else:
         found = list(loss_weights) if isinstance(loss_weights, (list, tuple)) else [loss_weights]
     try:
+        if not found:
+            raise InvalidInputError
         for each in found:
             optional_number("loss_weights", each)
     except InvalidInputError:

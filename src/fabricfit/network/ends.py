@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from fabricfit.errors import InvalidInputError
+from fabricfit.errors import InvalidInputError, InvalidTypeError, quoted_error
 from fabricfit.network.graph import find_functional
 
 __all__ = ["Ends", "Side", "Targets", "is_sequence", "read_ends"]
@@ -164,9 +164,9 @@ class Side:
                 return self.by_name(given, argument, surplus=surplus)  # says which one
             return found
         if not is_sequence(given):
-            given = [np.asarray(given) if isinstance(given, (list, tuple)) else given]
+            given = [_to_array(given, argument) if isinstance(given, (list, tuple)) else given]
         elif len(self) == 1 and not any(hasattr(each, "shape") for each in given):
-            given = [np.asarray(given)] if self._is_flat else [given]
+            given = [_to_array(given, argument)] if self._is_flat else [given]
         if not self._is_flat and any(isinstance(each, (Mapping, list, tuple)) for each in given):
             return self._unnest(given, argument)
         if not self.ordered:
@@ -215,6 +215,17 @@ class Ends:
 
     inputs: Side
     outputs: Side
+
+
+def _to_array(given: Any, argument: str) -> np.ndarray:
+    """Return lists of numbers as an array."""
+    try:
+        return np.asarray(given)
+    except Exception as error:  # of several kinds, by what NumPy finds in there
+        raise InvalidTypeError(
+            f"{argument} must be an array of numbers, all samples of one shape. "
+            f"NumPy says: {quoted_error(error)}"
+        ) from error
 
 
 def is_sequence(value: Any) -> bool:

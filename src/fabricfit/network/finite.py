@@ -53,7 +53,9 @@ def refuse_not_finite(network: Network, argument: str = "model") -> None:
     for name, layer in network.layers.items():
         package = type(layer).__module__.partition(".")[0]
         for variable in layer.weights:
-            values = np.asarray(keras.ops.convert_to_numpy(keras.ops.convert_to_tensor(variable)))
+            # A tensor, since NumPy warns of what TensorFlow's variables make of it.
+            tensor = keras.ops.stop_gradient(variable.value)
+            values = np.asarray(keras.ops.convert_to_numpy(tensor))
             if values.dtype.kind in "biuSUO":
                 continue
             values = values.astype(np.float32, copy=False)  # bfloat16 has no functions of its own

@@ -10,7 +10,7 @@ import numpy as np
 from fabricfit.description.attributes import LayerAttributes
 from fabricfit.description.coupled_units import find_removed_classes, is_coupled, reduced_sizes
 from fabricfit.description.grouping import Grouping
-from fabricfit.errors import InvalidInputError
+from fabricfit.errors import InvalidInputError, spell
 
 __all__ = [
     "check_removed",
@@ -85,7 +85,9 @@ def check_removed(attributes: Mapping[str, LayerAttributes], removed: Mapping[st
     """Raise unless ``removed`` holds numbers of at least 0 for layers that are there."""
     for name, number in removed.items():
         if name not in attributes:
-            raise InvalidInputError(f"removed names a layer that is not there. Received: {name!r}")
+            raise InvalidInputError(
+                f"removed names a layer that is not there. Received: {spell(name)}"
+            )
         _check_removed(name, number)
 
 
@@ -121,5 +123,5 @@ def _check_removed(name: str, removed: int) -> None:
     if removed < 0:
         raise InvalidInputError(
             f"the number of groups removed from layer {name!r} must be at least 0. "
-            f"Received: {removed!r}"
+            f"Received: {spell(removed)}"
         )

@@ -10,7 +10,7 @@ import numpy as np
 
 from fabricfit.description.attributes import LayerAttributes
 from fabricfit.description.precision import quantize
-from fabricfit.errors import InvalidInputError
+from fabricfit.errors import InvalidInputError, spell
 from fabricfit.hardware.elementwise import other_resources
 from fabricfit.hardware.estimates import Estimate
 from fabricfit.hardware.families import find_family
@@ -45,7 +45,9 @@ class ResourceCounter:
         names = tuple(resources) if resources is not None else tuple(estimated)
         if not names:
             known = ", ".join(map(repr, resource_names()))
-            raise InvalidInputError(f"resources must name some of {known}. Received: {names!r}")
+            raise InvalidInputError(
+                f"resources must name some of {known}. Received: {spell(names)}"
+            )
         for name in names:
             find_resource(name)
         self.resources = names

@@ -17,7 +17,7 @@ from fabricfit.description.strategies import canonical_strategy, spell_strategy
 from fabricfit.design.exploration import Design, Exploration, explore
 from fabricfit.design.loss_curvature import measure_curvature
 from fabricfit.design.options import DesignSpace
-from fabricfit.errors import InfeasibleError, InvalidInputError
+from fabricfit.errors import InfeasibleError, InvalidInputError, spell
 from fabricfit.hardware.budget import Budget
 from fabricfit.hls4ml.config import default_configuration
 from fabricfit.hls4ml.findings import BuildWarning
@@ -185,7 +185,8 @@ def list_designs(
     """
     if budget.is_relative:
         raise InvalidInputError(
-            f"a relative budget needs hls_config, the design that it is relative to. Received: {budget!r}"
+            "a relative budget needs hls_config, the design that it is relative to. "
+            f"Received: {spell(budget)}"
         )
     with warnings.catch_warnings():  # how it is built is chosen afterwards
         warnings.simplefilter("ignore", BuildWarning)

@@ -229,7 +229,7 @@ class OptimizationSettings:
         if None not in (self.rtol, self.max_drop):
             raise InvalidInputError(
                 "what a level may lose is a part of the metric (rtol) or a difference (max_drop), not both. "
-                f"Received: rtol={self.rtol!r}, max_drop={self.max_drop!r}"
+                f"Received: rtol={spell(self.rtol)}, max_drop={spell(self.max_drop)}"
             )
         self._set("distillation", fraction("distillation", self.distillation))
         self._set("temperature", number("temperature", self.temperature, above=0))

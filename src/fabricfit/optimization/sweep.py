@@ -17,7 +17,7 @@ from fabricfit.hardware.budget import Budget
 from fabricfit.hardware.budget_forms import BudgetLike, as_budget
 from fabricfit.hls4ml.plain import ConfigurationLike
 from fabricfit.hls4ml.target import choose_budget
-from fabricfit.losses import is_builtin
+from fabricfit.losses import ModelLoss, ModelMetric, is_builtin
 from fabricfit.network.cloning import copy_model
 from fabricfit.network.configuration import open_configuration
 from fabricfit.network.copying import names_in, stand_ins
@@ -30,12 +30,14 @@ from fabricfit.optimization.fit import fit
 from fabricfit.optimization.result import OptimizationResult
 from fabricfit.optimization.reuse import Start
 from fabricfit.optimization.settings import OptimizationSettings, list_by_output
+from fabricfit.optimization.setup import open_both
 from fabricfit.optimization.sweep_result import SweepPoint, SweepResult
 from fabricfit.optimization.trained_fit import choose_precision
 from fabricfit.optimization.trained_run import fit_trained
 from fabricfit.optimization.trained_setup import TrainedFormats, set_up_trained
 from fabricfit.reporting.report import OptimizationReport
 from fabricfit.run import RunDirectory, resolve_directory
+from fabricfit.samples.held_back import divide_samples
 
 __all__ = ["SweepPoint", "SweepResult", "sweep"]
 
@@ -109,9 +111,11 @@ def sweep(
     network = open_network(model)
     config = open_configuration({} if hls_config is None else hls_config, network)
     trained = choose_precision(precision, config, network) == "trained"
-    data, is_open = (train_data, validation_data), leaves_design_open(config)
+    is_open = leaves_design_open(config)
     by_fit = precision is None and is_open  # chooses for each budget whether it can be all adders
     found = read_settings(model, train_data, settings, options, trained=trained and not by_fit)
+    data = divide_samples(train_data, validation_data, found.seed)
+    _check_data(network, data, found)
     if trained and backend == "local":
         built = [choose_budget(config, budget) for budget in budgets]
         unrolled = not (by_fit and any(why_not_unrolled(network, config, each) for each in built))
@@ -136,6 +140,21 @@ def sweep(
         for budget, outcome in zip(budgets, outcomes, strict=True)
     )
     return SweepResult(points, found.increasing, place)
+
+
+def _check_data(network: Network, data: tuple[Any, Any], settings: OptimizationSettings) -> None:
+    """Refuse data that do not suit the model, before there is a folder for anything."""
+    for each in data:
+        if hasattr(each, "__next__"):
+            raise InvalidInputError(
+                "each budget has a run of its own, for which samples are drawn again, and an iterator is "
+                f"drawn from but once. Give a function that returns one. Received: {spell(each)}"
+            )
+    outputs = network.ends.outputs
+    loss = ModelLoss(settings.loss_fn, settings.loss_weights, outputs)
+    metric = ModelMetric(settings.validation_metric, outputs)
+    for dataset in open_both(network, data, settings, (loss, metric)):
+        dataset.head(1)
 
 
 def _are_built_alike(budgets: Sequence[Budget]) -> bool:

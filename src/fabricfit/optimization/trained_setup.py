@@ -14,7 +14,7 @@ from fabricfit.checks import fraction, one_of
 from fabricfit.description.attributes import LayerAttributes
 from fabricfit.description.precision import FixedPrecision, fixed_point
 from fabricfit.description.strategies import canonical_strategy
-from fabricfit.errors import InfeasibleError, InvalidInputError, require
+from fabricfit.errors import InfeasibleError, InvalidInputError, require, spell
 from fabricfit.hardware.budget import Budget
 from fabricfit.hls4ml.config import read_io_type
 from fabricfit.hls4ml.target import choose_budget
@@ -299,7 +299,7 @@ def _check(settings: OptimizationSettings) -> None:
     if not isinstance(rate, keras.Variable):
         raise InvalidInputError(
             "precision='trained' changes the learning rate itself, from 5 times the optimizer's own down to "
-            f"half of it, again and again. Give the optimizer a number. Received: {rate!r}"
+            f"half of it, again and again. Give the optimizer a number. Received: {spell(rate)}"
         )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from fabricfit.errors import InvalidInputError, InvalidTypeError
+from fabricfit.errors import InvalidInputError, InvalidTypeError, quoted_error
 
 __all__ = ["as_array", "fit_shape", "to_numpy"]
 
@@ -54,7 +54,8 @@ def as_array(value: Any, argument: str) -> Any:
         return to_numpy(value)
     except Exception as error:  # of several kinds, by what NumPy finds in there
         raise InvalidTypeError(
-            f"{argument} must be an array of numbers, all samples of one shape. NumPy says: {error}"
+            f"{argument} must be an array of numbers, all samples of one shape. "
+            f"NumPy says: {quoted_error(error)}"
         ) from error
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from fabricfit.errors import InvalidInputError, InvalidTypeError
+from fabricfit.errors import InvalidInputError, InvalidTypeError, spell
 from fabricfit.network.ends import Targets
 from fabricfit.samples.arrays import to_numpy
 from fabricfit.samples.door import Door
@@ -308,11 +308,12 @@ def open_data(dataset: Any, name: str, door: Door | None = None) -> Dataset:
     if is_list or (hasattr(dataset, "__next__") and hasattr(dataset, "__iter__")):
         return _join_pairs([*Stream(dataset, name, door).batches()], name)
     is_source = isinstance(dataset, keras.utils.PyDataset) or hasattr(dataset, "__iter__")
-    if is_source or callable(dataset):
+    alone = isinstance(dataset, str | bytes | type | np.ndarray) or keras.ops.is_tensor(dataset)
+    if (is_source or callable(dataset)) and not alone:
         return Stream(dataset, name, door)
     raise InvalidTypeError(
         f"the {name} data set must be a pair (X, y), or (X, y, weights), or yield such. "
-        f"Received: {type(dataset)!r}"
+        f"Received: {spell(dataset)}"
     )
 
 
@@ -332,7 +333,7 @@ def _read_parts(dataset: Mapping[Any, Any], name: str) -> Sequence[Any]:
     for key, value in dataset.items():
         if key not in _PARTS or parts[_PARTS[key]] is not None:
             raise InvalidInputError(
-                f"the {name} data set may be a dict with the keys 'X', 'y' and 'w'. Received: {key!r}; "
+                f"the {name} data set may be a dict with the keys 'X', 'y' and 'w'. Received: {spell(key)}; "
                 "a dict by the names of inputs goes into a pair, ({'input': array, …}, y)."
             )
         parts[_PARTS[key]] = value

@@ -166,6 +166,10 @@ def _arrange_weights(
     if weights is None:
         return ()
     count = len(labels)
+    if isinstance(weights, Mapping | list | tuple) and not weights:
+        raise InvalidInputError(
+            f"{argument} must hold a number for each sample, or be left out. Received: {weights!r}"
+        )
     if isinstance(weights, Mapping):
         if outputs is None:
             raise InvalidInputError(

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from fabricfit.errors import InvalidInputError, InvalidTypeError
+from fabricfit.errors import InvalidInputError, InvalidTypeError, spell
 
 __all__ = ["divide_samples", "hold_back"]
 
@@ -46,7 +46,7 @@ def hold_back(data: Any, part: float, seed: int = 0) -> tuple[Any, Any]:
     if isinstance(part, bool) or not 0 < part < 1:
         raise InvalidInputError(
             "validation_data must be samples, or the part of train_data to hold back, above 0 and below 1. "
-            f"Received: validation_data={part!r}"
+            f"Received: validation_data={spell(part)}"
         )
     if not isinstance(data, tuple | list) or not 2 <= len(data) <= 3:
         raise InvalidTypeError(
@@ -85,5 +85,5 @@ def _as_array(leaf: Any) -> Any:
         return None
     array = leaf if isinstance(leaf, np.ndarray) else np.asarray(leaf)
     if not array.ndim:
-        raise InvalidInputError(f"train_data must hold arrays of samples. Received: {leaf!r}")
+        raise InvalidInputError(f"train_data must hold arrays of samples. Received: {spell(leaf)}")
     return array

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fabricfit.description.attributes import LayerAttributes
-from fabricfit.errors import InvalidInputError
+from fabricfit.errors import InvalidInputError, spell
 from fabricfit.objectives.base import Objective
 
 __all__ = ["Costs", "allowed_at", "exempt_usage", "measure_costs", "removed_groups"]
@@ -91,11 +91,11 @@ def _check_answer(array: np.ndarray, what: str, layer: str, dimensions: int | No
     if array.ndim != 1 or not np.isfinite(array).all() or (array < 0).any() or (array % 1).any():
         raise InvalidInputError(
             f"the objective's {what} must be non-negative whole numbers. "
-            f"Received for layer {layer!r}: {array.tolist()}"
+            f"Received for layer {spell(layer)}: {array.tolist()}"
         )
     if dimensions is not None and array.size != dimensions:
         raise InvalidInputError(
             f"the objective's {what} must be {dimensions} number(s), as for the other layers. "
-            f"Received for layer {layer!r}: {array.tolist()}"
+            f"Received for layer {spell(layer)}: {array.tolist()}"
         )
     return array

@@ -20,7 +20,7 @@ from fabricfit.choices import Treatment
 from fabricfit.choices.ranking import Criterion, GroupLosses, group_losses
 from fabricfit.description.attributes import LayerAttributes
 from fabricfit.description.coupled_units import bundle_units, is_coupled
-from fabricfit.errors import InfeasibleError, InvalidInputError
+from fabricfit.errors import InfeasibleError, InvalidInputError, spell
 from fabricfit.knapsack import GroupedProblem, Options, solve_grouped, solve_knapsack
 from fabricfit.objectives.base import Objective
 from fabricfit.selection.costs import allowed_at, exempt_usage, removed_groups
@@ -127,7 +127,7 @@ def select_groups(
     """
     if not 0 <= sparsity <= 1:
         raise InvalidInputError(
-            f"sparsity must be a fraction between 0 and 1. Received: sparsity={sparsity!r}"
+            f"sparsity must be a fraction between 0 and 1. Received: sparsity={spell(sparsity)}"
         )
     names = [n for n, layer in attributes.items() if layer.optimizable and layer.weight_shape]
     # The largest first: what it needs in passing is memory for the others.

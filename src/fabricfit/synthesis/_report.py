@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fabricfit.errors import InvalidInputError
+from fabricfit.errors import InvalidInputError, spell
 
 __all__ = [
     "STAGES",
@@ -251,7 +251,7 @@ def number(path: Path, kind: str, name: str, text: str) -> float:
         It is not a number.
     """
     if not is_number(text):
-        raise incomplete(path, kind, f"{name} must be a number. Received: {text!r}")
+        raise incomplete(path, kind, f"{name} must be a number. Received: {spell(text)}")
     return float(text)
 
 
@@ -273,7 +273,7 @@ def read_range(path: Path, kind: str, name: str, text: str) -> Range:
         return None, None
     found = _RANGE.fullmatch(text)
     if found is None:
-        raise incomplete(path, kind, f"{name} must be a number. Received: {text!r}")
+        raise incomplete(path, kind, f"{name} must be a number. Received: {spell(text)}")
     return int(found[1]), int(found[2] or found[1])
 
 

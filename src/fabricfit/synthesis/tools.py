@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import IO, Any
 
-from fabricfit.errors import FabricFitError, InvalidInputError, unknown_name
+from fabricfit.errors import FabricFitError, InvalidInputError, spell, unknown_name
 from fabricfit.synthesis.reports import SynthesisReport, find_reports, read_project
 
 __all__ = ["find_tool", "synthesize"]
@@ -103,7 +103,7 @@ def synthesize(
 def _check_options(folder: Path, logic_synthesis: bool, timeout: float | None) -> None:
     if timeout is not None and not timeout > 0:
         raise InvalidInputError(
-            f"timeout must be a number of seconds above 0. Received: timeout={timeout!r}"
+            f"timeout must be a number of seconds above 0. Received: timeout={spell(timeout)}"
         )
     if not (folder / "build_prj.tcl").is_file():
         raise InvalidInputError(

@@ -28,7 +28,7 @@ import numpy as np
 
 from fabricfit.checks import whole_number
 from fabricfit.description.strategies import canonical_strategy
-from fabricfit.errors import InvalidInputError, InvalidTypeError
+from fabricfit.errors import InvalidInputError, InvalidTypeError, spell
 from fabricfit.hls4ml.reuse_factor import legal_reuse_factor
 from fabricfit.synthesis._dense_modules import DenseLayer, of_constants, time_multiplexed
 
@@ -106,7 +106,7 @@ def dense_verilog(
     reuse_factor = whole_number("reuse_factor", reuse_factor)
     if not isinstance(name, str) or not _IDENTIFIER.fullmatch(name):
         raise InvalidInputError(
-            f"name must be letters, digits and underscores, no digit first. Received: name={name!r}"
+            f"name must be letters, digits and underscores, no digit first. Received: name={spell(name)}"
         )
     matrix = _require_width("kernel", kernel, int(weight_width))
     if matrix.ndim != 2 or not matrix.size:
@@ -159,7 +159,7 @@ def _check_strategy(strategy: str, n_in: int, n_out: int, reuse_factor: int) -> 
     if chosen not in ("latency", "resource", "resource_unrolled"):
         raise InvalidInputError(
             "strategy must be 'latency', 'resource' or 'resource_unrolled': there are no "
-            f"multiplications to write in others. Received: strategy={strategy!r}"
+            f"multiplications to write in others. Received: strategy={spell(strategy)}"
         )
     if chosen == "latency" and reuse_factor != 1:
         raise InvalidInputError(

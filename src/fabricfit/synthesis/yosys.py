@@ -38,6 +38,7 @@ from fabricfit.errors import (
     InvalidTypeError,
     TimeLimitError,
     require,
+    spell,
     unknown_name,
 )
 from fabricfit.hardware.families import DEFAULT_FAMILY
@@ -183,7 +184,7 @@ def synthesize_verilog(
     if not isinstance(code, str):
         raise InvalidTypeError(f"code must be text. Received: {type(code).__name__}")
     if not isinstance(top, str) or not re.fullmatch(r"[A-Za-z_]\w*", top, re.ASCII):
-        raise InvalidInputError(f"top must be the name of a module. Received: top={top!r}")
+        raise InvalidInputError(f"top must be the name of a module. Received: top={spell(top)}")
     name = str(family).lower()
     if name not in YOSYS_FAMILIES:
         raise unknown_name("family", family, YOSYS_FAMILIES)

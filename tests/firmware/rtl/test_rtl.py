@@ -229,7 +229,7 @@ def test_what_is_no_circuit_of_constants_is_refused_by_layer(make, says, tmp_pat
 
 def test_options_are_checked(tmp_path):
     model, config = dense()
-    with pytest.raises(InvalidInputError, match="name must be letters"):
+    with pytest.raises(InvalidInputError, match="name must be at most 200 letters"):
         fabricfit.to_rtl(model, config, tmp_path / "a", name="a-b")
     with pytest.raises(InvalidInputError, match="Another one is 'output_network'"):
         fabricfit.to_rtl(model, config, tmp_path / "a", name="output")

@@ -160,7 +160,7 @@ def _check_name(name: str) -> None:
         )
     if name in _KEYWORDS:
         raise InvalidInputError(
-            f"name must not be a word of Verilog's own. Received: name={name!r}. Another one is "
+            f"name must not be a word of Verilog's own. Received: name={spell(name)}. Another one is "
             f"'{name}_network'."
         )
 

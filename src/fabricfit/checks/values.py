@@ -1,46 +1,31 @@
-"""Checks of single values, each written once.
-
-Every public function checks with these what it is given, before it does anything. They are strict: a text is
-no number, a number is no flag, and an array is not its only element.
-"""
+"""Checks of numbers, flags and names."""
 
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterable, Mapping
 from numbers import Real
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
 from fabricfit.errors import InvalidInputError, InvalidTypeError, spell, unknown_name
 
 __all__ = [
-    "file_path",
     "flag",
     "fraction",
-    "instance",
-    "mapping",
     "number",
     "numbers",
     "one_of",
     "optional_number",
     "optional_positive_number",
     "optional_whole_number",
-    "text",
     "whole_number",
     "whole_numbers",
 ]
 
-_Kind = TypeVar("_Kind")
-
 _MOST = 2**63 - 1
 """The largest whole number that arrays hold."""
-
-_LONGEST_NAME, _LONGEST_PATH = 255, 4000
-"""Bytes of the name of a file, and of a whole path, that file systems take."""
 
 
 def whole_number(
@@ -210,122 +195,6 @@ def one_of(name: str, value: Any, known: Iterable[Any]) -> Any:
     if not isinstance(value, str) or value not in known:
         raise unknown_name(name, value, known)
     return str(value)
-
-
-def text(name: str, value: Any, *, empty: bool = False) -> str:
-    """Return a text that can be written to a file.
-
-    Parameters
-    ----------
-    name
-        What the value is called, for the message.
-    value
-        A text; a path is none.
-    empty
-        Whether ``''`` is allowed.
-
-    Raises
-    ------
-    InvalidTypeError
-        It is no text.
-    InvalidInputError
-        It is empty, or holds half of a pair of surrogates, or NUL.
-    """
-    if not isinstance(value, str):
-        raise InvalidTypeError(f"{name} must be a text. Received: {name}={spell(value)}")
-    if not value.strip() and not empty:
-        raise InvalidInputError(f"{name} must not be empty. Received: {name}={spell(value)}")
-    try:
-        value.encode("utf-8")
-    except UnicodeEncodeError:
-        raise InvalidInputError(
-            f"{name} must be a text of whole Unicode characters. Received: {name}={spell(value)}"
-        ) from None
-    if "\0" in value:
-        raise InvalidInputError(f"{name} must not hold NUL. Received: {name}={spell(value)}")
-    return str(value)
-
-
-def file_path(name: str, value: Any) -> Path:
-    """Return the path of a file or folder, which need not exist.
-
-    Parameters
-    ----------
-    name
-        What the value is called, for the message.
-    value
-        A text or an object with a path.
-
-    Raises
-    ------
-    InvalidTypeError
-        It is neither.
-    InvalidInputError
-        No file can be called so: it is empty, too long, or has characters that no name has.
-    """
-    try:
-        given = os.fspath(value)
-        if not isinstance(given, str):
-            raise TypeError
-    except Exception:  # of an object with a path of the caller's own, whatever it raises
-        raise InvalidTypeError(
-            f"{name} must be the name of a file or folder, or a path. Received: {name}={spell(value)}"
-        ) from None
-    try:
-        encoded = os.fsencode(given)
-    except UnicodeEncodeError:
-        encoded = b"\0"
-    longest = max(map(len, encoded.split(os.fsencode(os.sep))))
-    if not given.strip() or b"\0" in encoded:
-        raise InvalidInputError(
-            f"{name} must be a name that a file or folder can have. Received: {name}={spell(given)}"
-        )
-    if longest > _LONGEST_NAME or len(encoded) > _LONGEST_PATH:
-        raise InvalidInputError(
-            f"{name} must be of names of at most {_LONGEST_NAME} bytes, and of {_LONGEST_PATH} in all. "
-            f"Received: {len(encoded)} bytes, {name}={spell(given)}"
-        )
-    return Path(given)
-
-
-def instance(name: str, value: Any, kind: type[_Kind], example: str = "") -> _Kind:
-    """Return an object of a class, or of a subclass.
-
-    Parameters
-    ----------
-    name
-        What the value is called, for the message.
-    value
-        The object; the class itself is none.
-    kind
-        Its class.
-    example
-        What to write for one, for the message.
-
-    Raises
-    ------
-    InvalidTypeError
-        It is of another class.
-    """
-    if not isinstance(value, kind):
-        hint = f", for example {example}" if example else ""
-        raise InvalidTypeError(
-            f"{name} must be a {kind.__name__}{hint}. Received: {name}={spell(value)}"
-        )
-    return value
-
-
-def mapping(name: str, value: Any) -> Mapping[Any, Any]:
-    """Return a dictionary of any type.
-
-    Raises
-    ------
-    InvalidTypeError
-        It is none.
-    """
-    if not isinstance(value, Mapping):
-        raise InvalidTypeError(f"{name} must be a dictionary. Received: {name}={spell(value)}")
-    return value
 
 
 def _elements(values: Any) -> list[Any]:
