@@ -12,7 +12,8 @@ import importlib
 import reprlib
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
@@ -25,6 +26,7 @@ __all__ = [
     "RunDirectoryError",
     "TimeLimitError",
     "ask_for_nearest",
+    "code_of_others",
     "quoted_error",
     "require",
     "spell",
@@ -109,6 +111,30 @@ def quoted_error(error: BaseException) -> str:
         said = spell(error)
     said = said.encode("utf-8", "backslashreplace").decode("utf-8")
     return said if len(said) <= 2 * _LONGEST else f"{said[: 2 * _LONGEST]}…"
+
+
+@contextmanager
+def code_of_others(what: str) -> Iterator[None]:
+    """Turn what code of the caller's raises into an error that says whose it is, with that as its cause.
+
+    Parameters
+    ----------
+    what
+        What it is, as the subject of a sentence ("criterion 'own'").
+
+    Raises
+    ------
+    InvalidInputError
+        It raises something, or ends the program.
+    """
+    try:
+        yield
+    except FabricFitError:
+        raise
+    except (Exception, SystemExit) as error:  # whatever the code raises
+        raise InvalidInputError(
+            f"{what} raised {type(error).__name__}: {quoted_error(error)}"
+        ) from error
 
 
 def unknown_name(argument: str, received: object, known: Iterable[str]) -> InvalidInputError:

@@ -13,14 +13,15 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 
-from fabricfit.checks import number, whole_number
-from fabricfit.errors import InvalidInputError
+from fabricfit.checks import flag, number, whole_number
+from fabricfit.errors import InvalidInputError, code_of_others, spell
 
 __all__ = [
     "BinaryScheduler",
     "ConstantScheduler",
     "OptimizationScheduler",
     "PolynomialScheduler",
+    "next_level",
 ]
 
 _LEAST_STEP = 1e-12
@@ -88,6 +89,44 @@ class OptimizationScheduler(ABC):
         changed = sparsity != self.sparsity
         self.sparsity = sparsity
         return changed, sparsity
+
+
+def next_level(
+    scheduler: OptimizationScheduler, *, good: bool, current: float | None = None
+) -> tuple[bool, float]:
+    """Return what a scheduler answers after a level, checked.
+
+    Parameters
+    ----------
+    scheduler
+        Anybody's.
+    good
+        Whether the level was good enough.
+    current
+        Its sparsity.
+
+    Raises
+    ------
+    InvalidInputError
+        It raises something, or answers something else than whether there is a new level, and a sparsity.
+    """
+    kind = type(scheduler).__name__
+    method = "update_step" if good else "repair_step"
+    with code_of_others(f"{kind}.{method}"):
+        answer = getattr(scheduler, method)()
+    if not isinstance(answer, tuple | list) or len(answer) != 2:
+        raise InvalidInputError(
+            f"{kind}.{method} must return a pair: whether there is a new level, and its sparsity. "
+            f"Received: {spell(answer)}"
+        )
+    sparsity = number(f"the sparsity that {kind}.{method} returns", answer[1], least=0, most=1)
+    changed = flag(f"what {kind}.{method} returns first", answer[0])
+    if good and changed and sparsity == current:
+        raise InvalidInputError(
+            f"{kind}.{method} must return another sparsity than that of the level that was good, or False. "
+            f"Received: {spell(answer)}"
+        )
+    return changed, sparsity
 
 
 class ConstantScheduler(OptimizationScheduler):

@@ -6,11 +6,13 @@ import keras
 import numpy as np
 import pytest
 
+import fabricfit
+from fabricfit.choices.ranking import Criterion, weight_loss
 from fabricfit.errors import FabricFitError, InvalidInputError, InvalidTypeError
 from fabricfit.keras import OptimizationSettings, optimize
 from fabricfit.network.describe import get_attributes_from_keras_model
 from fabricfit.objectives import ParameterEstimator
-from fabricfit.scheduler import ConstantScheduler
+from fabricfit.scheduler import ConstantScheduler, OptimizationScheduler
 from tests.common import L, mlp, weights_of
 from tests.marks import ON_ONE_BACKEND
 from tests.optimization.runs import LOSS, run, settings
@@ -139,4 +141,90 @@ def test_a_serialized_loss_serves_throughout_a_run(trained, data, tmp_path, tune
 def test_a_loss_that_cannot_be_used_is_refused_in_the_settings(tmp_path, loss):
     with pytest.raises(FabricFitError, match=r"loss_fn.* must .*Received: loss_fn"):
         settings(tmp_path / "x", loss_fn=loss)
+    assert not (tmp_path / "x").exists()
+
+
+def leaving(*_):
+    raise SystemExit(3)
+
+
+class _Schedule(OptimizationScheduler):
+    def __init__(self, answer):
+        super().__init__()
+        self.answer = answer
+
+    def update_step(self):
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+    repair_step = update_step
+
+
+class _Estimator(ParameterEstimator):
+    @classmethod
+    def layer_savings(cls, layer):
+        raise KeyError("of the caller")
+
+
+@pytest.mark.parametrize(
+    ("change", "message", "cause"),
+    [
+        ({"loss_fn": leaving}, "the loss cannot be computed", SystemExit),
+        ({"validation_metric": leaving}, "'leaving' cannot be computed", SystemExit),
+        (
+            {"scheduler": _Schedule(KeyError("no"))},
+            "_Schedule.update_step raised KeyError",
+            KeyError,
+        ),
+        ({"scheduler": _Schedule(None)}, "must return a pair", None),
+        ({"scheduler": _Schedule((True, "x"))}, "must be a number from 0 to 1", None),
+        ({"scheduler": _Schedule((1, 0.5))}, "must be True or False", None),
+        ({"objective": _Estimator}, "_Estimator.layer_savings raised KeyError", KeyError),
+        ({"optimizer": keras.optimizers.SGD(np.nan)}, "a learning rate of at least 0", None),
+        ({"reuse": 5}, "reuse must be a OptimizationResult", None),
+        ({"documents": {"../x": "text"}}, "names of files in the run's folder", None),
+        ({"documents": {"journal.jsonl": "text"}}, "the run's own files", None),
+        ({"documents": {"a.txt": 5}}, "must be a text", None),
+        ({"directory": __file__}, "must name a folder. Received a file", None),
+        ({"directory": f"{__file__}/inside"}, "directory must not be in a file", None),
+        ({"seed": 2**32}, "seed must be a whole number from 0 to 4294967295", None),
+    ],
+)
+def test_what_is_the_callers_own_is_tried_before_there_is_a_folder(
+    trained, data, tmp_path, change, message, cause
+):
+    attributes = get_attributes_from_keras_model(trained)
+    objective = change.pop("objective", ParameterEstimator)
+    scheduler = change.pop("scheduler", ConstantScheduler(0, 0.5, 0.25))
+    rest = {name: change.pop(name) for name in ("reuse", "documents") if name in change}
+    with pytest.raises(FabricFitError, match=message) as caught:
+        own = settings(tmp_path / "x", **change)
+        optimize(trained, attributes, objective, scheduler, *data, own, **rest)
+    assert cause is None or isinstance(caught.value.__cause__, cause)
+    assert not (tmp_path / "x").exists()
+
+
+def test_a_criterion_of_ones_own_is_named():
+    kernel = np.ones((2, 3))
+    for loss, message in (
+        (lambda change, **_: {}["no"], "criterion 'own' raised KeyError"),
+        (lambda change, **_: change * np.nan, "criterion 'own' must return finite losses"),
+        (lambda change, **_: -np.abs(change), "criterion 'own' must return finite losses of at"),
+    ):
+        with pytest.raises(InvalidInputError, match=message):
+            weight_loss(kernel, Criterion("own", loss))(-kernel)
+
+
+def test_weights_that_are_no_numbers(trained, data, tmp_path):
+    broken = keras.models.clone_model(trained)
+    broken.layers[0].kernel.assign(broken.layers[0].kernel * np.nan)
+    for refuse in (
+        lambda: fabricfit.estimate(broken),
+        lambda: fabricfit.reduce_model(broken),
+        lambda: fabricfit.calibrate(broken, data[0][0]),
+        lambda: run(broken, data, tmp_path / "x"),
+    ):
+        with pytest.raises(InvalidInputError, match=r"finite weights.* of 'kernel' in layer"):
+            refuse()
     assert not (tmp_path / "x").exists()

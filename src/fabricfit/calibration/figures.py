@@ -11,7 +11,7 @@ import numpy as np
 
 from fabricfit.errors import InvalidInputError
 from fabricfit.firmware.metrics import default_metric, evaluate_loss, measure
-from fabricfit.losses import ModelLoss, ModelMetric
+from fabricfit.losses import ModelLoss, ModelMetric, label_check
 from fabricfit.network.ends import Targets
 from fabricfit.network.reader import Network
 from fabricfit.samples import Dataset, Door, inputs_of, open_data, to_numpy
@@ -238,7 +238,8 @@ def open_samples(model: Any, network: Network, data: Any, loss: Any, metric: Any
     outputs = network.ends.outputs
     chosen = ModelLoss(loss, weights, outputs)
     needed = {*chosen.needed, *(() if metric is None else ModelMetric(metric, outputs).needed)}
-    dataset = open_data(data, "", Door(network.ends, tuple(sorted(needed))))
+    door = Door(network.ends, tuple(sorted(needed)), check=label_check(chosen, outputs))
+    dataset = open_data(data, "", door)
     return Sources(None, dataset, chosen, metric, network)
 
 

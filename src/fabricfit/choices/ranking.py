@@ -43,7 +43,13 @@ import numpy as np
 from fabricfit.checks import one_of, text
 from fabricfit.description.attributes import OptimizationAttributes, grouping_of
 from fabricfit.description.layout import Layout
-from fabricfit.errors import InvalidInputError, InvalidTypeError, spell, unknown_name
+from fabricfit.errors import (
+    InvalidInputError,
+    InvalidTypeError,
+    code_of_others,
+    spell,
+    unknown_name,
+)
 
 __all__ = [
     "Criterion",
@@ -293,11 +299,18 @@ def weight_loss(
     given = {"weights": kernel, **_check_statistics(criterion, kernel, statistics or {}, layer)}
 
     def losses(change: np.ndarray) -> np.ndarray:
-        found = np.asarray(criterion.loss(change, **given))
+        with code_of_others(f"criterion {criterion.name!r}"):
+            found = np.asarray(criterion.loss(change, **given))
         if found.shape != kernel.shape:
             raise InvalidInputError(
                 f"criterion {criterion.name!r} must return one loss for each weight, shape "
                 f"{kernel.shape}. Received: {found.shape}"
+            )
+        least, most = (float(found.min()), float(found.max())) if found.size else (0.0, 0.0)
+        if not np.isfinite(least + most) or (least < 0 and not criterion.needs):
+            raise InvalidInputError(
+                f"criterion {criterion.name!r} must return finite losses of at least 0. "
+                f"Received: numbers from {least:g} to {most:g}"
             )
         return _rank_free_changes(found, change) if criterion.needs else found
 

@@ -47,6 +47,7 @@ from fabricfit.firmware.verification_input import (
     check_expected,
     check_place,
     check_stated,
+    check_targets,
     prepare_inputs,
 )
 from fabricfit.firmware.verification_result import (
@@ -191,8 +192,8 @@ def verify(
     options = project_options(backend, hls_config, part, network.model)
     io_type = resolve_io_type(hls_config, io_type)
     arrays = prepare_inputs(network, X, samples)
-    if y is not None and X is None:
-        raise InvalidInputError("y holds the targets of X. Received: y without X")
+    if y is not None:
+        check_targets(network, arrays, X, y, metric)
     compared = [array[:samples] for array in arrays]
     wrong = _list_wrong(network, hls_config, io_type, backend)
     own_verilog = None

@@ -10,10 +10,12 @@ import numpy as np
 
 from fabricfit.checks import file_path, mapping, whole_number
 from fabricfit.errors import InvalidInputError, RunDirectoryError, spell
+from fabricfit.losses import check_metrics
 from fabricfit.network.reader import Network
-from fabricfit.samples import inputs_of
+from fabricfit.samples import Door, inputs_of, to_numpy
+from fabricfit.samples.numbers import check_array
 
-__all__ = ["check_expected", "check_place", "check_stated", "prepare_inputs"]
+__all__ = ["check_expected", "check_place", "check_stated", "check_targets", "prepare_inputs"]
 
 _RANDOM_NUMBERS = 2**28
 """Most random numbers that are drawn in the place of data: 2 GiB."""
@@ -62,6 +64,31 @@ def check_stated(config: Mapping[str, Any]) -> None:
         raise InvalidInputError(
             "hls_config must say how hls4ml builds the model, under 'Model', 'LayerName' or 'LayerType'; "
             f"hls4ml.utils.config_from_keras_model makes one. Received: {spell(config)}"
+        )
+
+
+def check_targets(
+    network: Network, arrays: Sequence[np.ndarray], X: Any, y: Any, metric: Any
+) -> None:
+    """Refuse targets that are not as many as samples, and a metric that is none.
+
+    Raises
+    ------
+    InvalidTypeError, InvalidInputError
+        Something is; or there are targets of no samples.
+    """
+    if X is None:
+        raise InvalidInputError("y holds the targets of X. Received: y without X")
+    if metric is not None:
+        check_metrics(metric)
+    targets = Door(network.ends)((X, y))[1]
+    for each in targets.labels:
+        check_array(to_numpy(each), "y")
+    lengths = [len(each) for each in targets.labels]
+    if any(length != len(arrays[0]) for length in lengths):
+        raise InvalidInputError(
+            f"y must hold {len(arrays[0])} targets, as many as X has samples, for each of the model's "
+            f"outputs. Received: {lengths}"
         )
 
 

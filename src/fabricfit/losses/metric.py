@@ -168,7 +168,7 @@ def _argument(metric: Any, name: str) -> str:
     return f"validation_metric[{name!r}]" if _is_by_output(metric) else "validation_metric"
 
 
-def _try(metric: Any, labels: Any, outputs: Any) -> Exception | None:
+def _try(metric: Any, labels: Any, outputs: Any) -> BaseException | None:
     """Return the error of a metric on labels and outputs of these shapes; None if there is none."""
     count = (
         int(np.max(outputs.shape[1:], initial=1)) + 1
@@ -179,7 +179,7 @@ def _try(metric: Any, labels: Any, outputs: Any) -> Exception | None:
             for each in (labels, outputs)
         ]
         fresh_metric(metric, outputs=given[1], labels=given[0]).update_state(*given)
-    except Exception as error:  # whatever a metric may raise
+    except (Exception, SystemExit) as error:  # whatever a metric may raise
         return error
     return None
 

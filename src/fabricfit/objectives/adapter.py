@@ -10,7 +10,7 @@ import numpy as np
 from fabricfit.choices import Choices, Treatment
 from fabricfit.choices.ranking import Criterion
 from fabricfit.description.attributes import LayerAttributes, OptimizationAttributes
-from fabricfit.errors import InvalidTypeError, spell
+from fabricfit.errors import InvalidTypeError, code_of_others, spell
 from fabricfit.objectives.base import Amounts, Kernels, Objective
 from fabricfit.objectives.estimator import ObjectiveEstimator
 
@@ -47,34 +47,38 @@ class EstimatorObjective(Objective):
         """The state of an instance."""
         return {} if isinstance(self.estimator, type) else vars(self.estimator)
 
+    def _ask(self, method: str, *arguments: Any, **options: Any) -> Any:
+        with code_of_others(f"{self.name}.{method}"):
+            return getattr(self.estimator, method)(*arguments, **options)
+
     def groups(self, layer: LayerAttributes) -> OptimizationAttributes | None:
         """Return the groups that ``is_layer_optimizable`` states."""
-        optimizable, settings = self.estimator.is_layer_optimizable(layer)
+        optimizable, settings = self._ask("is_layer_optimizable", layer)
         return settings if optimizable else None
 
     def usage(self, layer: LayerAttributes, kernel: np.ndarray | None = None) -> Amounts:
         """Return the usage by ``layer_resources``, or with weights by ``layer_use``."""
         if kernel is None:
-            return _as_amounts(self.estimator.layer_resources(layer))
-        return _as_amounts(self.estimator.layer_use(layer, kernel))
+            return _as_amounts(self._ask("layer_resources", layer))
+        return _as_amounts(self._ask("layer_use", layer, kernel))
 
     def saving(self, layer: LayerAttributes) -> Amounts:
         """Return the saving of one group by ``layer_savings``."""
-        return _as_amounts(self.estimator.layer_savings(layer))
+        return _as_amounts(self._ask("layer_savings", layer))
 
     def usage_without(self, layer: LayerAttributes, removed: int) -> Amounts:
         """Return the usage without some groups by ``layer_utilization``."""
-        return _as_amounts(self.estimator.layer_utilization(layer, removed))
+        return _as_amounts(self._ask("layer_utilization", layer, removed))
 
     def model_usage_without(
         self, attributes: Mapping[str, LayerAttributes], removed: Mapping[str, int]
     ) -> Amounts:
         """Return the usage of a model without some groups by ``model_utilization``."""
-        return _as_amounts(self.estimator.model_utilization(attributes, removed))
+        return _as_amounts(self._ask("model_utilization", attributes, removed))
 
     def model_usage(self, attributes: Mapping[str, LayerAttributes], kernels: Kernels) -> Amounts:
         """Return the usage of a model with its weights by ``model_use``."""
-        return _as_amounts(self.estimator.model_use(attributes, kernels))
+        return _as_amounts(self._ask("model_use", attributes, kernels))
 
     def reduced_usage(
         self,
@@ -82,7 +86,7 @@ class EstimatorObjective(Objective):
         sizes: Mapping[str, tuple[int, int]],
     ) -> Amounts:
         """Return the usage of a smaller model by ``reduced_utilization``."""
-        return _as_amounts(self.estimator.reduced_utilization(attributes, sizes))
+        return _as_amounts(self._ask("reduced_utilization", attributes, sizes))
 
     def choices(
         self,
@@ -94,8 +98,13 @@ class EstimatorObjective(Objective):
         minimum_groups: int = 1,
     ) -> Choices:
         """Return the treatments to choose from by ``layer_choices``."""
-        found: Choices = self.estimator.layer_choices(
-            layer, kernel, metric=metric, statistics=statistics, minimum_groups=minimum_groups
+        found: Choices = self._ask(
+            "layer_choices",
+            layer,
+            kernel,
+            metric=metric,
+            statistics=statistics,
+            minimum_groups=minimum_groups,
         )
         return found
 
@@ -103,11 +112,11 @@ class EstimatorObjective(Objective):
         self, layer: LayerAttributes, kernel: np.ndarray, treatment: Treatment
     ) -> Amounts:
         """Return the usage of treated weights by ``treated_use``."""
-        return _as_amounts(self.estimator.treated_use(layer, kernel, treatment))
+        return _as_amounts(self._ask("treated_use", layer, kernel, treatment))
 
     def reason(self, layer: LayerAttributes) -> str:
         """Return why nothing can be saved by the estimator's own ``reason``."""
-        return str(self.estimator.reason(layer))
+        return str(self._ask("reason", layer))
 
 
 def as_objective(objective: ObjectiveLike) -> Objective:

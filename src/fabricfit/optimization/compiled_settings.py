@@ -12,7 +12,13 @@ from typing import Any, TypedDict
 import keras
 
 from fabricfit.checks import whole_number
-from fabricfit.errors import InvalidInputError, InvalidTypeError, ask_for_nearest, spell
+from fabricfit.errors import (
+    InvalidInputError,
+    InvalidTypeError,
+    RunDirectoryError,
+    ask_for_nearest,
+    spell,
+)
 from fabricfit.optimization.settings import LARGEST_SEED, OptimizationSettings, list_by_output
 from fabricfit.optimization.usual_loss import find_usual_loss
 from fabricfit.run import resolve_directory
@@ -127,7 +133,10 @@ def read_settings(
             )
     given = {_FIELDS.get(name, name): value for name, value in options.items()}
     own = replace(settings or OptimizationSettings(), **given)
-    resolve_directory(own.directory)  # a file, or in one, is no folder
+    place = resolve_directory(own.directory)
+    for parent in place.parents:
+        if parent.is_file():
+            raise RunDirectoryError(f"directory must not be in a file. Received: {place}")
     return _complete(own, model, train_data, trained=trained)
 
 

@@ -18,7 +18,7 @@ from fabricfit.optimization.state import RunState
 from fabricfit.reporting.report import Level
 from fabricfit.run import Recorder, defaults
 from fabricfit.run.files import BEST_WEIGHTS, LEVELS
-from fabricfit.scheduler import PolynomialScheduler
+from fabricfit.scheduler import PolynomialScheduler, next_level
 from fabricfit.training import StretchOutcome, TrainingDivergedError, better, train
 from fabricfit.training.strengths import TunedStrengths
 from fabricfit.tuning.search import count_epochs, tune
@@ -199,7 +199,7 @@ class Run:
         tried_before, state.levels = state.levels, []
         rejected_in_a_row = 0
         sparsity = scheduler.get_sparsity()
-        goes_on, sparsity = (True, sparsity) if sparsity > 0 else scheduler.update_step()
+        goes_on, sparsity = (True, sparsity) if sparsity > 0 else next_level(scheduler, good=True)
         while goes_on:
             is_new = len(state.levels) >= len(tried_before)
             if is_new:
@@ -210,12 +210,12 @@ class Run:
             self._record_level(level)
             if level.accepted:
                 rejected_in_a_row = 0
-                goes_on, sparsity = scheduler.update_step()
+                goes_on, sparsity = next_level(scheduler, good=True, current=sparsity)
             else:
                 rejected_in_a_row += 1
                 goes_on = rejected_in_a_row <= self.setup.settings.cutoff_bad_trials
                 if goes_on:
-                    goes_on, sparsity = scheduler.repair_step()
+                    goes_on, sparsity = next_level(scheduler, good=False)
             if is_new:
                 yield from self._conclude_level(level, goes_on)
 

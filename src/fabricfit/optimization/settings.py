@@ -21,7 +21,7 @@ from fabricfit.checks import (
     whole_number,
 )
 from fabricfit.choices.ranking import get_criterion
-from fabricfit.errors import InvalidInputError, InvalidTypeError, require, spell
+from fabricfit.errors import InvalidInputError, InvalidTypeError, code_of_others, require, spell
 from fabricfit.knapsack import Options, implementations
 from fabricfit.losses import check_loss_weights, check_losses, check_metrics
 from fabricfit.run import defaults
@@ -257,6 +257,13 @@ class OptimizationSettings:
 
     def _check_objects(self) -> None:
         """Check what Keras has a word on: losses, metrics, the optimizer, callbacks."""
+        for name in ("loss_fn", "validation_metric"):
+            kind = getattr(self, name)
+            if isinstance(kind, type) and issubclass(
+                kind, keras.losses.Loss | keras.metrics.Metric
+            ):
+                with code_of_others(f"{name}={kind.__name__}()"):
+                    self._set(name, kind())
         if self.loss_fn is not None:
             check_losses(self.loss_fn)
         check_loss_weights(self.loss_weights)

@@ -31,7 +31,7 @@ from fabricfit.optimization.settings import OptimizationSettings
 from fabricfit.optimization.state import describe_run
 from fabricfit.run import digest
 from fabricfit.samples import Dataset, Door, check_class_weight, open_data
-from fabricfit.scheduler import OptimizationScheduler
+from fabricfit.scheduler import OptimizationScheduler, next_level
 from fabricfit.selection.targets import Target
 from fabricfit.training import (
     DistillationLoss,
@@ -243,6 +243,9 @@ def set_up(
     """
     core = as_objective(objective)
     scheduler = copy.deepcopy(check_scheduler(scheduler))
+    next_level(
+        copy.deepcopy(scheduler), good=True
+    )  # what it answers is checked before there is a folder
     loss = ModelLoss(settings.loss_fn, settings.loss_weights, network.ends.outputs)
     metric = ModelMetric(settings.validation_metric, network.ends.outputs)
     samples, validation = open_both(network, data, settings, (loss, metric))

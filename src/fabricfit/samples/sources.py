@@ -39,7 +39,7 @@ def draw(source: Any, name: str) -> Iterator[Any]:
             raise
         except (Exception, SystemExit) as error:  # whatever the caller's own code raises
             raise InvalidInputError(
-                f"the {name} data set raised {type(error).__name__} when batch {number} was drawn from it: "
+                f"{_call(name)} raised {type(error).__name__} when batch {number} was drawn from it: "
                 f"{quoted_error(error)}"
             ) from error
         yield batch
@@ -55,6 +55,10 @@ def is_endless(source: Any) -> bool:
     return callable(cardinality) and int(cardinality()) == -1
 
 
+def _call(name: str) -> str:
+    return f"the {name} data set" if name else "the data set"
+
+
 def _make_batches(source: Any, name: str) -> Iterator[Any]:
     if isinstance(source, keras.utils.PyDataset):
         for index in range(source.num_batches):
@@ -66,7 +70,7 @@ def _make_batches(source: Any, name: str) -> Iterator[Any]:
         made = source()
         if not hasattr(made, "__iter__"):
             raise InvalidInputError(
-                f"the function that makes the {name} data set must return an iterator of pairs (X, y). "
+                f"the function that makes {_call(name)} must return an iterator of pairs (X, y). "
                 f"Received: {spell(made)}"
             )
         yield from made

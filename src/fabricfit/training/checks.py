@@ -65,7 +65,7 @@ def check_against_model(engine: Engine, data: Dataset) -> Any:
         value = engine.loss_of(few.y, predictions)
     except FloatingPointError:  # pragma: no cover
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # whatever a loss of the caller's raises
         raise InvalidInputError(
             f"the loss cannot be computed from y_{data.name} "
             f"{[a.shape[1:] for a in keras.tree.flatten(few.y.labels)]} and the model's outputs "

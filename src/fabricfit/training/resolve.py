@@ -24,6 +24,7 @@ def fresh_optimizer(optimizer: Any) -> keras.optimizers.Optimizer:
         It is no optimizer of Keras 3.
     """
     if isinstance(optimizer, keras.optimizers.Optimizer):
+        _check_rate(optimizer)
         return copy_optimizer(optimizer, type(optimizer), fresh_optimizer)
     if isinstance(optimizer, str | dict):
         try:
@@ -36,6 +37,18 @@ def fresh_optimizer(optimizer: Any) -> keras.optimizers.Optimizer:
         "optimizer must be a keras.optimizers.Optimizer of Keras 3 or its name. "
         f"Received: optimizer={spell(optimizer)}"
     )
+
+
+def _check_rate(optimizer: keras.optimizers.Optimizer) -> None:
+    """Refuse a learning rate that is no number; one that follows a schedule is whatever that says."""
+    rate = getattr(optimizer, "_learning_rate", None)
+    if not isinstance(rate, keras.Variable):
+        return
+    value = float(keras.ops.convert_to_numpy(keras.ops.stop_gradient(rate.value)))
+    if not 0 <= value < float("inf"):
+        raise InvalidInputError(
+            f"optimizer must have a learning rate of at least 0. Received: learning_rate={value}"
+        )
 
 
 def copy_optimizer(
