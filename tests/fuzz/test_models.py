@@ -49,18 +49,38 @@ def test_changed_bytes_of_models(model, name, tmp_path):
         try_reader(lambda: _load(path), None, f"seed {seed}")
 
 
+def _members(path):
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def _write(path, members):
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+
+
+def test_archives_of_changed_weights(model, tmp_path):
+    """The archive is whole, so that the weights are read."""
+    path = tmp_path / "m.keras"
+    model.save(path)
+    members = _members(path)
+    weights = members["model.weights.h5"]
+    for seed in range(EXAMPLES):
+        members["model.weights.h5"] = change_bytes(weights, random.Random(seed))
+        _write(path, members)
+        try_reader(lambda: _load(path), None, f"seed {seed}")
+
+
 def test_changed_architectures(model, tmp_path):
     path = tmp_path / "m.keras"
     model.save(path)
-    with zipfile.ZipFile(path) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
+    members = _members(path)
     values = json.loads(members["config.json"])
     for seed in range(EXAMPLES):
         changed = change_value(values, random.Random(seed))
         members["config.json"] = json.dumps(changed).encode()
-        with zipfile.ZipFile(path, "w") as archive:
-            for name, content in members.items():
-                archive.writestr(name, content)
+        _write(path, members)
         try_reader(lambda: _load(path), None, f"seed {seed}: {str(changed)[:2000]}")
 
 

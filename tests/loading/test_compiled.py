@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import zipfile
+
 import keras
 import numpy as np
 import pytest
@@ -169,3 +172,20 @@ def test_a_loss_that_is_gone_does_not_stop_the_model(tmp_path):
     assert loaded.loss is None
     again = fabricfit.load_model(tmp_path / "m.keras", custom_objects={"lost": lost})
     assert again.loss is lost
+
+
+@pytest.mark.parametrize("odd", [[1], "adam", 5])
+def test_what_is_no_training_configuration_is_named_and_left_out(odd, tmp_path):
+    path = tmp_path / "m.keras"
+    model = build("dense")
+    model.compile("adam", "mse")
+    model.save(path)
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    config = json.loads(members["config.json"])
+    members["config.json"] = json.dumps({**config, "compile_config": odd}).encode()
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    with pytest.warns(UserWarning, match=r"training configuration .* is not compiled"):
+        assert not fabricfit.load_model(path).compiled

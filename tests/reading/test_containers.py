@@ -13,6 +13,7 @@ from fabricfit.errors import InvalidInputError
 from fabricfit.reading import (
     check_archive,
     check_datasets,
+    check_heaps,
     open_dataset,
     read_header,
     read_member,
@@ -152,3 +153,24 @@ def test_hdf5_that_is_compressed_well_is_read(tmp_path):
     with h5py.File(tmp_path / "it.h5") as file:
         check_datasets(file, "it")
         assert open_dataset(file["a"], "X", "it").shape == (2**20,)
+
+
+@pytest.mark.parametrize(
+    ("number", "size"),
+    [(0, 0), (1, 0xFFFFFFFFFFFFFFF8), (1, 1 << 40), (0, 8)],
+    ids=["nothing", "overflow", "beyond the end", "less than a header"],
+)
+def test_heaps_that_hdf5_would_follow_without_end_are_refused(number, size, tmp_path):
+    path = tmp_path / "it.h5"
+    with h5py.File(path, "w") as file:
+        file.attrs["a"], file.attrs["b"] = "x" * 50, "y"
+    check_heaps(path, "it")
+    content = bytearray(path.read_bytes())
+    check_heaps(bytes(content), "it")
+    place = content.index(b"GCOL") + 16
+    content[place : place + 2] = number.to_bytes(2, "little")
+    content[place + 8 : place + 16] = size.to_bytes(8, "little")
+    path.write_bytes(content)
+    for given in (path, bytes(content)):
+        with pytest.raises(InvalidInputError, match="it cannot be read as HDF5: the heap at"):
+            check_heaps(given, "it")

@@ -13,6 +13,7 @@ from fabricfit.reading import (
     ARCHITECTURE,
     check_archive,
     check_datasets,
+    check_heaps,
     open_archive,
     read_bytes,
     read_member,
@@ -57,6 +58,7 @@ def read_archive(path: Path) -> StoredModel:
                 f"{path} must hold its weights as {_WEIGHTS}. It has: {', '.join(names)[:300]}."
             )
         weights = read_member(archive, _WEIGHTS, path)
+    check_heaps(weights, f"the weights in {path}")
     _check_weights(io.BytesIO(weights), path)
     architecture, training = read_architecture(config, _CONFIG, path)
     if version.startswith("3"):
@@ -85,6 +87,7 @@ def read_unpacked(folder: Path) -> StoredModel:
     weights = folder / _WEIGHTS
     if weights.exists():
         require_regular(weights)
+        check_heaps(weights, folder)
         _check_weights(weights, folder)
     return StoredModel(folder, architecture, "3", training, native=folder, by_layer=False)
 

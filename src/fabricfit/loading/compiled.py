@@ -35,6 +35,10 @@ def compile_as_stored(model: Any, stored: StoredModel, objects: Mapping[str, Any
     config = stored.training
     if not config:
         return
+    if not isinstance(config, Mapping):
+        error = TypeError(f"it must have values by name, and is a {type(config).__name__}")
+        _warn(stored, "training configuration", config, "the model is not compiled", error)
+        return
     options: dict[str, Any] = {}
     if not stored.of_keras_2:
         options = {key: config[key] for key in _FURTHER if config.get(key) is not None}

@@ -8,7 +8,7 @@ from typing import Any
 from fabricfit.errors import InvalidInputError
 from fabricfit.loading.stored import StoredModel, parse_architecture, read_json
 from fabricfit.loading.weights import Weights, assign_weights, read_weights
-from fabricfit.reading import check_datasets, require_regular
+from fabricfit.reading import check_datasets, check_heaps, require_regular
 
 __all__ = ["read_model", "read_weight_file"]
 
@@ -82,6 +82,7 @@ def read_weight_file(path: Path) -> Weights | None:
 
 def _open(h5py: Any, path: Path) -> Any:
     require_regular(path)
+    check_heaps(path, path)
     try:
         return h5py.File(path, "r")
     except OSError as error:

@@ -17,6 +17,7 @@ from fabricfit.reading.files import (
     require_regular,
 )
 from fabricfit.reading.hdf5 import check_datasets, open_dataset
+from fabricfit.reading.hdf5_heaps import check_heaps
 from fabricfit.reading.json_text import parse_json
 from fabricfit.reading.limits import DEPTH, VALUES
 from fabricfit.reading.numpy_header import ArrayHeader, read_header
@@ -34,6 +35,7 @@ __all__ = [
     "Lines",
     "check_archive",
     "check_datasets",
+    "check_heaps",
     "check_member",
     "is_there",
     "open_archive",
