@@ -182,7 +182,7 @@ class _Estimator(ParameterEstimator):
         ({"scheduler": _Schedule((1, 0.5))}, "must be True or False", None),
         ({"objective": _Estimator}, "_Estimator.layer_savings raised KeyError", KeyError),
         ({"optimizer": keras.optimizers.SGD(np.nan)}, "a learning rate of at least 0", None),
-        ({"reuse": 5}, "reuse must be a OptimizationResult", None),
+        ({"reuse": 5}, "reuse must be an OptimizationResult", None),
         ({"documents": {"../x": "text"}}, "names of files in the run's folder", None),
         ({"documents": {"journal.jsonl": "text"}}, "the run's own files", None),
         ({"documents": {"a.txt": 5}}, "must be a text", None),

@@ -53,9 +53,10 @@ def instance(name: str, value: Any, kind: type[_Kind], example: str = "") -> _Ki
         It is of another class.
     """
     if not isinstance(value, kind):
+        article = "an" if kind.__name__[0] in "AEIOUaeiou" else "a"
         hint = f", for example {example}" if example else ""
         raise InvalidTypeError(
-            f"{name} must be a {kind.__name__}{hint}. Received: {name}={spell(value)}"
+            f"{name} must be {article} {kind.__name__}{hint}. Received: {name}={spell(value)}"
         )
     return value
 

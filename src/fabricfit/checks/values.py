@@ -120,9 +120,11 @@ def number(
         and (below is None or found < below)
     )
     if math.isnan(found) or not fits:
-        kind = "a number" if infinite or not math.isinf(found) else "a finite number"
         allowed = _spell_range(least, above, most, below)
-        raise InvalidInputError(f"{name} must be {kind}{allowed}. Received: {name}={spell(value)}")
+        finite = ", and finite" if math.isinf(found) and not infinite else ""
+        raise InvalidInputError(
+            f"{name} must be a number{allowed}{finite}. Received: {name}={spell(value)}"
+        )
     return found
 
 
