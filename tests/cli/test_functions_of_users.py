@@ -93,6 +93,7 @@ def test_pipes_devices_and_odd_paths_are_refused_at_once(refused):
         refused("estimate", name)
     refused("estimate", "model.keras", "--hls-config", "pipe.yaml")
     refused("optimize", "pipe.yaml", "--quiet")
+    assert "--output" in refused("optimize", "run.yaml", "--output", "", "--quiet")
     refused("reduce", "model.keras", "z" * 300 + ".keras")
     refused("verify", "model.keras", "--samples", 10**14, "--counts-only")
 

@@ -101,6 +101,8 @@ def optimize(
     as_json: AsJson = False,
 ) -> int:
     """Prune, share and round a model's weights until it fits. Options override the file's settings."""
+    if output == "":
+        raise InvalidInputError("--output must name a folder. Received: ''")
     given = {
         "data": samples.section(),
         "budget": budget.section(),
