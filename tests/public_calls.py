@@ -198,6 +198,7 @@ EXEMPT = {
     "fabricfit.firmware.Verification",
     *(f"fabricfit.choices.{name}" for name in ("Solution", "Treatment", "Response")),
     # What works on what another public function has checked already.
+    "fabricfit.scheduler.next_level",
     *("fabricfit.design.choose_options", "fabricfit.firmware.QuantizedNetwork"),
     *(f"fabricfit.choices.{name}" for name in ("ChoiceSolver", "Choices", "ConstantChoices")),
     *(f"fabricfit.choices.{name}" for name in ("ConstantLevel", "ConstantPrices", "GroupChoices")),

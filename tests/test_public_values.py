@@ -18,6 +18,9 @@ pytestmark = ON_ONE_BACKEND
 
 PUBLIC = public_callables()
 
+HISTORICAL = ("fabricfit.optimize_keras_model_for_hls4ml", "fabricfit.optimize_model")
+"""Names that hand the same settings on, which are tried under the present ones."""
+
 
 class Accepted(BaseException):
     """A run begins to write: by then everything has been checked."""
@@ -56,7 +59,10 @@ def test_every_public_name_is_tried_or_exempt():
     assert (CALLS.keys() | EXEMPT) - PUBLIC.keys() == set()
 
 
-@pytest.mark.parametrize("name", sorted(CALLS))
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=pytest.mark.slow if n in HISTORICAL else ()) for n in sorted(CALLS)],
+)
 def test_what_means_nothing_is_refused(name):
     call, function = CALLS[name], PUBLIC[name]
     found = {}
