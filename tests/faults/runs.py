@@ -101,7 +101,13 @@ def aids(folder: Path, resume: bool) -> Any:
     """Distillation, the optimal-brain-surgeon update, recalibration, a budget of multipliers."""
     train, validation = samples()
     options = settings(
-        folder, resume, rtol=None, distillation=0.3, compensation=64, recalibration=64
+        folder,
+        resume,
+        rtol=None,
+        distillation=0.3,
+        compensation=64,
+        recalibration=64,
+        curvature_samples=100,
     )
     return fabricfit.fit(tagger(), train, validation, {"dsp": "40%"}, options, hls_config=RESOURCE)
 

@@ -133,6 +133,23 @@ def test_a_resumed_run_ends_as_the_unbroken_one(data, unbroken, epochs, tmp_path
     assert not list(result.directory.glob("stretch*"))
 
 
+@on_one_backend
+def test_derivatives_that_serve_on_do_so_in_a_resumed_run(data, tmp_path):
+    """They are computed anew where weights have moved by a tenth, which they do not at this rate."""
+    ranked = {
+        "search": None,
+        "ranking_metric": "saliency",
+        "curvature_samples": 64,
+        "optimizer": keras.optimizers.SGD(1e-3),
+    }
+    whole = run(data, settings(tmp_path / "whole", **ranked))
+    with pytest.raises(StopError):
+        run(data, settings(tmp_path / "runs", callbacks=[Stop(9)], **ranked))
+    result = run(data, settings(tmp_path / "runs", resume=True, **ranked))
+    same(whole, result)
+    assert result.report.derivatives == whole.report.derivatives != ""
+
+
 def test_a_finished_run_gives_its_result_again_without_training(data, unbroken, tmp_path):
     first = run(data, settings(tmp_path))
     again = run(data, settings(tmp_path, resume=True, callbacks=[Stop(-1)]))

@@ -79,7 +79,7 @@ class LevelSelector:
     ) -> None:
         self.target = target
         self._attributes = attributes
-        self._statistics = RankingStatistics(
+        self.statistics = RankingStatistics(
             loss_fn, get_criterion(criterion).needs, attributes, curvature_samples
         )
         self._before_pruning = before_pruning or _do_nothing
@@ -91,7 +91,7 @@ class LevelSelector:
     @property
     def derivatives(self) -> str:
         """How the second derivatives were last computed, and how exactly."""
-        return self._statistics.description
+        return self.statistics.description
 
     def freeze(
         self, engine: Engine, level: float, spare: np.ndarray | None = None
@@ -113,7 +113,7 @@ class LevelSelector:
             No choice is within what the level allows.
         """
         kernels = engine.network.optimizable_kernels(self._attributes)
-        statistics = self._statistics.compute(engine.network, kernels, self._data)
+        statistics = self.statistics.compute(engine.network, kernels, self._data)
         weights = engine.get_weights()
         chosen = self.target.choose(kernels, level, statistics, spare)
         self._apply(engine, chosen)
@@ -171,7 +171,7 @@ class LevelSelector:
         def evaluate(engine: Engine) -> float:
             weights = engine.get_weights()
             kernels = engine.network.optimizable_kernels(self._attributes)
-            statistics = self._statistics.compute(
+            statistics = self.statistics.compute(
                 engine.network, kernels, self._few, _PART_OF_SAMPLES
             )
 

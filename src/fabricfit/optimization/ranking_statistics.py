@@ -66,6 +66,23 @@ class RankingStatistics:
         self.description = ""
         """How the second derivatives were last computed, and how exactly."""
 
+    def pack(self) -> dict[str, Any]:
+        """Return what serves on until the weights have moved, as plain values and arrays."""
+        kept = {"description": self.description}
+        if self._known is None or not self._known_at:
+            return kept
+        return {
+            **kept,
+            "known": [dict(each) for each in vars(self._known).values()],
+            "at": dict(self._known_at),
+        }
+
+    def restore(self, packed: Mapping[str, Any]) -> None:
+        """Go on with what :meth:`pack` returned."""
+        self.description = packed.get("description", "")
+        if "known" in packed:
+            self._known, self._known_at = HessianDiagonal(*packed["known"]), packed["at"]
+
     def compute(
         self, network: Network, layers: Collection[str], data: Data, part: float = 1.0
     ) -> dict[str, dict[str, np.ndarray]]:
@@ -87,7 +104,9 @@ class RankingStatistics:
         kernels = {key: each for key, each in network.kernels.items() if key in layers}
         wanted = {key: each.variable for key, each in kernels.items()}
         known = self._curvature
-        if known is None or known.model is not network.model or set(known.kernels) != set(wanted):
+        if known is None:
+            self._curvature = Curvature(network, wanted, self._loss)
+        elif known.model is not network.model or set(known.kernels) != set(wanted):
             self._curvature = Curvature(network, wanted, self._loss)
             self._known = None
         found = {}

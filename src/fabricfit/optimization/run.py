@@ -184,6 +184,7 @@ class Run:
         """Write a checkpoint of the state between two levels."""
         self.state.weights = self.setup.engine.get_weights()
         self.state.random = self.rng.bit_generator.state
+        self.state.statistics = self.setup.levels.statistics.pack()
         self.recorder.save("run", self.state.pack())
         self.recorder.drop("stretch*")
 
@@ -192,6 +193,7 @@ class Run:
         self.state = replace(saved, reuses=saved.reuses and self.setup.start is not None)
         self.setup.engine.set_weights(saved.weights)
         self.rng.bit_generator.state = dict(saved.random)
+        self.setup.levels.statistics.restore(saved.statistics)
 
     def _try_levels(self) -> Stretches:
         """Try level after level, as the scheduler says; those of a resumed run are not trained again."""

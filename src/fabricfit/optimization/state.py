@@ -46,6 +46,8 @@ class RunState:
         Stretches of fine-tuning that are done.
     reuses
         Whether an earlier run's results still serve.
+    statistics
+        Derivatives that weights are ranked by, as far as they serve on.
     """
 
     tuned: TunedStrengths | None = None
@@ -58,6 +60,7 @@ class RunState:
     best_metric: float = np.nan
     stretches: int = 0
     reuses: bool = False
+    statistics: Mapping[str, Any] = field(default_factory=dict)
 
     def pack(self) -> dict[str, Any]:
         """Return the state as nested plain values and arrays; the strengths must have been chosen."""
