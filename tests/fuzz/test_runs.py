@@ -157,9 +157,6 @@ def test_runs_of_changed_bytes(run, name):
         try_reader(lambda: read_run(run), None, f"seed {seed}")
 
 
-@pytest.mark.xfail(
-    reason="check_manifest takes an environment that is no mapping for one, in a run of another form"
-)
 def test_manifests_of_runs_that_are_resumed(tmp_path):
     manifest = {"fingerprint": {"the model": "abc", "the goal": "def"}, "seed": 0}
     Recorder(RunDirectory.existing(tmp_path), manifest, checkpoint_seconds=0.0).close()

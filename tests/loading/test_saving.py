@@ -18,7 +18,7 @@ def test_what_is_made_in_memory_is_what_keras_reads(tmp_path):
     (tmp_path / "a.keras").write_bytes(serialize_model(model))
     (tmp_path / "a.weights.h5").write_bytes(serialize_weights(model))
     again = keras.saving.load_model(tmp_path / "a.keras")
-    assert again.name == "m" and again.optimizer.name == "adam"
+    assert again.name == "m" and isinstance(again.optimizer, keras.optimizers.Adam)
     again.get_layer("fc").kernel.assign(np.zeros((4, 3)))
     again.load_weights(tmp_path / "a.weights.h5")
     for one, other in zip(weights_of(model), weights_of(again), strict=True):

@@ -66,11 +66,11 @@ def check_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
     """Refuse a folder of a run that is not this one, or that another version has begun in another form."""
     try:
         present = parse_json(read_text(path, RECORD), str(path), finite=False)
-        held = dict(present["fingerprint"])
-    except (KeyError, OSError, TypeError, ValueError) as error:
+        held, about = dict(present["fingerprint"]), dict(present.get("environment") or {})
+    except (AttributeError, KeyError, OSError, TypeError, ValueError) as error:
         raise RunDirectoryError(f"{path} is not the manifest of a run: {error}") from error
     if (form := present.get("form")) != FORM:
-        written = dict(present.get("environment") or {}).get("fabricfit", "an unknown version")
+        written = about.get("fabricfit", "an unknown version")
         raise RunDirectoryError(
             f"{os.fspath(path.parent)} was begun by fabricfit {written}, whose runs are written in another "
             f"form ({form!r}, here {FORM}). Resume it with that version, or name another directory."
