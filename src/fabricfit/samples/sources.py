@@ -73,4 +73,9 @@ def _make_batches(source: Any, name: str) -> Iterator[Any]:
                 f"the function that makes {_call(name)} must return an iterator of pairs (X, y). "
                 f"Received: {spell(made)}"
             )
+        if is_endless(made):
+            raise InvalidInputError(
+                f"the function that makes the {name} data set must return an iterator that ends, since an epoch "
+                f"is one pass over it. Received: {spell(made)}"
+            )
         yield from made
