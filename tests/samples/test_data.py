@@ -190,3 +190,12 @@ def test_weights_of_streams_count_as_those_of_arrays(class_weight):
     for other in losses[1:-1]:
         np.testing.assert_allclose(other, losses[0], rtol=1e-5)
     assert not np.allclose(losses[-1], losses[0], rtol=1e-2)
+
+
+def test_a_function_that_never_ends_is_refused():
+    import itertools
+
+    pair = (np.ones((4, 2), "float32"), np.ones(4))
+    endless = open_data(lambda: itertools.repeat(pair), "train")
+    with pytest.raises(InvalidInputError, match="iterator that ends"):
+        next(iter(endless.batches(2)))
