@@ -18,8 +18,12 @@ from fabricfit.cli.signals import TerminatedError, exit_code_of, interruptible
     ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)]
 )
 def test_signals_interrupt_and_have_their_codes(number, code):
+    before = signal.getsignal(number)
+    if number == signal.SIGHUP:  # which nohup ignores
+        signal.signal(number, signal.SIG_DFL)
     with pytest.raises(KeyboardInterrupt) as found, interruptible():
         signal.raise_signal(number)
+    signal.signal(number, before)
     assert exit_code_of(found.value) == code
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 

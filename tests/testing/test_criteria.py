@@ -23,7 +23,7 @@ def test_one_s_own_passes():
     [
         (lambda change, **_: change, "at least 0"),
         (lambda change, **_: np.abs(change) + 1, "where no weight changes"),
-        (lambda change, **_: np.full(change.shape, np.nan), "not finite"),
+        (lambda change, **_: np.full(change.shape, np.nan), "finite losses"),
         (lambda change, **_: np.zeros(change.shape), "no weight loses anything"),
         (
             lambda change, **_: np.abs(change) * np.arange(len(change))[:, None],

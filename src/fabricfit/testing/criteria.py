@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fabricfit.choices.ranking import STATISTICS, Criterion, get_criterion, weight_loss
+from fabricfit.errors import InvalidInputError
 
 __all__ = ["check_criterion"]
 
@@ -36,16 +37,12 @@ def check_criterion(
     kernel = rng.normal(size=shape)
     statistics = {name: rng.normal(size=shape) for name in STATISTICS}
     copies = {name: array.copy() for name, array in {"weights": kernel, **statistics}.items()}
-    losses = weight_loss(kernel, found, statistics)(-kernel)
+    try:
+        losses = weight_loss(kernel, found, statistics)(-kernel)
+    except InvalidInputError as error:  # what a run refuses
+        raise AssertionError(str(error)) from error
     for name, array in {"weights": kernel, **statistics}.items():
         assert (array == copies[name]).all(), f"criterion {found.name!r} changed its {name}."
-    assert losses.shape == shape, (
-        f"criterion {found.name!r} must return one loss for each weight, shape {shape}. "
-        f"Received: {losses.shape}"
-    )
-    assert np.isfinite(losses).all(), (
-        f"criterion {found.name!r} returned losses that are not finite."
-    )
     assert (losses >= 0).all(), (
         f"criterion {found.name!r} must return losses of at least 0. Received: {losses.min()}"
     )
