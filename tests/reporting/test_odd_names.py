@@ -127,13 +127,16 @@ def _status(name):
 
 
 @PRINTED
-def test_progress_shows_odd_names_as_text(name, capfd):
+def test_progress_shows_odd_names_as_text(name, capfd, monkeypatch):
     drawn = draw_status(_status(name), 0.0, name)
     console = Console(file=io.StringIO(), width=100, force_terminal=True, color_system=None)
     console.print(drawn)
     assert not HARMFUL.search(console.file.getvalue())
     assert "<script>alert" not in render_html(drawn)
     logger = logging.getLogger("fabricfit.odd")
+    monkeypatch.setattr(
+        logger, "propagate", False
+    )  # half a character cannot be sent between processes
     with show_messages(logger):
         logger.warning("layer %s is odd", name)
     said = capfd.readouterr().err
