@@ -40,7 +40,6 @@ _DECISIVE_FOR_TUNING = (
 )
 _READ_AT_ENDS = 1024
 _READ_OF_STREAMS = 256
-_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))
 
 

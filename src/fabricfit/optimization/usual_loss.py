@@ -47,8 +47,8 @@ def find_usual_loss(model: keras.Model, train_data: Any) -> str | None:
         and 0 <= targets.min() <= targets.max() < units
     ):
         return "sparse_categorical_crossentropy"
-    same = targets.ndim == 1 if units == 1 else targets.shape[-1] == units
-    if activation == "sigmoid" and in_range and (same or targets.shape[-1] == units):
+    fits = targets.shape[-1] == units or (units == 1 and targets.ndim == 1)
+    if activation == "sigmoid" and in_range and fits:
         return "binary_crossentropy"
     return None
 

@@ -75,7 +75,7 @@ def _make_batches(source: Any, name: str) -> Iterator[Any]:
             )
         if is_endless(made):
             raise InvalidInputError(
-                f"the function that makes the {name} data set must return an iterator that ends, since an "
+                f"the function that makes {_call(name)} must return an iterator that ends, since an "
                 f"epoch is one pass over it. Received: {spell(made)}"
             )
         yield from made
