@@ -294,7 +294,7 @@ def test_bit_widths_of_kept_weights_are_held_while_masks_act():
     attributes = get_attributes_from_keras_model(model)
     for layer in attributes.values():
         layer.optimizable = layer.optimization_attributes.pruning = bool(layer.weight_shape)
-    engine = make_engine(network, settings("").loss_fn, keras.optimizers.Adam(0.05), attributes)
+    engine = make_engine(network, settings("runs").loss_fn, keras.optimizers.Adam(0.05), attributes)
     bits = network.kernels["fc1"].bits[0]
     before = np.array(keras.ops.convert_to_numpy(bits))
     mask = np.ones(attributes["fc1"].weight_shape)
